@@ -1,0 +1,74 @@
+SHELL := /bin/bash
+BIN := bin/sockeye
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Packages of the module that have tests of their own in Go.
+PACKAGES := ./...
+# How long `make fuzz` runs each target.
+FUZZTIME ?= 60s
+# Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
+SERVE ?=
+
+.PHONY: run build web test unit race lint fuzz bench compat tools api clean
+
+# Build everything and start a node with the chat app on port 3000.
+run: build
+	$(BIN) serve $(SERVE)
+
+# Build the binary with the demo page and the client bundles inside.
+build: tools web
+	go build -o $(BIN) ./cmd/sockeye
+
+# Build the demo page and fetch the client bundles from npm into web-demo/dist.
+web: tools web-demo/dist/.built
+
+web-demo/dist/.built: web-demo/package-lock.json web-demo/build.mjs $(wildcard web-demo/src/*)
+	cd web-demo && npm ci --silent && npm run --silent build
+	touch $@
+
+# Run every test: lint, the Go tests under the race detector, then the compatibility suite against the Node reference.
+test: lint race compat
+
+# Run the Go tests without the race detector, for a quick answer.
+unit:
+	go test $(PACKAGES)
+
+# Run the Go tests under the race detector.
+race: tools
+	go test -race -timeout 10m $(PACKAGES)
+
+# Check formatting, vet, staticcheck.
+lint: tools
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+# Run every fuzz target for FUZZTIME each.
+fuzz:
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+# Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
+bench:
+	go test -run '^$$' -bench . -benchmem ./server/... ./internal/...
+
+# Run the compatibility suite: the same scripts against the Node reference and against Sockeye.
+compat: build
+	cd compat-tests && ./run.sh
+
+# Write docs/api.txt anew after an intended change of the public API.
+api:
+	go run ./internal/layout/apidoc > docs/api.txt
+
+# Say what is missing on this machine; install the C compiler that the race detector needs when it can be.
+tools:
+	@command -v go >/dev/null || { echo "Go 1.26 is needed: https://go.dev/dl/"; exit 1; }
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 with npm is needed: https://nodejs.org/"; exit 1; }
+	@command -v cc >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || { echo "A C compiler is needed for the race detector: apt-get install gcc libc6-dev"; exit 1; }
+
+# Remove what the other targets built.
+clean:
+	rm -rf bin web-demo/node_modules compat-tests/node_modules
+	find web-demo/dist -mindepth 1 ! -name .gitkeep -delete

@@ -1,0 +1,136 @@
+package layout_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sockeye-io/sockeye/"
+
+// rule says what a package of the module may import: own packages by prefix, foreign modules by prefix. The first
+// rule whose path matches holds. The standard library is always allowed.
+type rule struct {
+	path    string // a package, or with a trailing slash everything below
+	own     []string
+	foreign []string
+}
+
+var rules = []rule{
+	{path: "cmd/", own: []string{""}, foreign: []string{""}},
+	{path: "compat-tests/", own: []string{""}, foreign: []string{""}},
+	{path: "examples/", own: []string{"server", "adapter"}},
+	{path: "web-demo"},
+	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
+	{path: "server/engine", own: []string{"internal/"}, foreign: []string{"github.com/klauspost/compress/"}},
+	{path: "server/parser"},
+	{path: "server/", own: []string{"server", "adapter"}},
+	{path: "adapter", own: []string{"server/parser"}},
+	{path: "adapter/adaptertest", own: []string{"adapter", "server/parser", "internal/"}},
+	{path: "internal/layout/", foreign: []string{}},
+	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
+	{path: "internal/"},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// TestImports holds the import rules: a package that no rule names must get one before it may exist.
+func TestImports(t *testing.T) {
+	for _, pkg := range list(t) {
+		path := strings.TrimPrefix(pkg.ImportPath, module)
+		r, ok := ruleFor(path)
+		if !ok {
+			t.Errorf("%s: no rule says what it may import", path)
+			continue
+		}
+		for _, imported := range pkg.Imports {
+			if !r.allows(imported) {
+				t.Errorf("%s must not import %s", path, imported)
+			}
+		}
+	}
+}
+
+// TestEngineStandsAlone looks through the whole dependency graph: the engine must be usable without Socket.IO, and
+// the library without a Redis client, metrics or an HTTP framework.
+func TestEngineStandsAlone(t *testing.T) {
+	forbidden := map[string][]string{
+		"server/engine": {module + "server/parser", module + "adapter"},
+		"adapter":       {module + "server/engine"},
+		"server": {
+			"github.com/redis/", "github.com/prometheus/", "github.com/alecthomas/", "github.com/gin-gonic/",
+			"github.com/labstack/", "github.com/go-chi/",
+		},
+	}
+	for _, pkg := range list(t) {
+		path := strings.TrimPrefix(pkg.ImportPath, module)
+		for _, dep := range pkg.Deps {
+			for _, bad := range forbidden[path] {
+				if strings.HasPrefix(dep, bad) {
+					t.Errorf("%s depends on %s", path, dep)
+				}
+			}
+		}
+	}
+}
+
+func ruleFor(path string) (rule, bool) {
+	i := slices.IndexFunc(rules, func(r rule) bool { return r.path == path })
+	if i < 0 {
+		i = slices.IndexFunc(rules, func(r rule) bool {
+			return strings.HasSuffix(r.path, "/") && strings.HasPrefix(path+"/", r.path)
+		})
+	}
+	if i < 0 {
+		return rule{}, false
+	}
+	return rules[i], true
+}
+
+func (r rule) allows(imported string) bool {
+	if own, ok := strings.CutPrefix(imported, module); ok {
+		return slices.ContainsFunc(r.own, func(allowed string) bool { return matches(own, allowed) })
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") {
+		return true // standard library
+	}
+	return slices.ContainsFunc(r.foreign, func(prefix string) bool { return strings.HasPrefix(imported, prefix) })
+}
+
+func matches(path, allowed string) bool {
+	if allowed == "" || strings.HasSuffix(allowed, "/") {
+		return strings.HasPrefix(path, allowed)
+	}
+	return path == allowed
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var pkg listed
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		packages = append(packages, pkg)
+	}
+	if len(packages) == 0 {
+		t.Fatal("go list found no package")
+	}
+	return packages
+}
