@@ -1,0 +1,53 @@
+// The npm reference behind the command line of `sockeye serve`: the apps engine, conformance and chat.
+import http from "node:http";
+import { Server as EngineServer } from "engine.io";
+import { Server } from "socket.io";
+import { engineOptions, parseFlags } from "./flags.mjs";
+
+const flags = parseFlags(process.argv.slice(2));
+const apps = { engine, conformance, chat };
+
+const httpServer = http.createServer((req, res) => res.writeHead(404).end("404 page not found\n"));
+(apps[flags.app] ?? chat)();
+httpServer.listen(0, "127.0.0.1", () => console.log(`listening 127.0.0.1:${httpServer.address().port}`));
+process.stdin.resume().on("end", () => process.exit(0));
+process.on("SIGTERM", () => process.exit(0));
+
+function engine() {
+  const server = new EngineServer(engineOptions(flags));
+  server.attach(httpServer, { path: flags.path ?? "/engine.io" });
+  server.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+}
+
+function socketServer() {
+  const opts = engineOptions(flags);
+  if (flags.path) opts.path = flags.path;
+  return new Server(httpServer, opts);
+}
+
+function conformance() {
+  const io = socketServer();
+  io.on("connection", (socket) => {
+    socket.emit("auth", socket.handshake.auth);
+    socket.on("message", (...args) => socket.emit("message-back", ...args));
+    socket.on("message-with-ack", (...args) => args.pop()(...args));
+  });
+  io.of("/custom").on("connection", (socket) => socket.emit("auth", socket.handshake.auth));
+}
+
+// The chat with Node's own semantics: rooms, emit to a room, fetchSockets for presence.
+function chat() {
+  const io = socketServer();
+  io.on("connection", (socket) => {
+    socket.on("login", (userID, reply) => {
+      socket.data.user = String(userID);
+      socket.join(socket.data.user);
+      reply?.({ ok: true });
+    });
+    socket.on("send", async ({ to, message }, reply) => {
+      const online = (await io.in(String(to)).fetchSockets()).length > 0;
+      io.to(String(to)).emit("receive", message, { from: socket.data.user });
+      reply?.({ online });
+    });
+  });
+}
