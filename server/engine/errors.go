@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// Reasons why a session ended, as Handler.OnClose reports them. The strings are those of the npm package engine.io.
+const (
+	// ReasonTransportClose: the peer closed the connection, or sent a close packet over polling.
+	ReasonTransportClose = "transport close"
+	// ReasonTransportError: the connection broke, the peer violated the protocol, or it read too slowly.
+	ReasonTransportError = "transport error"
+	// ReasonPingTimeout: no pong came within PingTimeout.
+	ReasonPingTimeout = "ping timeout"
+	// ReasonParseError: a packet could not be decoded.
+	ReasonParseError = "parse error"
+	// ReasonForcedClose: this side called Close or Discard.
+	ReasonForcedClose = "forced close"
+)
+
+// Codes of refused requests, as in the JSON body that the client gets.
+const (
+	CodeUnknownTransport    = 0
+	CodeUnknownSession      = 1
+	CodeBadHandshakeMethod  = 2
+	CodeBadRequest          = 3
+	CodeForbidden           = 4
+	CodeUnsupportedProtocol = 5
+)
+
+var codeMessages = [...]string{
+	CodeUnknownTransport:    "Transport unknown",
+	CodeUnknownSession:      "Session ID unknown",
+	CodeBadHandshakeMethod:  "Bad handshake method",
+	CodeBadRequest:          "Bad request",
+	CodeForbidden:           "Forbidden",
+	CodeUnsupportedProtocol: "Unsupported protocol version",
+}
+
+var (
+	// ErrClosed is returned when a message is sent on a session that is closing or closed.
+	ErrClosed = errors.New("engine: session closed")
+	// ErrSlowConsumer ends a session whose peer does not read; see Options.OutboxLimit.
+	ErrSlowConsumer = errors.New("engine: slow consumer")
+	// ErrOutboxTotal ends the sessions with the longest backlogs when all together exceed Options.OutboxTotal.
+	ErrOutboxTotal = errors.New("engine: outbox budget of the process exceeded")
+)
+
+// The causes of transport errors that the protocol names.
+var (
+	errPollOverlap    = errors.New("overlap from client")
+	errDataOverlap    = errors.New("data request overlap from client")
+	errPollGone       = errors.New("poll connection closed prematurely")
+	errDataGone       = errors.New("data request connection closed prematurely")
+	errInvalidContent = errors.New("invalid content")
+	errPingDirection  = errors.New("invalid heartbeat direction")
+	errControlFlood   = errors.New("too many unanswered control frames")
+)
+
+// ConnectionError describes a refused request: Options.OnConnectionError gets it, with the same codes, messages and
+// context names as the connection_error event of the Node server.
+type ConnectionError struct {
+	Request *http.Request
+	Code    int
+	// Message is the standard text of the code.
+	Message string
+	// Context holds details, such as "name": "TRANSPORT_MISMATCH"; never nil.
+	Context map[string]any
+
+	clientText string // replaces Message in the answer
+}
+
+func newConnectionError(r *http.Request, code int, context map[string]any) *ConnectionError {
+	if context == nil {
+		context = map[string]any{}
+	}
+	return &ConnectionError{Request: r, Code: code, Message: codeMessages[code], Context: context}
+}
+
+// Error describes the refusal for a log.
+func (e *ConnectionError) Error() string {
+	return fmt.Sprintf("engine: request refused: %s (code %d)", e.Message, e.Code)
+}
+
+// answer is the text that the client gets.
+func (e *ConnectionError) answer() string {
+	if e.clientText != "" {
+		return e.clientText
+	}
+	return e.Message
+}
+
+// Refusal is an error for AllowRequest whose message is meant for the client; of any other error the client only
+// learns "Forbidden".
+type Refusal struct{ Message string }
+
+// Error returns the message.
+func (e *Refusal) Error() string { return e.Message }

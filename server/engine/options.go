@@ -1,0 +1,300 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/websocket"
+)
+
+// Names of the transports, as in the "transport" query parameter.
+const (
+	TransportPolling   = "polling"
+	TransportWebSocket = "websocket"
+)
+
+// Options configures a Server. Nil and the zero value mean the defaults of the Node server; New copies what it needs
+// and changes nothing.
+type Options struct {
+	// Path is the prefix of the URLs that the server answers. Default "/engine.io". A trailing slash is added unless
+	// DisableTrailingSlash is set.
+	Path                 string
+	DisableTrailingSlash bool
+
+	// PingInterval is the time between a pong and the next ping. Default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a pong may take before the session ends. Default 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is how long an upgrade from polling to websocket may take. Default 10 s.
+	UpgradeTimeout time.Duration
+
+	// MaxHTTPBufferSize is the largest body of a POST request and the largest websocket message, in bytes. Default
+	// 1,000,000. A longer POST is answered 413, a longer websocket message closes the connection with 1009.
+	MaxHTTPBufferSize int64
+
+	// Transports lists what clients may use. Default polling and websocket.
+	Transports []string
+	// DisableUpgrades keeps polling sessions on polling: no upgrade is offered in the handshake.
+	DisableUpgrades bool
+
+	// PerMessageDeflate enables compression on websocket connections. Nil, the default, means none.
+	PerMessageDeflate *PerMessageDeflate
+	// HTTPCompression tunes the compression of polling answers. Nil means on, from 1024 bytes.
+	HTTPCompression *HTTPCompression
+
+	// Cookie, when not nil, is set on the first polling answer of each session, with the session id as value.
+	Cookie *Cookie
+	// CORS is the cross-origin policy, for polling answers, preflight requests and websocket handshakes alike. Nil, the
+	// default as in Node, means no policy: no CORS headers, and websocket connections are accepted from any origin.
+	CORS *CORS
+
+	// AllowRequest decides about handshakes (not about later requests of a session). The text of a *Refusal is told to
+	// the client; any other error only as "Forbidden". It may block; it runs on the request's goroutine.
+	AllowRequest func(*http.Request) error
+
+	// InitialPacket is sent to every client right after the handshake.
+	InitialPacket *Message
+
+	// OutboxLimit is the backlog of one session in bytes beyond which the session ends if no byte was accepted for
+	// 5 s; at 16 times the limit it ends at once. The message that crosses the limit is always taken. Default 1 MiB.
+	OutboxLimit int64
+	// OutboxTotal bounds the bytes queued in the whole process, a message shared by many sessions counted once. Beyond
+	// it the sessions with the longest backlogs end. Default 256 MiB.
+	OutboxTotal int64
+
+	// Logger gets warnings; nil means slog.Default() at the time of New.
+	Logger *slog.Logger
+
+	// OnConnectionError is told about each refused request. It runs on the request's goroutine.
+	OnConnectionError func(*ConnectionError)
+	// OnInitialHeaders may change the headers of the first answer of a session, OnHeaders those of every answer (the
+	// 101 of a websocket handshake included). They run on the request's goroutine.
+	OnInitialHeaders, OnHeaders func(http.Header, *http.Request)
+}
+
+// PerMessageDeflate configures RFC 7692 compression of websocket messages.
+type PerMessageDeflate struct {
+	// Threshold is the size in bytes from which messages are compressed. Default 1024.
+	Threshold int
+	// Level is the compression level, 1 to 9. Default 1.
+	Level int
+	// ServerContextTakeover and ClientContextTakeover allow a compression context to live as long as the connection,
+	// for better ratios at up to 32 KB of memory per connection and direction. Default off.
+	ServerContextTakeover, ClientContextTakeover bool
+	// ServerMaxWindowBits and ClientMaxWindowBits bound the window, 8 to 15. Default: what the client asks for.
+	ServerMaxWindowBits, ClientMaxWindowBits int
+}
+
+// HTTPCompression configures gzip and deflate for polling answers.
+type HTTPCompression struct {
+	// Disabled turns compression off.
+	Disabled bool
+	// Threshold is the body size in bytes from which answers are compressed. Default 1024.
+	Threshold int
+	// Level is the compression level, 1 to 9. Default 6.
+	Level int
+}
+
+const (
+	defaultPath           = "/engine.io"
+	defaultPingInterval   = 25 * time.Second
+	defaultPingTimeout    = 20 * time.Second
+	defaultUpgradeTimeout = 10 * time.Second
+	defaultMaxBuffer      = 1_000_000
+	defaultOutboxLimit    = 1 << 20
+	defaultOutboxTotal    = 256 << 20
+	defaultThreshold      = 1024
+	defaultHTTPLevel      = 6
+)
+
+// settings is Options with the defaults filled in and everything derived once.
+type settings struct {
+	Options
+	compression HTTPCompression
+	cookie      *cookieWriter
+	cors        *corsPolicy
+	websocket   websocket.Config
+	deflate     *websocket.DeflateOptions
+	polling     bool
+	ws          bool
+}
+
+func newSettings(opts *Options) (*settings, error) {
+	cfg := &settings{}
+	if opts != nil {
+		cfg.Options = *opts
+	}
+	for _, step := range []func() error{cfg.setPath, cfg.setLimits, cfg.setTransports, cfg.setCompression, cfg.setOrigin} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg, nil
+}
+
+func (cfg *settings) setPath() error {
+	if cfg.Path == "" {
+		cfg.Path = defaultPath
+	}
+	if !strings.HasPrefix(cfg.Path, "/") {
+		return fmt.Errorf("engine: path %q must start with a slash", cfg.Path)
+	}
+	cfg.Path = strings.TrimSuffix(cfg.Path, "/")
+	if !cfg.DisableTrailingSlash {
+		cfg.Path += "/"
+	}
+	return nil
+}
+
+func (cfg *settings) setLimits() error {
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"ping interval", &cfg.PingInterval, defaultPingInterval},
+		{"ping timeout", &cfg.PingTimeout, defaultPingTimeout},
+		{"upgrade timeout", &cfg.UpgradeTimeout, defaultUpgradeTimeout},
+	} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+		if *d.value < time.Millisecond {
+			return fmt.Errorf("engine: %s %v must be at least 1ms", d.name, *d.value)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value *int64
+		def   int64
+	}{
+		{"maximum HTTP buffer size", &cfg.MaxHTTPBufferSize, defaultMaxBuffer},
+		{"outbox limit", &cfg.OutboxLimit, defaultOutboxLimit},
+		{"outbox total", &cfg.OutboxTotal, defaultOutboxTotal},
+	} {
+		if *n.value == 0 {
+			*n.value = n.def
+		}
+		if *n.value < 0 {
+			return fmt.Errorf("engine: %s %d must not be negative", n.name, *n.value)
+		}
+	}
+	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
+	return nil
+}
+
+func (cfg *settings) setTransports() error {
+	if len(cfg.Transports) == 0 {
+		cfg.Transports = []string{TransportPolling, TransportWebSocket}
+	}
+	cfg.Transports = slices.Clone(cfg.Transports)
+	for _, name := range cfg.Transports {
+		switch name {
+		case TransportPolling:
+			cfg.polling = true
+		case TransportWebSocket:
+			cfg.ws = true
+		default:
+			return fmt.Errorf("engine: unknown transport %q, want %q or %q", name, TransportPolling, TransportWebSocket)
+		}
+	}
+	return nil
+}
+
+func (cfg *settings) setCompression() error {
+	if cfg.HTTPCompression != nil {
+		cfg.compression = *cfg.HTTPCompression
+	}
+	c := &cfg.compression
+	if c.Threshold == 0 {
+		c.Threshold = defaultThreshold
+	}
+	if c.Level == 0 {
+		c.Level = defaultHTTPLevel
+	}
+	if c.Threshold < 0 {
+		return fmt.Errorf("engine: HTTP compression threshold %d must not be negative", c.Threshold)
+	}
+	if c.Level < 1 || c.Level > 9 {
+		return fmt.Errorf("engine: HTTP compression level %d must be from 1 to 9", c.Level)
+	}
+	d := cfg.PerMessageDeflate
+	if d == nil {
+		return nil
+	}
+	switch {
+	case d.Threshold < 0:
+		return fmt.Errorf("engine: per-message deflate threshold %d must not be negative", d.Threshold)
+	case d.Level < 0 || d.Level > 9:
+		return fmt.Errorf("engine: per-message deflate level %d must be from 1 to 9", d.Level)
+	}
+	for _, bits := range []int{d.ServerMaxWindowBits, d.ClientMaxWindowBits} {
+		if bits != 0 && (bits < 8 || bits > 15) {
+			return fmt.Errorf("engine: per-message deflate window of %d bits must be from 8 to 15", bits)
+		}
+	}
+	cfg.deflate = &websocket.DeflateOptions{
+		Threshold:             d.Threshold,
+		Level:                 d.Level,
+		ServerContextTakeover: d.ServerContextTakeover,
+		ClientContextTakeover: d.ClientContextTakeover,
+		ServerMaxWindowBits:   d.ServerMaxWindowBits,
+		ClientMaxWindowBits:   d.ClientMaxWindowBits,
+	}
+	return nil
+}
+
+func (cfg *settings) setOrigin() (err error) {
+	if cfg.Cookie != nil {
+		if cfg.cookie, err = newCookieWriter(cfg.Cookie); err != nil {
+			return err
+		}
+	}
+	if cfg.CORS != nil {
+		if cfg.cors, err = newCORSPolicy(cfg.CORS); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CORS is the cross-origin policy, with the semantics of the npm package cors. At most one of Origin, Origins with
+// OriginPatterns, ReflectOrigin and OriginFunc may be used; with none of them any origin is allowed ("*").
+type CORS struct {
+	// Origin is one origin that is announced whatever the request says, or "*".
+	Origin string
+	// Origins and OriginPatterns list allowed origins; the request's own is announced if it matches one of them.
+	Origins        []string
+	OriginPatterns []*regexp.Regexp
+	// ReflectOrigin allows every origin by announcing the request's own; unlike "*" it may go with Credentials.
+	ReflectOrigin bool
+	// OriginFunc decides for each request. It gets the Origin header, "" without one. It may block.
+	OriginFunc func(r *http.Request, origin string) bool
+
+	// Methods answers preflight requests. Default GET, HEAD, PUT, PATCH, POST, DELETE.
+	Methods []string
+	// AllowedHeaders answers preflight requests. Default: what the request asks for.
+	AllowedHeaders []string
+	// ExposedHeaders is announced on every answer. Default none.
+	ExposedHeaders []string
+	// Credentials allows cookies and client certificates. It does not go with the origin "*".
+	Credentials bool
+	// MaxAge is how long a preflight answer may be cached, in whole seconds. 0 leaves the header out; a negative value
+	// announces 0.
+	MaxAge time.Duration
+	// PreflightContinue passes preflight requests on instead of answering them.
+	PreflightContinue bool
+	// OptionsSuccessStatus is the status of a preflight answer. Default 204.
+	OptionsSuccessStatus int
+}
+
+var errWildcardCredentials = errors.New("engine: CORS credentials need an explicit origin, not \"*\"")

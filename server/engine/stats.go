@@ -1,0 +1,79 @@
+package engine
+
+import "sync/atomic"
+
+// Stats is a snapshot of a Server's counters. The gauges are read one after the other, not at one instant.
+type Stats struct {
+	// Live sessions, and how they are connected. Upgrading sessions are counted under Polling too.
+	Sessions, Polling, WebSocket, Upgrading int
+	// Closing is the number of websocket connections whose session has ended and whose closing handshake has not.
+	Closing int
+	// QueuedBytes is what is queued in the whole process, shared messages counted once, as Options.OutboxTotal bounds
+	// it.
+	QueuedBytes int64
+
+	// Opened and Closed count sessions since the start.
+	Opened, Closed uint64
+	// Engine.IO packets and their bytes since the start, without HTTP and websocket headers.
+	PacketsIn, PacketsOut, BytesIn, BytesOut uint64
+	// Refused counts refused requests by code.
+	Refused [6]uint64
+	// Drops counts packets that were accepted for sending and not sent, by reason: "volatile" (the session was not
+	// writable), "closed" (it ended first), "slow_consumer", "outbox_total".
+	Drops map[string]uint64
+	// Limits counts how often a limit was hit: "body_size", "message_size", "handshake_size", "slow_consumer",
+	// "outbox_total", "upgrade_timeout".
+	Limits map[string]uint64
+}
+
+type dropReason uint8
+
+const (
+	dropVolatile dropReason = iota
+	dropClosed
+	dropSlowConsumer
+	dropOutboxTotal
+	dropReasons
+)
+
+var dropNames = [dropReasons]string{"volatile", "closed", "slow_consumer", "outbox_total"}
+
+type limitKind uint8
+
+const (
+	limitBodySize limitKind = iota
+	limitMessageSize
+	limitHandshakeSize
+	limitSlowConsumer
+	limitOutboxTotal
+	limitUpgradeTimeout
+	limitKinds
+)
+
+var limitNames = [limitKinds]string{
+	"body_size", "message_size", "handshake_size", "slow_consumer", "outbox_total", "upgrade_timeout",
+}
+
+// counters are the server's totals that change rarely; those that change with every packet are in the shards.
+type counters struct {
+	polling, websocket, upgrading, closing atomic.Int64
+	opened, closed                         atomic.Uint64
+	refused                                [len(codeMessages)]atomic.Uint64
+	drops                                  [dropReasons]atomic.Uint64
+	limits                                 [limitKinds]atomic.Uint64
+}
+
+// traffic counts packets of the sessions of one shard.
+type traffic struct {
+	packetsIn, packetsOut, bytesIn, bytesOut atomic.Uint64
+}
+
+func (t *traffic) in(packets, bytes int) {
+	t.packetsIn.Add(uint64(packets))
+	t.bytesIn.Add(uint64(bytes))
+}
+
+func (t *traffic) out(packets, bytes int) {
+	t.packetsOut.Add(uint64(packets))
+	t.bytesOut.Add(uint64(bytes))
+}
