@@ -26,16 +26,16 @@ const commands = {
 export const sides = ["reference", "sockeye"];
 
 /** Starts `program` ("serve" or "scenario") of a side and waits for its address. */
-export async function start(side, program, args, { onLine } = {}) {
+export async function start(side, program, args) {
   const [command, ...fixed] = commands[selfCheck ? "reference" : side][program];
   const child = spawn(command, [...fixed, ...args], { stdio: ["pipe", "pipe", "pipe"] });
-  const server = new ServerProcess(side, child, onLine);
+  const server = new ServerProcess(side, child);
   await server.listening;
   return server;
 }
 
 class ServerProcess {
-  constructor(side, child, onLine) {
+  constructor(side, child) {
     this.side = side;
     this.child = child;
     this.exited = once(child, "exit").catch(() => {});
@@ -54,7 +54,7 @@ class ServerProcess {
       child.on("error", reject);
       child.on("exit", (code, signal) => reject(new Error(`${side} ended (${code ?? signal})\n${this.output.join("\n")}`)));
       readline.createInterface({ input: child.stdout }).on("line", (line) => {
-        if (!found(line)) (onLine ?? ((l) => this.#keep(l)))(line);
+        if (!found(line)) (this.onLine ?? ((l) => this.#keep(l)))(line);
       });
       readline.createInterface({ input: child.stderr }).on("line", (line) => {
         this.#keep(line);
