@@ -1,0 +1,29 @@
+package parser
+
+import "errors"
+
+// Errors of the Decoder. Node closes the connection with the reason "parse error" on each of them.
+var (
+	// ErrUnknownType is returned for a text that starts with anything but a packet type.
+	ErrUnknownType = errors.New("parser: unknown packet type")
+	// ErrAttachments is returned for an attachment count that is not a positive integer, and for a placeholder that
+	// stands for none of the attachments.
+	ErrAttachments = errors.New("parser: illegal attachments")
+	// ErrTooManyAttachments is returned for an attachment count above [Limits].MaxAttachments.
+	ErrTooManyAttachments = errors.New("parser: too many attachments")
+	// ErrTooLarge is returned when an incomplete packet would hold more than [Limits].MaxBytes.
+	ErrTooLarge = errors.New("parser: packet with attachments too large")
+	// ErrPayload is returned for JSON that is malformed or of the wrong kind for its packet type.
+	ErrPayload = errors.New("parser: invalid payload")
+	// ErrTooDeep is returned for JSON nested deeper than [Limits].MaxDepth, and by the Marshal functions for values
+	// nested deeper than 4096 levels or containing themselves.
+	ErrTooDeep = errors.New("parser: nested too deeply")
+	// ErrID is returned for an acknowledgement id that is not an integer up to 2^53-1.
+	ErrID = errors.New("parser: illegal acknowledgement id")
+	// ErrUnexpectedText is returned for a text while attachments are awaited.
+	ErrUnexpectedText = errors.New("parser: text while attachments are awaited")
+	// ErrUnexpectedBinary is returned for a binary message while none is awaited.
+	ErrUnexpectedBinary = errors.New("parser: binary message while none is awaited")
+	// ErrNoEvent is returned by [Packet.Event] for a packet that carries no event name.
+	ErrNoEvent = errors.New("parser: packet carries no event")
+)

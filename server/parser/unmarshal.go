@@ -1,0 +1,388 @@
+package parser
+
+import (
+	"encoding"
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"sort"
+	"strings"
+)
+
+// Unmarshal stores the payload in the value that v points to, by encoding/json's rules. Each placeholder gives its
+// attachment, not copied, to a target of type []byte (or any, which then holds a []byte); a target that can hold no binary is
+// an error of type *json.UnmarshalTypeError. In an any, null is nil, a number a float64, an object a map[string]any.
+//
+// Two choices where JavaScript has no counterpart: a []byte target that meets a JSON string reads it as base64, as
+// encoding/json does; and a json.Unmarshaler with binary inside its part of the JSON sees base64 strings there, but a
+// json.RawMessage, which could not be sent on, is an error: use a [Payload] for that.
+//
+// A payload without JSON is undefined and leaves the target as it is.
+func (p Payload) Unmarshal(v any) error {
+	rv := reflect.ValueOf(v)
+	if rv.Kind() != reflect.Pointer || rv.IsNil() {
+		return &json.InvalidUnmarshalError{Type: reflect.TypeOf(v)}
+	}
+	if len(p.JSON) == 0 {
+		return nil
+	}
+	if len(p.Attachments) == 0 {
+		return unmarshalPlain(p.JSON, v)
+	}
+	if target, ok := v.(*Payload); ok {
+		*target = p
+		return nil
+	}
+	if err := checkJSON(p.JSON, maxDepth); err != nil {
+		return err
+	}
+	found, err := findPlaceholders(p.JSON, len(p.Attachments))
+	if err != nil {
+		return err
+	}
+	d := filler{payload: p, found: found}
+	start := skipSpace(p.JSON, 0)
+	return d.fill(rv.Elem(), span{start, d.end(start)})
+}
+
+// unmarshalPlain is json.Unmarshal with short cuts for the targets that most handlers have.
+func unmarshalPlain(text json.RawMessage, v any) error {
+	switch v := v.(type) {
+	case *string:
+		if text[0] == '"' {
+			if s, err := unquote(text); err == nil {
+				*v = s
+				return nil
+			}
+		}
+	case *bool:
+		if s := string(text); s == "true" || s == "false" {
+			*v = s == "true"
+			return nil
+		}
+	case *int:
+		if n, ok := smallInt(text); ok {
+			*v = n
+			return nil
+		}
+	case *Payload:
+		if err := checkJSON(text, maxDepth); err != nil {
+			return err
+		}
+		*v = Payload{JSON: text}
+		return nil
+	case *json.RawMessage:
+		if err := checkJSON(text, maxDepth); err != nil {
+			return err
+		}
+		*v = text
+		return nil
+	}
+	return json.Unmarshal(text, v)
+}
+
+// smallInt reads an integer of up to nine digits, which fits any int.
+func smallInt(text []byte) (int, bool) {
+	unsigned := text
+	if len(text) > 0 && text[0] == '-' {
+		unsigned = text[1:]
+	}
+	if len(unsigned) == 0 || len(unsigned) > 9 || digits(unsigned) != len(unsigned) || unsigned[0] == '0' && len(unsigned) > 1 {
+		return 0, false
+	}
+	n := 0
+	for _, c := range unsigned {
+		n = n*10 + int(c-'0')
+	}
+	if len(unsigned) < len(text) {
+		n = -n
+	}
+	return n, true
+}
+
+// filler stores a payload with attachments. It goes itself down to where the placeholders are, and leaves all JSON
+// without a placeholder to encoding/json.
+type filler struct {
+	payload Payload
+	found   []placeholder // in order
+}
+
+func (d *filler) text(s span) json.RawMessage { return d.payload.JSON[s.start:s.end] }
+
+// end returns the position after the value at i.
+func (d *filler) end(i int) int {
+	switch d.payload.JSON[i] {
+	case '"':
+		return skipString(d.payload.JSON, i)
+	case '{', '[':
+		return scanValue(d.payload.JSON, i, maxDepth)
+	}
+	return skipScalar(d.payload.JSON, i)
+}
+
+// within lists the placeholders inside of s.
+func (d *filler) within(s span) []placeholder {
+	from := sort.Search(len(d.found), func(i int) bool { return d.found[i].start >= s.start })
+	to := sort.Search(len(d.found), func(i int) bool { return d.found[i].start >= s.end })
+	return d.found[from:to]
+}
+
+// fill stores the JSON at s in v, which can be set.
+func (d *filler) fill(v reflect.Value, s span) error {
+	inside := d.within(s)
+	if len(inside) == 0 {
+		return json.Unmarshal(d.text(s), v.Addr().Interface())
+	}
+	if v.Kind() == reflect.Interface && !v.IsNil() && v.Elem().Kind() == reflect.Pointer && !v.Elem().IsNil() {
+		return d.fill(v.Elem().Elem(), s)
+	}
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		return d.fill(v.Elem(), s)
+	}
+	switch v.Type() {
+	case payloadType:
+		v.Set(reflect.ValueOf(Payload{JSON: d.text(s), Attachments: d.payload.Attachments}))
+		return nil
+	case rawType:
+		return d.mismatch(v, s)
+	}
+	if inside[0].start == s.start {
+		return d.fillBinary(v, s, inside[0])
+	}
+	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
+		return u.UnmarshalJSON(d.base64(s, inside))
+	}
+	if d.payload.JSON[s.start] == '[' {
+		return d.fillArray(v, s)
+	}
+	return d.fillObject(v, s)
+}
+
+// mismatch is the error of a target that cannot take the JSON at s.
+func (d *filler) mismatch(v reflect.Value, s span) error {
+	what := "binary attachment"
+	if in := d.within(s); len(in) == 0 || in[0].start != s.start {
+		what = "object"
+		if d.payload.JSON[s.start] == '[' {
+			what = "array"
+		}
+		if v.Type() == rawType {
+			what += " with binary attachment"
+		}
+	}
+	return &json.UnmarshalTypeError{Value: what, Type: v.Type(), Offset: int64(s.start)}
+}
+
+func (d *filler) fillBinary(v reflect.Value, s span, f placeholder) error {
+	if f.num < 0 {
+		return json.Unmarshal([]byte("null"), v.Addr().Interface())
+	}
+	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
+		return u.UnmarshalJSON(d.base64(s, []placeholder{f}))
+	}
+	switch {
+	case isBytes(v.Type()):
+		v.SetBytes(d.payload.Attachments[f.num])
+	case v.Kind() == reflect.Interface && v.NumMethod() == 0:
+		v.Set(reflect.ValueOf(d.payload.Attachments[f.num]))
+	default:
+		return d.mismatch(v, s)
+	}
+	return nil
+}
+
+// base64 returns the JSON at s with strings in the place of its placeholders.
+func (d *filler) base64(s span, inside []placeholder) []byte {
+	var out []byte
+	from := s.start
+	for _, f := range inside {
+		out = append(out, d.payload.JSON[from:f.start]...)
+		from = f.end
+		if f.num < 0 {
+			out = append(out, "null"...)
+			continue
+		}
+		out = append(out, '"')
+		out = base64.StdEncoding.AppendEncode(out, d.payload.Attachments[f.num])
+		out = append(out, '"')
+	}
+	return append(out, d.payload.JSON[from:s.end]...)
+}
+
+func (d *filler) fillArray(v reflect.Value, s span) error {
+	var items []span
+	for i := skipSpace(d.payload.JSON, s.start+1); d.payload.JSON[i] != ']'; {
+		end := d.end(i)
+		items = append(items, span{i, end})
+		i = nextItem(d.payload.JSON, end)
+	}
+	target := v
+	switch {
+	case v.Kind() == reflect.Interface && v.NumMethod() == 0:
+		target = reflect.ValueOf(new([]any)).Elem()
+		target.Set(reflect.MakeSlice(target.Type(), len(items), len(items)))
+	case v.Kind() == reflect.Slice:
+		target.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	case v.Kind() == reflect.Array:
+		v.SetZero()
+		items = items[:min(len(items), v.Len())]
+	default:
+		return d.mismatch(v, s)
+	}
+	for i, item := range items {
+		if err := d.fill(target.Index(i), item); err != nil {
+			return err
+		}
+	}
+	if target != v {
+		v.Set(target)
+	}
+	return nil
+}
+
+// member is a member of an object. It starts with its key.
+type member struct {
+	name  string
+	start int
+	value span
+}
+
+func (d *filler) fillObject(v reflect.Value, s span) error {
+	members, plain := d.members(s)
+	switch {
+	case v.Kind() == reflect.Interface && v.NumMethod() == 0:
+		m := make(map[string]any)
+		target := reflect.ValueOf(&m).Elem()
+		if err := d.fillMap(target, members, plain); err != nil {
+			return err
+		}
+		v.Set(target)
+		return nil
+	case v.Kind() == reflect.Map:
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		return d.fillMap(v, members, plain)
+	case v.Kind() == reflect.Struct:
+		return d.fillStruct(v, members, plain)
+	}
+	return d.mismatch(v, s)
+}
+
+// members splits an object: the members with placeholders, and an object of the others. Of equal keys the last counts.
+func (d *filler) members(s span) (members []member, plain []byte) {
+	text := d.payload.JSON
+	var all []member
+	last := make(map[string]int)
+	for i := skipSpace(text, s.start+1); text[i] != '}'; {
+		key, at := readKey(text, i)
+		name, _ := unquote(key)
+		m := member{name, i, span{at, d.end(at)}}
+		last[name] = len(all)
+		all = append(all, m)
+		i = nextItem(text, m.value.end)
+	}
+	plain = append(plain, '{')
+	for i, m := range all {
+		switch {
+		case last[m.name] != i:
+		case len(d.within(m.value)) > 0:
+			members = append(members, m)
+		default:
+			if len(plain) > 1 {
+				plain = append(plain, ',')
+			}
+			plain = append(plain, text[m.start:m.value.end]...)
+		}
+	}
+	return members, append(plain, '}')
+}
+
+func (d *filler) fillMap(v reflect.Value, members []member, plain []byte) error {
+	if err := json.Unmarshal(plain, v.Addr().Interface()); err != nil {
+		return err
+	}
+	for _, m := range members {
+		key, err := mapKey(v.Type().Key(), m.name)
+		if err != nil {
+			return err
+		}
+		elem := reflect.New(v.Type().Elem()).Elem()
+		if err := d.fill(elem, m.value); err != nil {
+			return err
+		}
+		v.SetMapIndex(key, elem)
+	}
+	return nil
+}
+
+// mapKey makes a map's key of an object's key. Keys that are no strings are left to encoding/json.
+func mapKey(t reflect.Type, name string) (reflect.Value, error) {
+	if t.Kind() == reflect.String && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return reflect.ValueOf(name).Convert(t), nil
+	}
+	m := reflect.New(reflect.MapOf(t, reflect.TypeFor[struct{}]()))
+	text := append(appendString([]byte{'{'}, name), ":{}}"...)
+	if err := json.Unmarshal(text, m.Interface()); err != nil {
+		return reflect.Value{}, err
+	}
+	return m.Elem().MapKeys()[0], nil
+}
+
+func (d *filler) fillStruct(v reflect.Value, members []member, plain []byte) error {
+	if err := json.Unmarshal(plain, v.Addr().Interface()); err != nil {
+		return err
+	}
+	for _, m := range members {
+		f, ok := findField(v.Type(), m.name)
+		if !ok {
+			continue
+		}
+		fv, err := fieldByIndex(v, f.index)
+		if err != nil {
+			return err
+		}
+		if err := d.fill(fv, m.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findField finds the field for a key: by its exact name, else without regard to case.
+func findField(t reflect.Type, key string) (field, bool) {
+	folded := -1
+	fields := fieldsOf(t)
+	for i, f := range fields {
+		if f.name == key {
+			return f, true
+		}
+		if folded < 0 && strings.EqualFold(f.name, key) {
+			folded = i
+		}
+	}
+	if folded < 0 {
+		return field{}, false
+	}
+	return fields[folded], true
+}
+
+// fieldByIndex goes to a field through embedded pointers, which it fills.
+func fieldByIndex(v reflect.Value, index []int) (reflect.Value, error) {
+	for i, x := range index {
+		if i > 0 && v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				if !v.CanSet() {
+					return v, &json.UnmarshalTypeError{Value: "object", Type: v.Type()}
+				}
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(x)
+	}
+	return v, nil
+}
