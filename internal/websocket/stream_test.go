@@ -13,7 +13,6 @@ import (
 // recorder writes down what Feed finds.
 type recorder struct {
 	events []string
-	stop   bool
 }
 
 func (r *recorder) OnMessage(op Opcode, payload []byte) { r.add("message %d %q", op, payload) }
