@@ -66,7 +66,8 @@ func (ix *Index[M]) shard(name string) *shard[M] {
 }
 
 // Connect makes a member selectable and findable by its id. It reports false when the member has been removed already,
-// is connected already, or when its id is taken.
+// is connected already, or when its id is taken. It may be called with locks held, and therefore leaves it to the caller to
+// tell the observer with Flush.
 func (ix *Index[M]) Connect(m M) bool {
 	set, id := m.RoomSet(), m.RoomID()
 	sh := ix.shard(id)
@@ -88,9 +89,11 @@ func (ix *Index[M]) Connect(m M) bool {
 	}
 	set.mu.Unlock()
 	sh.mu.Unlock()
-	ix.notify.flush()
 	return ok
 }
+
+// Flush tells the observer what Connect has changed. No lock may be held.
+func (ix *Index[M]) Flush() { ix.notify.flush() }
 
 // Add puts a member into rooms. It reports false, and changes nothing more, once the member has been removed: whoever
 // loses the race against RemoveAll leaves nothing behind.

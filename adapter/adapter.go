@@ -1,0 +1,190 @@
+// Package adapter is the contract between a namespace and its cluster.
+//
+// An [Adapter] does something on every node: broadcast, join, disconnect, fetch sockets. A [Local] is what an adapter may
+// ask of its own node; the namespace implements it. [Memory] is the adapter of a server that is alone. Further adapters
+// live in their own packages and prove themselves with package adaptertest.
+//
+// An adapter knows packets and selections, never connections. One Adapter serves one namespace of one node.
+package adapter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// ErrClosed is returned by every method of an Adapter after Close.
+var ErrClosed = errors.New("adapter is closed")
+
+// ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
+var ErrClusterUnavailable = errors.New("cluster is unavailable")
+
+// NodeID names a node of the cluster. The empty NodeID is this node, or a node that cannot be named.
+type NodeID string
+
+// Selection says which sockets of a namespace are meant: those in at least one of Rooms (every connected socket when
+// Rooms is empty) that are in none of Except, each once. A socket's id names its own room, so an id can stand in both.
+// Sockets that have not finished connecting are never selected. An adapter must not change or keep the slices.
+type Selection struct {
+	Rooms  []string
+	Except []string
+}
+
+// Flags modify one operation. The zero value is the normal case.
+type Flags struct {
+	// Volatile packets are dropped for each recipient that is not writable at that moment.
+	Volatile bool
+	// NoCompress sends the packet uncompressed.
+	NoCompress bool
+	// Local limits the operation to this node.
+	Local bool
+	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
+	Timeout time.Duration
+}
+
+// Result is the outcome of a question to the whole cluster: what arrived, and who did not answer.
+type Result[T any] struct {
+	// Values holds the answers that arrived, in no particular order.
+	Values []T
+	// Missing names the nodes that did not answer, as far as they are known by name.
+	Missing []NodeID
+	// Unanswered counts all nodes that did not answer, named or not.
+	Unanswered int
+}
+
+// Complete reports whether every node answered.
+func (r *Result[T]) Complete() bool { return r.Unanswered == 0 }
+
+// SocketDetails describes a socket to other nodes, in the shape that Node's fetchSockets uses on the wire.
+type SocketDetails struct {
+	ID        string          `json:"id"`
+	Handshake json.RawMessage `json:"handshake"`
+	Rooms     []string        `json:"rooms"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// AckSink receives the acknowledgements of one broadcast. Calls may come from several goroutines at once, but none
+// comes after BroadcastWithAck has returned. Implementations must not block.
+type AckSink interface {
+	// Expected adds n to the number of sockets that received the packet. It is called once per node that reported.
+	Expected(n int)
+	// Ack brings the first argument of a socket's acknowledgement. The socket id is "" when the node does not tell it.
+	Ack(node NodeID, sid string, value parser.Payload)
+	// Gone says that a socket disconnected before it acknowledged, or did not acknowledge until ctx was done.
+	Gone(node NodeID, sid string)
+}
+
+// AckSummary tells which nodes did not take part in a broadcast with acknowledgements to the end: they never reported
+// how many sockets they have, or fewer sockets answered than they had reported.
+type AckSummary struct {
+	Missing    []NodeID
+	Unanswered int
+}
+
+// Adapter acts on all nodes of the cluster for one namespace. All methods may be called concurrently, and none is
+// called while the caller holds a lock. After Close every method returns ErrClosed and does nothing.
+//
+// Packets published by one goroutine reach each socket in the order of the calls, on every node.
+type Adapter interface {
+	// Broadcast delivers a packet to the selected sockets of every node. It never blocks; this node's sockets have been
+	// served when it returns, also when it returns ErrClusterUnavailable.
+	Broadcast(p *parser.Packet, sel Selection, flags Flags) error
+
+	// BroadcastWithAck delivers a packet and feeds acks until every selected socket has acknowledged or gone, or until
+	// ctx is done, in which case it returns the context's error. The packet's ID is chosen by each node.
+	BroadcastWithAck(ctx context.Context, p *parser.Packet, sel Selection, flags Flags, acks AckSink) (AckSummary, error)
+
+	// FetchSockets describes the selected sockets. Partial results come with a nil error unless ctx was done; the
+	// Result says who is missing.
+	FetchSockets(ctx context.Context, sel Selection, flags Flags) (Result[SocketDetails], error)
+
+	// SocketsJoin makes the selected sockets join rooms, SocketsLeave makes them leave. On this node it takes effect
+	// before the call returns unless the adapter's documentation says otherwise.
+	SocketsJoin(sel Selection, flags Flags, rooms []string) error
+	SocketsLeave(sel Selection, flags Flags, rooms []string) error
+
+	// DisconnectSockets disconnects the selected sockets from the namespace, or with closeConn their whole connection.
+	DisconnectSockets(sel Selection, flags Flags, closeConn bool) error
+
+	// ServerSideEmit sends ["event", ...args] to the other nodes, never to this one.
+	ServerSideEmit(args parser.Payload) error
+
+	// ServerSideEmitWithAck does the same and gathers one answer from each other node.
+	ServerSideEmitWithAck(ctx context.Context, args parser.Payload) (Result[parser.Payload], error)
+
+	// Rooms lists the rooms of all nodes without duplicates, own rooms of sockets included.
+	Rooms(ctx context.Context) (Result[string], error)
+
+	// ServerCount returns the number of nodes that serve this namespace, this one included.
+	ServerCount(ctx context.Context) (int, error)
+
+	// Close leaves the cluster and ends pending calls with ErrClosed. It is idempotent. Sockets of this node are not
+	// touched.
+	Close() error
+}
+
+// RoomObserver is implemented by adapters that want to know which rooms exist on this node. Calls come one at a time, in
+// the order of the changes, without any lock held; they must not block.
+type RoomObserver interface {
+	RoomCreated(room string) // the first local socket joined
+	RoomDeleted(room string) // the last local socket left
+}
+
+// JoinWaiter is implemented by adapters in which a join takes effect in the cluster later than on this node.
+// WaitJoined returns when broadcasts from other nodes to the rooms arrive here, or ErrClusterUnavailable when ctx ends
+// first; the join stays in any case.
+type JoinWaiter interface {
+	WaitJoined(ctx context.Context, rooms []string) error
+}
+
+// Local is what an adapter may ask of this node: the sockets of one namespace. All methods may be called concurrently.
+// None blocks on a client.
+type Local interface {
+	// Name returns the namespace's name, such as "/" or "/chat".
+	Name() string
+
+	// Deliver sends a packet to the selected local sockets and ignores flags.Local. It never blocks. Packets delivered by
+	// one goroutine keep their order, and two broadcasts to one room arrive in the same order at all its sockets.
+	Deliver(p *parser.Packet, sel Selection, flags Flags)
+
+	// DeliverWithAck is Deliver with an acknowledgement from each socket. For each of the count sockets either onAck
+	// or onGone is called once, possibly before DeliverWithAck returns and possibly concurrently; they must not block.
+	// cancel ends the wait, after which no further call starts, and returns the ids of the sockets that have neither
+	// answered nor gone.
+	DeliverWithAck(p *parser.Packet, sel Selection, flags Flags, onAck func(sid string, value parser.Payload),
+		onGone func(sid string)) (count int, cancel func() (silent []string))
+
+	// HasRoom reports whether some local socket is in the room or owns it.
+	HasRoom(room string) bool
+
+	// FetchSockets describes the selected local sockets.
+	FetchSockets(sel Selection) []SocketDetails
+
+	// Rooms lists the local rooms, own rooms included.
+	Rooms() []string
+
+	// SocketsJoin, SocketsLeave and DisconnectSockets act on the selected local sockets.
+	SocketsJoin(sel Selection, rooms []string)
+	SocketsLeave(sel Selection, rooms []string)
+	DisconnectSockets(sel Selection, closeConn bool)
+
+	// OnServerSideEmit hands ["event", ...args] from another node to the handlers of this one, in order, without
+	// waiting for them. reply is nil when no answer is wanted; otherwise it is called at most once, from another
+	// goroutine.
+	OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
+}
+
+// Builder makes the adapter of a namespace. It is called once per namespace and must not call back into local before it
+// returns.
+type Builder interface {
+	New(local Local) (Adapter, error)
+}
+
+// BuilderFunc is a function that is a Builder.
+type BuilderFunc func(local Local) (Adapter, error)
+
+// New calls f.
+func (f BuilderFunc) New(local Local) (Adapter, error) { return f(local) }

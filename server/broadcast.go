@@ -1,0 +1,235 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// BroadcastOperator selects sockets of the whole cluster. It is an immutable value: each method returns a changed copy.
+// Without To every connected socket is selected; a socket's id is the name of its own room.
+type BroadcastOperator struct {
+	nsp    *Namespace       // or
+	parent *ParentNamespace // all children of it
+	rooms  []string
+	except []string
+	flags  adapter.Flags
+}
+
+// To adds the sockets that are in at least one of the rooms to the selection.
+func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
+	b.rooms = append(slices.Clip(b.rooms), rooms...)
+	return b
+}
+
+// In is To.
+func (b BroadcastOperator) In(rooms ...string) BroadcastOperator { return b.To(rooms...) }
+
+// Except takes the sockets that are in one of the rooms out of the selection.
+func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
+	b.except = append(slices.Clip(b.except), rooms...)
+	return b
+}
+
+// Local limits the operation to this node.
+func (b BroadcastOperator) Local() BroadcastOperator {
+	b.flags.Local = true
+	return b
+}
+
+// Volatile lets each socket that is not ready for more miss the packet.
+func (b BroadcastOperator) Volatile() BroadcastOperator {
+	b.flags.Volatile = true
+	return b
+}
+
+// Compress says whether the packet may be compressed; the default is that it may.
+func (b BroadcastOperator) Compress(on bool) BroadcastOperator {
+	b.flags.NoCompress = !on
+	return b
+}
+
+func (b BroadcastOperator) selection() adapter.Selection {
+	return adapter.Selection{Rooms: b.rooms, Except: b.except}
+}
+
+func (b BroadcastOperator) operator() BroadcastOperator { return b }
+
+// namespaces returns what the operator acts on.
+func (b BroadcastOperator) namespaces() []*Namespace {
+	if b.parent != nil {
+		return b.parent.Children()
+	}
+	return []*Namespace{b.nsp}
+}
+
+// each runs an operation of the adapters and joins the errors.
+func (b BroadcastOperator) each(f func(a adapter.Adapter) error) error {
+	if b.parent == nil {
+		return f(b.nsp.adapter)
+	}
+	var errs []error
+	for _, n := range b.namespaces() {
+		n.open()
+		errs = append(errs, f(n.adapter))
+	}
+	return errors.Join(errs...)
+}
+
+// Emit sends an event to the selected sockets. It is encoded once, and never blocks. The error is ErrReservedEvent, an
+// encoding error, or the adapter's: the sockets of this node have been served then.
+func (b BroadcastOperator) Emit(event string, args ...any) error {
+	payload, err := eventPayload(event, args)
+	if err != nil {
+		return err
+	}
+	if b.parent == nil {
+		return b.emit(b.nsp, payload)
+	}
+	var errs []error
+	for _, n := range b.namespaces() {
+		n.open()
+		errs = append(errs, b.emit(n, payload))
+	}
+	return errors.Join(errs...)
+}
+
+func (b BroadcastOperator) emit(n *Namespace, payload parser.Payload) error {
+	p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
+	return n.adapter.Broadcast(p, b.selection(), b.flags)
+}
+
+// FetchSockets describes the selected sockets. The result says which nodes did not answer.
+func (b BroadcastOperator) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
+	var result adapter.Result[*RemoteSocket]
+	if b.parent != nil {
+		return result, ErrParentNamespace
+	}
+	raw, err := b.nsp.adapter.FetchSockets(ctx, b.selection(), b.flags)
+	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
+	for _, d := range raw.Values {
+		result.Values = append(result.Values, newRemoteSocket(b.nsp, d))
+	}
+	return result, err
+}
+
+// SocketsJoin makes the selected sockets join rooms.
+func (b BroadcastOperator) SocketsJoin(rooms ...string) error {
+	return b.each(func(a adapter.Adapter) error { return a.SocketsJoin(b.selection(), b.flags, rooms) })
+}
+
+// SocketsLeave makes the selected sockets leave rooms.
+func (b BroadcastOperator) SocketsLeave(rooms ...string) error {
+	return b.each(func(a adapter.Adapter) error { return a.SocketsLeave(b.selection(), b.flags, rooms) })
+}
+
+// DisconnectSockets disconnects the selected sockets from the namespace; their connections stay open.
+func (b BroadcastOperator) DisconnectSockets() error {
+	return b.each(func(a adapter.Adapter) error { return a.DisconnectSockets(b.selection(), b.flags, false) })
+}
+
+// DisconnectClients disconnects the clients of the selected sockets from all namespaces and closes their connections.
+func (b BroadcastOperator) DisconnectClients() error {
+	return b.each(func(a adapter.Adapter) error { return a.DisconnectSockets(b.selection(), b.flags, true) })
+}
+
+// Broadcaster is what BroadcastWithAck can send to: *Namespace and BroadcastOperator.
+type Broadcaster interface {
+	operator() BroadcastOperator
+}
+
+// Replies are the acknowledgements of a broadcast.
+type Replies[R any] struct {
+	// Values holds the first argument of each acknowledgement, in the order in which they came.
+	Values []R
+	// Expected is the number of sockets that received the packet, as far as their nodes have told.
+	Expected int
+	// Failed names the sockets that did not acknowledge in time, or disconnected, or whose answer was no R; "" stands for
+	// one on a node that does not tell names.
+	Failed []string
+	// Missing and Unanswered tell the nodes that did not take part to the end; see adapter.Result.
+	Missing    []adapter.NodeID
+	Unanswered int
+}
+
+// BroadcastWithAck sends an event to the selected sockets and waits until each has acknowledged or disconnected, or until
+// the deadline of ctx (Options.AckTimeout without one). The replies that came are returned in any case. The error is
+// ErrAckTimeout when time ran out, and ErrAckMissing when some sockets did not acknowledge.
+func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, args ...any) (Replies[R], error) {
+	b := to.operator()
+	if b.parent != nil {
+		return Replies[R]{}, ErrParentNamespace
+	}
+	p, err := b.nsp.packet(event, args)
+	if err != nil {
+		return Replies[R]{}, err
+	}
+	ctx, cancel := b.nsp.server.ackContext(ctx)
+	defer cancel()
+	if deadline, ok := ctx.Deadline(); ok {
+		b.flags.Timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	sink := new(replySink[R])
+	summary, err := b.nsp.adapter.BroadcastWithAck(ctx, p, b.selection(), b.flags, sink)
+	return sink.finish(ctx, summary, err)
+}
+
+// replySink gathers the acknowledgements of one broadcast. They are decoded at the end, because decoding may run code of
+// the application, which has no place on the reading side of a connection.
+type replySink[R any] struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	expected int
+	answers  []answer
+	failed   []string
+}
+
+type answer struct {
+	sid   string
+	value parser.Payload
+}
+
+func (r *replySink[R]) Expected(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected += n
+}
+
+func (r *replySink[R]) Ack(_ adapter.NodeID, sid string, value parser.Payload) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers = append(r.answers, answer{sid, value})
+}
+
+func (r *replySink[R]) Gone(_ adapter.NodeID, sid string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = append(r.failed, sid)
+}
+
+func (r *replySink[R]) finish(ctx context.Context, summary adapter.AckSummary, err error) (Replies[R], error) {
+	r.mu.Lock()
+	answers := r.answers
+	replies := Replies[R]{Expected: r.expected, Failed: r.failed, Missing: summary.Missing, Unanswered: summary.Unanswered}
+	r.mu.Unlock()
+	for _, a := range answers {
+		var v R
+		if decodeValue(a.value, &v) != nil {
+			replies.Failed = append(replies.Failed, a.sid)
+			continue
+		}
+		replies.Values = append(replies.Values, v)
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = ackContextError(ctx)
+	case err == nil && (len(replies.Values) < replies.Expected || summary.Unanswered > 0):
+		err = ErrAckMissing
+	}
+	return replies, err
+}

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// maxAttempts bounds how many namespaces of one client may be running their middlewares at the same time.
+const maxAttempts = 64
+
+// client is one engine session with the sockets that share it. Its On methods are called by the session, one at a time.
+type client struct {
+	// Static after construction.
+	server  *Server
+	session *engine.Session
+
+	// Owned by the reading side.
+	decoder parser.Decoder
+	broken  bool // the client has violated the protocol; its input is ignored
+
+	// paused is written with mu held; it is set before the sockets' acknowledgements are failed.
+	paused atomic.Bool
+
+	mu sync.Mutex
+	// Guarded by mu.
+	sockets  []*Socket
+	attempts []*attempt
+	timer    *time.Timer // until a namespace has been joined
+	closed   bool
+	joined   bool // some namespace was joined at some time
+	full     int  // inboxes over their limit
+	flowing  bool // a goroutine is telling the session to pause or resume
+}
+
+// newClient is called for each new session.
+func (srv *Server) newClient(session *engine.Session) engine.Handler {
+	c := &client{server: srv, session: session}
+	if srv.closing.Load() {
+		session.Discard()
+		return c
+	}
+	c.mu.Lock()
+	c.timer = time.AfterFunc(srv.opts.ConnectTimeout, c.onConnectTimeout)
+	c.mu.Unlock()
+	return c
+}
+
+func (c *client) onConnectTimeout() {
+	c.mu.Lock()
+	idle := len(c.sockets) == 0 && !c.joined
+	c.mu.Unlock()
+	if idle {
+		c.drop()
+	}
+}
+
+// OnText takes a text message.
+func (c *client) OnText(data []byte) {
+	if c.broken {
+		return
+	}
+	p, err := c.decoder.Text(&c.server.limits, data)
+	c.onDecoded(p, err)
+}
+
+// OnBinary takes a binary message.
+func (c *client) OnBinary(data []byte) {
+	if c.broken {
+		return
+	}
+	p, err := c.decoder.Binary(&c.server.limits, data)
+	c.onDecoded(p, err)
+}
+
+// OnClose ends the client's sockets with the session's reason.
+func (c *client) OnClose(reason string, _ error) {
+	c.decoder.Reset()
+	c.end(reason)
+}
+
+func (c *client) onDecoded(p *parser.Packet, err error) {
+	switch {
+	case err != nil:
+		c.onParseError(err)
+	case p != nil:
+		c.onPacket(p)
+	}
+}
+
+// onParseError does as the reference: the sockets hear of the error, and the connection closes with "forced close".
+func (c *client) onParseError(err error) {
+	c.broken = true
+	c.server.parseErrors.Add(1)
+	for _, s := range c.snapshot() {
+		c.server.spawn(func() { s.report("", err) })
+	}
+	c.session.Close()
+}
+
+func (c *client) onPacket(p *parser.Packet) {
+	name := p.Namespace
+	if name == "" {
+		name = "/"
+	}
+	s := c.socket(name)
+	switch {
+	case s == nil && p.Type == parser.Connect:
+		c.connect(name, p.JSON)
+	case s != nil && p.Type != parser.Connect && p.Type != parser.ConnectError:
+		s.onPacket(p)
+	default:
+		c.broken = true
+		c.drop()
+	}
+}
+
+// socket returns the client's socket in a namespace.
+func (c *client) socket(namespace string) *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.sockets {
+		if s.nsp.name == namespace {
+			return s
+		}
+	}
+	return nil
+}
+
+func (c *client) snapshot() []*Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.sockets)
+}
+
+// remove forgets a socket that has closed.
+func (c *client) remove(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.sockets, s); i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
+	}
+}
+
+// sendPacket sends a packet that belongs to no socket.
+func (c *client) sendPacket(p *parser.Packet) {
+	// The session may have closed; then nobody waits for the packet.
+	_ = c.session.Send(encode(p, false))
+}
+
+// disconnect takes the client out of every namespace and closes the connection.
+func (c *client) disconnect() {
+	for _, s := range c.snapshot() {
+		s.close(ReasonServerDisconnect)
+	}
+	c.drop()
+}
+
+// drop closes the connection because of what the client did or did not do.
+func (c *client) drop() {
+	c.session.Close()
+	c.end(ReasonForcedServerClose)
+}
+
+// end closes all sockets and pending connects. The first reason counts.
+func (c *client) end(reason string) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	sockets, attempts, timer := slices.Clone(c.sockets), c.attempts, c.timer
+	c.attempts, c.timer = nil, nil
+	c.mu.Unlock()
+	if timer != nil {
+		timer.Stop()
+	}
+	for _, a := range attempts {
+		a.cancel(&DisconnectError{reason})
+	}
+	for _, s := range sockets {
+		s.close(reason)
+	}
+}
+
+// overflow counts the inboxes over their limit up or down, and pauses or resumes reading accordingly. While reading is
+// paused no acknowledgement can arrive, so that those who wait for one are told.
+func (c *client) overflow(delta int) {
+	c.mu.Lock()
+	before := c.full > 0
+	c.full += delta
+	after := c.full > 0
+	c.paused.Store(after)
+	var sockets []*Socket
+	if after && !before {
+		sockets = slices.Clone(c.sockets)
+		c.server.inboxPauses.Add(1)
+	}
+	run := before != after && !c.flowing
+	c.flowing = c.flowing || run
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.failAcks(ErrInboxFull)
+	}
+	if run {
+		c.flow(before)
+	}
+}
+
+// flow brings the session's reading in line with paused. One goroutine does so at a time and does it until it is so,
+// because calls of Pause and Resume must not overtake each other.
+func (c *client) flow(is bool) {
+	for {
+		want := c.paused.Load()
+		if want != is {
+			if want {
+				c.session.Pause()
+			} else {
+				c.session.Resume()
+			}
+			is = want
+		}
+		c.mu.Lock()
+		if is == c.paused.Load() {
+			c.flowing = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+	}
+}

@@ -1,0 +1,81 @@
+package server
+
+import "errors"
+
+// Reasons of a disconnect that this package gives. The others come from the connection below and are listed in package
+// engine. The strings are those of the Node reference.
+const (
+	ReasonServerDisconnect  = "server namespace disconnect" // Disconnect was called
+	ReasonClientDisconnect  = "client namespace disconnect" // the client left the namespace
+	ReasonShutdown          = "server shutting down"        // Shutdown or Close was called
+	ReasonForcedServerClose = "forced server close"         // the client broke the protocol, or never joined
+)
+
+// Errors to compare with errors.Is.
+var (
+	// ErrDisconnected is returned by calls on a socket that has disconnected; *DisconnectError wraps it with the reason.
+	ErrDisconnected = errors.New("socket is disconnected")
+	// ErrAckTimeout says that the time for an acknowledgement ran out.
+	ErrAckTimeout = errors.New("acknowledgement timed out")
+	// ErrAckMissing says that some sockets or nodes did not acknowledge a broadcast.
+	ErrAckMissing = errors.New("some acknowledgements are missing")
+	// ErrInboxFull ends a wait for an acknowledgement that could not arrive, because reading from the client is paused
+	// until its earlier events have been handled.
+	ErrInboxFull = errors.New("inbox of the client is full")
+	// ErrInvalidArguments says that the arguments of an event or acknowledgement do not fit the Go types that wait for them.
+	ErrInvalidArguments = errors.New("invalid arguments")
+	// ErrReservedEvent is returned for event names that the protocol keeps for itself.
+	ErrReservedEvent = errors.New("reserved event name")
+	// ErrReplied is returned by the second reply to one event.
+	ErrReplied = errors.New("event was already acknowledged")
+	// ErrParentNamespace is returned by calls that need the sockets of one concrete namespace.
+	ErrParentNamespace = errors.New("not supported on a parent namespace")
+	// ErrClosed is returned by a server that has been shut down.
+	ErrClosed = errors.New("server is closed")
+)
+
+// ClientError is an error whose text is meant for the client. A namespace middleware that returns one sends it as
+// CONNECT_ERROR {message, data}; an event handler that returns one acknowledges with {"error": {message, data}}, if the
+// client asked for an acknowledgement. Every other error is reported on this side and hidden from the client.
+type ClientError struct {
+	Message string
+	Data    any // encoded like an argument of Emit, without []byte; nil = absent
+}
+
+// Error returns the message.
+func (e *ClientError) Error() string { return e.Message }
+
+// hiddenMessage is what a client learns of an error that is not a ClientError.
+const hiddenMessage = "internal error"
+
+// clientError returns what the client may see of err.
+func clientError(err error) *ClientError {
+	var ce *ClientError
+	switch {
+	case errors.As(err, &ce):
+		return ce
+	case errors.Is(err, ErrInvalidArguments):
+		return &ClientError{Message: ErrInvalidArguments.Error()}
+	}
+	return &ClientError{Message: hiddenMessage}
+}
+
+// errorBody is the JSON shape of a ClientError.
+type errorBody struct {
+	Message string `json:"message"`
+	Data    any    `json:"data,omitempty"`
+}
+
+// DisconnectError is the cause of a context that ended because its socket disconnected.
+type DisconnectError struct {
+	Reason string
+}
+
+// Error returns the reason in a sentence.
+func (e *DisconnectError) Error() string { return "socket is disconnected: " + e.Reason }
+
+// Is reports that every DisconnectError is an ErrDisconnected.
+func (e *DisconnectError) Is(target error) bool { return target == ErrDisconnected }
+
+// errPanic stands for a contained panic; the panic itself has been logged.
+var errPanic = errors.New("panic in a callback")

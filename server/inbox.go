@@ -1,0 +1,188 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// inbox holds what a socket's handlers have still to do. It exists only while there is something: an idle socket has
+// neither inbox nor goroutine. Guarded by Socket.mu.
+type inbox struct {
+	items []task
+	head  int
+	bytes int64
+
+	workers   int  // goroutines that run, or are about to run, Socket.work
+	exclusive bool // a lifecycle task is running; nothing may run beside it
+	full      bool // over the limit and not yet below half of it
+}
+
+// task is one thing to do: an event when packet is set, or else a lifecycle step.
+type task struct {
+	packet *parser.Packet
+	step   step
+	bytes  int32
+}
+
+type step uint8
+
+const (
+	stepEvent step = iota
+	stepConnection
+	stepDisconnect
+)
+
+// taskOverhead is what a task counts besides its payload, so that tiny events are bounded too.
+const taskOverhead = 160
+
+var inboxes = sync.Pool{New: func() any { return new(inbox) }}
+
+func eventTask(p *parser.Packet) task {
+	n := taskOverhead + len(p.JSON)
+	for _, a := range p.Attachments {
+		n += len(a)
+	}
+	return task{packet: p, bytes: int32(min(n, 1<<30))}
+}
+
+// enqueue adds a task and makes sure that a worker runs.
+func (s *Socket) enqueue(t task) {
+	s.mu.Lock()
+	overflow := s.putLocked(t)
+	start := s.staffLocked()
+	s.mu.Unlock()
+	if overflow {
+		s.client.overflow(1)
+	}
+	if start {
+		s.nsp.server.spawn(s.work)
+	}
+}
+
+// putLocked appends a task and reports whether the inbox went over its limit by it.
+func (s *Socket) putLocked(t task) (overflow bool) {
+	if s.inbox == nil {
+		s.inbox = inboxes.Get().(*inbox)
+	}
+	in := s.inbox
+	if in.head > 64 && 2*in.head > len(in.items) {
+		n := copy(in.items, in.items[in.head:])
+		clear(in.items[n:])
+		in.items, in.head = in.items[:n], 0
+	}
+	in.items = append(in.items, t)
+	in.bytes += int64(t.bytes)
+	if !in.full && in.bytes > s.nsp.server.opts.InboxLimit {
+		in.full = true
+		return true
+	}
+	return false
+}
+
+// staffLocked reserves a place for one more worker if there is work for it.
+func (s *Socket) staffLocked() bool {
+	in := s.inbox
+	if in == nil || in.exclusive || in.head == len(in.items) || in.workers >= s.nsp.concurrency() {
+		return false
+	}
+	if in.workers > 0 && in.items[in.head].step != stepEvent {
+		return false // the last worker to finish will do it
+	}
+	in.workers++
+	return true
+}
+
+// work runs tasks until there are none left.
+func (s *Socket) work() {
+	finished := false
+	for {
+		t, ok, more := s.next(finished)
+		if more {
+			s.nsp.server.spawn(s.work)
+		}
+		if !ok {
+			return
+		}
+		s.run(t)
+		finished = t.step != stepEvent
+	}
+}
+
+// next takes the next task for a worker; ok is false when the worker must end. lifecycle says that the worker's
+// last task was a lifecycle step. more says that another worker is to be started.
+func (s *Socket) next(lifecycle bool) (t task, ok, more bool) {
+	s.mu.Lock()
+	in := s.inbox
+	if lifecycle {
+		in.exclusive = false
+	}
+	if in.head == len(in.items) {
+		in.workers--
+		if in.workers == 0 {
+			s.inbox = nil
+			in.reset()
+			inboxes.Put(in)
+		}
+		s.mu.Unlock()
+		return t, false, false
+	}
+	t = in.items[in.head]
+	if t.step != stepEvent && in.workers > 1 {
+		in.workers--
+		s.mu.Unlock()
+		return t, false, false
+	}
+	in.items[in.head] = task{}
+	in.head++
+	if in.head == len(in.items) {
+		in.items, in.head = in.items[:0], 0
+	}
+	in.exclusive = t.step != stepEvent
+	relief := s.takenLocked(int64(t.bytes))
+	more = s.staffLocked()
+	s.mu.Unlock()
+	if relief {
+		s.client.overflow(-1)
+	}
+	return t, true, more
+}
+
+// takenLocked lowers the byte count and reports whether the inbox is no longer full.
+func (s *Socket) takenLocked(n int64) (relief bool) {
+	in := s.inbox
+	in.bytes -= n
+	if in.full && in.bytes <= s.nsp.server.opts.InboxLimit/2 {
+		in.full = false
+		return true
+	}
+	return false
+}
+
+// dropEventsLocked removes the events that have not been started and reports whether the inbox is no longer full.
+func (s *Socket) dropEventsLocked() (relief bool) {
+	in := s.inbox
+	if in == nil {
+		return false
+	}
+	kept := in.items[:in.head]
+	var freed int64
+	for _, t := range in.items[in.head:] {
+		if t.step == stepEvent {
+			freed += int64(t.bytes)
+		} else {
+			kept = append(kept, t)
+		}
+	}
+	clear(in.items[len(kept):])
+	in.items = kept
+	return s.takenLocked(freed)
+}
+
+func (in *inbox) reset() {
+	items := in.items
+	if cap(items) > 64 {
+		items = nil
+	}
+	*in = inbox{items: items[:0]}
+}

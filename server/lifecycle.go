@@ -1,0 +1,217 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// close ends the socket. From here on it is in no room, its context has ended and its acknowledgements have failed;
+// OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
+// for the disconnect are events that wait dropped, and the client told.
+func (s *Socket) close(reason string) {
+	byServer := reason == ReasonServerDisconnect
+	s.mu.Lock()
+	if s.state.Load() != stateConnected {
+		s.mu.Unlock()
+		return
+	}
+	s.state.Store(stateClosed)
+	s.reason = reason
+	acks := s.takeAcksLocked()
+	relief := byServer && s.dropEventsLocked()
+	s.mu.Unlock()
+
+	left := s.nsp.index.RemoveAll(member{s})
+	s.mu.Lock()
+	s.left = left
+	s.mu.Unlock()
+	s.client.remove(s)
+	if byServer {
+		_ = s.client.session.Send(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
+	}
+	s.cancelContext()
+	for _, e := range acks {
+		e.waiter.failed(s, &DisconnectError{reason})
+	}
+	if relief {
+		s.client.overflow(-1)
+	}
+	if h, own := s.nsp.hooks(), s.ownHooks(); len(h.disconnecting)+len(h.disconnect)+len(own.disconnecting)+len(own.disconnect) > 0 {
+		s.enqueue(task{step: stepDisconnect})
+	}
+	s.nsp.release()
+}
+
+// abandon ends a socket that has not connected: refused by a middleware, or its client went away.
+func (s *Socket) abandon(reason string) {
+	s.mu.Lock()
+	s.state.Store(stateClosed)
+	s.reason = reason
+	acks := s.takeAcksLocked()
+	s.mu.Unlock()
+	s.nsp.index.RemoveAll(member{s})
+	s.cancelContext()
+	for _, e := range acks {
+		e.waiter.failed(s, &DisconnectError{reason})
+	}
+	s.nsp.release()
+}
+
+// onPacket takes a packet on the reading side.
+func (s *Socket) onPacket(p *parser.Packet) {
+	switch p.Type {
+	case parser.Event:
+		s.enqueue(eventTask(p))
+	case parser.Ack:
+		s.onAck(p)
+	case parser.Disconnect:
+		s.close(ReasonClientDisconnect)
+	}
+}
+
+// run does one task on the socket's worker.
+func (s *Socket) run(t task) {
+	switch t.step {
+	case stepEvent:
+		s.handle(t.packet)
+	case stepConnection:
+		s.runConnection()
+	case stepDisconnect:
+		s.runDisconnect()
+	}
+}
+
+func (s *Socket) runConnection() {
+	for _, f := range s.nsp.hooks().connection {
+		s.protect("OnConnection", func() error {
+			f(s.Context(), s)
+			return nil
+		})
+	}
+}
+
+func (s *Socket) runDisconnect() {
+	h, own := s.nsp.hooks(), s.ownHooks()
+	for _, list := range [][]func(*Socket, string){h.disconnecting, own.disconnecting, h.disconnect, own.disconnect} {
+		for _, f := range list {
+			s.protect("OnDisconnect", func() error {
+				f(s, s.reason)
+				return nil
+			})
+		}
+	}
+}
+
+// handle runs the callbacks of one event in the reference's order: catch-all, middlewares, handlers.
+func (s *Socket) handle(p *parser.Packet) {
+	name, args, err := p.Event()
+	if err != nil {
+		s.report("", err)
+		return
+	}
+	e := &Event{Name: name, Args: args, Reply: &Reply{socket: s, id: p.ID}}
+	h, own := s.nsp.hooks(), s.ownHooks()
+	ctx := s.Context()
+	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.any, own.any} {
+		for _, f := range list {
+			s.protect(name, func() error {
+				f.value(ctx, s, e)
+				return nil
+			})
+		}
+	}
+	for _, list := range [][]EventMiddleware{h.events, own.events} {
+		for _, m := range list {
+			if err := s.protect(name, func() error { return m(ctx, s, e) }); err != nil {
+				s.fail(e, err)
+				return
+			}
+		}
+	}
+	for _, list := range [][]*slot[Handler]{h.handlers[name], s.ownHooks().handlers[name]} {
+		for _, f := range list {
+			if s.dismissed() {
+				return // the reference ignores what comes after its own disconnect
+			}
+			if err := s.protect(name, func() error { return f.value.HandleEvent(ctx, s, e) }); err != nil {
+				s.fail(e, err)
+			}
+		}
+	}
+}
+
+// dismissed reports whether this side has disconnected the socket.
+func (s *Socket) dismissed() bool {
+	if s.state.Load() != stateClosed {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason == ReasonServerDisconnect
+}
+
+// fail ends an event with an error.
+func (s *Socket) fail(e *Event, err error) {
+	// The client may be gone, or the handler may have replied before it failed: neither is worth a second report.
+	_ = e.Reply.SendError(err)
+	if !errors.Is(err, errPanic) {
+		s.report(e.Name, err)
+	}
+}
+
+// report hands an error to OnError or to the log.
+func (s *Socket) report(event string, err error) {
+	srv := s.nsp.server
+	srv.failures.Add(1)
+	if failed := s.nsp.hooks().failed; len(failed) > 0 {
+		for _, f := range failed {
+			s.protect("OnError", func() error {
+				f(s, event, err)
+				return nil
+			})
+		}
+		return
+	}
+	level := slog.LevelWarn
+	var ce *ClientError
+	if errors.As(err, &ce) || errors.Is(err, ErrInvalidArguments) || errors.Is(err, ErrDisconnected) || event == "" {
+		level = slog.LevelDebug // a client can cause these at will
+	}
+	srv.opts.Logger.Log(context.Background(), level, "event failed",
+		"namespace", s.nsp.name, "socket", s.id, "event", event, "error", err)
+}
+
+// notifyOutgoing shows an event to the HandleAnyOutgoing functions.
+func (s *Socket) notifyOutgoing(p *parser.Packet) {
+	h, own := s.nsp.hooks(), s.ownHooks()
+	if len(h.outgoing)+len(own.outgoing) == 0 || p.Type != parser.Event {
+		return
+	}
+	name, args, err := p.Event()
+	if err != nil {
+		return
+	}
+	e := &Event{Name: name, Args: args, Reply: noReply}
+	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.outgoing, own.outgoing} {
+		for _, f := range list {
+			s.protect("HandleAnyOutgoing", func() error {
+				f.value(s.Context(), s, e)
+				return nil
+			})
+		}
+	}
+}
+
+var noReply = &Reply{id: parser.NoID}
+
+// protect runs a callback and turns a panic into errPanic. With Options.CloseOnPanic the socket is disconnected.
+func (s *Socket) protect(what string, f func() error) error {
+	err := s.nsp.server.protect(what, s.nsp.name, s.id, f)
+	if err == errPanic && s.nsp.server.opts.CloseOnPanic {
+		s.Disconnect()
+	}
+	return err
+}

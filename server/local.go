@@ -1,0 +1,261 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// local is a namespace as its adapter sees it.
+type local struct{ nsp *Namespace }
+
+var _ adapter.Local = local{}
+
+func (l local) Name() string { return l.nsp.name }
+
+func (l local) each(sel adapter.Selection, use func([]member)) {
+	l.nsp.server.selector.Select(l.nsp.index, sel.Rooms, sel.Except, use)
+}
+
+// Deliver encodes the packet once and queues it for each recipient.
+func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
+	l.each(sel, func(members []member) {
+		p = l.own(p)
+		l.notifyOutgoing(members, p)
+		m := encode(p, flags.NoCompress)
+		unlock := l.nsp.order.lock(sel.Rooms)
+		for _, s := range members {
+			s.sendShared(m, flags.Volatile)
+		}
+		unlock()
+	})
+}
+
+// own returns the packet under this namespace's name; other nodes leave it out.
+func (l local) own(p *parser.Packet) *parser.Packet {
+	if p.Namespace == l.nsp.name {
+		return p
+	}
+	q := *p
+	q.Namespace = l.nsp.name
+	return &q
+}
+
+func (l local) notifyOutgoing(members []member, p *parser.Packet) {
+	for _, s := range members {
+		s.notifyOutgoing(p)
+	}
+}
+
+func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags adapter.Flags,
+	onAck func(string, parser.Payload), onGone func(string)) (count int, cancel func() []string) {
+	w := &broadcastAck{onAck: onAck, onGone: onGone}
+	q := *p
+	q.Namespace, q.ID = l.nsp.name, l.nsp.nextAckID()
+	var waiting []*Socket
+	l.each(sel, func(members []member) {
+		l.notifyOutgoing(members, &q)
+		m := encode(&q, flags.NoCompress)
+		waiting = make([]*Socket, 0, len(members))
+		for _, s := range members {
+			// A socket that cannot answer any more counts as one that was asked and has gone.
+			if err := s.expectAck(q.ID, w); err != nil {
+				onGone(s.id)
+			} else {
+				waiting = append(waiting, s.Socket)
+			}
+			count++
+		}
+		unlock := l.nsp.order.lock(sel.Rooms)
+		for _, s := range waiting {
+			s.sendShared(m, flags.Volatile)
+		}
+		unlock()
+	})
+	return count, func() (silent []string) {
+		for _, s := range waiting {
+			if s.takeAck(q.ID) != nil {
+				silent = append(silent, s.id)
+			}
+		}
+		return silent
+	}
+}
+
+// broadcastAck waits for the acknowledgements of all recipients of one packet.
+type broadcastAck struct {
+	onAck  func(sid string, value parser.Payload)
+	onGone func(sid string)
+}
+
+func (b *broadcastAck) acked(s *Socket, args Args) { b.onAck(s.id, firstArg(args)) }
+func (b *broadcastAck) failed(s *Socket, _ error)  { b.onGone(s.id) }
+
+func (l local) HasRoom(room string) bool { return l.nsp.index.Has(room) }
+func (l local) Rooms() []string          { return l.nsp.index.AllRooms() }
+
+func (l local) FetchSockets(sel adapter.Selection) []adapter.SocketDetails {
+	var list []adapter.SocketDetails
+	for _, s := range l.sockets(sel) {
+		handshake, err := encodeJSON(s.Handshake())
+		if err != nil {
+			handshake = []byte("{}")
+		}
+		rooms := s.Rooms()
+		if rooms == nil {
+			rooms = []string{}
+		}
+		list = append(list, adapter.SocketDetails{ID: s.id, Handshake: handshake, Rooms: rooms, Data: s.dataJSON()})
+	}
+	return list
+}
+
+// sockets returns a selection for work that takes longer than a pooled slice should be kept.
+func (l local) sockets(sel adapter.Selection) []*Socket {
+	var list []*Socket
+	l.each(sel, func(members []member) {
+		list = make([]*Socket, len(members))
+		for i, m := range members {
+			list[i] = m.Socket
+		}
+	})
+	return list
+}
+
+func (l local) SocketsJoin(sel adapter.Selection, rooms []string) {
+	l.each(sel, func(members []member) {
+		for _, m := range members {
+			l.nsp.index.Add(m, rooms...)
+		}
+	})
+}
+
+func (l local) SocketsLeave(sel adapter.Selection, rooms []string) {
+	l.each(sel, func(members []member) {
+		for _, m := range members {
+			l.nsp.index.Remove(m, rooms...)
+		}
+	})
+}
+
+func (l local) DisconnectSockets(sel adapter.Selection, closeConn bool) {
+	for _, s := range l.sockets(sel) {
+		if closeConn {
+			s.DisconnectClient()
+		} else {
+			s.Disconnect()
+		}
+	}
+}
+
+// OnServerSideEmit queues an event of another node for the handlers.
+func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) {
+	n := l.nsp
+	e := remoteEvent{args: args, reply: reply}
+	start, ok := n.remote.put(e)
+	if !ok {
+		n.server.serverSideDrops.Add(1)
+		return
+	}
+	if start {
+		n.server.spawn(n.runRemote)
+	}
+}
+
+// serverQueueLimit bounds the events of other nodes that wait for their handlers.
+const serverQueueLimit = 16 << 20
+
+// serverQueue holds events of other nodes in order. A worker exists only while there are some.
+type serverQueue struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	items   []remoteEvent
+	bytes   int
+	running bool
+}
+
+type remoteEvent struct {
+	args  parser.Payload
+	reply func(parser.Payload)
+}
+
+func (e *remoteEvent) size() int {
+	n := taskOverhead + len(e.args.JSON)
+	for _, a := range e.args.Attachments {
+		n += len(a)
+	}
+	return n
+}
+
+func (q *serverQueue) put(e remoteEvent) (start, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bytes > serverQueueLimit {
+		return false, false
+	}
+	q.items = append(q.items, e)
+	q.bytes += e.size()
+	start = !q.running
+	q.running = true
+	return start, true
+}
+
+func (q *serverQueue) take() []remoteEvent {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items := q.items
+	q.items, q.bytes = nil, 0
+	q.running = len(items) > 0
+	return items
+}
+
+func (n *Namespace) runRemote() {
+	for batch := n.remote.take(); len(batch) > 0; batch = n.remote.take() {
+		for _, e := range batch {
+			n.handleRemote(e)
+		}
+	}
+}
+
+func (n *Namespace) handleRemote(r remoteEvent) {
+	p := parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: r.args}
+	name, args, err := p.Event()
+	if err != nil {
+		n.server.opts.Logger.Warn("server-side event is malformed", "namespace", n.name, "error", err)
+		return
+	}
+	e := &Event{Name: name, Args: args, Reply: &Reply{id: parser.NoID, remote: r.reply}}
+	for _, h := range n.hooks().serverSide[name] {
+		err := n.server.protect(name, n.name, "", func() error {
+			return h.value.HandleServerSide(context.Background(), e)
+		})
+		if err != nil && !errors.Is(err, errPanic) {
+			n.server.failures.Add(1)
+			n.server.opts.Logger.Warn("server-side event failed", "namespace", n.name, "event", name, "error", err)
+		}
+	}
+}
+
+// encode makes the message of a packet: its text with the attachments behind it.
+func encode(p *parser.Packet, plain bool) *engine.Message {
+	buf := buffers.Get().(*[]byte)
+	text := p.AppendText((*buf)[:0])
+	m := engine.NewMessage(text, p.Attachments...)
+	if plain {
+		m.SetCompress(false)
+	}
+	if cap(text) <= maxBuffer {
+		*buf = text
+		buffers.Put(buf)
+	}
+	return m
+}
+
+// maxBuffer bounds what the pool keeps.
+const maxBuffer = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// attempt is a CONNECT packet that has not been answered, because application code decides about it.
+type attempt struct {
+	// Static after construction.
+	name   string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// connect handles a CONNECT packet for a namespace that the client has not joined. Without middlewares it is done on the
+// spot; anything that runs application code leaves the reading side.
+func (c *client) connect(name string, auth []byte) {
+	nsp := c.server.acquire(name)
+	if nsp == nil && !c.server.hasParents() {
+		c.refuse(name, "Invalid namespace", nil)
+		return
+	}
+	if nsp != nil && len(nsp.hooks().middlewares) == 0 && !c.attempting(name) {
+		s := newSocket(nsp, c, auth)
+		if start, ok := c.join(s, nil); !ok {
+			s.abandon(ReasonForcedServerClose)
+		} else if start {
+			c.server.spawn(s.work)
+		}
+		return
+	}
+	a := &attempt{name: name}
+	if !c.begin(a) {
+		if nsp != nil {
+			nsp.release()
+		}
+		c.broken = true
+		c.drop()
+		return
+	}
+	c.server.spawn(func() { c.decide(a, nsp, auth) })
+}
+
+// begin registers an attempt. It refuses a second one for the same namespace, and more than a client can need.
+func (c *client) begin(a *attempt) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || len(c.attempts) >= maxAttempts || slices.ContainsFunc(c.attempts, func(b *attempt) bool { return b.name == a.name }) {
+		return false
+	}
+	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	c.attempts = append(c.attempts, a)
+	return true
+}
+
+func (c *client) attempting(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.attempts, func(a *attempt) bool { return a.name == name })
+}
+
+func (c *client) forgetLocked(a *attempt) {
+	if i := slices.Index(c.attempts, a); i >= 0 {
+		c.attempts = slices.Delete(c.attempts, i, i+1)
+	}
+}
+
+// decide runs the application's part of a CONNECT, answers it, and then serves as the socket's first worker.
+func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
+	defer a.cancel(context.Canceled)
+	if nsp == nil {
+		if nsp = c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth)); nsp == nil {
+			c.forget(a)
+			c.refuse(a.name, "Invalid namespace", nil)
+			return
+		}
+	}
+	s := newSocket(nsp, c, auth)
+	nsp.connecting.Add(1)
+	err := s.runMiddlewares(a.ctx)
+	nsp.connecting.Add(-1)
+	if err != nil {
+		ce := clientError(err)
+		s.abandon(ReasonForcedServerClose)
+		c.forget(a)
+		if ce.Message == hiddenMessage && err != errPanic {
+			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", nsp.name, "error", err)
+		}
+		c.refuse(a.name, ce.Message, ce.Data)
+		return
+	}
+	start, ok := c.join(s, a)
+	switch {
+	case !ok:
+		s.abandon(ReasonForcedServerClose)
+	case start:
+		s.work()
+	}
+}
+
+func (c *client) forget(a *attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forgetLocked(a)
+}
+
+func authOrEmpty(auth []byte) json.RawMessage {
+	if len(auth) == 0 {
+		return json.RawMessage("{}")
+	}
+	return auth
+}
+
+func (s *Socket) runMiddlewares(ctx context.Context) error {
+	for _, m := range s.nsp.hooks().middlewares {
+		if err := s.protect("middleware", func() error { return m(ctx, s) }); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// join makes a socket connected: part of the client and of the index, with its CONNECT packet on the way, in one step
+// with respect to the client's end and to broadcasts. start tells the caller to run the socket's worker.
+func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
+	packet := encode(&parser.Packet{Type: parser.Connect, Namespace: s.nsp.name, ID: parser.NoID,
+		Payload: parser.Payload{JSON: []byte(`{"sid":"` + s.id + `"}`)}}, false)
+	defer s.nsp.index.Flush()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a != nil {
+		c.forgetLocked(a)
+	}
+	if c.closed || c.server.closing.Load() {
+		return false, false
+	}
+	s.mu.Lock()
+	s.state.Store(stateConnected)
+	if len(s.nsp.hooks().connection) > 0 {
+		s.putLocked(task{step: stepConnection})
+		start = s.staffLocked()
+	}
+	s.mu.Unlock()
+	c.sockets = append(c.sockets, s)
+	c.joined = true
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	s.nsp.index.Connect(member{s})
+	// SendQueued does no I/O. A session that has closed takes nothing; its OnClose waits for c.mu.
+	_ = c.session.SendQueued(packet)
+	s.announced.Store(true)
+	return start, true
+}
+
+// refuse answers a CONNECT with CONNECT_ERROR. Data that cannot be encoded is left out.
+func (c *client) refuse(namespace, message string, data any) {
+	raw, err := encodeJSON(errorBody{message, data})
+	if err != nil {
+		raw, _ = encodeJSON(errorBody{Message: message})
+	}
+	c.sendPacket(&parser.Packet{Type: parser.ConnectError, Namespace: namespace, ID: parser.NoID, Payload: parser.Payload{JSON: raw}})
+}

@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rooms"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// Namespace is a channel with its own handlers, rooms and middlewares over the clients' shared connections. All methods
+// may be called from any goroutine; those that emit never block.
+type Namespace struct {
+	registry
+
+	// Static after construction.
+	server *Server
+	name   string
+	parent *ParentNamespace // nil unless the namespace is dynamic
+	index  *rooms.Index[member]
+
+	observer roomObserver
+	once     sync.Once
+	adapter  adapter.Adapter // set by once
+
+	ackIDs     atomic.Int64
+	refs       atomic.Int64 // sockets and attempts; raised with server.mu held
+	connecting atomic.Int64
+	limit      atomic.Int32 // handler concurrency, 0 = the server's
+	order      fanoutOrder
+	remote     serverQueue
+}
+
+// selector serves all namespaces with pooled memory.
+type selector = rooms.Selector[member]
+
+func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
+	n := &Namespace{server: srv, name: name, parent: parent}
+	n.index = rooms.New[member](&n.observer)
+	if parent != nil {
+		n.registry.table.Store(parent.registry.hooks())
+	}
+	return n
+}
+
+// open builds the adapter, outside of any lock because it is the application's choice. A namespace whose adapter cannot
+// be built serves this node alone.
+func (n *Namespace) open() {
+	n.once.Do(func() {
+		a, err := n.server.opts.Adapter.New(local{n})
+		if err != nil {
+			n.server.opts.Logger.Error("adapter failed, the namespace serves this node only", "namespace", n.name, "error", err)
+			a, _ = adapter.Memory().New(local{n})
+		}
+		n.adapter = a
+		if o, ok := a.(adapter.RoomObserver); ok {
+			n.observer.target.Store(&o)
+		}
+		if n.server.closing.Load() {
+			n.closeAdapter()
+		}
+	})
+}
+
+func (n *Namespace) closeAdapter() {
+	if err := n.adapter.Close(); err != nil {
+		n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err)
+	}
+}
+
+// release gives back a reference; the last one removes an empty dynamic namespace if that is wanted.
+func (n *Namespace) release() {
+	if n.refs.Add(-1) == 0 && n.parent != nil && n.server.opts.CleanupEmptyChildNamespaces && n.server.discard(n) {
+		n.closeAdapter()
+	}
+}
+
+// Name returns the namespace's name, with its leading slash.
+func (n *Namespace) Name() string { return n.name }
+
+// SetHandlerConcurrency says how many events of one socket may be handled at the same time, see
+// Options.HandlerConcurrency. It takes effect for sockets that become busy afterwards. Values below 1 restore the default.
+func (n *Namespace) SetHandlerConcurrency(limit int) { n.limit.Store(int32(min(max(limit, 0), 1<<20))) }
+
+func (n *Namespace) concurrency() int {
+	if c := n.limit.Load(); c > 0 {
+		return int(c)
+	}
+	return n.server.opts.HandlerConcurrency
+}
+
+// nextAckID returns the next acknowledgement id: from one counter per namespace, starting at 0, as in the reference.
+func (n *Namespace) nextAckID() int64 { return n.ackIDs.Add(1) - 1 }
+
+// packet makes an event packet.
+func (n *Namespace) packet(event string, args []any) (*parser.Packet, error) {
+	payload, err := eventPayload(event, args)
+	if err != nil {
+		return nil, err
+	}
+	return &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}, nil
+}
+
+func eventPayload(event string, args []any) (parser.Payload, error) {
+	if parser.ReservedEvent(event) {
+		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	return parser.MarshalEvent(event, spread(args)...)
+}
+
+func (n *Namespace) operator() BroadcastOperator { return BroadcastOperator{nsp: n} }
+
+// Emit sends an event to every socket of the namespace, in the whole cluster. See BroadcastOperator.Emit.
+func (n *Namespace) Emit(event string, args ...any) error { return n.operator().Emit(event, args...) }
+
+// To selects the sockets that are in at least one of the rooms.
+func (n *Namespace) To(rooms ...string) BroadcastOperator { return n.operator().To(rooms...) }
+
+// In is To.
+func (n *Namespace) In(rooms ...string) BroadcastOperator { return n.operator().To(rooms...) }
+
+// Except selects the sockets that are in none of the rooms.
+func (n *Namespace) Except(rooms ...string) BroadcastOperator { return n.operator().Except(rooms...) }
+
+// Local selects the sockets of this node.
+func (n *Namespace) Local() BroadcastOperator { return n.operator().Local() }
+
+// Volatile selects every socket; those that are not ready for more miss the packet.
+func (n *Namespace) Volatile() BroadcastOperator { return n.operator().Volatile() }
+
+// Compress selects every socket, with or without compression; the default is with.
+func (n *Namespace) Compress(on bool) BroadcastOperator { return n.operator().Compress(on) }
+
+// FetchSockets describes the sockets of the whole cluster.
+func (n *Namespace) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
+	return n.operator().FetchSockets(ctx)
+}
+
+// SocketsJoin makes every socket of the cluster join rooms.
+func (n *Namespace) SocketsJoin(rooms ...string) error { return n.operator().SocketsJoin(rooms...) }
+
+// SocketsLeave makes every socket of the cluster leave rooms.
+func (n *Namespace) SocketsLeave(rooms ...string) error { return n.operator().SocketsLeave(rooms...) }
+
+// DisconnectSockets disconnects every socket of the cluster from the namespace.
+func (n *Namespace) DisconnectSockets() error { return n.operator().DisconnectSockets() }
+
+// DisconnectClients disconnects every client of the namespace in the cluster from all namespaces and closes the
+// connections.
+func (n *Namespace) DisconnectClients() error { return n.operator().DisconnectClients() }
+
+// Sockets returns the connected sockets of this node.
+func (n *Namespace) Sockets() []*Socket {
+	var all []*Socket
+	n.server.selector.Select(n.index, nil, nil, func(members []member) {
+		all = make([]*Socket, len(members))
+		for i, m := range members {
+			all[i] = m.Socket
+		}
+	})
+	return all
+}
+
+// Socket finds a connected socket of this node by its id.
+func (n *Namespace) Socket(id string) (*Socket, bool) {
+	m, ok := n.index.Lookup(id)
+	return m.Socket, ok
+}
+
+// Rooms lists the rooms of the whole cluster. Every socket's id is one.
+func (n *Namespace) Rooms(ctx context.Context) (adapter.Result[string], error) {
+	return n.adapter.Rooms(ctx)
+}
+
+// ServerCount returns the number of nodes that serve the namespace.
+func (n *Namespace) ServerCount(ctx context.Context) (int, error) { return n.adapter.ServerCount(ctx) }
+
+// ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
+func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+	payload, err := serverSidePayload(event, args)
+	if err != nil {
+		return err
+	}
+	return n.adapter.ServerSideEmit(payload)
+}
+
+// serverSidePayload makes ["event", ...args]; the reserved names differ from those of events to clients.
+func serverSidePayload(event string, args []any) (parser.Payload, error) {
+	switch event {
+	case "connect", "connection", "new_namespace":
+		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
+	}
+	return parser.MarshalEvent(event, spread(args)...)
+}
+
+// ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
+// R. Without a deadline in ctx it waits for Options.AckTimeout. Nodes that did not answer are in the result; the error is
+// ErrAckMissing then.
+func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (adapter.Result[R], error) {
+	var result adapter.Result[R]
+	payload, err := serverSidePayload(event, args)
+	if err != nil {
+		return result, err
+	}
+	ctx, cancel := n.server.ackContext(ctx)
+	defer cancel()
+	raw, err := n.adapter.ServerSideEmitWithAck(ctx, payload)
+	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
+	for _, v := range raw.Values {
+		var r R
+		if decodeErr := decodeValue(v, &r); decodeErr != nil {
+			return result, decodeErr
+		}
+		result.Values = append(result.Values, r)
+	}
+	if err == nil && result.Unanswered > 0 {
+		err = ErrAckMissing
+	}
+	return result, err
+}
+
+// decodeValue decodes one value of the cluster.
+func decodeValue[R any](v parser.Payload, r *R) error {
+	if raw, ok := any(r).(*parser.Payload); ok {
+		*raw = v
+		return nil
+	}
+	if err := v.Unmarshal(r); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidArguments, err)
+	}
+	return nil
+}
+
+// roomObserver passes room events on to the adapter, which is built after the index.
+type roomObserver struct {
+	target atomic.Pointer[adapter.RoomObserver]
+}
+
+func (o *roomObserver) RoomCreated(room string) {
+	if t := o.target.Load(); t != nil {
+		(*t).RoomCreated(room)
+	}
+}
+
+func (o *roomObserver) RoomDeleted(room string) {
+	if t := o.target.Load(); t != nil {
+		(*t).RoomDeleted(room)
+	}
+}

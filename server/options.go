@@ -1,0 +1,113 @@
+package server
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/engine"
+)
+
+// Defaults of Options.
+const (
+	defaultPath           = "/socket.io"
+	defaultConnectTimeout = 45 * time.Second
+	defaultAckTimeout     = 10 * time.Second
+	defaultInboxLimit     = 1 << 20
+	defaultMaxAttachments = 10
+)
+
+// Options configure a server. The zero value, and nil, mean the defaults of the Node reference.
+type Options struct {
+	// Engine holds the options of the connections. Its Path defaults to "/socket.io" here.
+	Engine engine.Options
+
+	// Adapter connects the nodes of a cluster. Default: adapter.Memory, a server alone.
+	Adapter adapter.Builder
+
+	// ConnectTimeout is how long a connection may exist before it has joined a namespace. Default 45 s.
+	ConnectTimeout time.Duration
+
+	// AckTimeout is how long to wait for acknowledgements when the context has no deadline. Default 10 s.
+	AckTimeout time.Duration
+
+	// InboxLimit bounds the events of one socket that wait for their handlers, in bytes. At the bound, reading from the
+	// client pauses. Default 1 MiB.
+	InboxLimit int64
+
+	// HandlerConcurrency is how many events of one socket may be handled at the same time. Above 1 handlers of one socket
+	// run in no particular order. Default 1. Namespace.SetHandlerConcurrency overrides it.
+	HandlerConcurrency int
+
+	// MaxAttachments bounds the binary attachments of one packet from a client. Default 10.
+	MaxAttachments int
+
+	// CleanupEmptyChildNamespaces removes a dynamic namespace when its last socket has left.
+	CleanupEmptyChildNamespaces bool
+
+	// DisableClientFiles stops serving the client bundle below Engine.Path.
+	DisableClientFiles bool
+
+	// ClientFiles holds the bundle (socket.io.js, socket.io.min.js, socket.io.esm.min.js, socket.io.msgpack.min.js and a
+	// .map for each), the dist directory of the npm package socket.io-client. Files with .br and .gz appended
+	// are used as compressed forms. Without it the paths answer 404.
+	ClientFiles fs.FS
+
+	// CloseOnPanic disconnects a socket when one of its handlers panics. Without it only the event fails.
+	CloseOnPanic bool
+
+	// Logger receives handler errors and contained panics. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// settings returns a checked copy with all defaults filled in.
+func (o *Options) settings() (Options, error) {
+	var s Options
+	if o != nil {
+		s = *o
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		def   time.Duration
+	}{{"ConnectTimeout", &s.ConnectTimeout, defaultConnectTimeout}, {"AckTimeout", &s.AckTimeout, defaultAckTimeout}} {
+		if *d.value < 0 {
+			return s, fmt.Errorf("%s must not be negative, got %v", d.name, *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	switch {
+	case s.InboxLimit < 0:
+		return s, fmt.Errorf("InboxLimit must not be negative, got %d", s.InboxLimit)
+	case s.HandlerConcurrency < 0:
+		return s, fmt.Errorf("HandlerConcurrency must not be negative, got %d", s.HandlerConcurrency)
+	case s.MaxAttachments < 0:
+		return s, fmt.Errorf("MaxAttachments must not be negative, got %d", s.MaxAttachments)
+	}
+	if s.InboxLimit == 0 {
+		s.InboxLimit = defaultInboxLimit
+	}
+	if s.HandlerConcurrency == 0 {
+		s.HandlerConcurrency = 1
+	}
+	if s.MaxAttachments == 0 {
+		s.MaxAttachments = defaultMaxAttachments
+	}
+	if s.Engine.Path == "" {
+		s.Engine.Path = defaultPath
+	}
+	if s.Adapter == nil {
+		s.Adapter = adapter.Memory()
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Engine.Logger == nil {
+		s.Engine.Logger = s.Logger
+	}
+	return s, nil
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"sync"
+)
+
+// ParentNamespace stands for namespaces that come to be when the first client asks for them. What is registered on it
+// applies to the children created afterwards; what is emitted through it goes to the children that exist on
+// each node.
+type ParentNamespace struct {
+	registry
+
+	// Static after construction.
+	server  *Server
+	pattern *regexp.Regexp
+	allow   func(ctx context.Context, name string, auth json.RawMessage) bool
+
+	mu sync.Mutex
+	// Guarded by mu.
+	children []*Namespace
+}
+
+// Children returns the namespaces that exist now.
+func (p *ParentNamespace) Children() []*Namespace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.children)
+}
+
+func (p *ParentNamespace) add(n *Namespace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.children = append(p.children, n)
+}
+
+func (p *ParentNamespace) remove(n *Namespace) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.children, n); i >= 0 {
+		p.children = slices.Delete(p.children, i, i+1)
+	}
+}
+
+func (p *ParentNamespace) operator() BroadcastOperator { return BroadcastOperator{parent: p} }
+
+// Emit sends an event to every socket of all children.
+func (p *ParentNamespace) Emit(event string, args ...any) error {
+	return p.operator().Emit(event, args...)
+}
+
+// To selects the sockets of all children that are in at least one of the rooms.
+func (p *ParentNamespace) To(rooms ...string) BroadcastOperator { return p.operator().To(rooms...) }
+
+// In is To.
+func (p *ParentNamespace) In(rooms ...string) BroadcastOperator { return p.operator().To(rooms...) }
+
+// Except selects the sockets of all children that are in none of the rooms.
+func (p *ParentNamespace) Except(rooms ...string) BroadcastOperator {
+	return p.operator().Except(rooms...)
+}
+
+// Local selects the sockets of all children on this node.
+func (p *ParentNamespace) Local() BroadcastOperator { return p.operator().Local() }
+
+// Volatile selects every socket of all children, see Namespace.Volatile.
+func (p *ParentNamespace) Volatile() BroadcastOperator { return p.operator().Volatile() }
+
+// Compress selects every socket of all children, see Namespace.Compress.
+func (p *ParentNamespace) Compress(on bool) BroadcastOperator { return p.operator().Compress(on) }
+
+// OfPattern returns a parent namespace for the names that match a pattern, also those given to Of later. Anchor the
+// pattern with ^ and $ if the whole name has to match.
+func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
+	return srv.addParent(&ParentNamespace{server: srv, pattern: pattern})
+}
+
+// OfFunc returns a parent namespace for the names that a function allows. The function is called for each client that
+// connects to a namespace that does not exist, with the client's auth object. It may block; its context ends
+// when the client goes away.
+func (srv *Server) OfFunc(allow func(ctx context.Context, name string, auth json.RawMessage) bool) *ParentNamespace {
+	return srv.addParent(&ParentNamespace{server: srv, allow: allow})
+}
+
+func (srv *Server) addParent(p *ParentNamespace) *ParentNamespace {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.parents = append(srv.parents, p)
+	return p
+}
+
+func (srv *Server) hasParents() bool {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	return len(srv.parents) > 0
+}
+
+// createDynamic finds the parent that allows a name and returns the child, with a reference taken; nil if none does.
+func (srv *Server) createDynamic(ctx context.Context, name string, auth json.RawMessage) *Namespace {
+	srv.mu.RLock()
+	parents := slices.Clone(srv.parents)
+	srv.mu.RUnlock()
+	for _, p := range parents {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if p.allows(ctx, name, auth) {
+			return srv.namespace(name, p, 1)
+		}
+	}
+	return nil
+}
+
+func (p *ParentNamespace) allows(ctx context.Context, name string, auth json.RawMessage) (ok bool) {
+	if p.pattern != nil {
+		return p.pattern.MatchString(name)
+	}
+	err := p.server.protect("OfFunc", name, "", func() error {
+		ok = p.allow(ctx, name, auth)
+		return nil
+	})
+	return ok && err == nil
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// Server is a Socket.IO server. It is an http.Handler for the paths below Options.Engine.Path. All methods may be called
+// from any goroutine.
+type Server struct {
+	// Static after construction.
+	opts   Options
+	limits parser.Limits
+	engine *engine.Server
+	files  *clientFiles // nil when disabled
+
+	selector selector
+	workers  workers
+	closing  atomic.Bool
+
+	panics, failures, parseErrors, unknownAcks atomic.Uint64
+	inboxPauses, serverSideDrops               atomic.Uint64
+	pendingAcks                                atomic.Int64
+
+	mu sync.RWMutex
+	// Guarded by mu.
+	namespaces   map[string]*Namespace
+	parents      []*ParentNamespace
+	onNamespaces []func(*Namespace)
+}
+
+// New makes a server. It returns an error that names the option that is wrong. Nothing runs until requests come.
+func New(opts *Options) (*Server, error) {
+	o, err := opts.settings()
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	srv := &Server{
+		opts:       o,
+		limits:     parser.Limits{MaxAttachments: o.MaxAttachments},
+		namespaces: make(map[string]*Namespace),
+	}
+	srv.engine, err = engine.New(&o.Engine, srv.newClient)
+	if err != nil {
+		return nil, err
+	}
+	if !o.DisableClientFiles {
+		srv.files = newClientFiles(o.Engine.Path, o.ClientFiles)
+		srv.engine.Use(srv.files.middleware)
+	}
+	srv.Of("/")
+	return srv, nil
+}
+
+// ServeHTTP serves connections and, unless disabled, the client bundle.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if srv.closing.Load() {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "server shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	srv.engine.ServeHTTP(w, r)
+}
+
+// Engine returns the server of the connections below, for its middlewares and counters.
+func (srv *Server) Engine() *engine.Server { return srv.engine }
+
+// Of returns the namespace of a name, creating it if necessary. A missing leading slash is added. A new namespace whose
+// name matches a pattern of OfPattern becomes a child of that parent.
+func (srv *Server) Of(name string) *Namespace {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	srv.mu.RLock()
+	n := srv.namespaces[name]
+	var parent *ParentNamespace
+	for _, p := range srv.parents {
+		if n == nil && p.pattern != nil && p.pattern.MatchString(name) {
+			parent = p
+			break
+		}
+	}
+	srv.mu.RUnlock()
+	if n != nil {
+		n.open()
+		return n
+	}
+	return srv.namespace(name, parent, 0)
+}
+
+// namespace finds or creates a namespace and takes references on it.
+func (srv *Server) namespace(name string, parent *ParentNamespace, refs int64) *Namespace {
+	srv.mu.Lock()
+	n := srv.namespaces[name]
+	created := n == nil
+	if created {
+		n = newNamespace(srv, name, parent)
+		srv.namespaces[name] = n
+		if parent != nil {
+			parent.add(n)
+		}
+	}
+	n.refs.Add(refs)
+	hooks := srv.onNamespaces
+	srv.mu.Unlock()
+	n.open()
+	if created && name != "/" {
+		for _, f := range hooks {
+			srv.protect("OnNewNamespace", name, "", func() error {
+				f(n)
+				return nil
+			})
+		}
+	}
+	return n
+}
+
+// acquire finds a namespace for a client and takes a reference on it.
+func (srv *Server) acquire(name string) *Namespace {
+	srv.mu.RLock()
+	n := srv.namespaces[name]
+	if n != nil {
+		n.refs.Add(1)
+	}
+	srv.mu.RUnlock()
+	if n != nil {
+		n.open()
+	}
+	return n
+}
+
+// discard removes a namespace that nobody refers to and reports whether it did.
+func (srv *Server) discard(n *Namespace) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if n.refs.Load() != 0 || srv.namespaces[n.name] != n {
+		return false
+	}
+	delete(srv.namespaces, n.name)
+	n.parent.remove(n)
+	return true
+}
+
+// OnNewNamespace registers a function that is called with each namespace created afterwards.
+func (srv *Server) OnNewNamespace(f func(n *Namespace)) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.onNamespaces = with(srv.onNamespaces, f)
+}
+
+// all returns the namespaces that exist now.
+func (srv *Server) all() []*Namespace {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	list := make([]*Namespace, 0, len(srv.namespaces))
+	for _, n := range srv.namespaces {
+		list = append(list, n)
+	}
+	return list
+}
+
+// spawn runs f on a goroutine that Shutdown waits for.
+func (srv *Server) spawn(f func()) {
+	srv.workers.count.Add(1)
+	go func() {
+		defer srv.workers.done()
+		f()
+	}()
+}

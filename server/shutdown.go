@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// workers counts the goroutines of a server.
+type workers struct {
+	count atomic.Int64
+	idle  atomic.Pointer[chan struct{}] // capacity 1; told when count falls to 0
+}
+
+func (w *workers) done() {
+	if w.count.Add(-1) == 0 {
+		if idle := w.idle.Load(); idle != nil {
+			select {
+			case *idle <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// wait returns when no worker runs, or when ctx ends.
+func (w *workers) wait(ctx context.Context) error {
+	idle := make(chan struct{}, 1)
+	w.idle.CompareAndSwap(nil, &idle)
+	for w.count.Load() > 0 {
+		select {
+		case <-*w.idle.Load():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	// Another waiter may be asleep on the same channel.
+	select {
+	case *w.idle.Load() <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Shutdown ends the server: new requests are refused, every socket is closed with the reason "server shutting down",
+// connections are closed without a DISCONNECT packet, so that clients reconnect elsewhere by themselves, and handlers get
+// until ctx ends to finish, disconnect hooks included. Then the adapters close. It returns the error of ctx if handlers
+// are still running. Shutdown may be called more than once.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	srv.closing.Store(true)
+	for _, n := range srv.all() {
+		for _, s := range n.Sockets() {
+			s.close(ReasonShutdown)
+		}
+	}
+	engineErr := srv.engine.Close()
+	err := srv.workers.wait(ctx)
+	for _, n := range srv.all() {
+		n.open()
+		n.closeAdapter()
+	}
+	if err == nil {
+		err = engineErr
+	}
+	return err
+}
+
+// Close is Shutdown without waiting for handlers.
+func (srv *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := srv.Shutdown(ctx); err != context.Canceled {
+		return err
+	}
+	return nil
+}

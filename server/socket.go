@@ -1,0 +1,275 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/rooms"
+	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// States of a socket; it moves only forward.
+const (
+	stateConnecting uint32 = iota // middlewares are running
+	stateConnected
+	stateClosed
+)
+
+// Socket is one client in one namespace. All methods may be called from any goroutine; those that send never block.
+// Packets sent by one goroutine arrive in the order of the calls.
+type Socket struct {
+	// Static after construction.
+	nsp    *Namespace
+	client *client
+	id     string
+	auth   string // raw JSON, "" without
+	issued int64  // milliseconds since 1970
+
+	// Owned by the room index.
+	set rooms.Set
+
+	data atomic.Pointer[Data]     // created by the first Data call
+	own  atomic.Pointer[registry] // created by the first registration on this socket
+	// announced is set, with client.mu held, when the CONNECT packet has been queued: no broadcast may overtake it.
+	announced atomic.Bool
+	// state is written with mu held and read without.
+	state atomic.Uint32
+
+	mu sync.Mutex
+	// Guarded by mu.
+	inbox  *inbox    // nil while there is nothing to do
+	acks   *ackTable // nil while none is pending
+	ctx    *cancelContext
+	reason string   // of the disconnect
+	left   []string // rooms at the disconnect
+}
+
+func newSocket(nsp *Namespace, c *client, auth []byte) *Socket {
+	return &Socket{nsp: nsp, client: c, id: newID(), auth: string(auth), issued: time.Now().UnixMilli()}
+}
+
+// ID returns the socket's id, 20 characters that are unique in the cluster. It is also the name of a room that only
+// this socket is in.
+func (s *Socket) ID() string { return s.id }
+
+// Namespace returns the namespace that the socket belongs to.
+func (s *Socket) Namespace() *Namespace { return s.nsp }
+
+// Conn returns the connection below, which the sockets of one client share.
+func (s *Socket) Conn() *engine.Session { return s.client.session }
+
+// Connected reports whether the socket has joined its namespace and not left it.
+func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
+
+// Rooms returns the rooms that the socket is in, its own room first. After a disconnect it returns those it was in.
+func (s *Socket) Rooms() []string {
+	if s.state.Load() == stateClosed {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.left)
+	}
+	return s.nsp.index.Rooms(member{s})
+}
+
+// Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
+// socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
+// broadcasts arrive too; when ctx ends first it returns adapter.ErrClusterUnavailable with the join kept. A socket that
+// has disconnected joins nothing and gets ErrDisconnected.
+func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	if !s.nsp.index.Add(member{s}, rooms...) {
+		return s.disconnectError()
+	}
+	if w, ok := s.nsp.adapter.(adapter.JoinWaiter); ok {
+		return w.WaitJoined(ctx, rooms)
+	}
+	return nil
+}
+
+// Leave takes the socket out of rooms. Its own room cannot be left.
+func (s *Socket) Leave(rooms ...string) { s.nsp.index.Remove(member{s}, rooms...) }
+
+// Emit sends an event to this client. It never blocks. []byte anywhere in args travels as a binary attachment; Args,
+// Args2 and Args3 stand for several arguments. It returns ErrReservedEvent, an encoding error or ErrDisconnected.
+func (s *Socket) Emit(event string, args ...any) error {
+	return s.emission(sendFlags{}).Emit(event, args...)
+}
+
+// Volatile returns a way to emit to this client that drops packets while the connection is not ready for more.
+func (s *Socket) Volatile() Emission { return s.emission(sendFlags{volatile: true}) }
+
+// Compress returns a way to emit to this client with or without compression; the default is with.
+func (s *Socket) Compress(on bool) Emission { return s.emission(sendFlags{plain: !on}) }
+
+func (s *Socket) emission(f sendFlags) Emission { return Emission{socket: s, flags: f} }
+
+// Broadcast selects every socket of the namespace but this one.
+func (s *Socket) Broadcast() BroadcastOperator { return s.emission(sendFlags{}).Broadcast() }
+
+// To selects the sockets in rooms, except this one.
+func (s *Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
+
+// In is To.
+func (s *Socket) In(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
+
+// Except selects every socket but this one and those in rooms.
+func (s *Socket) Except(rooms ...string) BroadcastOperator { return s.Broadcast().Except(rooms...) }
+
+// Local selects every socket of this node but this one.
+func (s *Socket) Local() BroadcastOperator { return s.Broadcast().Local() }
+
+// Disconnect takes the socket out of its namespace; the client will not reconnect by itself. The connection stays open
+// for other namespaces. Events that wait for their handlers are dropped. It does nothing on a socket that
+// is not connected.
+func (s *Socket) Disconnect() { s.close(ReasonServerDisconnect) }
+
+// DisconnectClient takes the client out of all its namespaces and closes the connection.
+func (s *Socket) DisconnectClient() {
+	if s.Connected() {
+		s.client.disconnect()
+	}
+}
+
+// Context returns a context that ends when the socket disconnects, with a *DisconnectError as cause. It costs nothing
+// until it is waited for.
+func (s *Socket) Context() context.Context { return (*socketContext)(s) }
+
+// registry returns the socket's own callbacks, creating them if necessary.
+func (s *Socket) registry() *registry {
+	if r := s.own.Load(); r != nil {
+		return r
+	}
+	s.own.CompareAndSwap(nil, new(registry))
+	return s.own.Load()
+}
+
+func (s *Socket) ownHooks() *hooks {
+	if r := s.own.Load(); r != nil {
+		return r.hooks()
+	}
+	return &noHooks
+}
+
+// Use adds a middleware for the events of this socket. It runs after those of the namespace (UseEvent).
+func (s *Socket) Use(m EventMiddleware) { s.registry().UseEvent(m) }
+
+// Handle registers a handler for an event of this socket, which runs after those of the namespace. The returned function
+// removes it.
+func (s *Socket) Handle(event string, handler Handler) (remove func()) {
+	return s.registry().Handle(event, handler)
+}
+
+// HandleAny registers a function that sees every event of this socket before its middlewares and handlers. The returned
+// function removes it.
+func (s *Socket) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
+	return s.registry().HandleAny(f)
+}
+
+// HandleAnyOutgoing registers a function that sees every event sent to this socket, see Namespace.HandleAnyOutgoing.
+func (s *Socket) HandleAnyOutgoing(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
+	return s.registry().HandleAnyOutgoing(f)
+}
+
+// OnDisconnecting registers a function for this socket's disconnect, see Namespace.OnDisconnecting. Registered after
+// the disconnect it may not run any more.
+func (s *Socket) OnDisconnecting(f func(s *Socket, reason string)) { s.registry().OnDisconnecting(f) }
+
+// OnDisconnect registers a function for this socket's disconnect, see Namespace.OnDisconnect. Registered after the
+// disconnect it may not run any more.
+func (s *Socket) OnDisconnect(f func(s *Socket, reason string)) { s.registry().OnDisconnect(f) }
+
+// Emission is a way to emit to one client with flags. It is an immutable value.
+type Emission struct {
+	socket *Socket
+	flags  sendFlags
+}
+
+// sendFlags modify one packet.
+type sendFlags struct {
+	volatile bool
+	plain    bool // not compressed
+}
+
+// Volatile adds the volatile flag, see Socket.Volatile.
+func (e Emission) Volatile() Emission {
+	e.flags.volatile = true
+	return e
+}
+
+// Compress sets the compression flag, see Socket.Compress.
+func (e Emission) Compress(on bool) Emission {
+	e.flags.plain = !on
+	return e
+}
+
+// Broadcast returns an operator with the same flags that selects every socket of the namespace but this one.
+func (e Emission) Broadcast() BroadcastOperator {
+	op := e.socket.nsp.operator()
+	op.flags.Volatile, op.flags.NoCompress = e.flags.volatile, e.flags.plain
+	return op.Except(e.socket.id)
+}
+
+// Emit sends an event to the client, see Socket.Emit.
+func (e Emission) Emit(event string, args ...any) error {
+	p, err := e.socket.nsp.packet(event, args)
+	if err != nil {
+		return err
+	}
+	if e.socket.state.Load() == stateClosed {
+		return e.socket.disconnectError()
+	}
+	e.socket.notifyOutgoing(p)
+	return e.socket.send(p, e.flags)
+}
+
+// send writes a packet to this client alone, at once if the connection is idle.
+func (s *Socket) send(p *parser.Packet, f sendFlags) error {
+	if s.state.Load() == stateClosed {
+		return s.disconnectError()
+	}
+	m := encode(p, f.plain)
+	if f.volatile {
+		s.client.session.SendVolatile(m)
+		return nil
+	}
+	if err := s.client.session.Send(m); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	return nil
+}
+
+// sendShared queues a message that many sockets share.
+func (s *Socket) sendShared(m *engine.Message, volatile bool) {
+	if !s.set.Live() {
+		return
+	}
+	if !s.announced.Load() {
+		// The socket is between joining the index and queueing its CONNECT packet; both happen under this lock.
+		s.client.mu.Lock()
+		//lint:ignore SA2001 waiting is the point
+		s.client.mu.Unlock()
+	}
+	if volatile {
+		s.client.session.SendVolatile(m)
+		return
+	}
+	// A session that has closed in the meantime takes nothing; its sockets are about to be told.
+	_ = s.client.session.SendQueued(m)
+}
+
+func (s *Socket) disconnectError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &DisconnectError{s.reason}
+}
+
+// member is a Socket as the room index sees it. It keeps the index's methods out of Socket's exported ones.
+type member struct{ *Socket }
+
+func (m member) RoomID() string      { return m.id }
+func (m member) RoomSet() *rooms.Set { return &m.set }

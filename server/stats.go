@@ -1,0 +1,48 @@
+package server
+
+import "github.com/sockeye-io/sockeye/server/engine"
+
+// Stats is a snapshot of a server's live objects and counters. The values are read one after the other, not at one
+// instant.
+type Stats struct {
+	// Engine has the counts of the connections, drops with their reasons included.
+	Engine engine.Stats
+
+	// Live objects.
+	Namespaces  int // dynamic ones included
+	Sockets     int // connected sockets
+	Connecting  int // sockets whose middlewares are running
+	Rooms       int // joined rooms; a socket's own room is not counted
+	PendingAcks int // acknowledgements that are waited for
+	Workers     int // goroutines that run, or wait in, application code
+
+	// Counts since the start.
+	Panics          uint64 // contained panics
+	Failures        uint64 // errors of handlers and event middlewares, arguments that did not fit
+	ParseErrors     uint64 // packets that broke the protocol
+	UnknownAcks     uint64 // acknowledgements that nobody waited for: late, duplicate or invented
+	InboxPauses     uint64 // times that reading paused because an inbox was full
+	ServerSideDrops uint64 // events of other nodes dropped because their handlers were too slow
+}
+
+// Stats returns the current counts. Its cost grows with the number of namespaces, not of sockets.
+func (srv *Server) Stats() Stats {
+	s := Stats{
+		Engine:          srv.engine.Stats(),
+		PendingAcks:     int(srv.pendingAcks.Load()),
+		Workers:         int(srv.workers.count.Load()),
+		Panics:          srv.panics.Load(),
+		Failures:        srv.failures.Load(),
+		ParseErrors:     srv.parseErrors.Load(),
+		UnknownAcks:     srv.unknownAcks.Load(),
+		InboxPauses:     srv.inboxPauses.Load(),
+		ServerSideDrops: srv.serverSideDrops.Load(),
+	}
+	for _, n := range srv.all() {
+		s.Namespaces++
+		s.Sockets += n.index.Len()
+		s.Connecting += int(n.connecting.Load())
+		s.Rooms += n.index.RoomCount()
+	}
+	return s
+}
