@@ -35,18 +35,26 @@ function conformance() {
   io.of("/custom").on("connection", (socket) => socket.emit("auth", socket.handshake.auth));
 }
 
-// The chat with Node's own semantics: rooms, emit to a room, fetchSockets for presence.
+// The chat as Node programs write it: a user is a room, fetchSockets tells who is there.
 function chat() {
   const io = socketServer();
   io.on("connection", (socket) => {
     socket.on("login", (userID, reply) => {
-      socket.data.user = String(userID);
-      socket.join(socket.data.user);
-      reply?.({ ok: true });
+      const user = String(userID);
+      if (socket.data.user) socket.leave(socket.data.user);
+      socket.data.user = user;
+      socket.join(user);
+      reply?.({ user });
+    });
+    socket.on("join", (room, reply) => {
+      socket.join(room);
+      reply?.({ room });
     });
     socket.on("send", async ({ to, message }, reply) => {
-      const online = (await io.in(String(to)).fetchSockets()).length > 0;
-      io.to(String(to)).emit("receive", message, { from: socket.data.user });
+      const isRoom = String(to).startsWith("#");
+      const target = io.to(String(to)).except(isRoom ? socket.id : []);
+      const online = (await target.fetchSockets()).length > 0;
+      target.emit("receive", message, { from: socket.data.user, ...(isRoom && { room: to }) });
       reply?.({ online });
     });
   });

@@ -50,9 +50,14 @@ for (const payload of ["4", "4abc", "40abc", "40{", '40"abc"', "40123", "40[]", 
 
 packets("disconnect: by the client, then connect again", async (c) => {
   c.send("41");
+  await sleep(30); // the reference handles the packet in a later turn
   return c.connect();
 });
-packets("disconnect: an event afterwards closes the connection", (c) => c.send("41", '42["message",1]').rest());
+packets("disconnect: an event afterwards closes the connection", async (c) => {
+  c.send("41");
+  await sleep(30);
+  return c.send('42["message",1]').rest();
+});
 packets("disconnect: custom namespace only", async (c) => {
   await c.connect("40/custom,");
   c.send("41/custom,", '42["message","still here"]');

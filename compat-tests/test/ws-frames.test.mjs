@@ -129,7 +129,8 @@ function pick(head, names) {
 
 // A refusal may leave the connection open.
 function refusalComplete(ws) {
-  const length = ws.head && pick(ws.head, ["content-length"])["content-length"];
+  if (ws.head === null) return false;
+  const length = pick(ws.head, ["content-length"])["content-length"];
   return length !== undefined && ws.rest.length >= Number(length);
 }
 

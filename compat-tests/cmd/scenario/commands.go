@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// command is one line on stdin.
+type command struct {
+	ID int    `json:"id"`
+	Do string `json:"do"`
+	setup
+
+	// What it addresses.
+	NSP       string   `json:"nsp"`
+	Socket    string   `json:"socket"`
+	Broadcast bool     `json:"broadcast"`
+	To        []string `json:"to"`
+	Except    []string `json:"except"`
+	Volatile  bool     `json:"volatile"`
+	Local     bool     `json:"local"`
+	Compress  *bool    `json:"compress"`
+	Timeout   int      `json:"timeout"` // milliseconds
+
+	// What it does there.
+	Event   string   `json:"event"`
+	Args    []any    `json:"args"`
+	Rooms   []string `json:"rooms"`
+	Close   bool     `json:"close"`
+	Key     string   `json:"key"`
+	Value   any      `json:"value"`
+	Kind    string   `json:"kind"`
+	Pattern string   `json:"pattern"`
+}
+
+type commandFunc func(ctx context.Context, s *scenario, c *command) (result any, err error)
+
+// waiting are the commands that wait for clients or other nodes.
+var waiting = map[string]bool{"emitAck": true, "broadcastAck": true, "fetchSockets": true, "close": true}
+
+var commands = map[string]commandFunc{
+	"sync":         func(context.Context, *scenario, *command) (any, error) { return true, nil },
+	"create":       create,
+	"createParent": createParent,
+	"namespaces":   namespaces,
+
+	"emit":            emit,
+	"emitAck":         emitAck,
+	"broadcastAck":    broadcastAck,
+	"serverSideEmit":  serverSideEmit,
+	"watchServerSide": watchServerSide,
+	"fetchSockets":    fetchSockets,
+	"socketsJoin":     onSelection(func(op selection, c *command) error { return op.SocketsJoin(c.Rooms...) }),
+	"socketsLeave":    onSelection(func(op selection, c *command) error { return op.SocketsLeave(c.Rooms...) }),
+	"disconnectSockets": onSelection(func(op selection, c *command) error {
+		if c.Close {
+			return op.DisconnectClients()
+		}
+		return op.DisconnectSockets()
+	}),
+
+	"join": onSocket(func(ctx context.Context, socket *server.Socket, c *command) (any, error) {
+		return nil, socket.Join(ctx, c.Rooms...)
+	}),
+	"leave": onSocket(func(_ context.Context, socket *server.Socket, c *command) (any, error) {
+		socket.Leave(c.Rooms...)
+		return nil, nil
+	}),
+	"rooms": onSocket(func(_ context.Context, socket *server.Socket, _ *command) (any, error) { return rooms(socket), nil }),
+	"disconnect": onSocket(func(_ context.Context, socket *server.Socket, c *command) (any, error) {
+		disconnect(socket, c.Close)
+		return nil, nil
+	}),
+	"closeTransport": onSocket(func(_ context.Context, socket *server.Socket, _ *command) (any, error) {
+		socket.Conn().Close()
+		return nil, nil
+	}),
+	"handshake": onSocket(func(_ context.Context, socket *server.Socket, _ *command) (any, error) {
+		return socket.Handshake(), nil
+	}),
+	"setData": onSocket(func(_ context.Context, socket *server.Socket, c *command) (any, error) {
+		return nil, socket.Data().Set(c.Key, c.Value)
+	}),
+
+	"allRooms":    allRooms,
+	"sockets":     sockets,
+	"connections": func(_ context.Context, s *scenario, _ *command) (any, error) { return s.srv.Engine().Len(), nil },
+	"close":       shutDown,
+}
+
+// selection is what namespaces, sockets and operators made from them can be asked alike.
+type selection = server.BroadcastOperator
+
+func onSelection(do func(op selection, c *command) error) commandFunc {
+	return func(_ context.Context, s *scenario, c *command) (any, error) {
+		op, err := s.operator(c)
+		if err != nil {
+			return nil, err
+		}
+		return nil, do(op, c)
+	}
+}
+
+func onSocket(do func(ctx context.Context, socket *server.Socket, c *command) (any, error)) commandFunc {
+	return func(ctx context.Context, s *scenario, c *command) (any, error) {
+		socket, err := s.socket(c)
+		if err != nil {
+			return nil, err
+		}
+		return do(ctx, socket, c)
+	}
+}
+
+func (s *scenario) socket(c *command) (*server.Socket, error) {
+	socket, ok := s.srv.Of(c.NSP).Socket(c.Socket)
+	if !ok {
+		return nil, errors.New("no such socket")
+	}
+	return socket, nil
+}
+
+// operator makes the selection of a command: of the namespace, or of everybody but a socket.
+func (s *scenario) operator(c *command) (selection, error) {
+	op := s.srv.Of(c.NSP).To()
+	if c.Socket != "" {
+		socket, err := s.socket(c)
+		if err != nil {
+			return op, err
+		}
+		op = socket.Broadcast()
+	}
+	op = op.To(c.To...).Except(c.Except...)
+	if c.Volatile {
+		op = op.Volatile()
+	}
+	if c.Local {
+		op = op.Local()
+	}
+	if c.Compress != nil {
+		op = op.Compress(*c.Compress)
+	}
+	return op, nil
+}
+
+// unicast reports whether a command addresses one socket alone.
+func (c *command) unicast() bool {
+	return c.Socket != "" && !c.Broadcast && !c.Local && len(c.To)+len(c.Except) == 0
+}
+
+func (s *scenario) emission(c *command) (server.Emission, error) {
+	socket, err := s.socket(c)
+	if err != nil {
+		return server.Emission{}, err
+	}
+	e := socket.Compress(c.Compress == nil || *c.Compress)
+	if c.Volatile {
+		e = e.Volatile()
+	}
+	return e, nil
+}
+
+func (c *command) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if c.Timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(c.Timeout)*time.Millisecond)
+}
+
+func create(_ context.Context, s *scenario, c *command) (any, error) {
+	s.serve(s.srv.Of(c.NSP), c.setup)
+	return nil, nil
+}
+
+func createParent(_ context.Context, s *scenario, c *command) (any, error) {
+	parent, err := s.parent(c.Kind, c.Pattern)
+	if err != nil {
+		return nil, err
+	}
+	s.parents = append(s.parents, parent)
+	s.serve(parent, c.setup)
+	return nil, nil
+}
+
+// namespaces lists the dynamic namespaces.
+func namespaces(_ context.Context, s *scenario, _ *command) (any, error) {
+	names := []string{}
+	for _, parent := range s.parents {
+		for _, nsp := range parent.Children() {
+			names = append(names, nsp.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func emit(_ context.Context, s *scenario, c *command) (any, error) {
+	args := unwrapArgs(c.Args)
+	if c.unicast() {
+		e, err := s.emission(c)
+		if err != nil {
+			return nil, err
+		}
+		return nil, e.Emit(c.Event, args...)
+	}
+	op, err := s.operator(c)
+	if err != nil {
+		return nil, err
+	}
+	return nil, op.Emit(c.Event, args...)
+}
+
+func emitAck(ctx context.Context, s *scenario, c *command) (any, error) {
+	e, err := s.emission(c)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	value, err := server.EmitWithAck[any](ctx, e, c.Event, unwrapArgs(c.Args)...)
+	return wrapValue(value), err
+}
+
+func broadcastAck(ctx context.Context, s *scenario, c *command) (any, error) {
+	op, err := s.operator(c)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	replies, err := server.BroadcastWithAck[any](ctx, op, c.Event, unwrapArgs(c.Args)...)
+	if err != nil && !errors.Is(err, server.ErrAckMissing) {
+		return nil, err
+	}
+	values := make([]any, 0, len(replies.Values))
+	for _, v := range replies.Values {
+		values = append(values, wrapValue(v))
+	}
+	return map[string]any{"failed": err != nil, "values": values}, nil
+}
+
+func serverSideEmit(_ context.Context, s *scenario, c *command) (any, error) {
+	return nil, s.srv.Of(c.NSP).ServerSideEmit(c.Event, c.Args...)
+}
+
+func watchServerSide(_ context.Context, s *scenario, c *command) (any, error) {
+	s.srv.Of(c.NSP).HandleServerSide(c.Event, server.ServerSideFunc(func(_ context.Context, args server.Args) error {
+		s.log(c.NSP, "", "server side", fields{"args": wrapArgs(args)})
+		return nil
+	}))
+	return nil, nil
+}
+
+func fetchSockets(ctx context.Context, s *scenario, c *command) (any, error) {
+	op, err := s.operator(c)
+	if err != nil {
+		return nil, err
+	}
+	found, err := op.FetchSockets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, remote := range found.Values {
+		entry, err := describe(remote)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, entry)
+	}
+	return list, nil
+}
+
+func allRooms(ctx context.Context, s *scenario, c *command) (any, error) {
+	found, err := s.srv.Of(c.NSP).Rooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(found.Values)
+	return append([]string{}, found.Values...), nil
+}
+
+func sockets(_ context.Context, s *scenario, c *command) (any, error) {
+	ids := []string{}
+	for _, socket := range s.srv.Of(c.NSP).Sockets() {
+		ids = append(ids, socket.ID())
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func shutDown(ctx context.Context, s *scenario, _ *command) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return nil, errors.Join(s.srv.Shutdown(ctx), s.web.Shutdown(ctx))
+}
