@@ -133,7 +133,11 @@ export class RawWebSocket {
     if (b.length < start + size) return false;
     const opcode = b[0] & 15;
     const f = { opcode, flags: b[0] & 0xf0, masked: b[1] > 0x7f, payload: b.subarray(start, start + size) };
-    f.data = f.flags & 0x40 ? inflate(f.payload) : f.payload;
+    try {
+      f.data = f.flags & 0x40 ? inflate(f.payload) : f.payload;
+    } catch (err) {
+      f.data = Buffer.from(`not inflated: ${err.message}`);
+    }
     this.frames.push(f);
     this.#unread = b.subarray(start + size);
     return true;
