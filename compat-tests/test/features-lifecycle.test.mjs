@@ -1,6 +1,8 @@
 // Every way a connection ends: the reasons both ends are told, and what is still readable then.
 import { after } from "node:test";
+import { PollingSession } from "./lib/engineclient.mjs";
 import { PacketClient } from "./lib/packetclient.mjs";
+import { recordResponse } from "./lib/rawhttp.mjs";
 import { stopShared } from "./lib/servers.mjs";
 import { scenario, sleep } from "./lib/scenario.mjs";
 import { differential } from "./lib/transcript.mjs";
@@ -200,4 +202,52 @@ differential("connectTimeout: a client that connects in time stays", { program: 
   await sleep(400);
   client.send('42["echo",1]');
   return { open, echo: await client.next() };
+});
+
+// What the ends above look like on the wire. Commands to the main namespace travel as events.
+async function rawPolling(addr, names) {
+  const session = await PollingSession.open(addr, names, "engine", { path: "/socket.io/" });
+  await session.post("40");
+  const [connect] = await session.packets();
+  names.add(JSON.parse(connect.slice(2)).sid, "socket");
+  return session;
+}
+
+for (const close of [false, true]) {
+  differential(`on the wire: disconnect over polling, close ${close}`, { program: "scenario" }, async ({ addr, names }) => {
+    const parked = await rawPolling(addr, names);
+    const poll = parked.startPoll();
+    await sleep(20);
+    const post = recordResponse(await parked.post(`42["leave-me",${close}]`));
+    const first = recordResponse(await poll.done);
+    const out = { post, first, known: await parked.known() };
+    const late = await rawPolling(addr, names);
+    await late.post(`42["leave-me",${close}]`);
+    await sleep(20);
+    out.late = { known: await late.known(), poll: recordResponse(await late.poll()), then: await late.known() };
+    return out;
+  });
+
+  differential(`on the wire: disconnect over websocket, close ${close}`, { program: "scenario" }, async ({ addr, names }) => {
+    const client = await PacketClient.open(addr, names);
+    client.send("40");
+    await client.next();
+    client.send(`42["leave-me",${close}]`);
+    if (close) return client.rest();
+    const packets = [await client.next()];
+    client.send("40");
+    return { packets, again: await client.next() };
+  });
+}
+
+differential("on the wire: invalid packets over polling", { program: "scenario" }, async ({ addr, names }) => {
+  const out = {};
+  for (const packet of ["49", '42["disconnect"]', '42{"a":1}', "bAQI=", '451-["a",{"_placeholder":true,"num":0}]\x1e42["a"]']) {
+    const session = await rawPolling(addr, names);
+    const poll = session.startPoll();
+    await sleep(20);
+    const post = recordResponse(await session.post(packet));
+    out[packet] = { post, poll: recordResponse(await poll.done), known: await session.known() };
+  }
+  return out;
 });
