@@ -109,30 +109,38 @@ function transcript(ws, opened) {
   };
 }
 
+const recordedHeaders = ["connection", "upgrade", "content-type", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-version", "sec-websocket-extensions"];
+
+/** Sends one request and returns what came back: the head of the response, and a body or the fact that frames follow. */
 async function runHandshake(addr, { bytes, ...request }) {
   const ws = new RawWebSocket(addr, bytes ?? upgradeRequest(request));
   try {
-    await ws.until("end of the refusal, or the first frame", () => ws.frames.length > 0 || refusalComplete(ws));
+    await ws.until("complete answer", () => ws.frames.length > 0 || body(ws) !== undefined);
+    const all = headers(ws);
+    // A connection that may go on is HTTP/1.1's default, said or not.
+    if (all.connection === "keep-alive") delete all.connection;
     return {
       status: ws.head?.split("\r\n")[0],
-      headers: pick(ws.head ?? "", ["connection", "upgrade", "content-type", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-version", "sec-websocket-extensions"]),
-      body: ws.frames.length > 0 ? "(frames)" : ws.rest.toString(),
+      headers: Object.fromEntries(recordedHeaders.filter((name) => name in all).map((name) => [name, all[name]])),
+      body: ws.frames.length > 0 ? "(frames)" : (body(ws) ?? ws.rest.toString()),
     };
   } finally {
     ws.destroy();
   }
 }
 
-function pick(head, names) {
-  const all = head.split("\r\n").slice(1).map((line) => line.split(/: (.*)/s));
-  return Object.fromEntries(names.map((n) => [n, all.find(([name]) => name.toLowerCase() === n)?.[1]]).filter(([, v]) => v !== undefined));
+function headers(ws) {
+  const lines = (ws.head ?? "").split("\r\n").slice(1).map((line) => line.split(/: (.*)/s));
+  return Object.fromEntries(lines.map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-// A refusal may leave the connection open.
-function refusalComplete(ws) {
-  if (ws.head === null) return false;
-  const length = pick(ws.head, ["content-length"])["content-length"];
-  return length !== undefined && ws.rest.length >= Number(length);
+/** The body of a response once it is complete; without a length it is not before the connection ends. */
+function body(ws) {
+  if (ws.head === null) return undefined;
+  const { "content-length": length, "transfer-encoding": encoding } = headers(ws);
+  const received = ws.rest.toString();
+  if (encoding === "chunked") return /^[0-9a-f]+\r\n(.*)\r\n0\r\n\r\n$/s.exec(received)?.[1];
+  return length !== undefined && received.length >= Number(length) ? received : undefined;
 }
 
 function compare(cases, runner) {
