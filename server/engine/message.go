@@ -18,6 +18,8 @@ const (
 	packetUpgrade = '5'
 	packetNoop    = '6'
 	packetBase64  = 'b' // a binary message inside a text
+
+	packetInvalid = 0 // not on the wire: what could not be decoded
 )
 
 // packetOverhead is what a queued packet is charged beside its bytes, so that a queue of empty packets is bounded too.

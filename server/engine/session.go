@@ -1,19 +1,301 @@
 package engine
 
-// Session is stubbed for compile.
-type Session struct{}
+import (
+	"net"
+	"sync"
+	"sync/atomic"
 
-func (s *Session) ID() string                    { return "" }
-func (s *Session) Transport() string             { return "" }
-func (s *Session) Protocol() int                 { return 4 }
-func (s *Session) Handshake() *Handshake         { return nil }
-func (s *Session) Server() *Server               { return nil }
-func (s *Session) Send(m *Message) error         { return nil }
-func (s *Session) SendQueued(m *Message) error   { return nil }
-func (s *Session) SendVolatile(m *Message) bool  { return true }
-func (s *Session) Close()                        {}
-func (s *Session) Discard()                      {}
-func (s *Session) Fail(reason string, err error) {}
-func (s *Session) Pause()                        {}
-func (s *Session) Resume()                       {}
-func (s *Session) Queued() int64                 { return 0 }
+	"github.com/sockeye-io/sockeye/internal/timerwheel"
+)
+
+const protocolRevision = 4
+
+type sessionState uint8
+
+const (
+	stateOpen    sessionState = iota
+	stateClosing              // Close was called; what is queued is still sent
+	stateClosed
+)
+
+// Session is the connection of one client, over whatever transport it uses at the moment. All methods may be called
+// from any goroutine and none blocks.
+type Session struct {
+	// Static after construction.
+	srv       *Server
+	shard     *shard
+	id        string
+	handshake Handshake
+
+	paused atomic.Bool // written under mu
+
+	mu sync.Mutex
+	// Guarded by mu.
+	state    sessionState
+	calling  bool // accept or a method of handler is running
+	reported bool // OnClose was or is being called
+	onDirty  bool // on the shard's dirty list
+	phase    heartbeatPhase
+	extended bool // the pong deadline has been extended once since the ping
+	handler  Handler
+	ending   *ending
+	out      outbox
+	timer    timerwheel.Entry
+	timerDue int64
+	resumed  chan struct{} // not nil while paused
+	// Exactly one of poll and ws is set.
+	poll    *polling
+	ws      *wsConn
+	upgrade *upgrade // under way
+}
+
+// ending says how a session ends.
+type ending struct {
+	reason string
+	err    error
+	// pollAnswer is what a parked poll gets; nil means a close packet.
+	pollAnswer *Message
+	// code of the websocket close frame; 0 means none.
+	code int
+	// abrupt closes the websocket connection without a closing handshake.
+	abrupt bool
+	// drop names why queued packets are dropped.
+	drop dropReason
+}
+
+// ID returns the session id: 20 characters, unguessable.
+func (s *Session) ID() string { return s.id }
+
+// Protocol returns the Engine.IO revision that the client speaks, 4.
+func (s *Session) Protocol() int { return protocolRevision }
+
+// Server returns the server that accepted the session.
+func (s *Session) Server() *Server { return s.srv }
+
+// Handshake returns what is kept of the request that opened the session.
+func (s *Session) Handshake() *Handshake { return &s.handshake }
+
+// Transport returns the current transport, "polling" or "websocket".
+func (s *Session) Transport() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ws != nil {
+		return TransportWebSocket
+	}
+	return TransportPolling
+}
+
+// Close ends the session in an orderly way: what is queued is sent first, no further message is accepted or delivered.
+// Over polling a close packet goes out with the parked or the next poll; if none comes within 30 s the session ends
+// without. The reason is "forced close".
+func (s *Session) Close() {
+	s.mu.Lock()
+	if s.state != stateOpen {
+		s.mu.Unlock()
+		return
+	}
+	s.state = stateClosing
+	ready := s.out.empty() && (s.ws != nil && !s.ws.busy || s.poll != nil && s.poll.get != nil)
+	if s.poll != nil && s.out.empty() && s.poll.get == nil {
+		s.poll.awaitCloseLocked(s)
+	}
+	s.mu.Unlock()
+	if ready {
+		s.finish(&ending{reason: ReasonForcedClose})
+	}
+}
+
+// Discard ends the session at once: what is queued is dropped. A parked poll gets a close packet, a websocket a close
+// frame. The reason is "forced close".
+func (s *Session) Discard() { s.finish(&ending{reason: ReasonForcedClose}) }
+
+// Fail ends the session at once, as Discard does, for a reason of the layer above, such as ReasonParseError.
+func (s *Session) Fail(reason string, err error) { s.finish(&ending{reason: reason, err: err}) }
+
+// fail ends the session for a violation or a broken connection.
+func (s *Session) fail(err error) { s.finish(&ending{reason: ReasonTransportError, err: err}) }
+
+// finish ends the session once; later calls do nothing. OnClose runs after the callback that is running, or else on a
+// goroutine of its own: the caller may hold locks that OnClose needs.
+func (s *Session) finish(e *ending) {
+	s.mu.Lock()
+	if s.state == stateClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.state = stateClosed
+	s.ending = e
+	s.stopHeartbeatLocked()
+	s.releaseReaderLocked()
+	dropped := s.out.takeAll()
+	if s.poll != nil {
+		dropped = s.poll.endLocked(s, e, dropped)
+	}
+	s.transportGauge().Add(-1)
+	kick, abort := s.endTransportsLocked(e)
+	report := !s.calling
+	s.reported = report
+	s.mu.Unlock()
+
+	s.srv.count.drops[e.drop].Add(uint64(dropped.release()))
+	s.srv.forget(s)
+	for _, c := range kick {
+		if c != nil {
+			c.kick()
+		}
+	}
+	if abort != nil {
+		s.srv.tasks.start(func() { _ = abort.Close() })
+	}
+	if report {
+		s.srv.tasks.start(s.report)
+	}
+}
+
+// endTransportsLocked starts to close the websocket connections. It returns those that the caller must kick and one
+// that it must close.
+func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort net.Conn) {
+	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, 0) {
+		kick[0] = up.conn
+	}
+	switch {
+	case s.ws == nil:
+	case e.abrupt:
+		s.ws.closeSent = true
+		abort = s.ws.conn
+	case s.ws.closeLocked(e.code):
+		kick[1] = s.ws
+	}
+	return kick, abort
+}
+
+func (s *Session) report() { s.handler.OnClose(s.ending.reason, s.ending.err) }
+
+// setHandler ends the introduction of the session to the application.
+func (s *Session) setHandler(h Handler) {
+	s.mu.Lock()
+	s.handler = h
+	s.mu.Unlock()
+	s.called()
+}
+
+// called ends a callback, and calls OnClose if the session has ended meanwhile.
+func (s *Session) called() {
+	s.mu.Lock()
+	s.calling = false
+	report := s.state == stateClosed && !s.reported
+	s.reported = s.reported || report
+	s.mu.Unlock()
+	if report {
+		s.report()
+	}
+}
+
+// receive handles one packet. Packets of one session come one at a time. The type 0 stands for a packet that could not
+// be decoded, packetBase64 for a binary message, already decoded.
+func (s *Session) receive(kind byte, data []byte) {
+	s.shard.traffic.in(1, len(data)+1)
+	s.mu.Lock()
+	if s.state != stateOpen {
+		s.mu.Unlock()
+		return
+	}
+	if kind != packetPong {
+		s.extendPongLocked()
+	}
+	switch kind {
+	case packetMessage, packetBase64:
+		s.calling = true
+		h := s.handler
+		s.mu.Unlock()
+		if kind == packetMessage {
+			h.OnText(data)
+		} else {
+			h.OnBinary(data)
+		}
+		s.called()
+		return
+	case packetPong:
+		s.schedulePingLocked()
+	}
+	s.mu.Unlock()
+	switch kind {
+	case packetPing:
+		s.fail(errPingDirection)
+	case packetInvalid:
+		s.finish(&ending{reason: ReasonParseError})
+	}
+}
+
+// receiveText decodes and handles one text packet, which may be changed.
+func (s *Session) receiveText(p []byte) {
+	switch {
+	case len(p) == 0:
+		s.receive(packetInvalid, nil)
+	case p[0] == packetBase64:
+		s.receive(packetBase64, decodeBase64(p[1:]))
+	case p[0] >= packetOpen && p[0] <= packetNoop:
+		s.receive(p[0], p[1:])
+	default:
+		s.receive(packetInvalid, nil)
+	}
+}
+
+// Pause asks for no more messages: the one being delivered is the last, apart from those that have already been read
+// of the same polling request or frame batch, which wait. The pong deadline is suspended meanwhile. It is for a layer
+// above whose queue is full.
+func (s *Session) Pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == stateClosed || s.resumed != nil {
+		return
+	}
+	s.resumed = make(chan struct{})
+	s.paused.Store(true)
+}
+
+// Resume ends a Pause. The client gets the full PingTimeout for an outstanding pong.
+func (s *Session) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == stateClosed || s.resumed == nil {
+		return
+	}
+	s.releaseReaderLocked()
+	s.renewPongLocked()
+}
+
+func (s *Session) releaseReaderLocked() {
+	s.paused.Store(false)
+	if s.resumed != nil {
+		close(s.resumed)
+		s.resumed = nil
+	}
+}
+
+// awaitResume returns when the session is not paused any more.
+func (s *Session) awaitResume() {
+	for {
+		s.mu.Lock()
+		resumed := s.resumed
+		s.mu.Unlock()
+		if resumed == nil {
+			return
+		}
+		<-resumed
+	}
+}
+
+func (s *Session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == stateClosed
+}
+
+// transportGauge is the live count that the session belongs to.
+func (s *Session) transportGauge() *atomic.Int64 {
+	if s.ws != nil {
+		return &s.srv.count.websocket
+	}
+	return &s.srv.count.polling
+}

@@ -77,3 +77,37 @@ func (t *traffic) out(packets, bytes int) {
 	t.packetsOut.Add(uint64(packets))
 	t.bytesOut.Add(uint64(bytes))
 }
+
+// Stats returns the counters.
+func (srv *Server) Stats() Stats {
+	c := &srv.count
+	st := Stats{
+		Sessions:    srv.Len(),
+		Polling:     int(c.polling.Load()),
+		WebSocket:   int(c.websocket.Load()),
+		Upgrading:   int(c.upgrading.Load()),
+		Closing:     int(c.closing.Load()),
+		QueuedBytes: queuedBytes.Load(),
+		Opened:      c.opened.Load(),
+		Closed:      c.closed.Load(),
+		Drops:       make(map[string]uint64, dropReasons),
+		Limits:      make(map[string]uint64, limitKinds),
+	}
+	for _, shard := range srv.shards {
+		t := &shard.traffic
+		st.PacketsIn += t.packetsIn.Load()
+		st.PacketsOut += t.packetsOut.Load()
+		st.BytesIn += t.bytesIn.Load()
+		st.BytesOut += t.bytesOut.Load()
+	}
+	for i := range st.Refused {
+		st.Refused[i] = c.refused[i].Load()
+	}
+	for i := range c.drops {
+		st.Drops[dropNames[i]] = c.drops[i].Load()
+	}
+	for i := range c.limits {
+		st.Limits[limitNames[i]] = c.limits[i].Load()
+	}
+	return st
+}

@@ -1,0 +1,348 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// stallTime is how long a backlog beyond the limit may stay without one byte being accepted.
+	stallTime = 5 * time.Second
+	// hardFactor times the limit is the backlog that ends a session whatever its progress.
+	hardFactor = 16
+	// maxPooledQueue is the largest queue, in messages, that goes back to the pool.
+	maxPooledQueue = 1024
+)
+
+// queuedBytes is what is queued in the process, each message counted once; Options.OutboxTotal bounds it.
+var queuedBytes atomic.Int64
+
+// outbox holds what is to be sent on one session, in order. It is guarded by the session's lock. Idle it is empty and
+// holds no memory; the first message sits in the session itself, more go into a pooled queue.
+type outbox struct {
+	pending messages
+	// bytes is charged for pending messages and for those that a writer has taken and the kernel has not.
+	bytes int64
+	// stalled is since when (unix nanoseconds) the backlog has been over the limit without progress; 0 otherwise.
+	stalled int64
+}
+
+// messages is a short list of messages.
+type messages struct {
+	first *Message
+	rest  *queue
+}
+
+type queue struct{ items []*Message }
+
+var queuePool = sync.Pool{New: func() any { return &queue{items: make([]*Message, 0, 16)} }}
+
+func (l *messages) empty() bool { return l.first == nil && l.rest == nil }
+
+func (l *messages) add(m *Message) {
+	switch {
+	case l.empty():
+		l.first = m
+	case l.rest == nil:
+		l.rest = queuePool.Get().(*queue)
+		fallthrough
+	default:
+		l.rest.items = append(l.rest.items, m)
+	}
+}
+
+// more returns the messages after the first.
+func (l *messages) more() []*Message {
+	if l.rest == nil {
+		return nil
+	}
+	return l.rest.items
+}
+
+// release forgets the messages, returns their bytes to the process budget, and reports how many packets there were.
+func (l *messages) release() (packets int) {
+	if l.first != nil {
+		packets = l.first.packets()
+		l.first.unqueued()
+		l.first = nil
+	}
+	if l.rest == nil {
+		return packets
+	}
+	for _, m := range l.rest.items {
+		packets += m.packets()
+		m.unqueued()
+	}
+	if cap(l.rest.items) <= maxPooledQueue {
+		clear(l.rest.items)
+		l.rest.items = l.rest.items[:0]
+		queuePool.Put(l.rest)
+	}
+	l.rest = nil
+	return packets
+}
+
+func (m *Message) unqueued() {
+	if m.outboxes.Add(-1) == 0 {
+		queuedBytes.Add(-int64(m.size))
+	}
+}
+
+func (o *outbox) empty() bool { return o.pending.empty() }
+
+// take moves the pending messages to the caller. They stay charged until they are settled.
+func (o *outbox) take() messages {
+	taken := o.pending
+	o.pending = messages{}
+	return taken
+}
+
+// takeAll also drops every charge.
+func (o *outbox) takeAll() messages {
+	o.bytes, o.stalled = 0, 0
+	return o.take()
+}
+
+// settle ends the charge for bytes that have been handed on.
+func (o *outbox) settle(bytes, limit int64) {
+	o.bytes = max(0, o.bytes-bytes)
+	o.progress(limit)
+}
+
+// progress notes that bytes have been accepted.
+func (o *outbox) progress(limit int64) {
+	if o.bytes <= limit {
+		o.stalled = 0
+	} else {
+		o.stalled = time.Now().UnixNano()
+	}
+}
+
+// refuses reports whether the backlog is too large for another message. Time is read only beyond the limit.
+func (o *outbox) refuses(limit int64) bool {
+	if o.bytes <= limit {
+		return false
+	}
+	return o.bytes > limit*hardFactor || o.stalled != 0 && time.Now().UnixNano()-o.stalled >= int64(stallTime)
+}
+
+// add appends a message and charges for it. It reports whether the process budget is exceeded.
+func (o *outbox) add(m *Message, limit, total int64) (over bool) {
+	o.pending.add(m)
+	o.bytes += m.cost()
+	if o.bytes > limit && o.stalled == 0 {
+		o.stalled = time.Now().UnixNano()
+	}
+	return m.outboxes.Add(1) == 1 && queuedBytes.Add(int64(m.size)) > total
+}
+
+// Queued returns the bytes that wait for the client, including 64 for each packet.
+func (s *Session) Queued() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.bytes
+}
+
+// Send sends m after everything that was sent before. It never blocks: on an idle websocket it writes at once what the
+// kernel takes without waiting, otherwise m is queued. It returns ErrClosed on a session that is closing or closed, and
+// ErrSlowConsumer when the backlog ended the session.
+func (s *Session) Send(m *Message) error {
+	s.mu.Lock()
+	if err := s.enqueueLocked(m); err != nil {
+		s.mu.Unlock()
+		return s.refused(err)
+	}
+	c := s.ws
+	if c == nil {
+		s.poll.wakeLocked()
+		s.mu.Unlock()
+		return nil
+	}
+	if c.busy {
+		s.mu.Unlock()
+		return nil
+	}
+	c.busy = true
+	s.mu.Unlock()
+	c.kick()
+	return nil
+}
+
+// SendQueued is like Send, but the write is left to a worker that takes everything that has gathered by then. It is the
+// choice for sending one message to many sessions.
+func (s *Session) SendQueued(m *Message) error {
+	s.mu.Lock()
+	if err := s.enqueueLocked(m); err != nil {
+		s.mu.Unlock()
+		return s.refused(err)
+	}
+	s.scheduleLocked()
+	return nil
+}
+
+// SendVolatile sends m only if the session is writable: nothing queued, no write under way and, over polling, a poll
+// parked. Otherwise it drops m and reports false.
+func (s *Session) SendVolatile(m *Message) bool {
+	s.mu.Lock()
+	if s.state != stateOpen || !s.writableLocked() || s.enqueueLocked(m) != nil {
+		s.mu.Unlock()
+		s.srv.count.drops[dropVolatile].Add(uint64(m.packets()))
+		return false
+	}
+	s.scheduleLocked()
+	return true
+}
+
+func (s *Session) writableLocked() bool {
+	if !s.out.empty() {
+		return false
+	}
+	if s.ws != nil {
+		return !s.ws.busy
+	}
+	return s.poll.get != nil
+}
+
+// sendQueuedLocked sends an Engine.IO packet and unlocks.
+func (s *Session) sendQueuedLocked(m *Message) {
+	if err := s.enqueueLocked(m); err != nil {
+		s.mu.Unlock()
+		_ = s.refused(err)
+		return
+	}
+	s.scheduleLocked()
+}
+
+// scheduleLocked puts the session on its shard's dirty list, unless a writer will find the messages anyway, and
+// unlocks.
+func (s *Session) scheduleLocked() {
+	if s.ws == nil {
+		s.poll.wakeLocked()
+		s.mu.Unlock()
+		return
+	}
+	push := !s.ws.busy && !s.onDirty
+	if push {
+		s.onDirty = true
+	}
+	s.mu.Unlock()
+	if push {
+		s.shard.push(s)
+	}
+}
+
+func (s *Session) enqueueLocked(m *Message) error {
+	if s.state != stateOpen {
+		return ErrClosed
+	}
+	cfg := s.srv.cfg
+	if s.out.refuses(cfg.OutboxLimit) {
+		return ErrSlowConsumer
+	}
+	if s.out.add(m, cfg.OutboxLimit, cfg.OutboxTotal) {
+		s.srv.shedLoad()
+	}
+	return nil
+}
+
+// refused ends the session if err is its backlog.
+func (s *Session) refused(err error) error {
+	if err == ErrSlowConsumer {
+		s.srv.count.limits[limitSlowConsumer].Add(1)
+		s.finish(&ending{reason: ReasonTransportError, err: err, abrupt: true, drop: dropSlowConsumer})
+	}
+	return err
+}
+
+// shedLoad brings the process back under its budget on a goroutine of its own, at most one at a time.
+func (srv *Server) shedLoad() {
+	if !srv.shedding.CompareAndSwap(false, true) {
+		return
+	}
+	srv.count.limits[limitOutboxTotal].Add(1)
+	srv.tasks.start(func() {
+		defer srv.shedding.Store(false)
+		srv.closeLongest()
+	})
+}
+
+// closeLongest ends the sessions with the longest backlogs until the process is a tenth under its budget.
+func (srv *Server) closeLongest() {
+	type backlog struct {
+		s     *Session
+		bytes int64
+	}
+	var all []backlog
+	for _, s := range srv.Sessions() {
+		if n := s.Queued(); n > 0 {
+			all = append(all, backlog{s, n})
+		}
+	}
+	slices.SortFunc(all, func(a, b backlog) int { return int(b.bytes - a.bytes) })
+	for _, b := range all {
+		if queuedBytes.Load() <= srv.cfg.OutboxTotal/10*9 {
+			return
+		}
+		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, drop: dropOutboxTotal})
+	}
+}
+
+// shard is one dirty list: sessions with messages that a worker is to write. The worker exists while the list is not
+// empty.
+type shard struct {
+	srv     *Server
+	traffic traffic
+
+	mu sync.Mutex
+	// Guarded by mu.
+	dirty   []*Session
+	spare   []*Session
+	running bool
+}
+
+func (sh *shard) push(s *Session) {
+	sh.mu.Lock()
+	sh.dirty = append(sh.dirty, s)
+	start := !sh.running
+	sh.running = true
+	sh.mu.Unlock()
+	if start {
+		sh.srv.tasks.start(sh.work)
+	}
+}
+
+func (sh *shard) work() {
+	for {
+		sh.mu.Lock()
+		list := sh.dirty
+		if len(list) == 0 {
+			sh.running = false
+			sh.mu.Unlock()
+			return
+		}
+		sh.dirty, sh.spare = sh.spare[:0], nil
+		sh.mu.Unlock()
+		for _, s := range list {
+			s.flushDirty()
+		}
+		clear(list)
+		sh.mu.Lock()
+		sh.spare = list[:0]
+		sh.mu.Unlock()
+	}
+}
+
+func (s *Session) flushDirty() {
+	s.mu.Lock()
+	s.onDirty = false
+	c := s.ws
+	if c == nil || c.busy || s.out.empty() {
+		s.mu.Unlock()
+		return
+	}
+	c.busy = true
+	s.mu.Unlock()
+	c.kick()
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+const (
+	readBufferSize = 4 << 10
+	// plainBufferSize is what a connection that cannot be waited for without a buffer holds while it waits.
+	plainBufferSize = 512
+)
+
+// verdict is what a receiver wants of the reading side after a batch.
+type verdict uint8
+
+const (
+	keepReading  verdict = iota
+	pauseReading         // nothing until awaitResume returns
+)
+
+// receiver is the seam between the way connections are read and what is above it. A reader calls one method at a time.
+// Nothing above may assume how many goroutines there are; a poller takes the place of reader without a change there.
+type receiver interface {
+	// onReadable gets the next bytes, which it may change and must not keep. After a pause it is called with none.
+	onReadable(p []byte) verdict
+	// awaitResume returns when a pause is over.
+	awaitResume()
+	// onReadEnd is the last call: the connection is at its end or broken.
+	onReadEnd(err error)
+}
+
+var readBuffers = sync.Pool{New: func() any {
+	b := make([]byte, readBufferSize)
+	return &b
+}}
+
+// reader reads one connection on one goroutine that is parked while there is nothing to read. Each batch is handled on
+// another, short-lived goroutine for which the parked one waits: the parked one's stack then never grows.
+type reader struct {
+	// Static after construction.
+	conn net.Conn
+	raw  syscall.RawConn
+	to   receiver
+
+	// Owned by the parked goroutine and the one it waits for, in turns.
+	first   []byte // arrived before the reader existed
+	buf     *[]byte
+	n       int
+	err     error
+	verdict verdict
+	batch   sync.WaitGroup
+}
+
+// startReading begins to read conn; first is what has been read of it already.
+func startReading(t *tasks, conn net.Conn, raw syscall.RawConn, first []byte, to receiver) {
+	r := &reader{conn: conn, raw: raw, to: to, first: first}
+	if raw != nil {
+		t.start(r.readWhenReady)
+	} else {
+		t.start(r.readPlain)
+	}
+}
+
+func (r *reader) readWhenReady() {
+	if len(r.first) > 0 {
+		r.hand(r.handleFirst)
+	}
+	fill := r.fill
+	for r.err == nil {
+		if r.verdict == pauseReading {
+			r.to.awaitResume()
+			r.hand(r.handleNothing)
+			continue
+		}
+		if err := r.raw.Read(fill); err != nil {
+			r.err = err
+			break
+		}
+		if r.err == nil {
+			r.hand(r.handleBuffer)
+		}
+	}
+	r.hand(r.handleEnd)
+}
+
+// hand runs f on another goroutine and waits.
+func (r *reader) hand(f func()) {
+	r.batch.Add(1)
+	go f()
+	r.batch.Wait()
+}
+
+func (r *reader) handleBuffer() {
+	defer r.batch.Done()
+	r.verdict = r.to.onReadable((*r.buf)[:r.n])
+	readBuffers.Put(r.buf)
+	r.buf = nil
+}
+
+func (r *reader) handleFirst() {
+	defer r.batch.Done()
+	r.verdict = r.to.onReadable(r.first)
+	r.first = nil
+}
+
+func (r *reader) handleNothing() {
+	defer r.batch.Done()
+	r.verdict = r.to.onReadable(nil)
+}
+
+func (r *reader) handleEnd() {
+	defer r.batch.Done()
+	r.to.onReadEnd(r.err)
+}
+
+// readPlain is for connections without a descriptor of their own: TLS, pipes, foreign wrappers.
+func (r *reader) readPlain() {
+	small := make([]byte, plainBufferSize)
+	next := r.first
+	r.first = nil
+	for {
+		if len(next) > 0 {
+			r.verdict = r.to.onReadable(next)
+		}
+		for r.verdict == pauseReading {
+			r.to.awaitResume()
+			r.verdict = r.to.onReadable(nil)
+		}
+		n, err := r.conn.Read(small)
+		next = small[:n]
+		if n == len(small) {
+			// There is probably more: go on with a pooled buffer until it is not filled any more.
+			if err2 := r.readBulk(next); err2 != nil {
+				err = err2
+			}
+			next = nil
+		}
+		if err != nil {
+			if len(next) > 0 {
+				r.to.onReadable(next)
+			}
+			r.to.onReadEnd(err)
+			return
+		}
+	}
+}
+
+func (r *reader) readBulk(head []byte) error {
+	r.verdict = r.to.onReadable(head)
+	buf := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buf)
+	for r.verdict == keepReading {
+		n, err := r.conn.Read(*buf)
+		if n > 0 {
+			r.verdict = r.to.onReadable((*buf)[:n])
+		}
+		if err != nil {
+			return err
+		}
+		if n < len(*buf) {
+			return nil
+		}
+	}
+	return nil
+}

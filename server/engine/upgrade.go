@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/timerwheel"
+	"github.com/sockeye-io/sockeye/internal/websocket"
+)
+
+// probeInterval is how often a parked poll is answered while a websocket is being tried, so that the client can leave
+// polling soon.
+const probeInterval = 100 * time.Millisecond
+
+// upgrade is an attempt to move a session from polling to websocket:
+//
+//  1. The client opens a websocket with the session's id and sends "2probe".
+//  2. The server answers "3probe" and from then on answers parked polls with a noop every 100 ms.
+//  3. The client, with no poll open any more, sends "5"; the session continues on the websocket.
+//
+// Anything else, or UpgradeTimeout, closes the websocket and leaves the session on polling.
+type upgrade struct {
+	// Static after construction.
+	s    *Session
+	conn *wsConn
+	// Guarded by the session's lock.
+	timeout, probe timerwheel.Entry
+}
+
+type (
+	upgradeTimeout upgrade
+	upgradeProbe   upgrade
+)
+
+// Expired runs on the wheel's goroutine.
+func (t *upgradeTimeout) Expired(*timerwheel.Entry) { (*upgrade)(t).timedOut() }
+
+// Expired runs on the wheel's goroutine.
+func (t *upgradeProbe) Expired(*timerwheel.Entry) { (*upgrade)(t).releasePoll() }
+
+// beginUpgrade starts an attempt. It reports false when the session has ended, is on websocket already or in another
+// attempt.
+func (s *Session) beginUpgrade(c *wsConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == stateClosed || s.poll == nil || s.upgrade != nil {
+		return false
+	}
+	up := &upgrade{s: s, conn: c}
+	s.upgrade = up
+	s.srv.count.upgrading.Add(1)
+	s.srv.wheel.Set(&up.timeout, (*upgradeTimeout)(up), s.srv.cfg.UpgradeTimeout)
+	return true
+}
+
+// stopLocked ends the attempt, whatever its outcome.
+func (up *upgrade) stopLocked() {
+	s := up.s
+	s.upgrade = nil
+	s.srv.count.upgrading.Add(-1)
+	s.srv.wheel.Cancel(&up.timeout)
+	s.srv.wheel.Cancel(&up.probe)
+}
+
+// endUpgradeLocked gives an attempt up. It reports whether the caller must kick the connection.
+func (s *Session) endUpgradeLocked(up *upgrade, code int) (kick bool) {
+	up.stopLocked()
+	return up.conn.closeLocked(code)
+}
+
+func (up *upgrade) timedOut() {
+	s := up.s
+	s.mu.Lock()
+	if s.upgrade != up {
+		s.mu.Unlock()
+		return
+	}
+	kick := s.endUpgradeLocked(up, 0)
+	s.mu.Unlock()
+	s.srv.count.limits[limitUpgradeTimeout].Add(1)
+	if kick {
+		up.conn.kick()
+	}
+}
+
+// releasePoll answers a parked poll with a noop and comes back.
+func (up *upgrade) releasePoll() {
+	s := up.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upgrade != up {
+		return
+	}
+	if s.out.empty() {
+		s.poll.answerLocked(noopPacket)
+	}
+	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
+}
+
+// onProbe handles a message on a connection that is being tried.
+func (c *wsConn) onProbe(op websocket.Opcode, payload []byte) {
+	switch {
+	case op == websocket.OpText && string(payload) == "2probe":
+		c.confirmProbe()
+	case op == websocket.OpText && len(payload) > 0 && payload[0] == packetUpgrade:
+		c.s.completeUpgrade(c)
+	default:
+		c.abandon()
+	}
+}
+
+func (c *wsConn) confirmProbe() {
+	s := c.s
+	s.mu.Lock()
+	up := s.upgrade
+	if up == nil || up.conn != c {
+		s.mu.Unlock()
+		return
+	}
+	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
+	s.mu.Unlock()
+	c.reply(textFrame(nil, "3probe"))
+}
+
+// abandon closes the connection that is being tried and leaves the session alone.
+func (c *wsConn) abandon() {
+	s := c.s
+	s.mu.Lock()
+	up := s.upgrade
+	kick := up != nil && up.conn == c && s.endUpgradeLocked(up, 0)
+	s.mu.Unlock()
+	if kick {
+		c.kick()
+	}
+}
+
+// completeUpgrade moves the session to c. What is queued follows at once, before anything that is sent later.
+func (s *Session) completeUpgrade(c *wsConn) {
+	s.mu.Lock()
+	for s.poll != nil && s.poll.delivering {
+		// Packets of a POST come before those of the websocket, one at a time.
+		delivered := s.poll.deliveredLocked()
+		s.mu.Unlock()
+		<-delivered
+		s.mu.Lock()
+	}
+	up := s.upgrade
+	if up == nil || up.conn != c {
+		s.mu.Unlock()
+		return
+	}
+	up.stopLocked()
+	s.poll.answerLocked(closePacket)
+	s.srv.wheel.Cancel(&s.poll.closeTimer)
+	s.transportGauge().Add(-1)
+	s.poll, s.ws = nil, c
+	s.transportGauge().Add(1)
+	c.probing = false
+	s.renewPongLocked()
+	kick := !c.busy && (!s.out.empty() || s.state == stateClosing)
+	if kick {
+		c.busy = true
+	}
+	s.mu.Unlock()
+	if kick {
+		c.kick()
+	}
+}

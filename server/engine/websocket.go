@@ -1,0 +1,352 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/timerwheel"
+	"github.com/sockeye-io/sockeye/internal/websocket"
+)
+
+const (
+	// lingerTime is how long a peer may take to answer a close frame, as in ws.
+	lingerTime = 30 * time.Second
+	// maxControl bounds the replies to control frames that wait to be written.
+	maxControl = 16 << 10
+)
+
+// wsConn is a websocket connection: that of a session, or one that may become it.
+type wsConn struct {
+	// Static after construction.
+	s       *Session
+	conn    net.Conn
+	raw     syscall.RawConn // nil: no non-blocking reads and writes
+	deflate *websocket.Deflate
+	base64  bool // the client asked for texts only
+
+	// Owned by the reading side.
+	parser  websocket.Parser
+	probing bool    // not yet the session's transport
+	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
+
+	// Guarded by s.mu.
+	busy          bool // a writer is at work and will find whatever is queued
+	closeSent     bool // our close frame is queued or sent
+	closeReceived bool
+	control       []byte // frames that go out before queued messages
+	linger        *linger
+}
+
+// linger is the deadline of the closing handshake.
+type linger struct {
+	timerwheel.Entry
+	c *wsConn
+}
+
+// Expired runs on the wheel's goroutine.
+func (l *linger) Expired(*timerwheel.Entry) {
+	// Closing a TLS connection may wait for its peer.
+	l.c.s.srv.tasks.start(func() { _ = l.c.conn.Close() })
+}
+
+// serveWebSocket answers a verified upgrade request: a handshake, an upgrade of the session, or neither.
+func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *engineQuery, session *Session) {
+	hs, refusal := websocket.Accept(r, srv.cfg.deflate)
+	if refusal != nil {
+		if !srv.abortRaw(w, refusal.AppendResponse(nil)) {
+			w.WriteHeader(refusal.Status)
+		}
+		return
+	}
+	var first []byte
+	if session == nil && q.transport == TransportWebSocket {
+		if e := verifyProtocol(r, q); e != nil {
+			srv.refuse(w, r, e)
+			return
+		}
+		s, ok := srv.newSession(w, r)
+		if !ok {
+			return
+		}
+		session = s
+		first = srv.firstFrames(s)
+	}
+	conn, early, ok := srv.switchProtocols(w, r, q, hs, first)
+	if !ok {
+		return
+	}
+	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate, base64: q.b64 != ""}
+	switch {
+	case q.transport != TransportWebSocket:
+		srv.turnAway(conn)
+	case first == nil:
+		c.probing = true
+		if !session.beginUpgrade(c) {
+			srv.turnAway(conn)
+			return
+		}
+		startReading(&srv.tasks, conn, c.raw, early, c)
+	default:
+		session.ws = c
+		if !srv.open(session) {
+			_ = conn.Close()
+			return
+		}
+		startReading(&srv.tasks, conn, c.raw, early, c)
+	}
+}
+
+// firstFrames is what a session that starts on websocket sends right behind the 101 response, in the same write.
+func (srv *Server) firstFrames(s *Session) []byte {
+	frames := textFrame(nil, srv.openPacket(s.id, false))
+	packets, size := 1, len(frames)
+	if m := srv.cfg.InitialPacket; m != nil {
+		frames = slices.Concat(append([][]byte{frames}, m.appendPlain(nil)...)...)
+		packets += m.packets()
+		size += m.size
+	}
+	s.shard.traffic.out(packets, size)
+	return frames
+}
+
+// switchProtocols hijacks the connection and writes the 101 response followed by the first frames. Early is what the
+// client has sent behind its request.
+func (srv *Server) switchProtocols(w http.ResponseWriter, r *http.Request, q *engineQuery, hs *websocket.Handshake, first []byte) (conn net.Conn, early []byte, ok bool) {
+	header := w.Header().Clone()
+	srv.callHeaderHooks(header, r, q.sid == "")
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		srv.notHijackable.Do(func() {
+			srv.cfg.Logger.Error("websocket connections cannot be taken over from the HTTP server", "error", err)
+		})
+		http.Error(w, "websocket is not available here", http.StatusInternalServerError)
+		return nil, nil, false
+	}
+	if n := buffered.Reader.Buffered(); n > 0 {
+		peeked, _ := buffered.Reader.Peek(n)
+		early = slices.Clone(peeked)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	_ = conn.SetWriteDeadline(time.Now().Add(srv.cfg.UpgradeTimeout))
+	if _, err := conn.Write(append(hs.AppendResponse(nil, header), first...)); err != nil {
+		_ = conn.Close()
+		return nil, nil, false
+	}
+	_ = conn.SetWriteDeadline(time.Time{})
+	return conn, early, true
+}
+
+// turnAway closes a websocket connection that belongs to no session, with a close frame without code.
+func (srv *Server) turnAway(conn net.Conn) {
+	srv.setLingering(conn, true)
+	srv.tasks.start(func() {
+		defer srv.setLingering(conn, false)
+		_ = conn.SetDeadline(time.Now().Add(lingerTime))
+		if _, err := conn.Write(websocket.AppendClose(nil, 0, "")); err == nil {
+			discardUntilClose(conn)
+		}
+		_ = conn.Close()
+	})
+}
+
+// discardUntilClose reads until the peer answers with a close frame or ends the connection.
+func discardUntilClose(conn net.Conn) {
+	var h closeWatch
+	var p websocket.Parser
+	defer p.Release()
+	buf := make([]byte, plainBufferSize)
+	for !h.closed {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := p.Feed(nil, nil, &h, buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+type closeWatch struct{ closed bool }
+
+func (*closeWatch) OnMessage(websocket.Opcode, []byte) {}
+func (*closeWatch) OnPing([]byte)                      {}
+func (*closeWatch) OnPong([]byte)                      {}
+func (h *closeWatch) OnClose(int, []byte)              { h.closed = true }
+
+// onReadable feeds the parser; see receiver.
+func (c *wsConn) onReadable(p []byte) verdict {
+	if c.unread != nil {
+		p = *c.unread
+		c.unread = nil
+	}
+	for {
+		n, err := c.parser.Feed(&c.s.srv.cfg.websocket, c.deflate, c, p)
+		if err != nil {
+			c.violated(err)
+			return keepReading
+		}
+		p = p[n:]
+		if c.Stop() {
+			if len(p) > 0 {
+				rest := slices.Clone(p)
+				c.unread = &rest
+			}
+			return pauseReading
+		}
+		if len(p) == 0 || n == 0 {
+			return keepReading
+		}
+	}
+}
+
+// Stop makes the parser return between two messages while the session is paused.
+func (c *wsConn) Stop() bool { return !c.probing && c.s.paused.Load() }
+
+func (c *wsConn) awaitResume() { c.s.awaitResume() }
+
+// onReadEnd follows the end of the connection, for whatever reason.
+func (c *wsConn) onReadEnd(error) {
+	s := c.s
+	c.parser.Release()
+	_ = c.conn.Close()
+	s.mu.Lock()
+	current := s.ws == c
+	c.closeSent = true // nothing can be sent any more
+	if c.linger != nil {
+		s.srv.wheel.Cancel(&c.linger.Entry)
+	}
+	if up := s.upgrade; up != nil && up.conn == c {
+		s.endUpgradeLocked(up, 0)
+	}
+	s.mu.Unlock()
+	s.srv.setLingering(c.conn, false)
+	if current {
+		s.finish(&ending{reason: ReasonTransportClose})
+	}
+}
+
+// violated answers a violation of the websocket protocol with its close code. What follows is discarded.
+func (c *wsConn) violated(err error) {
+	var v *websocket.CloseError
+	code := websocket.CloseProtocolError
+	if errors.As(err, &v) {
+		code = v.Code
+	}
+	if code == websocket.CloseTooBig {
+		c.s.srv.count.limits[limitMessageSize].Add(1)
+		c.s.srv.cfg.Logger.Warn("websocket message too long", "sid", c.s.id, "limit", c.s.srv.cfg.MaxHTTPBufferSize)
+	}
+	c.s.mu.Lock()
+	// The parser is at its end: the peer's close frame will not be seen.
+	c.closeReceived = true
+	c.s.mu.Unlock()
+	c.end(&ending{reason: ReasonTransportError, err: fmt.Errorf("engine: %w", err), code: code})
+}
+
+// end closes the connection with a code and with it the session, if it is the session's transport.
+func (c *wsConn) end(e *ending) {
+	s := c.s
+	s.mu.Lock()
+	current := s.ws == c && s.state != stateClosed
+	kick := false
+	if up := s.upgrade; up != nil && up.conn == c {
+		kick = s.endUpgradeLocked(up, e.code)
+	} else if !current {
+		kick = c.closeLocked(e.code)
+	}
+	s.mu.Unlock()
+	if current {
+		s.finish(e)
+	} else if kick {
+		c.kick()
+	}
+}
+
+// OnMessage handles one complete websocket message.
+func (c *wsConn) OnMessage(op websocket.Opcode, payload []byte) {
+	switch {
+	case c.probing:
+		c.onProbe(op, payload)
+	case op == websocket.OpBinary:
+		c.s.receive(packetBase64, payload)
+	default:
+		c.s.receiveText(payload)
+	}
+}
+
+// OnPing answers a websocket ping. Engine.IO's heartbeat is independent of it.
+func (c *wsConn) OnPing(payload []byte) {
+	c.reply(websocket.AppendFrame(nil, websocket.OpPong, false, payload))
+}
+
+// OnPong ignores the answer to a ping that was never sent.
+func (c *wsConn) OnPong([]byte) {}
+
+// OnClose answers the peer's close frame with the same code.
+func (c *wsConn) OnClose(code int, _ []byte) {
+	s := c.s
+	s.mu.Lock()
+	c.closeReceived = true
+	over := c.closeSent && !c.busy
+	s.mu.Unlock()
+	if code == websocket.CloseNoStatus {
+		code = 0
+	}
+	c.end(&ending{reason: ReasonTransportClose, code: code})
+	if over {
+		c.shutdown()
+	}
+}
+
+// reply sends a frame ahead of the queued messages, from the reading side.
+func (c *wsConn) reply(frame []byte) {
+	s := c.s
+	s.mu.Lock()
+	if c.closeSent {
+		s.mu.Unlock()
+		return
+	}
+	if len(c.control)+len(frame) > maxControl {
+		s.mu.Unlock()
+		c.end(&ending{reason: ReasonTransportError, err: errControlFlood, abrupt: true})
+		return
+	}
+	c.control = append(c.control, frame...)
+	kick := !c.busy
+	c.busy = true
+	s.mu.Unlock()
+	if kick {
+		c.kick()
+	}
+}
+
+// closeLocked queues a close frame and starts the closing handshake. It reports whether the caller has become the
+// writer and must kick.
+func (c *wsConn) closeLocked(code int) (kick bool) {
+	if c.closeSent {
+		return false
+	}
+	c.closeSent = true
+	c.control = websocket.AppendClose(c.control, code, "")
+	c.linger = &linger{c: c}
+	c.s.srv.wheel.Set(&c.linger.Entry, c.linger, lingerTime)
+	c.s.srv.setLingering(c.conn, true)
+	kick = !c.busy
+	c.busy = true
+	return kick
+}
+
+// shutdown ends the sending side after the closing handshake. The reading side is left to run to the peer's end, or the
+// kernel might discard our close frame.
+func (c *wsConn) shutdown() {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && c.raw != nil {
+		_ = half.CloseWrite()
+		return
+	}
+	_ = c.conn.Close()
+}
