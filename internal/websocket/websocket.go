@@ -8,6 +8,8 @@
 //   - Context takeover is off in both directions unless asked for.
 //   - A peer that uses context takeover and ends a message in the middle of a deflate block continues that block in its
 //     next message under ws; here the next message starts a new block.
+//   - Fragments that follow a final deflate block within the same message are ignored; ws inflates some of them as a
+//     stream of their own.
 package websocket
 
 import (
