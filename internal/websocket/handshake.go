@@ -54,7 +54,7 @@ type Handshake struct {
 // IsUpgrade reports whether r asks to leave HTTP, as Node's HTTP parser decides it: only such requests reach the
 // WebSocket server there, all others are ordinary ones whatever their other headers say.
 func IsUpgrade(r *http.Request) bool {
-	if len(r.Header["Upgrade"]) == 0 {
+	if upgrade, _ := joined(r, "Upgrade"); upgrade == "" {
 		return false
 	}
 	for _, line := range r.Header["Connection"] {

@@ -217,6 +217,11 @@ func TestNegotiatedState(t *testing.T) {
 }
 
 func TestIsUpgrade(t *testing.T) {
+	r := upgradeRequest()
+	r.Header["Upgrade"] = []string{""}
+	if IsUpgrade(r) {
+		t.Error("an empty Upgrade header counts as none")
+	}
 	tests := []struct {
 		changes []string
 		want    bool
