@@ -162,8 +162,8 @@ func (c *client) disconnect() {
 
 // drop closes the connection because of what the client did or did not do.
 func (c *client) drop() {
+	c.end(ReasonForcedServerClose) // first, because the session would give its own reason
 	c.session.Close()
-	c.end(ReasonForcedServerClose)
 }
 
 // end closes all sockets and pending connects. The first reason counts.

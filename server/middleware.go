@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -87,7 +88,7 @@ func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
 		ce := clientError(err)
 		s.abandon(ReasonForcedServerClose)
 		c.forget(a)
-		if ce.Message == hiddenMessage && err != errPanic {
+		if ce.Message == hiddenMessage && err != errPanic && !errors.Is(err, ErrDisconnected) {
 			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", nsp.name, "error", err)
 		}
 		c.refuse(a.name, ce.Message, ce.Data)

@@ -1,0 +1,146 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// sink records acknowledgements and complains about those that come after the call.
+type sink struct {
+	t *testing.T
+
+	mu sync.Mutex
+	// Guarded by mu.
+	expected int
+	values   []string
+	gone     []string
+	over     bool
+}
+
+func (s *sink) Expected(n int) {
+	s.note(func() { s.expected += n })
+}
+
+func (s *sink) Ack(_ adapter.NodeID, _ string, value parser.Payload) {
+	s.note(func() { s.values = append(s.values, string(value.JSON)) })
+}
+
+func (s *sink) Gone(_ adapter.NodeID, sid string) {
+	s.note(func() { s.gone = append(s.gone, sid) })
+}
+
+func (s *sink) note(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		s.t.Error("the sink was called after the end")
+	}
+	f()
+}
+
+func (s *sink) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	slices.Sort(s.values)
+	slices.Sort(s.gone)
+}
+
+// answerWithID makes every socket acknowledge with its id.
+func (c *cluster) answerWithID() {
+	for id, s := range c.sockets {
+		s.Answer(func(*parser.Packet) (parser.Payload, bool) {
+			return parser.Payload{JSON: []byte(`"` + id + `"`)}, true
+		})
+	}
+}
+
+func quoted(ids []string) []string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = `"` + id + `"`
+	}
+	return list
+}
+
+func testAcks(t *testing.T, c *cluster) {
+	c.answerWithID()
+	for _, tt := range []struct {
+		sel   adapter.Selection
+		flags adapter.Flags
+		want  []string
+	}{
+		{adapter.Selection{}, adapter.Flags{}, c.everywhere("a", "b", "c")},
+		{adapter.Selection{Rooms: []string{"red"}, Except: []string{"blue"}}, adapter.Flags{}, c.everywhere("a")},
+		{adapter.Selection{}, adapter.Flags{Local: true}, []string{"a0", "b0", "c0"}},
+	} {
+		s := &sink{t: t}
+		summary, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), tt.sel, tt.flags, s)
+		s.end()
+		if err != nil || summary.Unanswered != 0 || len(summary.Missing) != 0 {
+			t.Errorf("%v: summary %+v, error %v", tt.sel, summary, err)
+		}
+		if s.expected != len(tt.want) || !slices.Equal(s.values, quoted(tt.want)) || len(s.gone) != 0 {
+			t.Errorf("%v: %d expected, values %v, gone %v", tt.sel, s.expected, s.values, s.gone)
+		}
+	}
+}
+
+func testAcksNobody(t *testing.T, c *cluster) {
+	s := &sink{t: t}
+	_, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), adapter.Selection{Rooms: []string{"green"}}, adapter.Flags{}, s)
+	s.end()
+	if err != nil || s.expected != 0 || len(s.values) != 0 {
+		t.Errorf("%d expected, values %v, error %v", s.expected, s.values, err)
+	}
+}
+
+// testAcksGone disconnects a local socket that has not answered: the call must not wait for it.
+func testAcksGone(t *testing.T, c *cluster) {
+	c.answerWithID()
+	silent := c.sockets["b0"]
+	silent.Answer(nil)
+	var wg sync.WaitGroup
+	s := &sink{t: t}
+	wg.Go(func() {
+		if _, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), adapter.Selection{Rooms: []string{"red"}}, adapter.Flags{}, s); err != nil {
+			t.Error(err)
+		}
+	})
+	c.nodes[0].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+	silent.Disconnect()
+	wg.Wait()
+	s.end()
+	if !slices.Equal(s.gone, []string{"b0"}) || s.expected != 2*len(c.nodes) || len(s.values) != s.expected-1 {
+		t.Errorf("%d expected, values %v, gone %v", s.expected, s.values, s.gone)
+	}
+}
+
+func testAcksCancelled(t *testing.T, c *cluster) {
+	c.answerWithID()
+	silent := c.sockets["b0"]
+	silent.Answer(nil)
+	ctx, cancel := context.WithCancel(patient(t))
+	var wg sync.WaitGroup
+	s := &sink{t: t}
+	wg.Go(func() {
+		_, err := c.adapters[0].BroadcastWithAck(ctx, event(t, "/chat", "ask"), adapter.Selection{}, adapter.Flags{}, s)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want the context's", err)
+		}
+		s.end()
+	})
+	c.nodes[0].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+	cancel()
+	wg.Wait()
+	if !slices.Equal(s.gone, []string{"b0"}) {
+		t.Errorf("gone %v, want the silent socket", s.gone)
+	}
+	silent.Disconnect()
+}

@@ -1,0 +1,225 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+func testFetchSockets(t *testing.T, c *cluster) {
+	for _, tt := range []struct {
+		sel   adapter.Selection
+		flags adapter.Flags
+		want  []string
+	}{
+		{adapter.Selection{}, adapter.Flags{}, c.everywhere("a", "b", "c")},
+		{adapter.Selection{Rooms: []string{"blue"}}, adapter.Flags{}, c.everywhere("b")},
+		{adapter.Selection{Except: []string{"red"}}, adapter.Flags{}, c.everywhere("c")},
+		{adapter.Selection{}, adapter.Flags{Local: true}, []string{"a0", "b0", "c0"}},
+	} {
+		r, err := c.adapters[0].FetchSockets(patient(t), tt.sel, tt.flags)
+		if err != nil || !r.Complete() {
+			t.Fatalf("%v: error %v, %d nodes unanswered", tt.sel, err, r.Unanswered)
+		}
+		got := make(map[string]adapter.SocketDetails)
+		for _, d := range r.Values {
+			got[d.ID] = d
+		}
+		if !slices.Equal(ids(got), tt.want) || len(r.Values) != len(tt.want) {
+			t.Errorf("%v: fetched %v, want %v", tt.sel, ids(got), tt.want)
+		}
+		for id, d := range got {
+			if string(d.Handshake) != `{"url":"/`+id+`"}` || string(d.Data) != `{"name":"`+id+`"}` {
+				t.Errorf("%s: handshake %s, data %s", id, d.Handshake, d.Data)
+			}
+			if rooms := c.sockets[id].Rooms(); !slices.Equal(d.Rooms, rooms) {
+				t.Errorf("%s: rooms %v, want %v", id, d.Rooms, rooms)
+			}
+		}
+	}
+}
+
+// awaitRooms waits until a socket's membership of a room is as wanted.
+func (c *cluster) awaitRooms(t *testing.T, id, room string, in bool) {
+	t.Helper()
+	s := c.sockets[id]
+	s.node.await(t, fmt.Sprintf("%s in %s: %v", id, room, in), func() bool { return s.node.index.In(s, room) == in })
+}
+
+func testJoinLeave(t *testing.T, c *cluster) {
+	a := c.adapters[0]
+	if err := a.SocketsJoin(adapter.Selection{Rooms: []string{"blue"}}, adapter.Flags{}, []string{"green", "gold"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range c.everywhere("b") {
+		c.awaitRooms(t, id, "green", true)
+		c.awaitRooms(t, id, "gold", true)
+	}
+	if err := a.SocketsLeave(adapter.Selection{Rooms: []string{"gold"}}, adapter.Flags{}, []string{"gold", "red"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range c.everywhere("b") {
+		c.awaitRooms(t, id, "gold", false)
+		c.awaitRooms(t, id, "red", false)
+	}
+	if err := a.SocketsJoin(adapter.Selection{}, adapter.Flags{Local: true}, []string{"here"}); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitRooms(t, "c0", "here", true)
+	c.fence(t)
+	for i, n := range c.nodes {
+		if i > 0 && n.HasRoom("here") {
+			t.Errorf("a local join reached node %d", i)
+		}
+	}
+	for _, id := range c.everywhere("a", "c") {
+		if s := c.sockets[id]; s.node.index.In(s, "green") {
+			t.Errorf("%s joined without being selected", id)
+		}
+	}
+}
+
+func testDisconnect(t *testing.T, c *cluster) {
+	a := c.adapters[0]
+	for _, tt := range []struct {
+		room, letter string
+		closeConn    bool
+	}{{"blue", "b", true}, {"red", "a", false}} {
+		if err := a.DisconnectSockets(adapter.Selection{Rooms: []string{tt.room}}, adapter.Flags{}, tt.closeConn); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range c.everywhere(tt.letter) {
+			s := c.sockets[id]
+			s.node.await(t, id+" disconnected", func() bool { return slices.Equal(s.closing, []bool{tt.closeConn}) })
+		}
+	}
+	if err := a.Broadcast(event(t, "/chat", "left"), adapter.Selection{}, adapter.Flags{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(c.received(t)); !slices.Equal(got, c.everywhere("c")) {
+		t.Errorf("after the disconnects %v were reached", got)
+	}
+}
+
+func testServerSideEmit(t *testing.T, c *cluster) {
+	const events = 5
+	for i := range events {
+		if err := c.adapters[0].ServerSideEmit(event(t, "/chat", "side", i).Payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, n := range c.nodes[1:] {
+		n.await(t, "server-side events", func() bool { return len(n.events) == events })
+		for j, e := range n.events {
+			if want := fmt.Sprintf(`["side",%d]`, j); e != want {
+				t.Errorf("node %d got %s, want %s", i+1, e, want)
+			}
+		}
+	}
+	c.fence(t)
+	c.nodes[0].await(t, "nothing of its own", func() bool { return len(c.nodes[0].events) == 0 })
+}
+
+func testServerSideEmitWithAck(t *testing.T, c *cluster) {
+	var want []string
+	for i, n := range c.nodes {
+		answer := fmt.Sprint(i)
+		n.mu.Lock()
+		n.answer = func(parser.Payload) parser.Payload { return parser.Payload{JSON: []byte(answer)} }
+		n.mu.Unlock()
+		if i > 0 {
+			want = append(want, answer)
+		}
+	}
+	r, err := c.adapters[0].ServerSideEmitWithAck(patient(t), event(t, "/chat", "side").Payload)
+	if err != nil || !r.Complete() {
+		t.Fatalf("error %v, %d nodes unanswered", err, r.Unanswered)
+	}
+	var got []string
+	for _, v := range r.Values {
+		got = append(got, string(v.JSON))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("answers %v, want %v", got, want)
+	}
+}
+
+func testRooms(t *testing.T, c *cluster) {
+	r, err := c.adapters[0].Rooms(patient(t))
+	if err != nil || !r.Complete() {
+		t.Fatalf("error %v, %d nodes unanswered", err, r.Unanswered)
+	}
+	want := append(c.everywhere("a", "b", "c"), "red", "blue")
+	slices.Sort(want)
+	slices.Sort(r.Values)
+	if !slices.Equal(r.Values, want) {
+		t.Errorf("rooms %v, want %v", r.Values, want)
+	}
+}
+
+func testServerCount(t *testing.T, c *cluster) {
+	for i, a := range c.adapters {
+		if n, err := a.ServerCount(patient(t)); err != nil || n != len(c.nodes) {
+			t.Errorf("node %d counts %d servers, error %v", i, n, err)
+		}
+	}
+}
+
+func testClose(t *testing.T, c *cluster) {
+	a, ctx := c.adapters[0], patient(t)
+	for range 2 {
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, sel, flags := event(t, "/chat", "late"), adapter.Selection{}, adapter.Flags{}
+	calls := map[string]func() error{
+		"Broadcast":        func() error { return a.Broadcast(p, sel, flags) },
+		"BroadcastWithAck": func() error { _, err := a.BroadcastWithAck(ctx, p, sel, flags, &sink{t: t}); return err },
+		"FetchSockets":     func() error { _, err := a.FetchSockets(ctx, sel, flags); return err },
+		"SocketsJoin":      func() error { return a.SocketsJoin(sel, flags, []string{"late"}) },
+		"SocketsLeave":     func() error { return a.SocketsLeave(sel, flags, []string{"red"}) },
+		"Disconnect":       func() error { return a.DisconnectSockets(sel, flags, false) },
+		"ServerSideEmit":   func() error { return a.ServerSideEmit(p.Payload) },
+		"ServerSideAck":    func() error { _, err := a.ServerSideEmitWithAck(ctx, p.Payload); return err },
+		"Rooms":            func() error { _, err := a.Rooms(ctx); return err },
+		"ServerCount":      func() error { _, err := a.ServerCount(ctx); return err },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, adapter.ErrClosed) {
+			t.Errorf("%s after Close: error %v", name, err)
+		}
+	}
+	s := c.sockets["a0"]
+	if rooms := s.Rooms(); !slices.Equal(rooms, []string{"a0", "red"}) || len(s.closing) != 0 {
+		t.Errorf("after Close a socket was changed: rooms %v", rooms)
+	}
+	if got := s.take(); len(got) != len(c.nodes) { // the fences of the start
+		t.Errorf("after Close a socket got %v", got)
+	}
+}
+
+func testCloseEndsCalls(t *testing.T, c *cluster) {
+	silent := c.sockets["a0"]
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		s := &sink{t: t}
+		_, err := c.adapters[0].BroadcastWithAck(context.Background(), event(t, "/chat", "ask"), adapter.Selection{Rooms: []string{"a0"}}, adapter.Flags{}, s)
+		s.end()
+		if !errors.Is(err, adapter.ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+	c.nodes[0].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+	if err := c.adapters[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+}

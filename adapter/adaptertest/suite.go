@@ -1,0 +1,167 @@
+// Package adaptertest is the conformance suite that every adapter passes: the semantics of adapter.Adapter, checked on
+// clusters of one or more nodes.
+package adaptertest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// NewCluster returns the builders of a fresh cluster, one for each node. What it opens it closes with t.Cleanup.
+type NewCluster func(t *testing.T, nodes int) []adapter.Builder
+
+// Run runs the whole suite on clusters of the given number of nodes.
+func Run(t *testing.T, nodes int, newCluster NewCluster) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, c *cluster)
+	}{
+		{"Broadcast", testBroadcast},
+		{"Content", testContent},
+		{"Flags", testFlags},
+		{"Order", testOrder},
+		{"Acks", testAcks},
+		{"AcksNobody", testAcksNobody},
+		{"AcksGone", testAcksGone},
+		{"AcksCancelled", testAcksCancelled},
+		{"FetchSockets", testFetchSockets},
+		{"JoinLeave", testJoinLeave},
+		{"Disconnect", testDisconnect},
+		{"ServerSideEmit", testServerSideEmit},
+		{"ServerSideEmitWithAck", testServerSideEmitWithAck},
+		{"Rooms", testRooms},
+		{"ServerCount", testServerCount},
+		{"Close", testClose},
+		{"CloseEndsCalls", testCloseEndsCalls},
+		{"Concurrent", testConcurrent},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, start(t, nodes, newCluster)) })
+	}
+}
+
+// cluster is a number of nodes with three sockets each: a in red, b in red and blue, c in nothing. A socket is called
+// by its letter and its node's number.
+type cluster struct {
+	nodes    []*Node
+	adapters []adapter.Adapter
+	sockets  map[string]*Socket
+	fences   int
+}
+
+func start(t *testing.T, nodes int, newCluster NewCluster) *cluster {
+	c := &cluster{sockets: make(map[string]*Socket)}
+	for i, b := range newCluster(t, nodes) {
+		n := NewNode("/chat")
+		a, err := b.New(n)
+		if err != nil {
+			t.Fatalf("node %d: %v", i, err)
+		}
+		t.Cleanup(func() {
+			if err := a.Close(); err != nil {
+				t.Errorf("close node %d: %v", i, err)
+			}
+		})
+		c.nodes, c.adapters = append(c.nodes, n), append(c.adapters, a)
+		for letter, rooms := range map[string][]string{"a": {"red"}, "b": {"red", "blue"}, "c": nil} {
+			id := fmt.Sprint(letter, i)
+			c.sockets[id] = n.Connect(id, rooms...)
+		}
+	}
+	c.settle(t)
+	return c
+}
+
+// settle waits until all nodes know each other.
+func (c *cluster) settle(t *testing.T) {
+	t.Helper()
+	ctx := patient(t)
+	for i, a := range c.adapters {
+		for n := 0; n != len(c.nodes); {
+			var err error
+			if n, err = a.ServerCount(ctx); err != nil {
+				t.Fatalf("node %d counts %d of %d servers: %v", i, n, len(c.nodes), err)
+			}
+		}
+	}
+	c.fence(t)
+}
+
+// patient returns a context that ends with the suite's patience.
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// fence publishes from every node and waits until every socket has seen it: because each publisher's packets keep their
+// order, everything published before has arrived too, or never will.
+func (c *cluster) fence(t *testing.T) {
+	t.Helper()
+	for i, a := range c.adapters {
+		c.fences++
+		mark := event(t, "/chat", "fence", c.fences)
+		if err := a.Broadcast(mark, adapter.Selection{}, adapter.Flags{}); err != nil {
+			t.Fatalf("fence from node %d: %v", i, err)
+		}
+		want := delivery(mark, adapter.Flags{}).Text
+		for j, n := range c.nodes {
+			live := n.sockets(adapter.Selection{})
+			n.await(t, fmt.Sprintf("fence from node %d on node %d", i, j), func() bool {
+				return !slices.ContainsFunc(live, func(s *Socket) bool {
+					return !slices.ContainsFunc(s.got, func(d Delivery) bool { return d.Text == want })
+				})
+			})
+		}
+	}
+}
+
+// received returns, after a fence, which sockets got which packets, fences left out, and forgets them.
+func (c *cluster) received(t *testing.T) map[string][]Delivery {
+	t.Helper()
+	c.fence(t)
+	all := make(map[string][]Delivery)
+	for id, s := range c.sockets {
+		for _, d := range s.take() {
+			if !strings.Contains(d.Text, `"fence"`) {
+				all[id] = append(all[id], d)
+			}
+		}
+	}
+	return all
+}
+
+func event(t testing.TB, namespace, name string, args ...any) *parser.Packet {
+	t.Helper()
+	p, err := parser.MarshalEvent(name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &parser.Packet{Type: parser.Event, Namespace: namespace, ID: parser.NoID, Payload: p}
+}
+
+func ids[V any](m map[string]V) []string {
+	list := make([]string, 0, len(m))
+	for id := range m {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// everywhere returns letter+number for each node.
+func (c *cluster) everywhere(letters ...string) []string {
+	var list []string
+	for _, l := range letters {
+		for i := range c.nodes {
+			list = append(list, fmt.Sprint(l, i))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
