@@ -1,7 +1,7 @@
 package websocket
 
 import (
-	"crypto/sha1" //nolint:gosec // RFC 6455 section 4.2.2 prescribes it
+	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -110,7 +110,7 @@ func Accept(r *http.Request, deflate *DeflateOptions) (*Handshake, *HandshakeErr
 // AppendResponse appends the 101 response, followed by extra headers in the order of their names.
 func (h *Handshake) AppendResponse(dst []byte, extra http.Header) []byte {
 	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	digest := sha1.Sum([]byte(h.key + acceptGUID)) //nolint:gosec // see above
+	digest := sha1.Sum([]byte(h.key + acceptGUID)) // RFC 6455 section 4.2.2
 	dst = base64.StdEncoding.AppendEncode(dst, digest[:])
 	dst = append(dst, "\r\n"...)
 	if h.Subprotocol != "" {

@@ -60,7 +60,7 @@ const (
 // read. The zero value means the defaults.
 type Config struct {
 	// MaxMessageSize is the largest message in bytes, before and after inflation. 0 means 1,000,000. A longer one ends
-	// the connection with 1009. Values above 2 GiB - 1 count as that.
+	// the connection with 1009. Values above 1 GiB count as that.
 	MaxMessageSize int64
 	// MaxFragments is the largest number of frames of one message. 0 means 16384. More end the connection with 1008.
 	MaxFragments int
@@ -70,7 +70,7 @@ func (c *Config) maxMessageSize() int64 {
 	if c == nil || c.MaxMessageSize <= 0 {
 		return defaultMaxMessageSize
 	}
-	return min(c.MaxMessageSize, math.MaxInt32)
+	return min(c.MaxMessageSize, 1<<30)
 }
 
 func (c *Config) maxFragments() int {
