@@ -26,7 +26,7 @@ function showState() {
 function enter(name) {
   socket.emit("login", name, (answer) => {
     if (answer?.error) {
-      show("server", answer.error);
+      show("server", answer.error.message);
       return;
     }
     user = name;
@@ -56,7 +56,7 @@ send.addEventListener("submit", (event) => {
   const { value: message } = send.elements.message;
   const remark = show(`to ${to}`, message, "sending…");
   socket.emit("send", { to, message }, (answer) => {
-    remark.textContent = answer?.error ?? (answer?.online ? "delivered" : "not online");
+    remark.textContent = answer?.error?.message ?? (answer?.online ? "delivered" : "not online");
   });
   send.elements.message.value = "";
 });

@@ -1,0 +1,87 @@
+// Command sockeye is a deployable Socket.IO node.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit statuses.
+const (
+	exitFailure = 1 // the command ran and failed
+	exitUsage   = 2 // wrong flags or options
+)
+
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run a node."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// usageError marks what the caller of the program got wrong.
+type usageError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	var cli commands
+	defer func() {
+		if code, ok := recover().(exitCode); ok {
+			status = int(code)
+		}
+	}()
+	parser, err := kong.New(&cli,
+		kong.Name("sockeye"),
+		kong.Description("A Socket.IO server: unchanged JavaScript clients, one binary."),
+		kong.UsageOnError(),
+		kong.DefaultEnvars("SOCKEYE"),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exitCode(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&streams{stdout: stdout, stderr: stderr}),
+	)
+	if err != nil {
+		panic(err) // the flag declarations of this program are wrong
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "sockeye: %v; see sockeye --help\n", err)
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintf(stderr, "sockeye: %v\n", err)
+		if errors.As(err, new(usageError)) {
+			return exitUsage
+		}
+		return exitFailure
+	}
+	return 0
+}
+
+// exitCode carries a status through kong's exit hook, which --help calls, to the end of run.
+type exitCode int
+
+type streams struct{ stdout, stderr io.Writer }
+
+type versionCommand struct{}
+
+func (versionCommand) Run(out *streams) error {
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintln(out.stdout, "sockeye", version)
+	return err
+}

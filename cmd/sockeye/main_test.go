@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestUsageErrors(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string // part of the one sentence on standard error
+	}{
+		{[]string{"serve", "--no-such-flag"}, "unknown flag --no-such-flag"},
+		{[]string{"serve", "--app", "mail"}, "--app must be one of"},
+		{[]string{"serve", "--ping-interval", "soon"}, "--ping-interval"},
+		{[]string{"serve", "--ping-interval=-1s"}, "ping interval"},
+		{[]string{"serve", "--transports", "pigeon"}, "--transports"},
+		{[]string{"serve", "--max-http-buffer-size=-5"}, "must not be negative"},
+		{[]string{"serve", "--path", "no-slash"}, "must start with a slash"},
+		{[]string{"serve", "--cors-origin", "*", "--cors-credentials"}, "credentials"},
+		{[]string{"serve", "--addr", "nowhere"}, "missing port"},
+		{[]string{"serve", "--log-level", "loud"}, "--log-level"},
+		{[]string{"swim"}, "unexpected argument swim"},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), tc.args, &stdout, &stderr)
+		if status != exitUsage {
+			t.Errorf("%q: status %d, want %d", tc.args, status, exitUsage)
+		}
+		if text := stderr.String(); !strings.Contains(text, tc.want) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%q printed %q, want one line with %q", tc.args, text, tc.want)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("SOCKEYE_PING_INTERVAL", "later")
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"serve"}, &stdout, &stderr); status != exitUsage {
+		t.Errorf("status %d, want %d", status, exitUsage)
+	}
+	if !strings.Contains(stderr.String(), "--ping-interval") {
+		t.Errorf("printed %q, want it to name the flag", stderr.String())
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"version"}} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
+			t.Errorf("%q: status %d, %s", args, status, stderr.String())
+		}
+		if !strings.Contains(stdout.String(), "sockeye") {
+			t.Errorf("%q printed %q", args, stdout.String())
+		}
+	}
+}
+
+var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
+
+// start runs the command until the test ends and returns its address. It fails the test if the node does not shut
+// down cleanly.
+func start(t *testing.T, args ...string) (addr string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	logs, stderr := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- run(ctx, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...), io.Discard, stderr)
+		stderr.Close()
+	}()
+	lines := bufio.NewScanner(logs)
+	for addr == "" && lines.Scan() {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+			addr = m[1]
+		}
+	}
+	var rest strings.Builder
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for lines.Scan() {
+			rest.WriteString(lines.Text() + "\n")
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		code := <-status
+		<-drained
+		if code != 0 || !strings.Contains(rest.String(), "msg=stopped") {
+			t.Errorf("ended with status %d after\n%s", code, rest.String())
+		}
+	})
+	if addr == "" {
+		t.Fatal("the node ended without listening")
+	}
+	return addr
+}
+
+func TestServeEveryApp(t *testing.T) {
+	for app, path := range map[string]string{
+		"chat": "/socket.io/", "conformance": "/socket.io/", "bench": "/socket.io/", "engine": "/engine.io/",
+	} {
+		t.Run(app, func(t *testing.T) {
+			addr := start(t, "--app", app)
+			body := get(t, "http://"+addr+path+"?EIO=4&transport=polling")
+			var open struct {
+				SID          string `json:"sid"`
+				PingInterval int    `json:"pingInterval"`
+			}
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(body, "0")), &open); err != nil {
+				t.Fatalf("handshake %q: %v", body, err)
+			}
+			if len(open.SID) != 20 || open.PingInterval != 25000 {
+				t.Errorf("handshake %q", body)
+			}
+		})
+	}
+}
+
+func get(t *testing.T, address string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestName(t *testing.T) {
+	for text, want := range map[string]name{`"ann"`: "ann", `42`: "42", `1.5`: "1.5", `"é #"`: "é #"} {
+		var got name
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got != want {
+			t.Errorf("%s became %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{`null`, `true`, `{}`, `["a"]`} {
+		if err := json.Unmarshal([]byte(text), new(name)); err == nil {
+			t.Errorf("%s was taken as a name", text)
+		}
+	}
+	for n, ok := range map[name]bool{
+		"ann": true, "42": true, "": false, "#room": false, "a#b": true,
+		"abcdefghij0123456789": false, "abcdefghij 123456789": true,
+		name(strings.Repeat("a", maxName)): true, name(strings.Repeat("a", maxName+1)): false,
+	} {
+		if err := n.checkUser(); (err == nil) != ok {
+			t.Errorf("user %q: %v, want accepted %v", n, err, ok)
+		}
+	}
+	for n, ok := range map[name]bool{"#a": true, "#": false, "a": false, name("#" + strings.Repeat("a", maxName)): false} {
+		if err := n.checkRoom(); (err == nil) != ok {
+			t.Errorf("room %q: %v, want accepted %v", n, err, ok)
+		}
+	}
+}

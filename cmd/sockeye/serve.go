@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server/engine"
+)
+
+// serveCommand holds the flags of `sockeye serve`. Engine options carry Node's names in kebab case; every flag can be
+// given as SOCKEYE_<NAME> too.
+type serveCommand struct {
+	Addr string `default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
+	App  string `default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
+
+	Path               string        `help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
+	AddTrailingSlash   bool          `default:"true" negatable:"" help:"Append a slash to the path."`
+	PingInterval       time.Duration `default:"25s" help:"Time between two heartbeats."`
+	PingTimeout        time.Duration `default:"20s" help:"How long to wait for the answer to a heartbeat."`
+	UpgradeTimeout     time.Duration `default:"10s" help:"How long an upgrade of the transport may take."`
+	ConnectTimeout     time.Duration `default:"45s" help:"How long a client may stay without joining a namespace."`
+	MaxHTTPBufferSize  int64         `name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
+	Transports         []string      `default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
+	AllowUpgrades      bool          `default:"true" negatable:"" help:"Let polling clients upgrade."`
+	InitialPacket      string        `help:"Text message that follows the handshake of every session."`
+	Cookie             string        `help:"Name of a cookie that carries the session id; none by default."`
+	PerMessageDeflate  bool          `negatable:"" help:"Compress websocket messages."`
+	DeflateThreshold   int           `default:"1024" help:"Smallest websocket message to compress, in bytes."`
+	HTTPCompression    bool          `name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
+	HTTPThreshold      int           `name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
+	CORSOrigin         []string      `name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
+	CORSMethods        []string      `name:"cors-methods" help:"Methods that a preflight allows."`
+	CORSAllowedHeaders []string      `name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
+	CORSExposedHeaders []string      `name:"cors-exposed-headers" help:"Response headers that scripts may read."`
+	CORSCredentials    bool          `name:"cors-credentials" help:"Allow cookies from allowed origins."`
+	CORSMaxAge         time.Duration `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
+
+	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
+	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
+	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
+
+	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
+	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
+	ShutdownTimeout time.Duration `default:"10s" help:"How long a clean shutdown may take."`
+}
+
+// app is what one value of --app starts: the handler of every request, and how to end it.
+type app struct {
+	handler  http.Handler
+	shutdown func(context.Context) error
+}
+
+// Run serves until ctx ends, then shuts down cleanly.
+func (c *serveCommand) Run(ctx context.Context, out *streams) error {
+	log := c.logger(out.stderr)
+	node, err := c.newApp(log)
+	if err != nil {
+		return usageError{err}
+	}
+	listener, err := net.Listen("tcp", c.Addr)
+	if err != nil {
+		if errors.As(err, new(*net.AddrError)) || errors.As(err, new(*net.DNSError)) {
+			return usageError{err}
+		}
+		return err
+	}
+	return c.serve(ctx, log, node, listener)
+}
+
+func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, listener net.Listener) error {
+	web := &http.Server{
+		Handler:           node.handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(listener) }()
+	log.Info("listening", "addr", listener.Addr().String(), "app", c.App)
+
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("shutting down", "timeout", c.ShutdownTimeout)
+	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	// The listener goes first, then the sessions, so that parked polls have ended when the HTTP server waits for them.
+	listener.Close()
+	err := errors.Join(node.shutdown(deadline), web.Shutdown(deadline))
+	<-failed
+	if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func (c *serveCommand) logger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
+	switch c.App {
+	case "engine":
+		return c.engineApp(log)
+	case "conformance":
+		return c.socketApp(log, registerConformance)
+	case "bench":
+		return c.socketApp(log, registerBench)
+	default:
+		return c.socketApp(log, registerChat)
+	}
+}
+
+// engineOptions turns the flags into the engine's options.
+func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Options {
+	if c.Path != "" {
+		path = c.Path
+	}
+	opts := engine.Options{
+		Path:                 path,
+		DisableTrailingSlash: !c.AddTrailingSlash,
+		PingInterval:         c.PingInterval,
+		PingTimeout:          c.PingTimeout,
+		UpgradeTimeout:       c.UpgradeTimeout,
+		MaxHTTPBufferSize:    c.MaxHTTPBufferSize,
+		Transports:           c.Transports,
+		DisableUpgrades:      !c.AllowUpgrades,
+		HTTPCompression:      &engine.HTTPCompression{Disabled: !c.HTTPCompression, Threshold: c.HTTPThreshold},
+		Logger:               log,
+	}
+	if c.InitialPacket != "" {
+		opts.InitialPacket = engine.NewMessage([]byte(c.InitialPacket))
+	}
+	if c.Cookie != "" {
+		opts.Cookie = &engine.Cookie{Name: c.Cookie}
+	}
+	if c.PerMessageDeflate {
+		opts.PerMessageDeflate = &engine.PerMessageDeflate{Threshold: c.DeflateThreshold}
+	}
+	if len(c.CORSOrigin) > 0 {
+		opts.CORS = c.cors()
+	}
+	return opts
+}
+
+func (c *serveCommand) cors() *engine.CORS {
+	return &engine.CORS{
+		Origins:        trimmed(c.CORSOrigin),
+		Methods:        trimmed(c.CORSMethods),
+		AllowedHeaders: trimmed(c.CORSAllowedHeaders),
+		ExposedHeaders: trimmed(c.CORSExposedHeaders),
+		Credentials:    c.CORSCredentials,
+		MaxAge:         c.CORSMaxAge,
+	}
+}
+
+func trimmed(values []string) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = strings.TrimSpace(v)
+	}
+	return out
+}
