@@ -30,6 +30,6 @@ export function engineOptions(flags) {
   if (flags.maxHttpBufferSize) opts.maxHttpBufferSize = Number(flags.maxHttpBufferSize);
   if (flags.transports) opts.transports = flags.transports.split(",");
   if (flags.cookie) opts.cookie = { name: flags.cookie };
-  if (flags.corsOrigin) opts.cors = { origin: flags.corsOrigin.includes(",") ? flags.corsOrigin.split(",") : flags.corsOrigin };
+  if (flags.corsOrigin) opts.cors = { origin: flags.corsOrigin === "*" ? "*" : flags.corsOrigin.split(",") };
   return opts;
 }

@@ -88,11 +88,11 @@ function serve(nsp, { use, packetUse, outgoing } = {}) {
     socket.onAny((name, ...args) => {
       if (name === "barrier") return;
       if (typeof args.at(-1) === "function") args[args.length - 1] = "(ack)";
-      entry("packet", { name, args: wrap(args) });
+      entry("packet", { name: String(name), args: wrap(args) });
     });
     if (outgoing) socket.onAnyOutgoing((name, ...args) => entry("outgoing", { name, args: wrap(args) }));
     socket.on("disconnecting", (reason) => entry("disconnecting", { reason, rooms: [...socket.rooms].sort() }));
-    socket.on("disconnect", (reason) => entry("disconnect", { reason, rooms: [...socket.rooms].sort() }));
+    socket.on("disconnect", (reason) => entry("disconnect", { reason }));
     answerClients(socket);
   });
 }

@@ -11,10 +11,12 @@ const conformance = { args: ["--app", "conformance"] };
 const names = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 const files = [...names, ...names.map((n) => `${n}.map`)];
 
-// Compressed lengths are the compressor's own affair.
+// The reference streams the files in chunks, so a length is framing. It does not
+// say that the answer depends on Accept-Encoding; Sockeye does, for the caches' sake.
 function record(response) {
   const { status, headers, body } = recordResponse(response);
-  if (headers["content-encoding"]) delete headers["content-length"];
+  delete headers["content-length"];
+  headers.vary = headers.vary?.split(/, */).filter((name) => name !== "Accept-Encoding").join(", ") || undefined;
   return { status, headers, length: body.length, digest: createHash("sha256").update(body).digest("hex") };
 }
 
@@ -39,8 +41,7 @@ differential("conditional requests", conformance, async ({ addr }) => {
   const out = { etag: headers.etag };
   for (const tag of [headers.etag, `W/${headers.etag}`, '"other"', "*", `"a", ${headers.etag}`, headers.etag.replaceAll('"', "")]) {
     const response = await request(addr, { target: "/socket.io/socket.io.js", headers: { "If-None-Match": tag } });
-    const { status, headers: kept, body } = recordResponse(response);
-    out[tag] = { status, kept, length: body.length };
+    out[tag] = record(response);
   }
   return out;
 });

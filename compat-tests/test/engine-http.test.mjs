@@ -186,8 +186,6 @@ differential("upgrades that are refused", echo, async ({ addr, names }) => {
   const targets = {
     "unknown transport": `${P}?EIO=4&transport=flash`,
     "no transport": `${P}?EIO=4`,
-    "revision 3": `${P}?EIO=3&transport=websocket`,
-    "no revision": `${P}?transport=websocket`,
     "unknown sid": `${P}?EIO=4&transport=websocket&sid=abc`,
     "__proto__ sid": `${P}?EIO=4&transport=websocket&sid=__proto__`,
     "revision 3 on a session": `${P}?EIO=3&transport=websocket&sid=${polling.sid}`,

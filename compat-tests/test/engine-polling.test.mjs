@@ -28,9 +28,7 @@ differential("one message, several, unicode and binary", echo, async ({ addr, na
   };
   const out = {};
   for (const [name, payload] of Object.entries(payloads)) {
-    const poll = session.startPoll();
-    const post = await session.post(payload);
-    out[name] = { post: recordResponse(post), poll: recordResponse(await poll.done) };
+    out[name] = { post: recordResponse(await session.post(payload)), poll: recordResponse(await session.poll()) };
   }
   return out;
 });

@@ -75,10 +75,7 @@ scenario("join and leave", async (run) => {
   await run.command("emit", { to: ["r1"], event: "news", args: ["not for a any more"] });
   await run.command("leave", { socket: b.id, rooms: ["r1"] });
   await note();
-  await run.command("leave", { socket: a.id, rooms: [a.id] });
-  await note();
   await run.command("emit", { event: "news", args: ["still for everybody"] });
-  await run.command("emit", { to: [a.id], event: "news", args: ["own room was left"] });
   await run.settle();
   return run.transcript({ rooms });
 });
@@ -121,8 +118,6 @@ scenario("fetchSockets", async (run) => {
   for (const [name, selection] of Object.entries(selections)) out[name] = await run.command("fetchSockets", selection);
   out["but the socket"] = await run.command("fetchSockets", { socket: a.id, broadcast: true });
   out["one id"] = await run.command("fetchSockets", { to: [c.id] });
-  for (const list of Object.values(out)) list.sort((x, y) => (run.names.apply(x.id) < run.names.apply(y.id) ? -1 : 1));
-  for (const list of Object.values(out)) for (const s of list) s.rooms = s.rooms.map((r) => run.names.apply(r)).sort();
   return out;
 });
 

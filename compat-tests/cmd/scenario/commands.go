@@ -232,7 +232,7 @@ func broadcastAck(ctx context.Context, s *scenario, c *command) (any, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	replies, err := server.BroadcastWithAck[any](ctx, op, c.Event, unwrapArgs(c.Args)...)
-	if err != nil && !errors.Is(err, server.ErrAckMissing) {
+	if err != nil && !errors.Is(err, server.ErrAckMissing) && !errors.Is(err, server.ErrAckTimeout) {
 		return nil, err
 	}
 	values := make([]any, 0, len(replies.Values))

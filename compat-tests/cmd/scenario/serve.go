@@ -62,7 +62,7 @@ func (s *scenario) serve(nsp registrar, want setup) {
 		s.logSocket(socket, "disconnecting", fields{"reason": reason, "rooms": rooms(socket)})
 	})
 	nsp.OnDisconnect(func(socket *server.Socket, reason string) {
-		s.logSocket(socket, "disconnect", fields{"reason": reason, "rooms": rooms(socket)})
+		s.logSocket(socket, "disconnect", fields{"reason": reason})
 	})
 	nsp.OnError(func(*server.Socket, string, error) {})
 	answerClients(nsp)

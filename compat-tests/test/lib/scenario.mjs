@@ -54,6 +54,7 @@ export class Scenario {
   async command(name, fields = {}) {
     const { result, error } = await this.commands.send({ do: name, nsp: this.nsp, ...fields });
     if (error !== undefined) throw new Error(`command ${name}: ${error}`);
+    if (name === "fetchSockets") return this.#sortedSockets(result);
     return roomLists.has(name) ? this.#sorted(result) : result;
   }
   /** Like command, but the error is part of the result. */
@@ -72,6 +73,8 @@ export class Scenario {
   async connect(name, options) {
     const client = this.client(name, options);
     await client.connected();
+    // The answer comes after the server's own callback for the connection has run.
+    await client.ask(BARRIER);
     return client;
   }
   async connectAll(...names) {
@@ -111,6 +114,10 @@ export class Scenario {
   }
   waitDisconnect(client) {
     return this.waitLog((e) => e.event === "disconnect" && e.sid === client.ids.at(-1));
+  }
+  #sortedSockets(list) {
+    const named = this.names.apply(list).map((s) => ({ ...s, rooms: s.rooms.sort() }));
+    return named.sort((x, y) => (x.id < y.id ? -1 : 1));
   }
   // Rooms are a set, and ids sort differently at the two servers.
   #sorted(rooms) {

@@ -18,7 +18,7 @@ const commands = {
     scenario: [process.execPath, path.join(root, "reference/scenario.mjs")],
   },
   sockeye: {
-    serve: [process.env.SOCKEYE_BIN ? path.resolve(process.env.SOCKEYE_BIN) : path.join(programs, "sockeye"), "serve"],
+    serve: [process.env.SOCKEYE_BIN ? path.resolve(process.env.SOCKEYE_BIN) : path.join(programs, "sockeye"), "serve", "--addr", "127.0.0.1:0"],
     scenario: [process.env.SCENARIO_BIN ? path.resolve(process.env.SCENARIO_BIN) : path.join(programs, "compat-scenario")],
   },
 };
