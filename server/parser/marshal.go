@@ -19,7 +19,7 @@ import (
 // In particular:
 //
 //   - a non-nil []byte at any depth becomes an attachment; it is copied, so that the caller may use it again at once;
-//   - a [Payload] is put in as it is, its attachments included and not copied;
+//   - a [Payload] is put in as it is, its attachments included and not copied, each of them once;
 //   - json.RawMessage and the output of a json.Marshaler are kept as they are once their syntax has been checked;
 //   - a func or chan is JavaScript's undefined: null in an array, left out of an object;
 //   - a nil pointer, map, slice or interface is null; NaN and the infinities are null;
@@ -210,7 +210,7 @@ func (e *encoder) repair(start int) {
 	}
 }
 
-// payload writes p with its placeholders renumbered. Attachments get their numbers in the order in which they are named.
+// payload writes p with its placeholders renumbered.
 func (e *encoder) payload(p Payload) error {
 	if len(p.JSON) == 0 {
 		e.null()
@@ -227,23 +227,30 @@ func (e *encoder) payload(p Payload) error {
 		return err
 	}
 	e.foreign = true
-	numbers := make([]int, len(p.Attachments)) // new number + 1
 	from := 0
 	for _, f := range found {
 		e.text(p.JSON[from:f.start])
 		from = f.end
-		switch {
-		case f.num < 0:
+		if f.num < 0 {
 			e.null()
-		case numbers[f.num] > 0:
-			e.place(numbers[f.num] - 1)
-		default:
-			e.attach(p.Attachments[f.num])
-			numbers[f.num] = len(e.attachments)
+		} else {
+			e.share(p.Attachments[f.num])
 		}
 	}
 	e.text(p.JSON[from:])
 	return nil
+}
+
+// share makes b an attachment unless it is one already. A client that names one attachment a thousand times must not be
+// sent on with a thousand attachments.
+func (e *encoder) share(b []byte) {
+	for i, a := range e.attachments {
+		if len(a) == len(b) && (len(b) == 0 || &a[0] == &b[0]) {
+			e.place(i)
+			return
+		}
+	}
+	e.attach(b)
 }
 
 func (e *encoder) text(text []byte) {

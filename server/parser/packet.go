@@ -1,7 +1,7 @@
 package parser
 
 import (
-	"encoding/json"
+	"bytes"
 	"strconv"
 )
 
@@ -111,9 +111,12 @@ func ReservedEvent(name string) bool {
 const maxReservedText = 6*len("removeListener") + 2
 
 // reservedText is ReservedEvent for a name in its JSON form.
-func reservedText(text json.RawMessage) bool {
+func reservedText(text []byte) bool {
 	if len(text) > maxReservedText {
 		return false
+	}
+	if bytes.IndexByte(text, '\\') < 0 {
+		return ReservedEvent(string(text[1 : len(text)-1]))
 	}
 	name, err := unquote(text)
 	return err == nil && ReservedEvent(name)

@@ -48,27 +48,31 @@ func (p Payload) Args() (Args, error) {
 	}
 	i = skipSpace(p.JSON, i+1)
 	if i < len(p.JSON) && p.JSON[i] == ']' {
-		return a, nil
+		return a.whole(i + 1)
 	}
 	for {
-		end := scanValue(p.JSON, i, maxDepth)
+		end := scanValue(p.JSON, i, maxDepth-1)
 		if end < 0 {
 			return Args{}, scanError(end)
 		}
 		a.add(span{i, end})
 		i = skipSpace(p.JSON, end)
-		if i == len(p.JSON) {
-			return Args{}, ErrPayload
+		if i < len(p.JSON) && p.JSON[i] == ']' {
+			return a.whole(i + 1)
 		}
-		switch p.JSON[i] {
-		case ',':
-			i = skipSpace(p.JSON, i+1)
-		case ']':
-			return a, nil
-		default:
-			return Args{}, ErrPayload
+		if i == len(p.JSON) || p.JSON[i] != ',' {
+			return Args{}, scanError(scanSyntax)
 		}
+		i = skipSpace(p.JSON, i+1)
 	}
+}
+
+// whole returns a if nothing follows the array, which ends at end.
+func (a Args) whole(end int) (Args, error) {
+	if skipSpace(a.payload.JSON, end) != len(a.payload.JSON) {
+		return Args{}, scanError(scanSyntax)
+	}
+	return a, nil
 }
 
 // span is a part of a JSON text.

@@ -120,16 +120,9 @@ func scanObject(b []byte, i, depth int) int {
 	}
 }
 
-// plainRun returns the first position from i on, at least eight bytes before the end, at which a quote, a backslash or
-// a control character may stand.
+// plainRun passes over groups of eight bytes without quote, backslash and control character. It returns where it stopped.
 func plainRun(b []byte, i int) int {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		quote, slash := w^(ones*'"'), w^(ones*'\\')
-		if ((quote-ones)&^quote|(slash-ones)&^slash|(w-ones*0x20)&^w)&highs != 0 {
-			break
-		}
+	for i+8 <= len(b) && !mayNeedEscape(binary.LittleEndian.Uint64(b[i:])) {
 		i += 8
 	}
 	return i

@@ -116,11 +116,13 @@ func illFormedLen(s []byte) int {
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainASCII(s, 0); i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != '"' && c != '\\' {
-				i++
+				if i++; i&7 == 0 {
+					i = plainASCII(s, i)
+				}
 				continue
 			}
 			dst = append(dst, s[start:i]...)
@@ -139,6 +141,32 @@ func appendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// plainASCII passes over groups of eight characters that are ASCII and need no escape. It returns where it stopped.
+func plainASCII(s string, i int) int {
+	for i+8 <= len(s) {
+		p := s[i : i+8]
+		w := uint64(p[0]) | uint64(p[1])<<8 | uint64(p[2])<<16 | uint64(p[3])<<24 |
+			uint64(p[4])<<32 | uint64(p[5])<<40 | uint64(p[6])<<48 | uint64(p[7])<<56
+		if w&highBits != 0 || mayNeedEscape(w) {
+			break
+		}
+		i += 8
+	}
+	return i
+}
+
+const (
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// mayNeedEscape tells whether one of the eight bytes in w is a quote, a backslash or a control character. It may err
+// towards yes, beside such a byte.
+func mayNeedEscape(w uint64) bool {
+	quote, slash := w^(lowBits*'"'), w^(lowBits*'\\')
+	return ((quote-lowBits)&^quote|(slash-lowBits)&^slash|(w-lowBits*0x20)&^w)&highBits != 0
 }
 
 func appendEscape(dst []byte, c byte) []byte {

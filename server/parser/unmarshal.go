@@ -10,12 +10,15 @@ import (
 )
 
 // Unmarshal stores the payload in the value that v points to, by encoding/json's rules. Each placeholder gives its
-// attachment, not copied, to a target of type []byte (or any, which then holds a []byte); a target that can hold no binary is
+// attachment to a target of type []byte (or any, which then holds a []byte); a target that can hold no binary is
 // an error of type *json.UnmarshalTypeError. In an any, null is nil, a number a float64, an object a map[string]any.
 //
 // Two choices where JavaScript has no counterpart: a []byte target that meets a JSON string reads it as base64, as
 // encoding/json does; and a json.Unmarshaler with binary inside its part of the JSON sees base64 strings there, but a
 // json.RawMessage, which could not be sent on, is an error: use a [Payload] for that.
+//
+// Attachments are not copied, and neither is the JSON for a target that is itself a json.RawMessage or a Payload: they
+// must not be changed while others use the same payload.
 //
 // A payload without JSON is undefined and leaves the target as it is.
 func (p Payload) Unmarshal(v any) error {
@@ -107,7 +110,7 @@ type filler struct {
 	found   []placeholder // in order
 }
 
-func (d *filler) text(s span) json.RawMessage { return d.payload.JSON[s.start:s.end] }
+func (d *filler) text(s span) json.RawMessage { return d.payload.JSON[s.start:s.end:s.end] }
 
 // end returns the position after the value at i.
 func (d *filler) end(i int) int {
