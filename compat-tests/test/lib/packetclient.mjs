@@ -1,4 +1,5 @@
 // A Socket.IO client that only sends and records wire packets over one WebSocket.
+import { Decoder } from "socket.io-parser";
 import { FrameLog } from "./engineclient.mjs";
 
 /** Engine pings are answered at once and kept out of `packets`. */
@@ -20,8 +21,9 @@ export class PacketClient {
   }
   /** Waits for the next packet, undefined once the connection is closed. */
   async next(timeout = 5000) {
+    const deadline = Date.now() + timeout;
     for (;;) {
-      const frame = await this.log.frame(this.seen, timeout);
+      const frame = await this.log.frame(this.seen, Math.max(1, deadline - Date.now()));
       if (frame === undefined) return undefined;
       this.seen++;
       if (frame === "2") continue;
@@ -34,6 +36,18 @@ export class PacketClient {
     const out = [];
     for (let i = 0; i < n; i++) out.push(await this.next());
     return out;
+  }
+  /** The next packet with its attachments put in their places, as a client's parser gives it to its application. */
+  async decoded() {
+    const decoder = new Decoder();
+    let packet;
+    decoder.on("decoded", (p) => (packet = p));
+    while (!packet) {
+      const frame = await this.next();
+      if (frame === undefined) return undefined;
+      decoder.add(frame.binary === undefined ? frame.slice(1) : Buffer.from(frame.binary, "hex"));
+    }
+    return packet;
   }
   #nameSocket(frame) {
     const match = typeof frame === "string" && /^40(?:([^,{]+),)?\{"sid":"([^"]+)"/.exec(frame);
