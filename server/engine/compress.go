@@ -28,7 +28,7 @@ func negotiateEncoding(header []string) string {
 	best, bestQ, bestExact, bestOrder := "", 0.0, false, 0
 	for _, name := range encodings {
 		q, exact, order := matchEncoding(name, accepted)
-		if q <= 0 {
+		if !(q > 0) { // not a number never wins
 			continue
 		}
 		better := q > bestQ || q == bestQ && (exact && !bestExact || exact == bestExact && order < bestOrder)

@@ -12,7 +12,7 @@ const (
 	// copyLimit is the size up to which frames are copied together: copying 8 KB costs far less than a write.
 	copyLimit = 8 << 10
 	// writeChunk bounds one blocking write, so that progress is seen.
-	writeChunk = 64 << 10
+	writeChunk = 16 << 10
 )
 
 // batch is what one flush writes.
@@ -158,11 +158,11 @@ func (c *wsConn) writeFailed(b *batch, err error) {
 	s := c.s
 	s.srv.count.drops[dropClosed].Add(uint64(b.list.release()))
 	b.free()
+	c.broken()
 	s.mu.Lock()
 	c.busy = false
 	current := s.ws == c
 	s.mu.Unlock()
-	_ = c.conn.Close()
 	if current {
 		s.fail(err)
 	}

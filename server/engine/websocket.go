@@ -76,28 +76,53 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 		session = s
 		first = srv.firstFrames(s)
 	}
-	conn, early, ok := srv.switchProtocols(w, r, q, hs, first)
+	conn, response, early, ok := srv.takeOver(w, r, q, hs)
 	if !ok {
 		return
 	}
 	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate, base64: q.b64 != ""}
-	switch {
-	case q.transport != TransportWebSocket:
+	if first != nil {
+		srv.openWebSocket(c, append(response, first...), early)
+		return
+	}
+	if !srv.respond(conn, response) {
+		return
+	}
+	c.probing = true
+	if q.transport != TransportWebSocket || !session.beginUpgrade(c) {
 		srv.turnAway(conn)
-	case first == nil:
-		c.probing = true
-		if !session.beginUpgrade(c) {
-			srv.turnAway(conn)
-			return
-		}
-		startReading(&srv.tasks, conn, c.raw, early, c)
-	default:
-		session.ws = c
-		if !srv.open(session) {
-			_ = conn.Close()
-			return
-		}
-		startReading(&srv.tasks, conn, c.raw, early, c)
+		return
+	}
+	startReading(&srv.tasks, conn, c.raw, early, c)
+}
+
+// openWebSocket starts a session on c. The session is known before the client can know its id, and is kept from writing
+// until the response is out.
+func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
+	s := c.s
+	s.ws, c.busy = c, true
+	if !srv.open(s) {
+		_ = c.conn.Close()
+		return
+	}
+	if !srv.respond(c.conn, response) {
+		c.broken()
+		s.fail(net.ErrClosed)
+		return
+	}
+	c.release()
+	startReading(&srv.tasks, c.conn, c.raw, early, c)
+}
+
+// release ends the time in which nothing may be written; what has gathered follows.
+func (c *wsConn) release() {
+	s := c.s
+	s.mu.Lock()
+	c.busy = !s.out.empty() || c.control != nil || s.state == stateClosing
+	kick := c.busy
+	s.mu.Unlock()
+	if kick {
+		c.kick()
 	}
 }
 
@@ -114,9 +139,9 @@ func (srv *Server) firstFrames(s *Session) []byte {
 	return frames
 }
 
-// switchProtocols hijacks the connection and writes the 101 response followed by the first frames. Early is what the
-// client has sent behind its request.
-func (srv *Server) switchProtocols(w http.ResponseWriter, r *http.Request, q *engineQuery, hs *websocket.Handshake, first []byte) (conn net.Conn, early []byte, ok bool) {
+// takeOver hijacks the connection. It returns the 101 response, not written yet, and what the client has sent behind its
+// request.
+func (srv *Server) takeOver(w http.ResponseWriter, r *http.Request, q *engineQuery, hs *websocket.Handshake) (conn net.Conn, response, early []byte, ok bool) {
 	header := w.Header().Clone()
 	srv.callHeaderHooks(header, r, q.sid == "")
 	conn, buffered, err := http.NewResponseController(w).Hijack()
@@ -125,20 +150,26 @@ func (srv *Server) switchProtocols(w http.ResponseWriter, r *http.Request, q *en
 			srv.cfg.Logger.Error("websocket connections cannot be taken over from the HTTP server", "error", err)
 		})
 		http.Error(w, "websocket is not available here", http.StatusInternalServerError)
-		return nil, nil, false
+		return nil, nil, nil, false
 	}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		peeked, _ := buffered.Reader.Peek(n)
 		early = slices.Clone(peeked)
 	}
 	_ = conn.SetDeadline(time.Time{})
+	return conn, hs.AppendResponse(nil, header), early, true
+}
+
+// respond writes the first bytes on a hijacked connection, waiting as long as an upgrade may take. It closes the
+// connection and reports false when that fails.
+func (srv *Server) respond(conn net.Conn, response []byte) bool {
 	_ = conn.SetWriteDeadline(time.Now().Add(srv.cfg.UpgradeTimeout))
-	if _, err := conn.Write(append(hs.AppendResponse(nil, header), first...)); err != nil {
+	if _, err := conn.Write(response); err != nil {
 		_ = conn.Close()
-		return nil, nil, false
+		return false
 	}
 	_ = conn.SetWriteDeadline(time.Time{})
-	return conn, early, true
+	return true
 }
 
 // turnAway closes a websocket connection that belongs to no session, with a close frame without code.
@@ -213,10 +244,9 @@ func (c *wsConn) awaitResume() { c.s.awaitResume() }
 func (c *wsConn) onReadEnd(error) {
 	s := c.s
 	c.parser.Release()
-	_ = c.conn.Close()
+	c.broken()
 	s.mu.Lock()
 	current := s.ws == c
-	c.closeSent = true // nothing can be sent any more
 	if c.linger != nil {
 		s.srv.wheel.Cancel(&c.linger.Entry)
 	}
@@ -228,6 +258,14 @@ func (c *wsConn) onReadEnd(error) {
 	if current {
 		s.finish(&ending{reason: ReasonTransportClose})
 	}
+}
+
+// broken closes the connection at once; no closing handshake will be tried on it.
+func (c *wsConn) broken() {
+	c.s.mu.Lock()
+	c.closeSent = true
+	c.s.mu.Unlock()
+	_ = c.conn.Close()
 }
 
 // violated answers a violation of the websocket protocol with its close code. What follows is discarded.
