@@ -11,6 +11,7 @@ const flags = parseFlags(process.argv.slice(2));
 const httpServer = http.createServer((req, res) => res.writeHead(404).end());
 const io = new Server(httpServer, {
   ...engineOptions(flags),
+  allowRequest: (req, callback) => callback(req.headers["x-refuse"] || null, !("x-refuse" in req.headers)),
   cleanupEmptyChildNamespaces: Boolean(flags.cleanupEmptyChildNamespaces),
   serveClient: flags.serveClient !== false,
 });
@@ -139,6 +140,7 @@ function socketOf(nsp, id) {
 const commands = {
   sync: () => true,
   create: (c) => serve(io.of(c.nsp), c),
+  use: (c) => useMiddlewares(io.of(c.nsp), c.use),
   createParent: (c) => serve(io.of(patterns[c.kind](c.pattern)), c),
   namespaces: () => [...io._nsps.keys()].sort(),
   emit: (c) => void operator(c).emit(c.event, ...unwrap(c.args ?? [])),

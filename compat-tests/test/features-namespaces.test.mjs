@@ -1,7 +1,10 @@
 // Namespaces: static, dynamic, how clients are let in or refused, the handshake they bring.
 import { after } from "node:test";
+import { FrameLog, PollingSession } from "./lib/engineclient.mjs";
+import { recordResponse, request } from "./lib/rawhttp.mjs";
 import { stopShared } from "./lib/servers.mjs";
 import { scenario, sleep } from "./lib/scenario.mjs";
+import { differential } from "./lib/transcript.mjs";
 
 after(stopShared);
 
@@ -126,6 +129,16 @@ scenario("namespace middlewares: order, data, refusal", async (run) => {
   await run.settle();
 });
 
+scenario("server middlewares hold for the main namespace alone", { namespace: "/", fresh: true }, async (run) => {
+  await run.command("use", { use: ["log:first", "auth"] });
+  await run.command("create", { nsp: "/other" });
+  await run.connect("good", { auth: { token: "secret" } });
+  const bad = run.client("bad");
+  await bad.refused();
+  await run.connect("other", { nsp: "/other" });
+  await run.settle();
+});
+
 for (const kind of ["deny", "deny-plain"]) {
   scenario(`namespace middleware that refuses: ${kind}`, async (run) => {
     await run.create({ use: [kind, "log:never"] });
@@ -205,4 +218,22 @@ scenario("the handshake of a client with an Origin", async (run) => {
   await run.create();
   const a = await run.connect("a", { extraHeaders: { Origin: "http://elsewhere.example" } });
   return { xdomain: (await run.command("handshake", { socket: a.id })).xdomain };
+});
+
+differential("handshakes that allowRequest refuses", { program: "scenario" }, async ({ addr, names }) => {
+  const out = {};
+  for (const message of ["go away", "\u0022quoted\u0022 <b>", ""]) {
+    const headers = { "X-Refuse": message };
+    const websocket = new FrameLog(addr, "/socket.io/?EIO=4&transport=websocket", { headers });
+    out[message] = {
+      polling: recordResponse(await request(addr, { target: "/socket.io/?EIO=4&transport=polling", headers })),
+      websocket: await websocket.refusal(),
+    };
+    websocket.destroy();
+  }
+  const session = await PollingSession.open(addr, names, "sid", { path: "/socket.io/" });
+  await session.post("40", { headers: { "X-Refuse": "asked at handshakes only" } });
+  const [connect] = await session.packets({ headers: { "X-Refuse": "x" } });
+  names.add(JSON.parse(connect.slice(2)).sid, "socket");
+  return { ...out, connect };
 });

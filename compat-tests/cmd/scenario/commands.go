@@ -45,6 +45,7 @@ var waiting = map[string]bool{"emitAck": true, "broadcastAck": true, "fetchSocke
 var commands = map[string]commandFunc{
 	"sync":         func(context.Context, *scenario, *command) (any, error) { return true, nil },
 	"create":       create,
+	"use":          use,
 	"createParent": createParent,
 	"namespaces":   namespaces,
 
@@ -172,6 +173,11 @@ func (c *command) deadline(ctx context.Context) (context.Context, context.Cancel
 
 func create(_ context.Context, s *scenario, c *command) (any, error) {
 	s.serve(s.srv.Of(c.NSP), c.setup)
+	return nil, nil
+}
+
+func use(_ context.Context, s *scenario, c *command) (any, error) {
+	s.useMiddlewares(s.srv.Of(c.NSP), c.Use)
 	return nil, nil
 }
 

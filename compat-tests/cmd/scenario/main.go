@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 func main() {
@@ -26,7 +28,7 @@ func main() {
 }
 
 func run() error {
-	opts := &server.Options{}
+	opts := &server.Options{Engine: engine.Options{AllowRequest: allowRequest}}
 	var origins string
 	flag.DurationVar(&opts.Engine.PingInterval, "ping-interval", 0, "time between two heartbeats")
 	flag.DurationVar(&opts.Engine.PingTimeout, "ping-timeout", 0, "how long to wait for a pong")
@@ -55,6 +57,19 @@ func run() error {
 	s.out.SetEscapeHTML(false)
 	s.serve(srv.Of("/"), setup{})
 	return s.readCommands()
+}
+
+// allowRequest refuses handshakes that ask for it, with the message they ask for.
+func allowRequest(r *http.Request) error {
+	messages, ok := r.Header["X-Refuse"]
+	switch {
+	case !ok:
+		return nil
+	case messages[0] == "":
+		return errors.New("no reason to tell")
+	default:
+		return &engine.Refusal{Message: messages[0]}
+	}
 }
 
 // scenario is the server under test and the line protocol around it.

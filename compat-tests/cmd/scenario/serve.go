@@ -34,9 +34,7 @@ type registrar interface {
 }
 
 func (s *scenario) serve(nsp registrar, want setup) {
-	for _, name := range want.Use {
-		nsp.Use(s.middleware(name))
-	}
+	s.useMiddlewares(nsp, want.Use)
 	for _, name := range want.PacketUse {
 		nsp.UseEvent(packetMiddleware(name))
 	}
@@ -66,6 +64,12 @@ func (s *scenario) serve(nsp registrar, want setup) {
 	})
 	nsp.OnError(func(*server.Socket, string, error) {})
 	answerClients(nsp)
+}
+
+func (s *scenario) useMiddlewares(nsp registrar, names []string) {
+	for _, name := range names {
+		nsp.Use(s.middleware(name))
+	}
 }
 
 func (s *scenario) logSocket(socket *server.Socket, event string, more fields) {
