@@ -5,7 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -17,18 +21,49 @@ const maxName = 256
 // userKey is where a socket's data holds the user that logged in.
 const userKey = "user"
 
+// maxRooms bounds the public rooms that one socket is in.
+const maxRooms = 100
+
 // chat is the demo: users log in and send each other messages, on whichever socket the other one is. A user's sockets
 // are the room that has the user's id as name; public rooms have names that start with "#".
+//
+// Clients emit login, send, join, leave, typing, watch, members and whoami, each with an optional acknowledgement that
+// carries the answer or {error: {message}}. They receive receive(message, {from, room?}), sent(message, {to}) for what
+// another socket of the same user has sent, typing({from, room?}) and, after watch, presence(change).
 type chat struct {
-	sockets *server.Namespace
+	node      string
+	sockets   *server.Namespace
+	directory *directory
+	presence  *announcer
 }
 
-func registerChat(srv *server.Server) {
-	c := chat{sockets: srv.Of("/")}
+// registerChat returns what registers the chat's events on the server of a node.
+func registerChat(node string) func(*server.Server) {
+	return func(srv *server.Server) { newChat(srv, node) }
+}
+
+func newChat(srv *server.Server, node string) {
+	c := chat{node: node, sockets: srv.Of("/")}
+	c.directory = &directory{ask: c.askCluster}
+	c.presence = &announcer{directory: c.directory, emit: c.announce}
 	c.sockets.Handle("login", server.FuncAck(c.login))
 	c.sockets.Handle("send", server.FuncAck(c.send))
 	c.sockets.Handle("join", server.FuncAck(c.join))
 	c.sockets.Handle("leave", server.FuncAck(c.leave))
+	c.sockets.Handle("typing", server.FuncAck(c.typing))
+	c.sockets.Handle("watch", server.FuncAck(c.watch))
+	c.sockets.Handle("members", server.FuncAck(c.members))
+	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
+	c.sockets.OnDisconnect(c.left)
+}
+
+// defaultNodeName names this process among those of a cluster.
+func defaultNodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
 
 // name is a user id or a room name: a JSON string, or a number that is kept as a string.
@@ -58,6 +93,8 @@ func (n name) isSocketID() bool {
 	}) < 0
 }
 
+func (n name) hasControl() bool { return strings.ContainsFunc(string(n), unicode.IsControl) }
+
 // checkUser returns why n cannot be a user id.
 func (n name) checkUser() error {
 	switch {
@@ -69,6 +106,8 @@ func (n name) checkUser() error {
 		return refused(`a user id must not start with "#", which marks public rooms`)
 	case n.isSocketID():
 		return refused("a user id must not look like a socket id")
+	case n.hasControl():
+		return refused("a user id must not contain control characters")
 	}
 	return nil
 }
@@ -76,6 +115,9 @@ func (n name) checkUser() error {
 func (n name) checkRoom() error {
 	if !n.isRoom() || len(n) < 2 || len(n) > maxName {
 		return refused(`a public room is called "#name", at most 256 bytes long`)
+	}
+	if n.hasControl() {
+		return refused("the name of a room must not contain control characters")
 	}
 	return nil
 }
@@ -101,7 +143,32 @@ func (c chat) login(ctx context.Context, s *server.Socket, user name) (loggedIn,
 	if err := s.Data().Set(userKey, user); err != nil {
 		return loggedIn{}, err
 	}
-	return loggedIn{User: user}, s.Join(ctx, string(user))
+	if err := s.Join(ctx, string(user)); err != nil {
+		return loggedIn{}, err
+	}
+	c.presence.note(before, publicRooms(s.Rooms())...)
+	c.presence.note(user)
+	return loggedIn{User: user}, nil
+}
+
+// left tells the watchers that a socket has gone.
+func (c chat) left(s *server.Socket, _ string) {
+	user, err := userOf(s)
+	rooms := publicRooms(s.Rooms())
+	if err == nil && (user != "" || len(rooms) > 0) {
+		c.presence.note(user, rooms...)
+	}
+}
+
+// publicRooms picks the public rooms out of the rooms of a socket.
+func publicRooms(rooms []string) []name {
+	var public []name
+	for _, room := range rooms {
+		if n := name(room); n.checkRoom() == nil {
+			public = append(public, n)
+		}
+	}
+	return public
 }
 
 // userOf returns the user of a socket, "" before a login.
@@ -127,30 +194,63 @@ type delivery struct {
 	Online bool `json:"online"`
 }
 
+// addressee is whom something is meant for, and what it carries as its sender.
+type addressee struct {
+	target server.BroadcastOperator
+	note   about
+}
+
+// address checks to and selects its sockets, without the sender's own when it is a room.
+func (c chat) address(s *server.Socket, to name) (addressee, error) {
+	from, err := userOf(s)
+	if err != nil {
+		return addressee{}, err
+	}
+	if !to.isRoom() {
+		return addressee{c.sockets.To(string(to)), about{From: from}}, to.checkUser()
+	}
+	return addressee{s.To(string(to)), about{From: from, Room: to}}, to.checkRoom()
+}
+
 // send gives a message to every socket of a user, or of a public room but the sender's own. The answer says whether
 // anybody was there.
 func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (delivery, error) {
-	from, err := userOf(s)
+	to, err := c.address(s, out.To)
 	if err != nil {
 		return delivery{}, err
 	}
-	note := about{From: from}
-	check := out.To.checkUser
-	if out.To.isRoom() {
-		note.Room, check = out.To, out.To.checkRoom
-	}
-	if err := check(); err != nil {
-		return delivery{}, err
-	}
-	target := c.sockets.To(string(out.To))
-	if out.To.isRoom() {
-		target = target.Except(s.ID())
-	}
-	found, err := target.FetchSockets(ctx)
+	online, err := c.reaches(ctx, to)
 	if err != nil {
 		return delivery{}, err
 	}
-	return delivery{Online: len(found.Values) > 0}, target.Emit("receive", out.Message, note)
+	if err := to.target.Emit("receive", out.Message, to.note); err != nil {
+		return delivery{}, err
+	}
+	if from := to.note.From; from != "" && !out.To.isRoom() && out.To != from {
+		err = s.To(string(from)).Emit("sent", out.Message, copied{To: out.To})
+	}
+	return delivery{Online: online}, err
+}
+
+// copied is the second argument of sent.
+type copied struct {
+	To name `json:"to"`
+}
+
+// reaches reports whether to has a socket. A crowded room is looked up in the directory, because to describe all of its
+// sockets for each message would cost more than the message.
+func (c chat) reaches(ctx context.Context, to addressee) (bool, error) {
+	if room := to.note.Room; room != "" {
+		seen, err := c.directory.recent(ctx)
+		if err != nil {
+			return false, err
+		}
+		if seen.rooms[room].isCrowd() {
+			return true, nil
+		}
+	}
+	found, err := to.target.FetchSockets(ctx)
+	return len(found.Values) > 0, err
 }
 
 type membership struct {
@@ -161,7 +261,15 @@ func (c chat) join(ctx context.Context, s *server.Socket, room name) (membership
 	if err := room.checkRoom(); err != nil {
 		return membership{}, err
 	}
-	return membership{Room: room}, s.Join(ctx, string(room))
+	in := s.Rooms()
+	if !slices.Contains(in, string(room)) && len(publicRooms(in)) >= maxRooms {
+		return membership{}, refused("a socket can be in 100 public rooms at most")
+	}
+	if err := s.Join(ctx, string(room)); err != nil {
+		return membership{}, err
+	}
+	c.presence.note("", room)
+	return membership{Room: room}, nil
 }
 
 func (c chat) leave(_ context.Context, s *server.Socket, room name) (membership, error) {
@@ -169,5 +277,46 @@ func (c chat) leave(_ context.Context, s *server.Socket, room name) (membership,
 		return membership{}, err
 	}
 	s.Leave(string(room))
+	c.presence.note("", room)
 	return membership{Room: room}, nil
+}
+
+// destination is the argument of typing.
+type destination struct {
+	To name `json:"to"`
+}
+
+// typing tells a user, or the others of a room, that the sender is writing to them. It may get lost, and a crowd is not
+// told: everybody there would be told about everybody.
+func (c chat) typing(ctx context.Context, s *server.Socket, dest destination) (server.None, error) {
+	to, err := c.address(s, dest.To)
+	if err != nil {
+		return server.None{}, err
+	}
+	if to.note.From == "" {
+		return server.None{}, refused("log in first")
+	}
+	if dest.To.isRoom() {
+		if !slices.Contains(s.Rooms(), string(dest.To)) {
+			return server.None{}, refused("join the room first")
+		}
+		seen, err := c.directory.recent(ctx)
+		if err != nil || seen.rooms[dest.To].isCrowd() {
+			return server.None{}, err
+		}
+	}
+	return server.None{}, to.target.Except(s.ID()).Volatile().Emit("typing", to.note)
+}
+
+// identity is the answer to whoami: what this node knows about the client.
+type identity struct {
+	User      name   `json:"user,omitzero"`
+	Socket    string `json:"socket"`
+	Transport string `json:"transport"`
+	Node      string `json:"node"`
+}
+
+func (c chat) whoami(_ context.Context, s *server.Socket, _ server.None) (identity, error) {
+	user, err := userOf(s)
+	return identity{User: user, Socket: s.ID(), Transport: s.Conn().Transport(), Node: c.node}, err
 }

@@ -122,7 +122,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "bench":
 		return c.socketApp(log, registerBench)
 	default:
-		return c.socketApp(log, registerChat)
+		return c.socketApp(log, registerChat(defaultNodeName()))
 	}
 }
 
