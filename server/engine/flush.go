@@ -24,16 +24,24 @@ type batch struct {
 	bufs    [][]byte
 	backing [][]byte // of bufs, kept for the next use
 	scratch []byte
+
+	// For tryWrite.
+	try func(fd uintptr) bool // the callback, which would otherwise be an allocation for each write
+	err error
 }
 
-var batchPool = sync.Pool{New: func() any { return &batch{scratch: make([]byte, 0, scratchSize)} }}
+var batchPool = sync.Pool{New: func() any {
+	b := &batch{scratch: make([]byte, 0, scratchSize)}
+	b.try = b.write
+	return b
+}}
 
 func (b *batch) free() {
 	clear(b.backing[:cap(b.backing)])
 	if cap(b.backing) > maxPooledQueue {
 		b.backing = nil
 	}
-	b.bufs, b.control = nil, nil
+	b.bufs, b.control, b.err = nil, nil, nil
 	batchPool.Put(b)
 }
 
@@ -44,31 +52,39 @@ func (c *wsConn) kick() {
 		c.s.srv.tasks.start(c.drain)
 		return
 	}
-	b := batchPool.Get().(*batch)
+	if b := c.flush(batchPool.Get().(*batch)); b != nil {
+		b.free()
+	}
+}
+
+// flush is kick with the caller's batch. It returns nil if the batch is used by another goroutine now.
+func (c *wsConn) flush(b *batch) *batch {
+	if c.raw == nil {
+		c.kick()
+		return b
+	}
 	for c.take(b) {
-		var err error
-		b.bufs, err = c.tryWrite(b.bufs)
-		if err != nil {
+		if err := b.tryWrite(c.raw); err != nil {
 			c.writeFailed(b, err)
-			return
+			return b
 		}
 		if len(b.bufs) > 0 {
 			c.s.srv.tasks.start(func() { c.drainFrom(b) })
-			return
+			return nil
 		}
 		c.settle(b)
 	}
-	b.free()
+	return b
 }
 
 // drain is kick for connections without non-blocking writes.
 func (c *wsConn) drain() {
 	b := batchPool.Get().(*batch)
-	if !c.take(b) {
+	if c.take(b) {
+		c.drainFrom(b)
+	} else {
 		b.free()
-		return
 	}
-	c.drainFrom(b)
 }
 
 // drainFrom writes the rest of b and whatever gathers meanwhile, blocking.
@@ -79,6 +95,7 @@ func (c *wsConn) drainFrom(b *batch) {
 		for _, buf := range b.bufs {
 			if err := c.writeBlocking(buf, limit); err != nil {
 				c.writeFailed(b, err)
+				b.free()
 				return
 			}
 		}
@@ -157,7 +174,6 @@ func (c *wsConn) settle(b *batch) {
 func (c *wsConn) writeFailed(b *batch, err error) {
 	s := c.s
 	s.srv.count.drops[dropClosed].Add(uint64(b.list.release()))
-	b.free()
 	c.broken()
 	s.mu.Lock()
 	c.busy = false

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"syscall"
 )
 
@@ -29,49 +28,30 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
-// attempt is one non-blocking write. It is pooled with its callback, which would otherwise be an allocation for each
-// write.
-type attempt struct {
-	bufs [][]byte
-	err  error
-	try  func(fd uintptr) bool
-}
-
-var attemptPool = sync.Pool{New: func() any {
-	a := &attempt{}
-	a.try = a.write
-	return a
-}}
-
-// tryWrite writes what the kernel takes without waiting and returns what is left. The elements of bufs are changed.
-func (c *wsConn) tryWrite(bufs [][]byte) (rest [][]byte, err error) {
-	a := attemptPool.Get().(*attempt)
-	a.bufs = bufs
-	err = c.raw.Write(a.try)
-	if err == nil {
-		err = a.err
+// tryWrite writes what the kernel takes without waiting and leaves the rest in bufs.
+func (b *batch) tryWrite(raw syscall.RawConn) error {
+	b.err = nil
+	if err := raw.Write(b.try); err != nil {
+		return err
 	}
-	rest = a.bufs
-	a.bufs, a.err = nil, nil
-	attemptPool.Put(a)
-	return rest, err
+	return b.err
 }
 
 // write always reports true, so that RawConn.Write never waits for writability.
-func (a *attempt) write(fd uintptr) bool {
-	for len(a.bufs) > 0 {
-		n, err := syscall.Write(int(fd), a.bufs[0])
+func (b *batch) write(fd uintptr) bool {
+	for len(b.bufs) > 0 {
+		n, err := syscall.Write(int(fd), b.bufs[0])
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.EAGAIN):
 			return true
 		case err != nil:
-			a.err = err
+			b.err = err
 			return true
-		case n < len(a.bufs[0]):
-			a.bufs[0] = a.bufs[0][n:]
+		case n < len(b.bufs[0]):
+			b.bufs[0] = b.bufs[0][n:]
 		default:
-			a.bufs = a.bufs[1:]
+			b.bufs = b.bufs[1:]
 		}
 	}
 	return true

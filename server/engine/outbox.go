@@ -314,6 +314,8 @@ func (sh *shard) push(s *Session) {
 }
 
 func (sh *shard) work() {
+	b := batchPool.Get().(*batch)
+	defer func() { b.free() }()
 	for {
 		sh.mu.Lock()
 		list := sh.dirty
@@ -325,7 +327,9 @@ func (sh *shard) work() {
 		sh.dirty, sh.spare = sh.spare[:0], nil
 		sh.mu.Unlock()
 		for _, s := range list {
-			s.flushDirty()
+			if b = s.flushDirty(b); b == nil {
+				b = batchPool.Get().(*batch)
+			}
 		}
 		clear(list)
 		sh.mu.Lock()
@@ -334,15 +338,16 @@ func (sh *shard) work() {
 	}
 }
 
-func (s *Session) flushDirty() {
+// flushDirty writes what has gathered, unless another writer is at it. Like flush it may keep the batch.
+func (s *Session) flushDirty(b *batch) *batch {
 	s.mu.Lock()
 	s.onDirty = false
 	c := s.ws
 	if c == nil || c.busy || s.out.empty() {
 		s.mu.Unlock()
-		return
+		return b
 	}
 	c.busy = true
 	s.mu.Unlock()
-	c.kick()
+	return c.flush(b)
 }

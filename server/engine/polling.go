@@ -283,6 +283,7 @@ func (b *pollBody) pieces() (pieces [][]byte, packets int, compress bool) {
 func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, body *pollBody, initial bool) {
 	srv := s.srv
 	pieces, packets, compress := body.pieces()
+	body.list.release()
 	length := len(pieces) - 1
 	for _, piece := range pieces {
 		length += len(piece)
@@ -310,7 +311,6 @@ func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, body *pollBo
 	// Flushed here, so that the deadline covers the write and does not outlive it.
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})
-	body.list.release()
 	s.shard.traffic.out(packets, length)
 }
 
