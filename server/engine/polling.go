@@ -22,6 +22,8 @@ const (
 	// bodyTimeout plus the time for the largest body at bodyRate bytes per second bounds the read of a POST body.
 	bodyTimeout = 30 * time.Second
 	bodyRate    = 16 << 10
+	// warnInterval is the least time between two warnings about oversized input.
+	warnInterval = 10 * time.Second
 	// maxPooledBody is the largest body buffer that goes back to the pool.
 	maxPooledBody = 64 << 10
 )
@@ -405,7 +407,7 @@ var errBodyTooLarge = errors.New("request body too large")
 func (s *Session) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
 	limit := s.srv.cfg.MaxHTTPBufferSize
 	if r.ContentLength > limit {
-		s.noteTooLarge(r.ContentLength)
+		s.noteTooLarge()
 		return errBodyTooLarge
 	}
 	rc := http.NewResponseController(w)
@@ -416,15 +418,23 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Bu
 		return err
 	}
 	if n > limit {
-		s.noteTooLarge(n)
+		s.noteTooLarge()
 		return errBodyTooLarge
 	}
 	return nil
 }
 
-func (s *Session) noteTooLarge(size int64) {
+func (s *Session) noteTooLarge() {
 	s.srv.count.limits[limitBodySize].Add(1)
-	s.srv.cfg.Logger.Warn("polling request too large", "sid", s.id, "size", size, "limit", s.srv.cfg.MaxHTTPBufferSize)
+	s.srv.warnTooLarge("polling request too large", s.id)
+}
+
+// warnTooLarge logs what would otherwise fail silently, but not more often than a client can make it useful.
+func (srv *Server) warnTooLarge(what, sid string) {
+	now, last := time.Now().UnixNano(), srv.warnedTooLarge.Load()
+	if now-last >= int64(warnInterval) && srv.warnedTooLarge.CompareAndSwap(last, now) {
+		srv.cfg.Logger.Warn(what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
+	}
 }
 
 // deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.

@@ -48,16 +48,17 @@ type Server struct {
 	tag    [nodeTagSize]byte
 
 	// Safe for concurrent use by themselves.
-	table         [tableShards]tableShard
-	tasks         tasks
-	count         counters
-	nextShard     atomic.Uint32
-	closed        atomic.Bool
-	shedding      atomic.Bool
-	chain         atomic.Pointer[http.Handler]
-	originRefused sync.Once
-	foreignCookie sync.Once
-	notHijackable sync.Once
+	table          [tableShards]tableShard
+	tasks          tasks
+	count          counters
+	nextShard      atomic.Uint32
+	closed         atomic.Bool
+	shedding       atomic.Bool
+	chain          atomic.Pointer[http.Handler]
+	originRefused  sync.Once
+	foreignCookie  sync.Once
+	notHijackable  sync.Once
+	warnedTooLarge atomic.Int64 // unix nanoseconds
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -71,8 +72,8 @@ type tableShard struct {
 }
 
 // New returns a server that calls accept for each new session, before anything that the client sends is handled; it
-// must not block and returns who receives the session's messages. Nil options mean the defaults. An error names the bad
-// option.
+// must not block and returns who receives the session's messages, never nil. Nil options mean the defaults. An error
+// names the bad option.
 func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if accept == nil {
 		return nil, errors.New("engine: an accept function is required")

@@ -106,8 +106,8 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 		return
 	}
 	if !srv.respond(c.conn, response) {
-		c.broken()
 		s.fail(net.ErrClosed)
+		c.onReadEnd(net.ErrClosed)
 		return
 	}
 	c.release()
@@ -174,6 +174,10 @@ func (srv *Server) respond(conn net.Conn, response []byte) bool {
 
 // turnAway closes a websocket connection that belongs to no session, with a close frame without code.
 func (srv *Server) turnAway(conn net.Conn) {
+	if srv.closed.Load() {
+		_ = conn.Close()
+		return
+	}
 	srv.setLingering(conn, true)
 	srv.tasks.start(func() {
 		defer srv.setLingering(conn, false)
@@ -277,7 +281,7 @@ func (c *wsConn) violated(err error) {
 	}
 	if code == websocket.CloseTooBig {
 		c.s.srv.count.limits[limitMessageSize].Add(1)
-		c.s.srv.cfg.Logger.Warn("websocket message too long", "sid", c.s.id, "limit", c.s.srv.cfg.MaxHTTPBufferSize)
+		c.s.srv.warnTooLarge("websocket message too long", c.s.id)
 	}
 	c.s.mu.Lock()
 	// The parser is at its end: the peer's close frame will not be seen.

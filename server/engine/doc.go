@@ -1,0 +1,59 @@
+// Package engine is an Engine.IO v4 server: sessions over HTTP long-polling and WebSocket, the upgrade from one to the
+// other, heartbeats and orderly closing. It moves opaque text and binary messages and knows nothing of Socket.IO.
+//
+//	srv, err := engine.New(nil, func(s *engine.Session) engine.Handler { return &echo{s} })
+//	http.Handle("/engine.io/", srv)
+//
+// A Server is an http.Handler and mounts in any mux whose writers can be hijacked. On the wire it does what the npm
+// package engine.io 6.6 does. Known differences:
+//
+//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal); Node buffers without end.
+//   - An upgrade request for revision 3 is refused before the 101 response, not after it.
+//   - A websocket request for a session that began on websocket is closed like one for an upgraded session, and an
+//     ordinary request for it is answered 400; Node starts an upgrade and leaves the request open.
+//   - A pong that is outstanding when a session is upgraded stays due, PingTimeout from the upgrade.
+//   - Discard after Close ends the session at once, also over polling.
+//   - Messages that are sent while a poll is being answered may share its body; Node answers with the first alone.
+//   - JSONP (the query parameter j) is not spoken: it belongs to revision 3.
+//   - With a CORS policy, websocket handshakes of other origins are refused; Node leaves them to the application.
+//   - net/http answers some malformed requests itself, and a request that is not under the path gets 404.
+//
+// # Goroutines
+//
+// Each has an owner that Server.Close waits for.
+//
+//   - One reader for each websocket connection, parked while nothing arrives (reader, read.go). Each batch of bytes is
+//     handled on a short-lived goroutine for which the reader waits, so that the parked stack stays small. Handler's
+//     OnText and OnBinary run there, or on the goroutine of a POST request.
+//   - One worker for each shard while its dirty list is not empty (shard.work, outbox.go): it writes what SendQueued has
+//     queued, never waiting for a peer.
+//   - One writer for a connection whose peer does not keep up, or which has no descriptor of its own such as TLS, until
+//     its backlog is written (wsConn.drainFrom, flush.go).
+//   - One for all deadlines while there are any (internal/timerwheel): pings, pongs, upgrades, closing handshakes.
+//   - One for each OnClose call that does not follow another callback of the session.
+//   - net/http's own: a parked poll holds the goroutine of its request. A websocket request's goroutine ends with the
+//     handshake.
+//
+// An idle websocket session has no writer, no timer of its own, no buffer and no request.
+//
+// # Locks
+//
+// Session.mu comes before the locks of the timer wheel, of tasks and of Server.mu; a table shard's lock is taken before
+// or without them. No lock is held while a Handler, a hook or a write runs.
+//
+// # Where do I change X
+//
+//   - an option, its default or its check: options.go; CORS: cors.go; the cookie: cookie.go
+//   - which requests are refused, with what: verify.go, errors.go
+//   - routing of a request, session ids, closing the server: server.go
+//   - the life of a session, decoding and dispatch of packets, pausing: session.go
+//   - pings and pongs: heartbeat.go
+//   - polling requests and their answers: polling.go; payloads, base64: payload.go; compression of answers: compress.go
+//   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
+//   - the move from polling to websocket: upgrade.go
+//   - how bytes are read from a connection: read.go, nonblocking_unix.go
+//   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
+//   - what is encoded once and shared: message.go
+//   - what is kept of the first request: handshake.go; query strings: query.go
+//   - counters: stats.go
+package engine

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/websocket"
+)
+
+func inflate(t *testing.T, p []byte) string {
+	t.Helper()
+	r := flate.NewReader(io.MultiReader(bytes.NewReader(p), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestPerMessageDeflate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, &Options{PerMessageDeflate: &PerMessageDeflate{}})
+		g.onText = func(r *recorder, data string) { _ = r.s.Send(NewMessage([]byte(data))) }
+		const extension = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+		ws, sid := g.openWS("", extension)
+		plain, plainID := g.openWS("")
+		long := strings.Repeat("compressible ", 100)
+		m := NewMessage([]byte(long), []byte("short"), []byte(long))
+		for _, id := range []string{sid, plainID} {
+			if err := g.recorder(id).s.Send(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		plain.expect("4"+long, fmt.Sprintf("<%x>", "short"), fmt.Sprintf("<%x>", long))
+		for _, want := range []struct {
+			first byte
+			text  string
+		}{{0xc1, "4" + long}, {0x82, "short"}, {0xc2, long}} {
+			first, payload := ws.frame()
+			if first != want.first {
+				t.Fatalf("first byte %x, want %x", first, want.first)
+			}
+			got := string(payload)
+			if first&websocket.BitRSV1 != 0 {
+				got = inflate(t, payload)
+			}
+			if got != want.text {
+				t.Errorf("got %q", got)
+			}
+		}
+		quiet := NewMessage([]byte(long))
+		quiet.SetCompress(false)
+		_ = g.recorder(sid).s.Send(quiet)
+		ws.expect("4" + long)
+		compressed := websocket.AppendDeflated(nil, []byte("4"+long), 1)
+		if _, err := ws.conn.Write(websocket.AppendMasked(nil, websocket.BitFin|websocket.BitRSV1|byte(websocket.OpText), maskKey, compressed)); err != nil {
+			t.Fatal(err)
+		}
+		if _, payload := ws.frame(); inflate(t, payload) != "4"+long {
+			t.Error("the echo differs")
+		}
+	})
+}
+
+// TLS connections have no descriptor to wait on and take the plain paths.
+func TestTLS(t *testing.T) {
+	srv, err := New(&Options{MaxHTTPBufferSize: 1 << 20}, func(s *Session) Handler { return echoHandler{s} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := httptest.NewUnstartedServer(srv)
+	hs.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	hs.StartTLS()
+	defer hs.Close()
+	conn, err := tls.Dial("tcp", hs.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the test's own certificate
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ws := &wsClient{t: t, conn: conn, r: bufio.NewReader(conn)}
+	fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n%s\r\n", wsHeaders)
+	if ws.res, err = http.ReadResponse(ws.r, nil); err != nil {
+		t.Fatal(err)
+	}
+	sid := parseOpen(t, ws.text()).SID
+	if h := srv.lookup(sid).Handshake(); !h.Secure() || h.Address() != "127.0.0.1" {
+		t.Errorf("secure %v, address %q", h.Secure(), h.Address())
+	}
+	for _, n := range []int{1, 511, 512, 513, 5000, 300_000} {
+		text := "4" + strings.Repeat("x", n)
+		go func() { _ = ws.trySend(websocket.OpText, text) }()
+		if got := ws.text(); got != text {
+			t.Fatalf("%d bytes came back as %d", len(text), len(got))
+		}
+	}
+	ws.goodbye()
+	ws.expect("close", "end")
+	if err := srv.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Frames that arrive together with the handshake request must not be lost.
+func TestEarlyFrames(t *testing.T) {
+	for _, tcp := range []bool{false, true} {
+		g := newRigOn(t, nil, tcp, 0)
+		g.onText = func(r *recorder, data string) { _ = r.s.Send(NewMessage([]byte(data))) }
+		conn, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		request := fmt.Appendf(nil, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n%s\r\n", wsHeaders)
+		request = websocket.AppendMasked(request, websocket.BitFin|byte(websocket.OpText), maskKey, []byte("4early"))
+		go func() { _, _ = conn.Write(request) }()
+		ws := &wsClient{t: t, conn: conn, r: bufio.NewReader(conn)}
+		if ws.res, err = http.ReadResponse(ws.r, nil); err != nil {
+			t.Fatal(err)
+		}
+		parseOpen(t, ws.text())
+		ws.expect("4early")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), MaxHTTPBufferSize: 10}
+		g := newRig(t, opts)
+		for range 3 {
+			g.must("GET", base, "", "Origin", "https://evil.example", "Cookie", "session=1")
+		}
+		g.must("GET", base, "", "Origin", "http://test", "Cookie", "session=1")
+		if n := strings.Count(log.String(), "carried cookies"); n != 1 {
+			t.Errorf("%d warnings:\n%s", n, &log)
+		}
+		_, target := g.openPoll()
+		for range 3 {
+			g.must("POST", target, "4this is too long")
+		}
+		time.Sleep(warnInterval)
+		g.must("POST", target, "4this is too long")
+		if n := strings.Count(log.String(), "too large"); n != 2 {
+			t.Errorf("%d warnings:\n%s", n, &log)
+		}
+		if n := g.srv.Stats().Limits["body_size"]; n != 4 {
+			t.Errorf("%d oversized bodies counted", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		g := newRig(t, &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), CORS: &CORS{Origins: []string{"https://a.example"}}})
+		for range 3 {
+			g.must("GET", base, "", "Origin", "https://evil.example", "Cookie", "session=1")
+		}
+		if n := strings.Count(log.String(), "does not allow"); n != 1 || strings.Contains(log.String(), "carried cookies") {
+			t.Errorf("%d warnings:\n%s", n, &log)
+		}
+	})
+}
+
+// A client that only sends websocket pings and reads nothing must not make the server collect pongs.
+func TestPongFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		ws, sid := g.openWS("")
+		ping := strings.Repeat("p", 125)
+		for range 1000 {
+			if ws.trySend(websocket.OpPing, ping) != nil {
+				break
+			}
+		}
+		g.expectEnd(sid, ReasonTransportError, errControlFlood)
+		if got := g.recorder(sid).s.ws.control; len(got) > maxControl+256 {
+			t.Errorf("%d bytes of pongs kept", len(got))
+		}
+	})
+}
+
+var _ net.Listener = (*pipeListener)(nil)
