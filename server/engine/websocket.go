@@ -141,7 +141,9 @@ func (srv *Server) firstFrames(s *Session) []byte {
 
 // takeOver hijacks the connection. It returns the 101 response, not written yet, and what the client has sent behind its
 // request.
-func (srv *Server) takeOver(w http.ResponseWriter, r *http.Request, q *engineQuery, hs *websocket.Handshake) (conn net.Conn, response, early []byte, ok bool) {
+func (srv *Server) takeOver(
+	w http.ResponseWriter, r *http.Request, q *engineQuery, hs *websocket.Handshake,
+) (conn net.Conn, response, early []byte, ok bool) {
 	header := w.Header().Clone()
 	srv.callHeaderHooks(header, r, q.sid == "")
 	conn, buffered, err := http.NewResponseController(w).Hijack()
