@@ -40,6 +40,7 @@ const texts = [
   // White space and structure.
   '2 [ "a" , { "b" : [ ] , "c" : { } } ] ', '2["a"]\r\n\t ', '2["a"]\u00a0', '2["a"\u00a0]', '2["a"\f]', '2["a"] x', '2["a"]]', '2["a"}', '2["a",{"b"}]', '2["a",{"b":}]', '2["a",{"b":1,}]', '2["a",{b:1}]', "2['a']", '2["a",{"b":1,"b":2}]', '2["a",{"":0}]', '2["a"/**/]', '2["a",{"2":1,"1":2,"b":3,"a":4}]',
   '2["a",' + nested(100) + "]", '2["a",' + nested(4095) + "]", '2["a",' + nested(4096) + "]", "2" + "[".repeat(100000),
+  ...Array.from({ length: 0x21 }, (_, c) => `2["a${String.fromCharCode(c)}"]`), ...Array.from({ length: 0x80 }, (_, c) => `2["\\${String.fromCharCode(c)}"]`),
   // Placeholders where there is nothing to replace.
   `2["a",${ph(0)}]`, `3[${ph(0)}]`, `0${ph(0)}`, `2["a",{"_placeholder":true}]`,
   // Attachment counts.
@@ -52,7 +53,7 @@ const sequences = [
   [b("x")], ['2["a"]', b("x")], ['51-["a"]', '2["b"]'], ['51-["a"]', ""], ['51-["a"]', b(""), b("x")], ["51-", b("x")], ["61-", b("x")], ["51-0", b("x")],
   ['52-["a"]', b("x")], ['52-["a"]', b("x"), '2["b"]'], ['51-["a"]', b("x"), '2["b"]'], ['51-["a"]', b("x"), '51-["a"]', b("y")], ['1', '51-["a"]', b("x"), '0'],
   ...[
-    ph(0), ph("0.0"), ph("-0"), ph("0.5"), ph("1.5"), ph("1e0"), ph("1.9999"), ph("2"), ph("-1"), ph("-0.5"), ph("1e400"), ph("1e-400"), ph('"0"'), ph("null"), ph("true"), ph("[0]"), ph("{}"), ph("1E-1"), ph("0e5"),
+    ph(0), ph("0.0"), ph("-0"), ph("0.5"), ph("1.5"), ph("1e0"), ph("1.9999"), ph("2"), ph("-1"), ph("-0.5"), ph("-0.1"), ph("-1e-300"), ph("-1e-400"), ph("1e400"), ph("1e-400"), ph('"0"'), ph("null"), ph("true"), ph("[0]"), ph("{}"), ph("1E-1"), ph("0e5"),
     '{"_placeholder":true}', '{"_placeholder":1,"num":0}', '{"_placeholder":"true","num":9}', '{"_placeholder":false,"num":9}', '{"_placeholder":null}', '{"placeholder":true,"num":9}', '{"num":1,"_placeholder":true}',
     '{"_placeholder":true,"num":0,"more":1}', `{"_placeholder":true,"num":0,"more":${shadowed}}`, '{ "_placeholder" : true , "num" : 1 }', '{"\\u005fplaceholder":true,"\\u006eum":1}', '{"_plac\\u0065holder":true,"num":7}',
     '{"_placeholder":true,"num":9,"num":1}', '{"_placeholder":true,"num":1,"num":9}', '{"_placeholder":true,"_placeholder":false,"num":9}', '{"_placeholder":false,"num":0,"_placeholder":true}',

@@ -105,3 +105,20 @@ func BenchmarkEncodeEvent(b *testing.B) {
 		})
 	}
 }
+
+// The time for a byte must not depend on the depth.
+func BenchmarkUnmarshalNestedAttachment(b *testing.B) {
+	for _, depth := range []int{1, 1000, 4000} {
+		text := strings.Repeat("[", depth) + slot0 + strings.Repeat(",0", 100_000) + strings.Repeat("]", depth)
+		p := Payload{JSON: json.RawMessage(text), Attachments: [][]byte{{1}}}
+		b.Run(fmt.Sprint(depth), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				var v any
+				if err := p.Unmarshal(&v); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

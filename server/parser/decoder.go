@@ -119,18 +119,18 @@ func settlePlaceholders(p *Packet) error {
 		p.Attachments = nil
 		return nil
 	}
-	found, err := findPlaceholders(p.JSON, len(p.Attachments))
+	f, err := findPlaceholders(p.JSON, len(p.Attachments))
 	if err != nil {
 		return err
 	}
 	used := false
-	for _, f := range found {
-		if f.num >= 0 {
+	for _, hole := range f.found {
+		if hole.num >= 0 {
 			used = true
 			continue
 		}
-		n := copy(p.JSON[f.start:f.end], "null")
-		for i := f.start + n; i < f.end; i++ {
+		n := copy(p.JSON[hole.start:hole.end], "null")
+		for i := hole.start + n; i < hole.end; i++ {
 			p.JSON[i] = ' '
 		}
 	}

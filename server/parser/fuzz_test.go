@@ -170,8 +170,8 @@ func FuzzUnmarshal(f *testing.F) {
 			}
 			return
 		}
-		d := filler{payload: p, found: found}
-		plain := d.base64(span{0, len(text)}, found)
+		d := filler{payload: p, finder: found}
+		plain := d.base64(span{0, len(text)}, found.found)
 		var got, want fuzzTarget
 		if err := p.Unmarshal(&got); err != nil {
 			return

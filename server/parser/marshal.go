@@ -100,8 +100,8 @@ func (e *encoder) finish(err error) (Payload, error) {
 		return Payload{}, err
 	}
 	if e.foreign && len(e.attachments) > 0 {
-		found, err := findPlaceholders(e.buf, len(e.attachments))
-		if err != nil || len(found) != e.placed {
+		f, err := findPlaceholders(e.buf, len(e.attachments))
+		if err != nil || len(f.found) != e.placed {
 			return Payload{}, fmt.Errorf("%w: data in the shape of a placeholder", ErrAttachments)
 		}
 	}
@@ -222,19 +222,19 @@ func (e *encoder) payload(p Payload) error {
 	if err := checkJSON(p.JSON, maxDepth-e.depth); err != nil {
 		return err
 	}
-	found, err := findPlaceholders(p.JSON, len(p.Attachments))
+	f, err := findPlaceholders(p.JSON, len(p.Attachments))
 	if err != nil {
 		return err
 	}
 	e.foreign = true
 	from := 0
-	for _, f := range found {
-		e.text(p.JSON[from:f.start])
-		from = f.end
-		if f.num < 0 {
+	for _, hole := range f.found {
+		e.text(p.JSON[from:hole.start])
+		from = hole.end
+		if hole.num < 0 {
 			e.null()
 		} else {
-			e.share(p.Attachments[f.num])
+			e.share(p.Attachments[hole.num])
 		}
 	}
 	e.text(p.JSON[from:])

@@ -111,7 +111,6 @@ func TestMarshalStructsLikeEncodingJSON(t *testing.T) {
 	type tags struct {
 		A      int            `json:"a"`
 		Skip   int            `json:"-"`
-		Dash   int            `json:"-,"`
 		Empty  string         `json:"empty,omitempty"`
 		None   []int          `json:",omitempty"`
 		Zero   time.Duration  `json:"zero,omitzero"`
@@ -120,9 +119,7 @@ func TestMarshalStructsLikeEncodingJSON(t *testing.T) {
 		Quoted int            `json:"quoted,string"`
 		QStr   string         `json:"qs,string"`
 		QPtr   *bool          `json:"qp,string"`
-		QIgn   []int          `json:"qi,string"`
 		Odd    int            `json:"a b/é"`
-		Bad    int            `json:"a\"b"`
 		Ptr    *inner         `json:"ptr"`
 		Iface  any            `json:"iface"`
 		Map    map[string]int `json:"map"`
@@ -134,7 +131,7 @@ func TestMarshalStructsLikeEncodingJSON(t *testing.T) {
 		*inner
 	}
 	yes := true
-	full := tags{A: 1, Skip: 2, Dash: 3, Empty: "e", None: []int{1}, Zero: 1, ZeroIn: inner{1}, Quoted: 4, QStr: `a"b`, QPtr: &yes, QIgn: []int{1}, Odd: 5, Bad: 6,
+	full := tags{A: 1, Skip: 2, Empty: "e", None: []int{1}, Zero: 1, ZeroIn: inner{1}, Quoted: 4, QStr: `a"b`, QPtr: &yes, Odd: 5,
 		Ptr: &inner{7}, Iface: inner{8}, Map: map[string]int{"b": 1, "a": 2}, hidden: 9, Embedded: Embedded{"e", 1, 2}, other: &other{3, 4}, unexported: unexported{5, 6}, inner: &inner{7}}
 	for _, v := range []any{tags{}, full, &full, []tags{full}, map[string]tags{"x": full}, struct{ *recursive }{}, struct {
 		Embedded
@@ -153,6 +150,23 @@ func TestMarshalStructsLikeEncodingJSON(t *testing.T) {
 		if err != nil || string(got.JSON) != strings.TrimSuffix(want.String(), "\n") {
 			t.Errorf("%T: %v\ngot  %s\nwant %s", v, err, got.JSON, want.String())
 		}
+	}
+}
+
+// Tags that are a mistake in a program still have a meaning.
+func TestMarshalOddTagsLikeEncodingJSON(t *testing.T) {
+	var fields []reflect.StructField
+	for i, tag := range []reflect.StructTag{`json:"-,"`, `json:"qi,string"`, `json:"a\"b"`, `json:",unknown,omitempty"`, `json`} {
+		fields = append(fields, reflect.StructField{Name: "F" + string(rune('A'+i)), Type: reflect.TypeFor[[]int](), Tag: tag})
+	}
+	v := reflect.New(reflect.StructOf(fields)).Elem()
+	v.Field(0).Set(reflect.ValueOf([]int{1}))
+	want, err := json.Marshal(v.Interface())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Marshal(v.Interface()); err != nil || string(got.JSON) != string(want) {
+		t.Errorf("%v: got %s, want %s", err, got.JSON, want)
 	}
 }
 

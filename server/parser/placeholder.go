@@ -13,34 +13,46 @@ type placeholder struct {
 	num        int
 }
 
-// findPlaceholders lists, in their order, the placeholders of a valid JSON text with count attachments. As in the
-// reference's reconstructPacket the last of equal keys decides, what else a placeholder contains is not looked at, and
-// one without a num in the range is an error.
-func findPlaceholders(text json.RawMessage, count int) ([]placeholder, error) {
+// findPlaceholders lists the placeholders of a valid JSON text with count attachments. As in the reference's
+// reconstructPacket the last of equal keys decides, what else a placeholder contains is not looked at, and one without a
+// num in the range is an error.
+func findPlaceholders(text json.RawMessage, count int) (finder, error) {
 	f := finder{text: text, count: count}
 	if _, ok := f.value(skipSpace(text, 0)); !ok {
-		return nil, ErrAttachments
+		return f, ErrAttachments
 	}
-	return f.found, nil
+	return f, nil
 }
 
+// finder goes through a JSON text once. Both lists are in the order in which their items start.
 type finder struct {
-	text  json.RawMessage
-	count int
-	found []placeholder
+	text    json.RawMessage
+	count   int
+	found   []placeholder
+	holders []span // the arrays and objects with placeholders inside
 }
 
 // value returns the position after the value at i, and whether it is free of illegal placeholders.
 func (f *finder) value(i int) (end int, ok bool) {
-	switch f.text[i] {
-	case '{':
-		return f.object(i)
-	case '[':
-		return f.array(i)
-	case '"':
+	c := f.text[i]
+	switch {
+	case c == '"':
 		return skipString(f.text, i), true
+	case c != '{' && c != '[':
+		return skipScalar(f.text, i), true
 	}
-	return skipScalar(f.text, i), true
+	found, holder := len(f.found), len(f.holders)
+	f.holders = append(f.holders, span{start: i})
+	if c == '[' {
+		end, ok = f.array(i)
+	} else {
+		end, ok = f.object(i)
+	}
+	f.holders[holder].end = end
+	if len(f.found) == found || f.found[found].start == i {
+		f.holders = f.holders[:holder]
+	}
+	return end, ok
 }
 
 func (f *finder) array(i int) (end int, ok bool) {

@@ -39,11 +39,11 @@ func (p Payload) Unmarshal(v any) error {
 	if err := checkJSON(p.JSON, maxDepth); err != nil {
 		return err
 	}
-	found, err := findPlaceholders(p.JSON, len(p.Attachments))
+	f, err := findPlaceholders(p.JSON, len(p.Attachments))
 	if err != nil {
 		return err
 	}
-	d := filler{payload: p, found: found}
+	d := filler{payload: p, finder: f}
 	start := skipSpace(p.JSON, 0)
 	return d.fill(rv.Elem(), span{start, d.end(start)})
 }
@@ -107,20 +107,25 @@ func smallInt(text []byte) (int, bool) {
 // without a placeholder to encoding/json.
 type filler struct {
 	payload Payload
-	found   []placeholder // in order
+	finder
 }
 
-func (d *filler) text(s span) json.RawMessage { return d.payload.JSON[s.start:s.end:s.end] }
+func (d *filler) span(s span) json.RawMessage { return d.text[s.start:s.end:s.end] }
 
-// end returns the position after the value at i.
+// end returns the position after the value at i. It does not read what a holder contains, so that the time for nested
+// arrays does not grow with the square of their depth.
 func (d *filler) end(i int) int {
-	switch d.payload.JSON[i] {
+	switch d.text[i] {
 	case '"':
-		return skipString(d.payload.JSON, i)
+		return skipString(d.text, i)
 	case '{', '[':
-		return scanValue(d.payload.JSON, i, maxDepth)
+		n := sort.Search(len(d.holders), func(n int) bool { return d.holders[n].start >= i })
+		if n < len(d.holders) && d.holders[n].start == i {
+			return d.holders[n].end
+		}
+		return scanValue(d.text, i, maxDepth)
 	}
-	return skipScalar(d.payload.JSON, i)
+	return skipScalar(d.text, i)
 }
 
 // within lists the placeholders inside of s.
@@ -134,7 +139,7 @@ func (d *filler) within(s span) []placeholder {
 func (d *filler) fill(v reflect.Value, s span) error {
 	inside := d.within(s)
 	if len(inside) == 0 {
-		return json.Unmarshal(d.text(s), v.Addr().Interface())
+		return json.Unmarshal(d.span(s), v.Addr().Interface())
 	}
 	if v.Kind() == reflect.Interface && !v.IsNil() && v.Elem().Kind() == reflect.Pointer && !v.Elem().IsNil() {
 		return d.fill(v.Elem().Elem(), s)
@@ -147,7 +152,7 @@ func (d *filler) fill(v reflect.Value, s span) error {
 	}
 	switch v.Type() {
 	case payloadType:
-		v.Set(reflect.ValueOf(Payload{JSON: d.text(s), Attachments: d.payload.Attachments}))
+		v.Set(reflect.ValueOf(Payload{JSON: d.span(s), Attachments: d.payload.Attachments}))
 		return nil
 	case rawType:
 		return d.mismatch(v, s)
@@ -158,7 +163,7 @@ func (d *filler) fill(v reflect.Value, s span) error {
 	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
 		return u.UnmarshalJSON(d.base64(s, inside))
 	}
-	if d.payload.JSON[s.start] == '[' {
+	if d.text[s.start] == '[' {
 		return d.fillArray(v, s)
 	}
 	return d.fillObject(v, s)
@@ -169,7 +174,7 @@ func (d *filler) mismatch(v reflect.Value, s span) error {
 	what := "binary attachment"
 	if in := d.within(s); len(in) == 0 || in[0].start != s.start {
 		what = "object"
-		if d.payload.JSON[s.start] == '[' {
+		if d.text[s.start] == '[' {
 			what = "array"
 		}
 		if v.Type() == rawType {
@@ -202,7 +207,7 @@ func (d *filler) base64(s span, inside []placeholder) []byte {
 	var out []byte
 	from := s.start
 	for _, f := range inside {
-		out = append(out, d.payload.JSON[from:f.start]...)
+		out = append(out, d.text[from:f.start]...)
 		from = f.end
 		if f.num < 0 {
 			out = append(out, "null"...)
@@ -212,15 +217,15 @@ func (d *filler) base64(s span, inside []placeholder) []byte {
 		out = base64.StdEncoding.AppendEncode(out, d.payload.Attachments[f.num])
 		out = append(out, '"')
 	}
-	return append(out, d.payload.JSON[from:s.end]...)
+	return append(out, d.text[from:s.end]...)
 }
 
 func (d *filler) fillArray(v reflect.Value, s span) error {
 	var items []span
-	for i := skipSpace(d.payload.JSON, s.start+1); d.payload.JSON[i] != ']'; {
+	for i := skipSpace(d.text, s.start+1); d.text[i] != ']'; {
 		end := d.end(i)
 		items = append(items, span{i, end})
-		i = nextItem(d.payload.JSON, end)
+		i = nextItem(d.text, end)
 	}
 	target := v
 	switch {
@@ -235,13 +240,41 @@ func (d *filler) fillArray(v reflect.Value, s span) error {
 	default:
 		return d.mismatch(v, s)
 	}
-	for i, item := range items {
-		if err := d.fill(target.Index(i), item); err != nil {
-			return err
-		}
+	if err := d.fillItems(target, items); err != nil {
+		return err
 	}
 	if target != v {
 		v.Set(target)
+	}
+	return nil
+}
+
+// fillItems stores items in list, the ones without a placeholder by a single call of encoding/json.
+func (d *filler) fillItems(list reflect.Value, items []span) error {
+	plain := []byte{'['}
+	for _, item := range items {
+		if len(d.within(item)) > 0 {
+			continue
+		}
+		if len(plain) > 1 {
+			plain = append(plain, ',')
+		}
+		plain = append(plain, d.span(item)...)
+	}
+	decoded := reflect.New(reflect.SliceOf(list.Type().Elem()))
+	if len(plain) > 1 {
+		if err := json.Unmarshal(append(plain, ']'), decoded.Interface()); err != nil {
+			return err
+		}
+	}
+	next := 0
+	for i, item := range items {
+		if len(d.within(item)) == 0 {
+			list.Index(i).Set(decoded.Elem().Index(next))
+			next++
+		} else if err := d.fill(list.Index(i), item); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -277,7 +310,7 @@ func (d *filler) fillObject(v reflect.Value, s span) error {
 
 // members splits an object: the members with placeholders, and an object of the others. Of equal keys the last counts.
 func (d *filler) members(s span) (members []member, plain []byte) {
-	text := d.payload.JSON
+	text := d.text
 	var all []member
 	last := make(map[string]int)
 	for i := skipSpace(text, s.start+1); text[i] != '}'; {
