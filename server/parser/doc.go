@@ -11,7 +11,9 @@
 // # Writing
 //
 // [Marshal], [MarshalArgs] and [MarshalEvent] turn Go values into a [Payload] as JSON.stringify would turn their
-// JavaScript counterparts, and every []byte into a binary attachment. [Packet.AppendText] puts the header in front.
+// JavaScript counterparts, and every []byte into a binary attachment. [Packet.AppendText] puts the header in front. As
+// in the reference there is no limit on what is written, but the decoders of current clients refuse more than ten
+// attachments.
 //
 // # Differences from the reference
 //
@@ -23,6 +25,9 @@
 //
 // And one is accepted with a slightly different result: a placeholder whose num is a fraction inside the range stands
 // for undefined there and for null here, so that an object keeps the key when the packet is sent on.
+//
+// In writing, an attachment that a relayed payload names more than once is sent once, and plain data in the shape of a
+// placeholder beside binary is an error; the reference sends it, and receivers misread it or disconnect.
 //
 // Text that is not valid UTF-8 is read as Node reads it, with U+FFFD in the place of what is invalid.
 package parser
