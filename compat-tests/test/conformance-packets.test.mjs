@@ -4,12 +4,13 @@ import { PollingSession } from "./lib/engineclient.mjs";
 import { PacketClient } from "./lib/packetclient.mjs";
 import { recordResponse } from "./lib/rawhttp.mjs";
 import { stopShared } from "./lib/servers.mjs";
-import { differential, sleep } from "./lib/transcript.mjs";
+import { sleep } from "./lib/sleep.mjs";
+import { differential } from "./lib/transcript.mjs";
 
 after(stopShared);
 
 const conformance = {
-  args: ["--app", "conformance", "--ping-interval", "300ms", "--ping-timeout", "200ms", "--connect-timeout", "1s", "--cors-origin", "*"],
+  args: ["--app", "conformance", "--ping-interval", "300ms", "--ping-timeout", "5s", "--connect-timeout", "1s", "--cors-origin", "*"],
 };
 
 /** A test on a client that has or has not yet connected to the main namespace. */

@@ -3,7 +3,8 @@ import { after } from "node:test";
 import { PollingSession, SEPARATOR } from "./lib/engineclient.mjs";
 import { Exchange, recordResponse, request, requestBytes } from "./lib/rawhttp.mjs";
 import { stopShared } from "./lib/servers.mjs";
-import { differential, sleep } from "./lib/transcript.mjs";
+import { sleep } from "./lib/sleep.mjs";
+import { differential } from "./lib/transcript.mjs";
 
 after(stopShared);
 
@@ -41,8 +42,7 @@ differential("messages wait for the next poll in one payload", echo, async ({ ad
 
 differential("a pending poll is answered by a message", echo, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
-  const poll = session.startPoll();
-  await sleep(50);
+  const poll = await session.parkPoll();
   await session.post("4late");
   return { poll: recordResponse(await poll.done) };
 });
@@ -61,8 +61,7 @@ differential("content types of a POST", echo, async ({ addr, names }) => {
 
 differential("a second poll while one is pending", echo, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
-  const first = session.startPoll();
-  await sleep(50);
+  const first = await session.parkPoll();
   const second = await session.poll();
   return { second: recordResponse(second), first: recordResponse(await first.done), then: await session.known() };
 });
@@ -83,11 +82,9 @@ differential("a second POST while one is under way", echo, async ({ addr, names 
 
 differential("a poll that goes away closes the session", echo, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
-  const poll = session.startPoll();
-  await sleep(50);
+  const poll = await session.parkPoll();
   poll.exchange.destroy();
-  await sleep(150);
-  return { then: await session.known() };
+  return { then: await session.gone() };
 });
 
 differential("a POST that goes away closes the session", echo, async ({ addr, names }) => {
@@ -96,8 +93,7 @@ differential("a POST that goes away closes the session", echo, async ({ addr, na
   exchange.socket.write("4abc");
   await sleep(100);
   exchange.destroy();
-  await sleep(150);
-  return { then: await session.known() };
+  return { then: await session.gone() };
 });
 
 differential("packets that are not messages", echo, async ({ addr, names }) => {
@@ -124,8 +120,7 @@ differential("packets that are not messages", echo, async ({ addr, names }) => {
   const out = {};
   for (const [name, payload] of Object.entries(payloads)) {
     const session = await PollingSession.open(addr, names);
-    const poll = session.startPoll();
-    await sleep(20);
+    const poll = await session.parkPoll();
     const post = await session.post(payload);
     const known = await session.known();
     if (known === "known") await session.post("4after");
@@ -167,8 +162,7 @@ differential("a payload larger than the limit is sent all the same", small, asyn
 
 differential("close by the client with a pending poll", echo, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
-  const poll = session.startPoll();
-  await sleep(30);
+  const poll = await session.parkPoll();
   const post = await session.post("1");
   return { post: recordResponse(post), poll: recordResponse(await poll.done), then: await session.known() };
 });
@@ -178,7 +172,7 @@ differential("close by the client without a poll", echo, async ({ addr, names })
   return { post: recordResponse(await session.post("1")), then: await session.known(), poll: recordResponse(await session.poll()) };
 });
 
-differential("heartbeat: ping, pong, timeout", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "200ms"] }, async ({ addr, names }) => {
+differential("heartbeat: ping, pong, timeout", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "600ms"] }, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
   const out = { packets: [] };
   for (let i = 0; i < 3; i++) {
@@ -192,15 +186,15 @@ differential("heartbeat: ping, pong, timeout", { args: ["--app", "engine", "--pi
   return out;
 });
 
-differential("heartbeat: another packet extends the deadline once", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "400ms"] }, async ({ addr, names }) => {
+differential("heartbeat: another packet extends the deadline once", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "800ms"] }, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
   const out = { ping: await session.packets() };
-  await sleep(250);
+  await sleep(500);
   out.first = (await session.post("4a")).status;
-  await sleep(250);
+  await sleep(600);
   out.extended = await session.known();
   out.second = (await session.post("4b")).status;
-  await sleep(300);
+  await sleep(700);
   out.notTwice = await session.known();
   return out;
 });

@@ -3,7 +3,8 @@ import { after } from "node:test";
 import { FrameLog, PollingSession } from "./lib/engineclient.mjs";
 import { recordResponse, request } from "./lib/rawhttp.mjs";
 import { stopShared } from "./lib/servers.mjs";
-import { scenario, sleep } from "./lib/scenario.mjs";
+import { scenario } from "./lib/scenario.mjs";
+import { sleep } from "./lib/sleep.mjs";
 import { differential } from "./lib/transcript.mjs";
 
 after(stopShared);

@@ -1,6 +1,7 @@
 // A hand-driven Engine.IO v4 client: each request and each frame is the test's own.
 import WebSocket from "ws";
 import { request, startRequest } from "./rawhttp.mjs";
+import { sleep } from "./sleep.mjs";
 
 export const SEPARATOR = "\x1e";
 
@@ -34,6 +35,20 @@ export class PollingSession {
   post(body, options = {}) {
     const headers = { "Content-Type": "text/plain;charset=UTF-8", ...options.headers };
     return request(this.addr, { method: "POST", target: this.target, body, ...options, headers });
+  }
+  /** Starts a poll and gives it time to be parked. */
+  async parkPoll(options) {
+    const poll = this.startPoll(options);
+    await sleep(120);
+    return poll;
+  }
+  /** Waits until the server has forgotten the session; the answer is that of known. */
+  async gone(timeout = 5000) {
+    for (const start = Date.now(); Date.now() - start < timeout; await sleep(30)) {
+      const answer = await this.known();
+      if (answer !== "known") return answer;
+    }
+    return "known";
   }
   /** Whether the server still knows the session: the status and body of a harmless request. */
   async known() {

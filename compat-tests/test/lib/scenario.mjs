@@ -1,6 +1,6 @@
 // Drives a scenario server by commands and npm clients by hand, and records what both saw.
 import { io } from "socket.io-client";
-import { differential, sleep } from "./transcript.mjs";
+import { differential } from "./transcript.mjs";
 
 export const modes = {
   polling: ["polling"],
@@ -237,5 +237,3 @@ export function scenario(name, options, script) {
     });
   }
 }
-
-export { sleep };

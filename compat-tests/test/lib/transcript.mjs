@@ -91,4 +91,4 @@ function assertFilled(transcript) {
   assert.ok(!empty, "the script recorded nothing");
 }
 
-export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export { sleep } from "./sleep.mjs";
