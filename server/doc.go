@@ -1,0 +1,56 @@
+// Package server is a Socket.IO server: the Go counterpart of the npm package socket.io, for unchanged clients of
+// protocol version 5 (socket.io-client 3 and 4).
+//
+// A [Server] is an http.Handler. Its namespaces hold what is registered once for all sockets: middlewares, handlers,
+// lifecycle hooks. Handlers are made from functions with typed arguments by [Func], [FuncAck] and [FuncReply]. A
+// [Socket] is one client in one namespace; a [BroadcastOperator] selects sockets of the whole cluster. What crosses nodes
+// goes through the namespace's adapter, see package adapter.
+//
+// # Concurrency
+//
+// Every method may be called from any goroutine. Emitting never blocks. Packets that one goroutine sends arrive in the
+// order of the calls, and all sockets of a room see the broadcasts of this node in one order.
+//
+// A socket's callbacks run one after the other in this order: OnConnection, its events as they arrived, OnDisconnecting,
+// OnDisconnect. They run on the socket's worker and may block, even for an acknowledgement of the same client. A panic in
+// any callback is contained, logged with its stack and counted.
+//
+// # Goroutines
+//
+//   - Reading side: the engine calls a client's OnText and OnBinary, one at a time. Packets are decoded, acknowledgements
+//     resolved and events queued there; no application code runs.
+//   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. With a handler concurrency
+//     above 1 there may be several for events, never beside a lifecycle step.
+//   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
+//     worker. A namespace without middlewares needs none.
+//   - Server-side worker: exists while a namespace has events of other nodes to handle.
+//
+// All of them are counted in Stats.Workers, and Shutdown waits for them. An idle socket has none, and no timer; a timer runs
+// for each connection only until it has joined a namespace.
+//
+// When a socket's inbox exceeds Options.InboxLimit, reading from the client pauses until half of it is handled.
+// Acknowledgements cannot arrive meanwhile, so that calls of EmitWithAck to this client end with [ErrInboxFull].
+//
+// # Lock order
+//
+// Outermost first; none is held across application code, adapter calls, channel operations or I/O:
+//
+//	Server.mu > ParentNamespace.mu > Namespace.order > client.mu > Socket.mu
+//	Namespace.order > client.mu > room index shard > room set > the session's outbox
+//
+// registry.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
+// adapter's count of answers are called with no lock of this package held.
+//
+// # Where do I change X
+//
+//   - options and defaults: options.go; errors and reasons: errors.go
+//   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
+//   - packets of a client, protocol violations, pausing: client.go
+//   - the queue in front of handlers and its limit: inbox.go
+//   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
+//   - registration: registry.go; typed handlers: handler.go; argument lists: args.go
+//   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
+//   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go
+//   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
+//   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
+package server
