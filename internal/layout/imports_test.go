@@ -28,6 +28,7 @@ var rules = []rule{
 	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
 	{path: "server/engine", own: []string{"internal/"}, foreign: []string{"github.com/klauspost/compress/"}},
 	{path: "server/parser"},
+	{path: "server/servertest", own: []string{"server", "server/engine", "server/parser", "adapter", "internal/websocket"}},
 	{path: "server/", own: []string{"server", "adapter"}},
 	{path: "adapter", own: []string{"server/parser"}},
 	{path: "adapter/adaptertest", own: []string{"adapter", "server/parser", "internal/"}},
