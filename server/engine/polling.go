@@ -41,6 +41,10 @@ type polling struct {
 	delivered   chan struct{} // closed when they have been; nil unless somebody waits
 	shouldClose bool          // the next GET gets a close packet
 	closeTimer  timerwheel.Entry
+
+	bodyMu sync.Mutex
+	// Guarded by bodyMu: makes the read of a POST body that is under way fail.
+	abort func()
 }
 
 // parkedGET is a poll that waits for something to send. Whoever takes it out of polling.get decides its answer.
@@ -376,7 +380,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 
 	body := bodyPool.Get().(*bytes.Buffer)
-	err := s.readBody(w, r, body)
+	err := s.readBody(w, r, p, body)
 	if err == nil {
 		s.deliverPost(p, validUTF8(body.Bytes()))
 	}
@@ -389,8 +393,10 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errBodyTooLarge):
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	case err != nil:
-		s.fail(errDataGone)
-		w.WriteHeader(http.StatusBadRequest)
+		if p.current() {
+			s.fail(errDataGone)
+		}
+		cut(w)
 	default:
 		h := w.Header()
 		// Not text/plain: some browsers offered the answer as a download.
@@ -401,10 +407,20 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// cut ends a request without an answer, where possible, as the reference does when a body is not complete.
+func cut(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_ = conn.Close()
+}
+
 var errBodyTooLarge = errors.New("request body too large")
 
 // readBody reads the body into buf, no further than one byte beyond the limit.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) error {
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, buf *bytes.Buffer) error {
 	limit := s.srv.cfg.MaxHTTPBufferSize
 	if r.ContentLength > limit {
 		s.noteTooLarge()
@@ -412,7 +428,13 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Bu
 	}
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout + time.Duration(limit/bodyRate)*time.Second))
+	p.setAbort(func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
+	if !p.current() {
+		// The session ended or left before the abort was in place.
+		p.abortBody()
+	}
 	n, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
+	p.setAbort(nil)
 	_ = rc.SetReadDeadline(time.Time{})
 	if err != nil {
 		return err
@@ -422,6 +444,31 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Bu
 		return errBodyTooLarge
 	}
 	return nil
+}
+
+// current reports whether p is still the transport of a live session.
+func (p *polling) current() bool {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.currentLocked()
+}
+
+func (p *polling) currentLocked() bool { return p.s.poll == p && p.s.state != stateClosed }
+
+func (p *polling) setAbort(abort func()) {
+	p.bodyMu.Lock()
+	defer p.bodyMu.Unlock()
+	p.abort = abort
+}
+
+// abortBody cuts a POST whose body is still coming: its session has ended or left polling.
+func (p *polling) abortBody() {
+	p.bodyMu.Lock()
+	defer p.bodyMu.Unlock()
+	if p.abort != nil {
+		p.abort()
+		p.abort = nil
+	}
 }
 
 func (s *Session) noteTooLarge() {
@@ -440,7 +487,7 @@ func (srv *Server) warnTooLarge(what, sid string) {
 // deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.
 func (s *Session) deliverPost(p *polling, body []byte) {
 	s.mu.Lock()
-	if s.poll != p || s.state == stateClosed {
+	if !p.currentLocked() {
 		s.mu.Unlock()
 		return
 	}

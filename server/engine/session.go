@@ -55,8 +55,9 @@ type ending struct {
 	err    error
 	// pollAnswer is what a parked poll gets; nil means a close packet.
 	pollAnswer *Message
-	// code of the websocket close frame; 0 means none.
+	// code and text of the websocket close frame; 0 means none.
 	code int
+	text string
 	// abrupt closes the websocket connection without a closing handshake.
 	abrupt bool
 	// drop names why queued packets are dropped.
@@ -128,8 +129,9 @@ func (s *Session) finish(e *ending) {
 	s.stopHeartbeatLocked()
 	s.releaseReaderLocked()
 	dropped := s.out.takeAll()
-	if s.poll != nil {
-		dropped = s.poll.endLocked(s, e, dropped)
+	poll := s.poll
+	if poll != nil {
+		dropped = poll.endLocked(s, e, dropped)
 	}
 	s.transportGauge().Add(-1)
 	kick, abort := s.endTransportsLocked(e)
@@ -139,6 +141,9 @@ func (s *Session) finish(e *ending) {
 
 	s.srv.count.drops[e.drop].Add(uint64(dropped.release()))
 	s.srv.forget(s)
+	if poll != nil {
+		poll.abortBody()
+	}
 	for _, c := range kick {
 		if c != nil {
 			c.kick()
@@ -155,7 +160,7 @@ func (s *Session) finish(e *ending) {
 // endTransportsLocked starts to close the websocket connections. It returns those that the caller must kick and one
 // that it must close.
 func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort net.Conn) {
-	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, 0) {
+	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, 0, "") {
 		kick[0] = up.conn
 	}
 	switch {
@@ -163,7 +168,7 @@ func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort net.Con
 	case e.abrupt:
 		s.ws.closeSent = true
 		abort = s.ws.conn
-	case s.ws.closeLocked(e.code):
+	case s.ws.closeLocked(e.code, e.text):
 		kick[1] = s.ws
 	}
 	return kick, abort

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -178,7 +179,10 @@ func TestOverlap(t *testing.T) {
 			t.Errorf("second POST: %+v", a)
 		}
 		g.expectEnd(sid, ReasonTransportError, errDataOverlap)
-		_ = conn.Close()
+		// The first one, whose body is not complete, is cut.
+		if rest, _ := io.ReadAll(conn); len(rest) > 0 {
+			t.Errorf("first POST: %q", rest)
+		}
 	})
 }
 

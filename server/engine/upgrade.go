@@ -62,9 +62,9 @@ func (up *upgrade) stopLocked() {
 }
 
 // endUpgradeLocked gives an attempt up. It reports whether the caller must kick the connection.
-func (s *Session) endUpgradeLocked(up *upgrade, code int) (kick bool) {
+func (s *Session) endUpgradeLocked(up *upgrade, code int, text string) (kick bool) {
 	up.stopLocked()
-	return up.conn.closeLocked(code)
+	return up.conn.closeLocked(code, text)
 }
 
 func (up *upgrade) timedOut() {
@@ -74,7 +74,7 @@ func (up *upgrade) timedOut() {
 		s.mu.Unlock()
 		return
 	}
-	kick := s.endUpgradeLocked(up, 0)
+	kick := s.endUpgradeLocked(up, 0, "")
 	s.mu.Unlock()
 	s.srv.count.limits[limitUpgradeTimeout].Add(1)
 	if kick {
@@ -126,7 +126,7 @@ func (c *wsConn) abandon() {
 	s := c.s
 	s.mu.Lock()
 	up := s.upgrade
-	kick := up != nil && up.conn == c && s.endUpgradeLocked(up, 0)
+	kick := up != nil && up.conn == c && s.endUpgradeLocked(up, 0, "")
 	s.mu.Unlock()
 	if kick {
 		c.kick()
@@ -149,8 +149,9 @@ func (s *Session) completeUpgrade(c *wsConn) {
 		return
 	}
 	up.stopLocked()
-	s.poll.answerLocked(closePacket)
-	s.srv.wheel.Cancel(&s.poll.closeTimer)
+	p := s.poll
+	p.answerLocked(closePacket)
+	s.srv.wheel.Cancel(&p.closeTimer)
 	s.transportGauge().Add(-1)
 	s.poll, s.ws = nil, c
 	s.transportGauge().Add(1)
@@ -161,6 +162,7 @@ func (s *Session) completeUpgrade(c *wsConn) {
 		c.busy = true
 	}
 	s.mu.Unlock()
+	p.abortBody()
 	if kick {
 		c.kick()
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -199,6 +200,32 @@ func TestUpgradeWaitsForPost(t *testing.T) {
 		<-post
 		synctest.Wait()
 		if got := r.received(); got != "stop|a|b|c" {
+			t.Errorf("received %q", got)
+		}
+	})
+}
+
+// A POST whose body is still coming when its session moves on is cut; the session is not harmed.
+func TestUpgradeDuringPost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		sid, target := g.openPoll()
+		ws := g.probe(sid)
+		ws.say("2probe")
+		ws.expect("3probe")
+		conn, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n4abc", target)
+		synctest.Wait()
+		ws.say("5")
+		if rest, _ := io.ReadAll(conn); len(rest) > 0 {
+			t.Errorf("the POST got %q", rest)
+		}
+		ws.say("4x")
+		g.expectEnd(sid, "", nil)
+		if got := g.recorder(sid).received(); got != "x" {
 			t.Errorf("received %q", got)
 		}
 	})

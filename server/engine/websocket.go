@@ -257,7 +257,7 @@ func (c *wsConn) onReadEnd(error) {
 		s.srv.wheel.Cancel(&c.linger.Entry)
 	}
 	if up := s.upgrade; up != nil && up.conn == c {
-		s.endUpgradeLocked(up, 0)
+		s.endUpgradeLocked(up, 0, "")
 	}
 	s.mu.Unlock()
 	s.srv.setLingering(c.conn, false)
@@ -285,11 +285,21 @@ func (c *wsConn) violated(err error) {
 		c.s.srv.count.limits[limitMessageSize].Add(1)
 		c.s.srv.warnTooLarge("websocket message too long", c.s.id)
 	}
-	c.s.mu.Lock()
 	// The parser is at its end: the peer's close frame will not be seen.
+	c.peerEnds(&ending{reason: ReasonTransportError, err: fmt.Errorf("engine: %w", err), code: code})
+}
+
+// peerEnds closes the connection when nothing more is expected of the peer.
+func (c *wsConn) peerEnds(e *ending) {
+	s := c.s
+	s.mu.Lock()
 	c.closeReceived = true
-	c.s.mu.Unlock()
-	c.end(&ending{reason: ReasonTransportError, err: fmt.Errorf("engine: %w", err), code: code})
+	over := c.closeSent && !c.busy
+	s.mu.Unlock()
+	c.end(e)
+	if over {
+		c.shutdown()
+	}
 }
 
 // end closes the connection with a code and with it the session, if it is the session's transport.
@@ -299,9 +309,9 @@ func (c *wsConn) end(e *ending) {
 	current := s.ws == c && s.state != stateClosed
 	kick := false
 	if up := s.upgrade; up != nil && up.conn == c {
-		kick = s.endUpgradeLocked(up, e.code)
+		kick = s.endUpgradeLocked(up, e.code, e.text)
 	} else if !current {
-		kick = c.closeLocked(e.code)
+		kick = c.closeLocked(e.code, e.text)
 	}
 	s.mu.Unlock()
 	if current {
@@ -331,20 +341,12 @@ func (c *wsConn) OnPing(payload []byte) {
 // OnPong ignores the answer to a ping that was never sent.
 func (c *wsConn) OnPong([]byte) {}
 
-// OnClose answers the peer's close frame with the same code.
-func (c *wsConn) OnClose(code int, _ []byte) {
-	s := c.s
-	s.mu.Lock()
-	c.closeReceived = true
-	over := c.closeSent && !c.busy
-	s.mu.Unlock()
+// OnClose answers the peer's close frame with the same code and reason.
+func (c *wsConn) OnClose(code int, reason []byte) {
 	if code == websocket.CloseNoStatus {
 		code = 0
 	}
-	c.end(&ending{reason: ReasonTransportClose, code: code})
-	if over {
-		c.shutdown()
-	}
+	c.peerEnds(&ending{reason: ReasonTransportClose, code: code, text: string(reason)})
 }
 
 // reply sends a frame ahead of the queued messages, from the reading side.
@@ -371,12 +373,12 @@ func (c *wsConn) reply(frame []byte) {
 
 // closeLocked queues a close frame and starts the closing handshake. It reports whether the caller has become the
 // writer and must kick.
-func (c *wsConn) closeLocked(code int) (kick bool) {
+func (c *wsConn) closeLocked(code int, text string) (kick bool) {
 	if c.closeSent {
 		return false
 	}
 	c.closeSent = true
-	c.control = websocket.AppendClose(c.control, code, "")
+	c.control = websocket.AppendClose(c.control, code, text)
 	c.linger = &linger{c: c}
 	c.s.srv.wheel.Set(&c.linger.Entry, c.linger, lingerTime)
 	c.s.srv.setLingering(c.conn, true)
