@@ -9,8 +9,7 @@
 //
 //   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal); Node buffers without end.
 //   - An upgrade request for revision 3 is refused before the 101 response, not after it.
-//   - A websocket request for a session that began on websocket is closed like one for an upgraded session, and an
-//     ordinary request for it is answered 400; Node starts an upgrade and leaves the request open.
+//   - An ordinary request with transport=websocket for a websocket session is answered 400; Node leaves it open.
 //   - A pong that is outstanding when a session is upgraded stays due, PingTimeout from the upgrade.
 //   - Discard after Close ends the session at once, also over polling.
 //   - Messages that are sent while a poll is being answered may share its body; Node answers with the first alone.

@@ -36,10 +36,9 @@ type polling struct {
 
 	// Guarded by the session's lock.
 	get         *parkedGET
-	posting     bool          // a POST is open
-	delivering  bool          // the packets of the POST are being handled
-	delivered   chan struct{} // closed when they have been; nil unless somebody waits
-	shouldClose bool          // the next GET gets a close packet
+	posting     bool // a POST is open
+	delivering  bool // the packets of the POST are being handled
+	shouldClose bool // the next GET gets a close packet
 	closeTimer  timerwheel.Entry
 
 	bodyMu sync.Mutex
@@ -115,14 +114,6 @@ type pollCloseTimer polling
 // Expired runs on the wheel's goroutine.
 func (t *pollCloseTimer) Expired(*timerwheel.Entry) {
 	t.s.finish(&ending{reason: ReasonForcedClose})
-}
-
-// deliveredLocked returns what is closed when the packets of the current POST have been handled.
-func (p *polling) deliveredLocked() <-chan struct{} {
-	if p.delivered == nil {
-		p.delivered = make(chan struct{})
-	}
-	return p.delivered
 }
 
 // openPolling answers the first request of a session.
@@ -499,7 +490,7 @@ func (s *Session) deliverPost(p *polling, body []byte) {
 			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket})
 			return
 		}
-		s.receiveText(packet)
+		s.receiveText(nil, packet)
 		if s.isClosed() {
 			return
 		}
@@ -511,8 +502,5 @@ func (s *Session) endPost(p *polling) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.posting, p.delivering = false, false
-	if p.delivered != nil {
-		close(p.delivered)
-		p.delivered = nil
-	}
+	s.upgrade.noteDeliveredLocked()
 }

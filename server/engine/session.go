@@ -37,6 +37,7 @@ type Session struct {
 	onDirty  bool // on the shard's dirty list
 	phase    heartbeatPhase
 	extended bool // the pong deadline has been extended once since the ping
+	upgraded bool // the websocket is the result of an upgrade
 	handler  Handler
 	ending   *ending
 	out      outbox
@@ -188,6 +189,7 @@ func (s *Session) setHandler(h Handler) {
 func (s *Session) called() {
 	s.mu.Lock()
 	s.calling = false
+	s.upgrade.noteDeliveredLocked()
 	report := s.state == stateClosed && !s.reported
 	s.reported = s.reported || report
 	s.mu.Unlock()
@@ -196,12 +198,13 @@ func (s *Session) called() {
 	}
 }
 
-// receive handles one packet. Packets of one session come one at a time. The type 0 stands for a packet that could not
-// be decoded, packetBase64 for a binary message, already decoded.
-func (s *Session) receive(kind byte, data []byte) {
+// receive handles one packet from a websocket connection, or from polling (nil); one from a former transport is ignored.
+// Packets of one session come one at a time. The type packetInvalid stands for a packet that could not be decoded,
+// packetBase64 for a binary message, already decoded.
+func (s *Session) receive(from *wsConn, kind byte, data []byte) {
 	s.shard.traffic.in(1, len(data)+1)
 	s.mu.Lock()
-	if s.state != stateOpen {
+	if s.state != stateOpen || s.ws != from {
 		s.mu.Unlock()
 		return
 	}
@@ -233,16 +236,16 @@ func (s *Session) receive(kind byte, data []byte) {
 }
 
 // receiveText decodes and handles one text packet, which may be changed.
-func (s *Session) receiveText(p []byte) {
+func (s *Session) receiveText(from *wsConn, p []byte) {
 	switch {
 	case len(p) == 0:
-		s.receive(packetInvalid, nil)
+		s.receive(from, packetInvalid, nil)
 	case p[0] == packetBase64:
-		s.receive(packetBase64, decodeBase64(p[1:]))
+		s.receive(from, packetBase64, decodeBase64(p[1:]))
 	case p[0] >= packetOpen && p[0] <= packetNoop:
-		s.receive(p[0], p[1:])
+		s.receive(from, p[0], p[1:])
 	default:
-		s.receive(packetInvalid, nil)
+		s.receive(from, packetInvalid, nil)
 	}
 }
 

@@ -4,7 +4,8 @@ import "sync/atomic"
 
 // Stats is a snapshot of a Server's counters. The gauges are read one after the other, not at one instant.
 type Stats struct {
-	// Live sessions, and how they are connected. Upgrading sessions are counted under Polling too.
+	// Live sessions, and how they are connected. An upgrading session is also counted under its
+	// current transport.
 	Sessions, Polling, WebSocket, Upgrading int
 	// Closing is the number of websocket connections whose session has ended and whose closing handshake has not.
 	Closing int

@@ -11,7 +11,8 @@ import (
 // polling soon.
 const probeInterval = 100 * time.Millisecond
 
-// upgrade is an attempt to move a session from polling to websocket:
+// upgrade is an attempt to move a session to another websocket, normally from polling. Like the reference it may also
+// start from a websocket, but not from one that was itself the result of an upgrade.
 //
 //  1. The client opens a websocket with the session's id and sends "2probe".
 //  2. The server answers "3probe" and from then on answers parked polls with a noop every 100 ms.
@@ -24,6 +25,7 @@ type upgrade struct {
 	conn *wsConn
 	// Guarded by the session's lock.
 	timeout, probe timerwheel.Entry
+	delivered      chan struct{} // closed when a delivery of the old transport ends; nil unless completeUpgrade waits
 }
 
 type (
@@ -37,12 +39,12 @@ func (t *upgradeTimeout) Expired(*timerwheel.Entry) { (*upgrade)(t).timedOut() }
 // Expired runs on the wheel's goroutine.
 func (t *upgradeProbe) Expired(*timerwheel.Entry) { (*upgrade)(t).releasePoll() }
 
-// beginUpgrade starts an attempt. It reports false when the session has ended, is on websocket already or in another
+// beginUpgrade starts an attempt. It reports false when the session has ended, has been upgraded or is in another
 // attempt.
 func (s *Session) beginUpgrade(c *wsConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == stateClosed || s.poll == nil || s.upgrade != nil {
+	if s.state == stateClosed || s.upgraded || s.upgrade != nil {
 		return false
 	}
 	up := &upgrade{s: s, conn: c}
@@ -56,6 +58,7 @@ func (s *Session) beginUpgrade(c *wsConn) bool {
 func (up *upgrade) stopLocked() {
 	s := up.s
 	s.upgrade = nil
+	up.noteDeliveredLocked()
 	s.srv.count.upgrading.Add(-1)
 	s.srv.wheel.Cancel(&up.timeout)
 	s.srv.wheel.Cancel(&up.probe)
@@ -90,7 +93,7 @@ func (up *upgrade) releasePoll() {
 	if s.upgrade != up {
 		return
 	}
-	if s.out.empty() {
+	if s.poll != nil && s.out.empty() {
 		s.poll.answerLocked(noopPacket)
 	}
 	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
@@ -136,24 +139,20 @@ func (c *wsConn) abandon() {
 // completeUpgrade moves the session to c. What is queued follows at once, before anything that is sent later.
 func (s *Session) completeUpgrade(c *wsConn) {
 	s.mu.Lock()
-	for s.poll != nil && s.poll.delivering {
-		// Packets of a POST come before those of the websocket, one at a time.
-		delivered := s.poll.deliveredLocked()
-		s.mu.Unlock()
-		<-delivered
-		s.mu.Lock()
-	}
+	s.awaitDeliveryLocked(c)
 	up := s.upgrade
 	if up == nil || up.conn != c {
 		s.mu.Unlock()
 		return
 	}
 	up.stopLocked()
-	p := s.poll
-	p.answerLocked(closePacket)
-	s.srv.wheel.Cancel(&p.closeTimer)
 	s.transportGauge().Add(-1)
-	s.poll, s.ws = nil, c
+	poll, old := s.poll, s.ws
+	if poll != nil {
+		poll.answerLocked(closePacket)
+		s.srv.wheel.Cancel(&poll.closeTimer)
+	}
+	s.poll, s.ws, s.upgraded = nil, c, true
 	s.transportGauge().Add(1)
 	c.probing = false
 	s.renewPongLocked()
@@ -161,9 +160,39 @@ func (s *Session) completeUpgrade(c *wsConn) {
 	if kick {
 		c.busy = true
 	}
+	kickOld := old != nil && old.closeLocked(0, "")
 	s.mu.Unlock()
-	p.abortBody()
+	if poll != nil {
+		poll.abortBody()
+	}
+	if kickOld {
+		old.kick()
+	}
 	if kick {
 		c.kick()
+	}
+}
+
+// awaitDeliveryLocked waits, without the lock, until the old transport delivers nothing: its packets come before those
+// of the new one, one at a time.
+func (s *Session) awaitDeliveryLocked(c *wsConn) {
+	for {
+		up := s.upgrade
+		if up == nil || up.conn != c || !s.calling && (s.poll == nil || !s.poll.delivering) {
+			return
+		}
+		up.delivered = make(chan struct{})
+		delivered := up.delivered
+		s.mu.Unlock()
+		<-delivered
+		s.mu.Lock()
+	}
+}
+
+// noteDeliveredLocked lets completeUpgrade look again.
+func (up *upgrade) noteDeliveredLocked() {
+	if up != nil && up.delivered != nil {
+		close(up.delivered)
+		up.delivered = nil
 	}
 }

@@ -205,6 +205,37 @@ func TestUpgradeWaitsForPost(t *testing.T) {
 	})
 }
 
+// As in the reference, a session that began on websocket may move to another one, once.
+func TestUpgradeOfWebSocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		old, sid := g.openWS("")
+		ws := g.probe(sid)
+		ws.say("2probe")
+		ws.expect("3probe")
+		old.say("4on the old one")
+		time.Sleep(time.Second)
+		ws.say("5")
+		old.expect("close")
+		old.say("4too late")
+		old.goodbye()
+		old.expect("end")
+		ws.say("4on the new one")
+		_ = g.recorder(sid).s.Send(NewMessage([]byte("answer")))
+		ws.expect("4answer")
+		if got := g.recorder(sid).received(); got != "on the old one|on the new one" {
+			t.Errorf("received %q", got)
+		}
+		if st := g.srv.Stats(); st.WebSocket != 1 || st.Closing != 0 {
+			t.Errorf("%+v", st)
+		}
+		third := g.probe(sid)
+		third.expect("close")
+		third.goodbye()
+		g.expectEnd(sid, "", nil)
+	})
+}
+
 // A POST whose body is still coming when its session moves on is cut; the session is not harmed.
 func TestUpgradeDuringPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

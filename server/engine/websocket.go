@@ -327,9 +327,9 @@ func (c *wsConn) OnMessage(op websocket.Opcode, payload []byte) {
 	case c.probing:
 		c.onProbe(op, payload)
 	case op == websocket.OpBinary:
-		c.s.receive(packetBase64, payload)
+		c.s.receive(c, packetBase64, payload)
 	default:
-		c.s.receiveText(payload)
+		c.s.receiveText(c, payload)
 	}
 }
 
