@@ -25,7 +25,7 @@ export function parseFlags(argv) {
 /** The engine options that the flags stand for. */
 export function engineOptions(flags) {
   const opts = {};
-  for (const key of [...durations, "allowUpgrades", "perMessageDeflate"]) if (flags[key] !== undefined) opts[key] = flags[key];
+  for (const key of [...durations, "allowUpgrades", "perMessageDeflate", "initialPacket"]) if (flags[key] !== undefined) opts[key] = flags[key];
   if (flags.httpCompression === false) opts.httpCompression = false;
   if (flags.maxHttpBufferSize) opts.maxHttpBufferSize = Number(flags.maxHttpBufferSize);
   if (flags.transports) opts.transports = flags.transports.split(",");

@@ -119,6 +119,14 @@ differential("numbers in the open packet", app("--ping-interval", "1234ms", "--p
   return session.handshake;
 });
 
+differential("initial packet", app("--initial-packet", "h\u00e9llo"), async ({ addr, names }) => {
+  const session = await PollingSession.open(addr, names);
+  const ws = await FrameLog.session(addr, names, { name: "ws" });
+  const frames = await ws.count(2);
+  ws.destroy();
+  return { open: recordResponse(session.handshakeResponse), frames };
+});
+
 differential("another path", app("--path", "/a/b"), async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names, "sid", { path: "/a/b/" });
   await session.post("4x");

@@ -230,7 +230,8 @@ export function scenario(name, options, script) {
     differential(`${name} (${mode})`, { program: "scenario", ...rest, fresh }, async ({ server, names }) => {
       const run = new Scenario({ server, names, mode, nsp });
       try {
-        return (await script(run)) ?? run.transcript();
+        // Copied before the clients go, whose farewells are no part of the script.
+        return names.apply((await script(run)) ?? run.transcript());
       } finally {
         run.end();
       }
