@@ -1,29 +1,32 @@
-// Builds dist/: the demo page and the eight client bundle files of the socket.io package, the latter also
-// compressed ahead of time (Brotli is in no Go library that this project uses).
+// Builds dist/: the chat page, and the eight client bundle files of the npm package, the latter also compressed ahead of
+// time (Brotli is in no Go library that this project uses).
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "vite";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
-const require = createRequire(import.meta.url);
-const bundles = join(dirname(require.resolve("socket.io/package.json")), "client-dist");
+const bundles = join(here, "node_modules", "socket.io-client", "dist");
+const names = ["socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"];
 
 for (const name of readdirSync(dist)) {
   if (name !== ".gitkeep") rmSync(join(dist, name), { recursive: true });
 }
 
-const page = join(dist, "page");
-mkdirSync(page);
-for (const name of readdirSync(join(here, "src"))) {
-  copyFileSync(join(here, "src", name), join(page, name));
-}
+await build({
+  root: join(here, "src"),
+  configFile: false,
+  logLevel: "warn",
+  // Relative addresses, so that the page works below any prefix of a proxy.
+  base: "./",
+  build: { outDir: join(dist, "page"), emptyOutDir: false, target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
+});
 
 const client = join(dist, "client");
 mkdirSync(client);
-for (const name of readdirSync(bundles)) {
+for (const name of names.flatMap((n) => [n, `${n}.map`])) {
   const data = readFileSync(join(bundles, name));
   writeFileSync(join(client, name), data);
   writeFileSync(join(client, `${name}.gz`), gzipSync(data, { level: 9 }));

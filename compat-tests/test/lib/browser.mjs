@@ -145,13 +145,20 @@ export class Window {
     await this.message(text);
     await this.find(`#messages > li[data-state="${state}"]`).filter({ hasText: text }).last().waitFor();
   }
-  /** How far the page, or anything in it that should not, is wider than it may be; in pixels. */
+  /** How far anything reaches over the edge of the window or of its own box, in pixels; what ends in an ellipsis may. */
   overflow() {
     return this.page.evaluate(() => {
       const width = document.documentElement.clientWidth;
-      const visible = [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.closest(".unseen, svg"));
-      const worst = Math.max(...visible.map((e) => Math.max(e.getBoundingClientRect().right - width, -e.getBoundingClientRect().left)));
-      return Math.max(worst, document.documentElement.scrollWidth - width, document.querySelector("#messages").scrollWidth - document.querySelector("#messages").clientWidth);
+      const cut = (e) => e.parentElement && (getComputedStyle(e.parentElement).textOverflow === "ellipsis" || cut(e.parentElement));
+      let worst = document.documentElement.scrollWidth - width;
+      for (const e of document.querySelectorAll("body *")) {
+        if (!e.checkVisibility() || e.closest(".unseen, svg") || cut(e)) continue;
+        const { left, right } = e.getBoundingClientRect();
+        worst = Math.max(worst, right - width, -left);
+        const { textOverflow, display } = getComputedStyle(e);
+        if (textOverflow !== "ellipsis" && display !== "inline") worst = Math.max(worst, e.scrollWidth - e.clientWidth - 2);
+      }
+      return Math.max(0, Math.floor(worst));
     });
   }
   async close() {

@@ -1,0 +1,228 @@
+// Puts the page together: login, navigation by the address, banner, announcements.
+import { Conversations, isRoom } from "./conversations.js";
+import { $, h, setText } from "./dom.js";
+import { Panel, transportNames } from "./panel.js";
+import { People } from "./people.js";
+import { Refused, Session } from "./session.js";
+import { Sidebar } from "./sidebar.js";
+import { Thread } from "./thread.js";
+
+const userKey = "sockeye.user";
+const patience = 600; // ms without a connection before the banner shows
+
+const conversations = new Conversations();
+const people = new People();
+const session = new Session(conversations, people, new URLSearchParams(location.search).get("transport"));
+const thread = new Thread({ session, conversations, people });
+const panel = new Panel({ session, thread, people });
+const sidebar = new Sidebar({ session, conversations, people, open });
+
+/* Navigation: the address holds the open conversation, so that the back button leads to the list. */
+
+const routeOf = (id) => `#/${encodeURIComponent(id)}`;
+
+function routed() {
+  const match = /^#\/(.+)$/.exec(location.hash);
+  try {
+    return match && decodeURIComponent(match[1]);
+  } catch {
+    return null;
+  }
+}
+
+async function open(id) {
+  if (isRoom(id)) {
+    try {
+      await session.join(id);
+    } catch (error) {
+      announce(`${id} cannot be opened: ${error.message}`);
+      notify(error.message);
+      return;
+    }
+  } else conversations.open(id);
+  if (routed() === id) show();
+  else location.hash = routeOf(id);
+}
+
+function show() {
+  const id = session.user === null ? null : routed();
+  if (id !== null && isRoom(id) && !conversations.get(id)?.joined) {
+    open(id); // by a link; shows when it has joined
+    return;
+  }
+  document.body.dataset.view = id === null ? "list" : "thread";
+  thread.show(id);
+  sidebar.setCurrent(id);
+  panel.showMembers();
+  if (id === null) {
+    if (matchMedia("(pointer: fine)").matches) sidebar.focusFind();
+    return;
+  }
+  seen();
+  // On a phone the keyboard would cover what is to be read.
+  if (matchMedia("(pointer: fine)").matches) thread.focusText();
+}
+
+window.addEventListener("hashchange", show);
+$("back").addEventListener("click", () => (location.hash = ""));
+$("empty-lobby").addEventListener("click", () => open("#lobby"));
+$("leave").addEventListener("click", async () => {
+  const room = thread.id;
+  try {
+    await session.leave(room);
+    location.hash = "";
+  } catch (error) {
+    notify(error.message);
+  }
+});
+
+/* Unread counts. */
+
+const isSeen = (id) => id === thread.id && document.visibilityState === "visible";
+
+function seen() {
+  if (thread.id !== null && document.visibilityState === "visible") conversations.read(thread.id);
+}
+document.addEventListener("visibilitychange", seen);
+window.addEventListener("focus", seen);
+
+conversations.addEventListener("message", ({ detail: { id, message } }) => {
+  if (message.mine) return;
+  const where = isRoom(id) ? ` in ${id}` : "";
+  if (isSeen(id)) {
+    conversations.read(id);
+    announce(`${message.from}: ${message.text.slice(0, 200)}`);
+  } else announce(`New message from ${message.from}${where}`);
+});
+conversations.addEventListener("state", ({ detail: { message } }) => {
+  if (message.state === "failed") announce("A message was not sent");
+  if (message.state === "absent") announce("Not online");
+});
+conversations.addEventListener("change", () => {
+  const { unread } = conversations;
+  document.title = unread ? `(${unread}) Sockeye` : "Sockeye";
+  const elsewhere = unread - (conversations.get(thread.id)?.unread ?? 0);
+  $("back-unread").hidden = elsewhere === 0;
+  setText($("back-unread"), String(elsewhere));
+});
+
+/** Tells users of screen readers, who do not see lists change. */
+function announce(text) {
+  $("announcer").textContent = "";
+  setTimeout(() => ($("announcer").textContent = text), 30);
+}
+
+/* The state of the connection. */
+
+let bannerTimer = null;
+let noticeTimer = null;
+
+function showStatus() {
+  const { connected, transport, node, since, user } = session;
+  $("connection").classList.toggle("up", connected);
+  $("shell").classList.toggle("away", !connected);
+  const label = { websocket: "WebSocket", polling: "Long-polling" }[transport] ?? "";
+  setText($("connection-text"), connected ? [label, node].filter(Boolean).join(" · ") : "Not connected");
+  setText($("login-state"), connected ? `Connected over ${transportNames[transport]}` : since ? "The server does not answer yet" : "Connecting…");
+  clearTimeout(bannerTimer);
+  bannerTimer = null;
+  if (since === null) {
+    if ($("banner").dataset.kind === "lost") {
+      banner("back", user === null ? "Connected." : "Connected again.");
+      noticeTimer = setTimeout(() => banner(null), 2000);
+    }
+    return;
+  }
+  const wait = since + patience - Date.now();
+  if (wait > 0) bannerTimer = setTimeout(showStatus, wait);
+  else banner("lost", user === null ? "The server cannot be reached. Trying again…" : "Connection lost. Trying again… What you write now is sent afterwards.");
+}
+
+/** Shows one line above everything: lost, back or notice; null hides it. */
+function banner(kind, text = "") {
+  clearTimeout(noticeTimer);
+  $("banner").hidden = kind === null;
+  $("banner").dataset.kind = kind ?? "";
+  setText($("banner-text"), text);
+  $("banner-retry").hidden = kind !== "lost";
+}
+
+function notify(text) {
+  if (session.since !== null) return; // the banner already says what is wrong
+  banner("notice", text);
+  noticeTimer = setTimeout(() => banner(null), 5000);
+}
+
+session.addEventListener("status", showStatus);
+$("banner-retry").addEventListener("click", () => session.reconnect());
+
+/* Login. */
+
+async function login(user) {
+  const button = $("login").querySelector("button");
+  setText($("login-error"), "");
+  $("login-name").removeAttribute("aria-invalid");
+  if (!user) {
+    refuse("Please enter a name.");
+    return;
+  }
+  button.disabled = true;
+  try {
+    await session.login(user);
+  } catch (error) {
+    if (session.user === null) refuse(error instanceof Refused ? sentence(error.message) : "The server does not answer. Please try again.");
+  } finally {
+    button.disabled = false;
+  }
+}
+
+const sentence = (text) => `${text[0].toLocaleUpperCase()}${text.slice(1)}.`;
+
+function refuse(text) {
+  $("welcome").hidden = false;
+  setText($("login-error"), text);
+  $("login-name").setAttribute("aria-invalid", "true");
+  $("login-name").focus();
+}
+
+session.addEventListener("login", () => {
+  sessionStorage.setItem(userKey, session.user);
+  $("me").replaceChildren(h("span", { title: `You are ${session.user}` }, session.user));
+  $("welcome").hidden = true;
+  $("shell").hidden = false;
+  sidebar.render();
+  show();
+});
+
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  login($("login-name").value.trim());
+});
+$("logout").addEventListener("click", () => {
+  sessionStorage.removeItem(userKey);
+  session.logout();
+});
+
+/* Keys that work everywhere. */
+
+document.addEventListener("keydown", (event) => {
+  if (session.user === null) return;
+  if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    if (document.body.dataset.view === "thread" && !$("sidebar").checkVisibility()) location.hash = "";
+    sidebar.focusFind();
+  } else if (event.key === "Escape" && !event.isComposing) {
+    if (panel.isOpen) panel.close();
+    else if (thread.id !== null) location.hash = "";
+  }
+});
+
+setText($("empty-text"), "Choose somebody on the left, or a public room. To try it alone, open this page in a second window and log in under another name.");
+document.body.dataset.view = "list";
+showStatus();
+const before = sessionStorage.getItem(userKey);
+if (before) login(before);
+else {
+  $("welcome").hidden = false;
+  $("login-name").focus();
+}

@@ -1,0 +1,108 @@
+// The panel on the right: socket id, transport and node of this connection, and the members of the open room.
+import { $, avatar, h, setText, sync } from "./dom.js";
+import { isRoom } from "./conversations.js";
+
+const wide = matchMedia("(min-width: 1080px)"); // below, the panel covers the page
+const tripPause = 5000;
+
+export const transportNames = { websocket: "WebSocket", polling: "HTTP long-polling", "": "None" };
+
+export class Panel {
+  #session;
+  #thread;
+  #opener = null;
+  #timer = null;
+
+  constructor({ session, thread, people }) {
+    this.#session = session;
+    this.#thread = thread;
+    for (const id of ["connection", "details"]) $(id).addEventListener("click", () => this.toggle($(id)));
+    $("panel-close").addEventListener("click", () => this.close());
+    $("panel").addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.close();
+    });
+    $("p-transports").addEventListener("change", ({ target }) => session.connectOver(target.value));
+    for (const input of $("p-transports").querySelectorAll("input")) input.checked = input.value === session.way;
+    session.addEventListener("status", () => this.#show());
+    session.addEventListener("members", ({ detail: { room } }) => {
+      if (room === thread.id) this.showMembers();
+    });
+    people.addEventListener("change", () => this.showMembers());
+    wide.addEventListener("change", () => this.#cover());
+  }
+
+  get isOpen() {
+    return !$("panel").hidden;
+  }
+
+  toggle(opener) {
+    if (this.isOpen) {
+      this.close();
+      return;
+    }
+    this.#opener = opener;
+    $("panel").hidden = false;
+    this.#cover();
+    this.#show();
+    this.showMembers();
+    $("h-panel").focus();
+    this.#measure();
+    this.#timer = setInterval(() => this.#measure(), tripPause);
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    $("panel").hidden = true;
+    this.#cover();
+    if (this.#opener?.checkVisibility()) this.#opener.focus();
+  }
+
+  /** While the panel covers the page, what is below must not take the focus. */
+  #cover() {
+    const covering = this.isOpen && !wide.matches;
+    $("sidebar").inert = covering;
+    $("main").inert = covering;
+    for (const id of ["connection", "details"]) $(id).setAttribute("aria-expanded", String(this.isOpen));
+  }
+
+  #measure() {
+    this.#session.measure().catch(() => {}); // the state says that there is no connection
+  }
+
+  #show() {
+    if (!this.isOpen) return;
+    const { connected, transport, roundTrip, node, socketID } = this.#session;
+    setText($("p-state"), connected ? "Connected" : "Not connected");
+    setText($("p-transport"), transportNames[transport]);
+    setText($("p-trip"), roundTrip === null ? "–" : `${roundTrip < 10 ? roundTrip.toFixed(1) : Math.round(roundTrip)} ms`);
+    setText($("p-node"), node || "–");
+    setText($("p-socket"), socketID || "–");
+  }
+
+  async showMembers() {
+    const room = this.#thread.id;
+    const section = $("p-members");
+    if (!this.isOpen || room === null || !isRoom(room)) {
+      section.hidden = true;
+      return;
+    }
+    try {
+      const { users, total } = await this.#session.members(room);
+      if (this.#thread.id !== room) return;
+      section.hidden = false;
+      setText($("p-count"), String(total));
+      const me = this.#session.user;
+      sync(
+        $("p-list"),
+        users,
+        (user) => user,
+        (user) => h("li", {}, avatar(user), h("bdi", { title: user }, user), user === me ? h("span", { class: "fine" }, "you") : ""),
+        () => {},
+      );
+    } catch {
+      // Without an answer the list stays as it was; the banner tells about the connection.
+    }
+  }
+}

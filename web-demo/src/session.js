@@ -1,0 +1,236 @@
+// One user at the server: the socket, the login, and everything that is sent or received.
+import { io } from "socket.io-client";
+import { isRoom } from "./conversations.js";
+
+const answerTime = 8000; // ms to wait for an acknowledgement
+const typingPause = 2500; // ms between two typing events for one conversation
+const watchPause = 60_000; // ms after which the list of people is fetched again, about
+
+/** An answer of the server that says no. */
+export class Refused extends Error {}
+
+const transports = { auto: ["polling", "websocket"], websocket: ["websocket"], polling: ["polling"] };
+
+/**
+ * Events: "status" after the state of the connection or of the login changed, "login" once a user is in,
+ * "members" {room} when the members of a room may have changed.
+ */
+export class Session extends EventTarget {
+  user = null; // who is logged in or will be, as soon as there is a connection
+  ready = false; // logged in on the present connection
+  since = null; // when the connection was lost, or null
+  node = "";
+  roundTrip = null; // ms
+  way = "auto";
+  #socket;
+  #conversations;
+  #people;
+  #echoes = 0; // messages to oneself that will come back
+  #typed = new Map();
+  #watching = null;
+
+  constructor(conversations, people, way) {
+    super();
+    this.#conversations = conversations;
+    this.#people = people;
+    this.way = way in transports ? way : "auto";
+    this.#socket = io({
+      transports: transports[this.way],
+      reconnectionDelay: 400,
+      reconnectionDelayMax: 4000,
+      timeout: answerTime,
+      // This page asks for its acknowledgements itself; nothing may be buffered behind its back.
+      retries: 0,
+    });
+    this.#listen();
+  }
+
+  get connected() {
+    return this.#socket.connected;
+  }
+  get socketID() {
+    return this.#socket.id ?? "";
+  }
+  /** "websocket" or "polling", "" without a connection. */
+  get transport() {
+    return this.connected ? (this.#socket.io.engine?.transport?.name ?? "") : "";
+  }
+
+  #listen() {
+    const socket = this.#socket;
+    socket.on("connect", () => {
+      this.since = null;
+      socket.io.engine.once("upgrade", () => this.#told());
+      this.#told();
+      this.#enter().catch(() => {}); // the next connection tries again
+    });
+    socket.on("disconnect", () => this.#lost());
+    socket.io.on("error", () => this.#lost());
+    socket.on("connect_error", () => this.#lost());
+    socket.on("receive", (message, about) => this.#receive(message, about ?? {}));
+    socket.on("sent", (message, { to }) => this.#conversations.receive(to, { from: this.user, message, mine: true }));
+    socket.on("typing", ({ from, room }) => this.#conversations.noteTyping(room ?? from, from));
+    socket.on("presence", (change) => this.#presence(change));
+  }
+
+  #told() {
+    this.dispatchEvent(new Event("status"));
+  }
+
+  #lost() {
+    this.ready = false;
+    this.node = "";
+    this.roundTrip = null;
+    this.since ??= Date.now();
+    clearTimeout(this.#watching);
+    this.#told();
+  }
+
+  /** Emits an event and waits for the answer. Throws Refused if the server says no. */
+  async #ask(event, ...args) {
+    const answer = await this.#socket.timeout(answerTime).emitWithAck(event, ...args);
+    if (answer?.error) throw new Refused(answer.error.message);
+    return answer;
+  }
+
+  /** Logs in. Throws Refused, or an Error if the server does not answer. */
+  async login(user) {
+    if (!this.connected) await this.#connection();
+    await this.#ask("login", user);
+    this.user = user;
+    this.#conversations.load(user);
+    this.dispatchEvent(new Event("login"));
+    await this.#resume();
+  }
+
+  #connection() {
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(() => reject(new Error("The server does not answer. Is it running?")), answerTime);
+      this.#socket.once("connect", () => {
+        clearTimeout(late);
+        resolve();
+      });
+    });
+  }
+
+  /** Greets the node on a new connection, and takes up the user's place again. */
+  async #enter() {
+    if (this.user === null) {
+      await this.measure();
+      return;
+    }
+    await this.#ask("login", this.user);
+    await this.#resume();
+  }
+
+  /** What follows a login: rooms, what waited to be sent, the list of people. */
+  async #resume() {
+    for (const room of this.#conversations.rooms()) await this.#ask("join", room);
+    this.ready = true;
+    this.#told();
+    for (const { id, message } of this.#conversations.waiting()) this.#deliver(id, message);
+    await Promise.all([this.measure(), this.#watch()]);
+  }
+
+  /** Leaves for good: a reload would ask for a name again. */
+  logout() {
+    this.#conversations.clear();
+    location.replace(location.pathname + location.search);
+  }
+
+  /** Asks the node for its name and takes the time. */
+  async measure() {
+    if (!this.connected) return;
+    const start = performance.now();
+    const { node } = await this.#ask("whoami");
+    this.roundTrip = performance.now() - start;
+    this.node = node;
+    this.#told();
+  }
+
+  async #watch() {
+    clearTimeout(this.#watching);
+    this.#watching = setTimeout(() => this.#watch().catch(() => {}), watchPause * (0.8 + 0.4 * Math.random()));
+    this.#people.replace(await this.#ask("watch"));
+  }
+
+  #presence(change) {
+    if (change.stale) {
+      clearTimeout(this.#watching);
+      this.#watching = setTimeout(() => this.#watch().catch(() => {}), change.within * Math.random());
+      return;
+    }
+    this.#people.apply(change);
+    for (const { room } of change.rooms ?? []) this.dispatchEvent(new CustomEvent("members", { detail: { room } }));
+  }
+
+  #receive(message, { from = "", room }) {
+    if (from === this.user && !room && this.#echoes > 0) {
+      this.#echoes--;
+      return;
+    }
+    this.#conversations.receive(room ?? from, { from, message, mine: from === this.user, unread: from !== this.user });
+  }
+
+  /** Sends a message now, or as soon as there is a connection. */
+  send(id, text) {
+    this.#typed.delete(id);
+    this.resend(id, this.#conversations.write(id, this.user, text));
+  }
+
+  resend(id, message) {
+    if (this.ready) this.#deliver(id, message);
+    else this.#conversations.mark(id, message, "waiting");
+  }
+
+  async #deliver(id, message) {
+    const mark = (state, note) => this.#conversations.mark(id, message, state, note);
+    mark("sending");
+    const toSelf = id === this.user;
+    if (toSelf) this.#echoes++;
+    try {
+      const { online } = await this.#ask("send", { to: id, message: message.text });
+      mark(online ? "delivered" : "absent");
+      if (!isRoom(id)) this.#people.note(id, online);
+    } catch (error) {
+      if (toSelf) this.#echoes = Math.max(0, this.#echoes - 1);
+      mark("failed", error instanceof Refused ? error.message : "No answer from the server; it may have arrived all the same");
+    }
+  }
+
+  /** Tells the other side that this user is writing, now and then. */
+  type(id) {
+    const now = Date.now();
+    if (!this.ready || now - (this.#typed.get(id) ?? 0) < typingPause) return;
+    this.#typed.set(id, now);
+    this.#socket.volatile.emit("typing", { to: id });
+  }
+
+  /** Enters a public room. Throws Refused if the name will not do. */
+  async join(room) {
+    if (this.ready) await this.#ask("join", room);
+    this.#conversations.setJoined(room, true);
+  }
+
+  async leave(room) {
+    if (this.ready) await this.#ask("leave", room);
+    this.#conversations.forget(room);
+  }
+
+  /** {users, total} of a room. */
+  async members(room) {
+    return this.#ask("members", room);
+  }
+
+  /** Connects anew over other transports: auto, websocket or polling. */
+  connectOver(way) {
+    if (!(way in transports) || way === this.way) return;
+    this.way = way;
+    this.#socket.io.opts.transports = transports[way];
+    this.reconnect();
+  }
+
+  reconnect() {
+    this.#socket.disconnect().connect();
+  }
+}
