@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxHandshakeSize bounds what is kept of a handshake request: URL and headers in bytes. Node's HTTP server refuses
@@ -111,6 +112,18 @@ func (h *Handshake) cut() (url, address, headers string) {
 	return url, address, headers
 }
 
+// latin1 reads bytes as Node's HTTP parser does: each is one character, whatever the client meant.
+func latin1(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteRune(rune(s[i]))
+	}
+	return b.String()
+}
+
 // Headers returns the request's headers under lower-case names, repeated ones joined as Node does.
 func (h *Handshake) Headers() map[string]string {
 	_, _, rest := h.cut()
@@ -119,7 +132,7 @@ func (h *Handshake) Headers() map[string]string {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
 		name, value, _ := strings.Cut(line, ":")
-		headers[name] = value
+		headers[name] = latin1(value)
 	}
 	return headers
 }

@@ -525,11 +525,12 @@ func TestIDs(t *testing.T) {
 func TestHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, nil)
-		ws, sid := g.openWS("&a=1&a=2;b&c=%zz+x", "Origin: http://o\r\nX-A: 1\r\nX-A: 2\r\nCookie: a=1\r\nCookie: b=2\r\nUser-Agent: x\r\nUser-Agent: y\r\n")
+		ws, sid := g.openWS("&a=1&a=2;b&c=%zz+x", "Origin: http://o\r\nX-A: 1\r\nX-A: 2\r\nCookie: a=1\r\nCookie: b=2\r\nUser-Agent: x\r\nUser-Agent: y\r\nX-Raw: v\xe4l\r\nX-Utf: v\u00e4l\r\n")
 		_ = ws
 		h := g.recorder(sid).s.Handshake()
 		headers := h.Headers()
-		for name, want := range map[string]string{"host": "test", "x-a": "1, 2", "cookie": "a=1; b=2", "user-agent": "x", "upgrade": "websocket"} {
+		for name, want := range map[string]string{"host": "test", "x-a": "1, 2", "cookie": "a=1; b=2", "user-agent": "x", "upgrade": "websocket",
+			"x-raw": "väl", "x-utf": "vÃ¤l"} {
 			if headers[name] != want {
 				t.Errorf("%s: %q, want %q", name, headers[name], want)
 			}
