@@ -13,6 +13,9 @@ import (
 // maxAttempts bounds how many namespaces of one client may be running their middlewares at the same time.
 const maxAttempts = 64
 
+// closeGrace is how long sockets of a client that broke the protocol wait for the session to end.
+const closeGrace = time.Second
+
 // client is one engine session with the sockets that share it. Its On methods are called by the session, one at a time.
 type client struct {
 	// Static after construction.
@@ -30,7 +33,7 @@ type client struct {
 	// Guarded by mu.
 	sockets  []*Socket
 	attempts []*attempt
-	timer    *time.Timer // until a namespace has been joined
+	timer    *time.Timer // until a namespace has been joined, or after a violation
 	closed   bool
 	joined   bool // some namespace was joined at some time
 	full     int  // inboxes over their limit
@@ -114,9 +117,24 @@ func (c *client) onPacket(p *parser.Packet) {
 	case s != nil && p.Type != parser.Connect && p.Type != parser.ConnectError:
 		s.onPacket(p)
 	default:
-		c.broken = true
-		c.drop()
+		c.violate()
 	}
+}
+
+// violate closes the connection of a client that sent a packet out of place. The reason is as in the reference: that of
+// the session, "forced close", if it ends at once, and "forced server close" if it has still to send something.
+func (c *client) violate() {
+	c.broken = true
+	c.session.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.timer = time.AfterFunc(closeGrace, func() { c.end(ReasonForcedServerClose) })
 }
 
 // socket returns the client's socket in a namespace.

@@ -3,8 +3,10 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"io/fs"
 	"net/http"
 	"regexp"
@@ -28,12 +30,12 @@ type clientFiles struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	etag    string
-	gzipped map[string][]byte
+	etag string
+	made map[string][]byte // compressed here, by encoding and name
 }
 
 func newClientFiles(path string, files fs.FS) *clientFiles {
-	return &clientFiles{prefix: strings.TrimSuffix(path, "/") + "/", files: files, gzipped: make(map[string][]byte)}
+	return &clientFiles{prefix: strings.TrimSuffix(path, "/") + "/", files: files, made: make(map[string][]byte)}
 }
 
 // middleware serves the eight files and passes everything else on.
@@ -47,9 +49,9 @@ func (c *clientFiles) middleware(next http.Handler) http.Handler {
 	})
 }
 
-// name returns the bundle file that a request asks for.
+// name returns the bundle file that a request asks for. Like the reference it does not decode the path.
 func (c *clientFiles) name(r *http.Request) (string, bool) {
-	name, ok := strings.CutPrefix(r.URL.Path, c.prefix)
+	name, ok := strings.CutPrefix(r.URL.EscapedPath(), c.prefix)
 	if !ok {
 		return "", false
 	}
@@ -103,37 +105,36 @@ func (c *clientFiles) read(name string) ([]byte, error) {
 	return fs.ReadFile(c.files, name)
 }
 
-// compressed returns a file in an encoding: from the file beside it, or gzipped once and kept. It returns nil for an
+// compressed returns a file in an encoding: from the file beside it, or compressed once and kept. It returns nil for an
 // encoding that cannot be had.
 func (c *clientFiles) compressed(name, encoding string, body []byte) []byte {
-	switch encoding {
-	case "br":
-		b, err := c.read(name + ".br")
-		if err != nil {
-			return nil
-		}
-		return b
-	case "gzip":
-		if b, err := c.read(name + ".gz"); err == nil {
+	suffix := map[string]string{"br": ".br", "gzip": ".gz"}[encoding]
+	if suffix != "" {
+		if b, err := c.read(name + suffix); err == nil {
 			return b
 		}
-		return c.gzip(name, body)
+	}
+	switch encoding {
+	case "gzip":
+		return c.compress(encoding+" "+name, body, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+	case "deflate":
+		return c.compress(encoding+" "+name, body, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
 	}
 	return nil
 }
 
-func (c *clientFiles) gzip(name string, body []byte) []byte {
+func (c *clientFiles) compress(key string, body []byte, writer func(io.Writer) io.WriteCloser) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b := c.gzipped[name]; b != nil {
+	if b := c.made[key]; b != nil {
 		return b
 	}
 	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
+	z := writer(&buf)
 	// Writing to a bytes.Buffer cannot fail.
 	_, _ = z.Write(body)
 	_ = z.Close()
-	c.gzipped[name] = buf.Bytes()
+	c.made[key] = buf.Bytes()
 	return buf.Bytes()
 }
 

@@ -179,16 +179,16 @@ func TestViolations(t *testing.T) {
 		reason string
 	}{
 		{"event before CONNECT", false, `2["x"]`, ""},
-		{"event for another namespace", true, `2/other,["x"]`, "forced server close"},
-		{"second CONNECT", true, `0`, "forced server close"},
-		{"CONNECT_ERROR", true, `4{"message":"x"}`, "forced server close"},
+		{"event for another namespace", true, `2/other,["x"]`, "forced close"},
+		{"second CONNECT", true, `0`, "forced close"},
+		{"CONNECT_ERROR", true, `4{"message":"x"}`, "forced close"},
 		{"unknown type", true, `9`, "forced close"},
 		{"bad JSON", true, `2["x"`, "forced close"},
 		{"no array", true, `2{}`, "forced close"},
 		{"reserved event", true, `2["connect"]`, "forced close"},
 		{"too many attachments", true, `511-["x"]`, "forced close"},
 		{"disconnect with data", true, `1{}`, "forced close"},
-		{"empty, which reads as CONNECT", true, ``, "forced server close"},
+		{"empty, which reads as CONNECT", true, ``, "forced close"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,7 +8,7 @@ const (
 	ReasonServerDisconnect  = "server namespace disconnect" // Disconnect was called
 	ReasonClientDisconnect  = "client namespace disconnect" // the client left the namespace
 	ReasonShutdown          = "server shutting down"        // Shutdown or Close was called
-	ReasonForcedServerClose = "forced server close"         // the client broke the protocol, or never joined
+	ReasonForcedServerClose = "forced server close"         // the connection is being closed and could not be at once
 )
 
 // Errors to compare with errors.Is.

@@ -39,8 +39,7 @@ func (c *client) connect(name string, auth []byte) {
 		if nsp != nil {
 			nsp.release()
 		}
-		c.broken = true
-		c.drop()
+		c.violate()
 		return
 	}
 	c.server.spawn(func() { c.decide(a, nsp, auth) })

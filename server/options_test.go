@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"compress/gzip"
+	"compress/zlib"
 	"io"
 	"net/http"
 	"strings"
@@ -64,7 +65,7 @@ func TestClientFiles(t *testing.T) {
 		}
 	}
 	for accept, want := range map[string]string{
-		"gzip, deflate, br": "gzip", "br, gzip": "br", "gzip;q=0.5, br": "br", "deflate": "", "identity, gzip": "", "gzip;q=0, *": "br",
+		"gzip, deflate, br": "gzip", "br, gzip": "br", "gzip;q=0.5, br": "br", "deflate": "deflate", "identity, gzip": "", "gzip;q=0, *": "br",
 	} {
 		resp := n.get(t, "/socket.io/socket.io.min.js", http.Header{"Accept-Encoding": {accept}})
 		var r io.Reader = resp.Body
@@ -77,6 +78,12 @@ func TestClientFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			r = z
+		case "deflate":
+			z, err := zlib.NewReader(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r = z
 		case "br":
 			content = "brotli"
 		}
@@ -85,8 +92,10 @@ func TestClientFiles(t *testing.T) {
 			t.Errorf("Accept-Encoding %s: got %q, body %q", accept, got, body)
 		}
 	}
-	if resp := n.get(t, "/socket.io/secret.js", nil); resp.StatusCode != 400 {
-		t.Errorf("another file: status %d, want the engine's 400", resp.StatusCode)
+	for _, path := range []string{"/socket.io/secret.js", "/socket.io/socket.io%2ejs", "/socket.io/x/socket.io.js"} {
+		if resp := n.get(t, path, nil); resp.StatusCode != 400 {
+			t.Errorf("%s: status %d, want the engine's 400", path, resp.StatusCode)
+		}
 	}
 }
 
