@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,11 +56,26 @@ func (tr *pollTransport) read() ([]Packet, error) {
 	if err := tr.c.awaitPoll(); err != nil {
 		return nil, err
 	}
-	return tr.poll(context.Background())
+	packets, err := tr.poll(context.Background())
+	if err != nil && tr.c.isClosing() {
+		// The poll came too late for the session that the client has just closed.
+		err = errClosing
+	}
+	return packets, err
 }
 
-// errLeft ends the reading of a transport that the client has left for another.
-var errLeft = errors.New("the client has left polling")
+func (c *Client) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+var (
+	// errLeft ends the reading of a transport that the client has left for another.
+	errLeft = errors.New("the client has left polling")
+	// errClosing is the end of a client that has sent a close packet.
+	errClosing = &CloseError{Status: http.StatusOK, Reason: "closed by the client"}
+)
 
 // awaitPoll returns when a poll may be made, or why none is made any more.
 func (c *Client) awaitPoll() error {
@@ -72,7 +88,7 @@ func (c *Client) awaitPoll() error {
 	case c.end != nil:
 		return c.end
 	case c.closing:
-		return &CloseError{Status: http.StatusOK, Reason: "closed by the client"}
+		return errClosing
 	case c.upgrading:
 		c.quiet = true
 		c.change.Broadcast()
@@ -136,8 +152,12 @@ func (l *line) do(ctx context.Context, r *http.Request) (string, error) {
 }
 
 func (l *line) exchange(r *http.Request) (status int, body string, keep bool, err error) {
+	var request bytes.Buffer
+	if err := r.Write(&request); err != nil {
+		return 0, "", false, err
+	}
 	// A server that refuses a long body may answer and close before it has read all of it.
-	if err := r.Write(l.conn); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if _, err := l.conn.Write(request.Bytes()); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, "", false, err
 	}
 	res, err := http.ReadResponse(l.r, r)
