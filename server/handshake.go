@@ -2,9 +2,7 @@ package server
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Handshake describes how a socket came to be. It encodes to the JSON that Node gives other nodes in fetchSockets.
@@ -29,7 +27,7 @@ func (s *Socket) Handshake() Handshake {
 	h := s.client.session.Handshake()
 	issued := time.UnixMilli(s.issued).UTC()
 	return Handshake{
-		Headers: decodeHeaders(h.Headers()),
+		Headers: h.Headers(),
 		Time:    issued.Format(jsDate),
 		Address: h.Address(),
 		XDomain: h.XDomain(),
@@ -39,21 +37,6 @@ func (s *Socket) Handshake() Handshake {
 		Query:   h.Query(),
 		Auth:    s.Auth(),
 	}
-}
-
-// decodeHeaders reads header values as Node does: a byte above 127 is a Latin-1 character.
-func decodeHeaders(headers map[string]string) map[string]string {
-	for name, value := range headers {
-		if strings.IndexFunc(value, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
-			continue
-		}
-		text := make([]rune, len(value))
-		for i := range len(value) {
-			text[i] = rune(value[i])
-		}
-		headers[name] = string(text)
-	}
-	return headers
 }
 
 // Auth returns the auth object of the client as raw JSON; {} if it gave none.
