@@ -22,7 +22,7 @@
 //
 // # Goroutines
 //
-// Methods without an error result fail the test through t.Fatal and are therefore for the goroutine that runs the test.
+// Methods without an error result may fail the test through t.Fatal and are therefore for the goroutine that runs it.
 // [Client.Read], [Client.Write], [Client.Cut], [Client.Stall], [Client.Resume], [Server.TryDial] and
 // [Server.DialContext] never fail the test and may be called from any goroutine. A Socket and its Client are one for
 // this purpose.

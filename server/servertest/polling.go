@@ -113,7 +113,8 @@ func (tr *pollTransport) goodbye(ctx context.Context) error {
 	return tr.write(ctx, []Packet{packetClose})
 }
 
-func (tr *pollTransport) drain() {}
+// drain has nothing to wait for: the last answer has been read.
+func (tr *pollTransport) drain() { tr.get.close() }
 
 // line is a connection for requests one after the other.
 type line struct {

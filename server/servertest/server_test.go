@@ -22,7 +22,7 @@ import (
 type node struct {
 	*servertest.Server
 	srv     *server.Server
-	reasons chan string // of disconnects, capacity 16
+	reasons chan string // of disconnects, capacity 256
 }
 
 func start(t testing.TB, opts *server.Options, test *servertest.Options) *node {
@@ -35,7 +35,7 @@ func start(t testing.TB, opts *server.Options, test *servertest.Options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{srv: srv, reasons: make(chan string, 16)}
+	n := &node{srv: srv, reasons: make(chan string, 256)}
 	chat := srv.Of("/")
 	chat.OnDisconnect(func(_ *server.Socket, reason string) { n.reasons <- reason })
 	chat.Handle("login", server.FuncAck(func(ctx context.Context, s *server.Socket, name string) (string, error) {
@@ -199,6 +199,29 @@ func TestEnds(t *testing.T) {
 				c.Cut()
 			})
 		}
+	}
+}
+
+// TestShutdown shuts the server down before the test ends, as a user's test may.
+func TestShutdown(t *testing.T) {
+	for transport, want := range map[string]servertest.CloseError{
+		engine.TransportWebSocket: {Code: 1005}, engine.TransportPolling: {Status: 200, Reason: "close packet"},
+	} {
+		bubble(t, transport, func(t *testing.T) {
+			n := start(t, nil, nil)
+			c := n.Dial(t, &servertest.DialOptions{Transport: transport})
+			c.Connect("/", nil)
+			synctest.Wait() // for the next poll
+			if err := n.srv.Shutdown(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-n.reasons; got != server.ReasonShutdown {
+				t.Errorf("reason %q", got)
+			}
+			if got := c.ExpectClosed(); *got != want {
+				t.Errorf("ended with %+v", *got)
+			}
+		})
 	}
 }
 

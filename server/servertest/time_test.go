@@ -36,7 +36,7 @@ func TestHeartbeatKeepsClientsConnected(t *testing.T) {
 		bubble(t, transport, func(t *testing.T) {
 			n := start(t, nil, nil)
 			s := n.Dial(t, &servertest.DialOptions{Transport: transport}).Connect("/", nil)
-			time.Sleep(24 * time.Hour)
+			time.Sleep(3 * time.Hour)
 			s.EmitWithAck("echo")
 		})
 	}
