@@ -13,9 +13,6 @@ import (
 // maxAttempts bounds how many namespaces of one client may be running their middlewares at the same time.
 const maxAttempts = 64
 
-// closeGrace is how long sockets of a client that broke the protocol wait for the session to end.
-const closeGrace = time.Second
-
 // client is one engine session with the sockets that share it. Its On methods are called by the session, one at a time.
 type client struct {
 	// Static after construction.
@@ -33,7 +30,7 @@ type client struct {
 	// Guarded by mu.
 	sockets  []*Socket
 	attempts []*attempt
-	timer    *time.Timer // until a namespace has been joined, or after a violation
+	timer    *time.Timer // until a namespace has been joined
 	closed   bool
 	joined   bool // some namespace was joined at some time
 	full     int  // inboxes over their limit
@@ -47,6 +44,7 @@ func (srv *Server) newClient(session *engine.Session) engine.Handler {
 		session.Discard()
 		return c
 	}
+	srv.unjoined.Add(1)
 	c.mu.Lock()
 	c.timer = time.AfterFunc(srv.opts.ConnectTimeout, c.onConnectTimeout)
 	c.mu.Unlock()
@@ -117,24 +115,9 @@ func (c *client) onPacket(p *parser.Packet) {
 	case s != nil && p.Type != parser.Connect && p.Type != parser.ConnectError:
 		s.onPacket(p)
 	default:
-		c.violate()
+		c.broken = true
+		c.drop()
 	}
-}
-
-// violate closes the connection of a client that sent a packet out of place. The reason is as in the reference: that of
-// the session, "forced close", if it ends at once, and "forced server close" if it has still to send something.
-func (c *client) violate() {
-	c.broken = true
-	c.session.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return
-	}
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	c.timer = time.AfterFunc(closeGrace, func() { c.end(ReasonForcedServerClose) })
 }
 
 // socket returns the client's socket in a namespace.
@@ -178,10 +161,12 @@ func (c *client) disconnect() {
 	c.drop()
 }
 
-// drop closes the connection because of what the client did or did not do.
+// drop closes the connection because of what the client did or did not do. The reason is as in the reference: that of
+// the session, "forced close", if it ends at once, and "forced server close" if it has still to send something.
 func (c *client) drop() {
-	c.end(ReasonForcedServerClose) // first, because the session would give its own reason
-	c.session.Close()
+	if !c.session.Close() {
+		c.end(ReasonForcedServerClose)
+	}
 }
 
 // end closes all sockets and pending connects. The first reason counts.
@@ -192,6 +177,9 @@ func (c *client) end(reason string) {
 		return
 	}
 	c.closed = true
+	if !c.joined && c.timer != nil {
+		c.server.unjoined.Add(-1)
+	}
 	sockets, attempts, timer := slices.Clone(c.sockets), c.attempts, c.timer
 	c.attempts, c.timer = nil, nil
 	c.mu.Unlock()

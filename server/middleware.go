@@ -39,7 +39,8 @@ func (c *client) connect(name string, auth []byte) {
 		if nsp != nil {
 			nsp.release()
 		}
-		c.violate()
+		c.broken = true
+		c.drop()
 		return
 	}
 	c.server.spawn(func() { c.decide(a, nsp, auth) })
@@ -149,8 +150,9 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 	}
 	s.mu.Unlock()
 	c.sockets = append(c.sockets, s)
-	c.joined = true
-	if c.timer != nil {
+	if !c.joined {
+		c.joined = true
+		c.server.unjoined.Add(-1)
 		c.timer.Stop()
 		c.timer = nil
 	}

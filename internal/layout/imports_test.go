@@ -23,7 +23,7 @@ type rule struct {
 var rules = []rule{
 	{path: "cmd/", own: []string{""}, foreign: []string{""}},
 	{path: "compat-tests/", own: []string{""}, foreign: []string{""}},
-	{path: "examples/", own: []string{"server", "adapter"}},
+	{path: "examples/", own: []string{"server", "server/", "adapter", "adapter/"}},
 	{path: "web-demo"},
 	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
 	{path: "server/engine", own: []string{"internal/"}, foreign: []string{"github.com/klauspost/compress/"}},

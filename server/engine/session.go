@@ -89,12 +89,13 @@ func (s *Session) Transport() string {
 
 // Close ends the session in an orderly way: what is queued is sent first, no further message is accepted or delivered.
 // Over polling a close packet goes out with the parked or the next poll; if none comes within 30 s the session ends
-// without. The reason is "forced close".
-func (s *Session) Close() {
+// without. The reason is "forced close". It reports whether the session has ended by now; otherwise something has still
+// to be sent.
+func (s *Session) Close() (ended bool) {
 	s.mu.Lock()
 	if s.state != stateOpen {
-		s.mu.Unlock()
-		return
+		defer s.mu.Unlock()
+		return s.state == stateClosed
 	}
 	s.state = stateClosing
 	ready := s.out.empty() && (s.ws != nil && !s.ws.busy || s.poll != nil && s.poll.get != nil)
@@ -105,6 +106,7 @@ func (s *Session) Close() {
 	if ready {
 		s.finish(&ending{reason: ReasonForcedClose})
 	}
+	return ready
 }
 
 // Discard ends the session at once: what is queued is dropped. A parked poll gets a close packet, a websocket a close
