@@ -106,7 +106,7 @@ export class Sidebar {
       unread,
       online: !isRoom(id) && this.#people.users.has(id),
       at: last ? at : null,
-      own: Boolean(last?.mine),
+      author: last?.mine ? "You" : isRoom(id) ? last?.from : undefined,
       line: last ? last.text.slice(0, 120) : isRoom(id) ? "No messages yet" : "Say hello",
     };
   }
@@ -130,7 +130,7 @@ export class Sidebar {
     return h("li", {}, button);
   }
 
-  #update(node, { id, title, line = "", unread = 0, online = false, at = null, own = false }) {
+  #update(node, { id, title, line = "", unread = 0, online = false, at = null, author }) {
     const button = node.firstChild;
     const part = (name) => button.querySelector(`.${name}`);
     if (button.dataset.id !== id) {
@@ -144,7 +144,8 @@ export class Sidebar {
     button.classList.toggle("unread", unread > 0);
     if (id === this.#current) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
-    setText(part("line"), own ? `You: ${line}` : line);
+    // The isolates keep a name of one direction from turning a text of the other around.
+    setText(part("line"), author ? `\u2068${author}\u2069: ${line}` : line);
     part("line").hidden = line === "";
     setText(part("when"), at === null ? "" : clock.format(at));
     const badge = part("badge");
