@@ -95,31 +95,33 @@ func (srv *Server) counted(next func(net.Conn, http.ConnState)) func(net.Conn, h
 
 func (srv *Server) close() {
 	srv.web.CloseIdleConnections()
-	switch h := srv.handler.(type) {
-	case *server.Server:
-		srv.shutdown(h)
-	case io.Closer:
-		if err := h.Close(); err != nil {
+	under, _ := srv.handler.(*server.Server)
+	if under != nil {
+		ctx, cancel := srv.patience()
+		defer cancel()
+		if err := under.Shutdown(ctx); err != nil {
+			srv.t.Errorf("servertest: shutdown: %v; stats %+v", err, under.Stats())
+			under = nil
+		}
+	} else if closer, ok := srv.handler.(io.Closer); ok {
+		if err := closer.Close(); err != nil {
 			srv.t.Errorf("servertest: close the handler: %v", err)
 		}
 	}
 	_ = srv.http.Close() // closes the listener and with it every connection
 	srv.serving.Wait()
 	srv.conns.Wait()
-}
-
-// shutdown closes h and looks for what it leaves behind.
-func (srv *Server) shutdown(h *server.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), srv.opts.Timeout)
-	defer cancel()
-	if err := h.Shutdown(ctx); err != nil {
-		srv.t.Errorf("servertest: shutdown: %v; stats %+v", err, h.Stats())
+	if under == nil {
 		return
 	}
-	s := h.Stats()
-	if s.Sockets+s.Connecting+s.Rooms+s.PendingAcks+s.Workers+s.Engine.Sessions+s.Engine.Upgrading+s.Engine.Closing != 0 {
+	if s := under.Stats(); leftBehind(&s) {
 		srv.t.Errorf("servertest: left behind after the shutdown: %+v", s)
 	}
+}
+
+func leftBehind(s *server.Stats) bool {
+	return s.Sockets+s.Connecting+s.Rooms+s.PendingAcks+s.Workers+
+		s.Engine.Sessions+s.Engine.Polling+s.Engine.WebSocket+s.Engine.Upgrading+s.Engine.Closing != 0
 }
 
 // DialContext opens a bare connection to the HTTP server, for tests of what comes before or instead of the protocol and

@@ -319,7 +319,7 @@ func TestRaw(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	n := start(t, nil, &servertest.Options{Configure: func(hs *http.Server) { hs.ReadHeaderTimeout = time.Millisecond }})
+	n := start(t, nil, nil)
 	res, err := n.HTTPClient().Get("http://any.example/socket.io/?EIO=3&transport=polling")
 	if err != nil {
 		t.Fatal(err)
@@ -329,18 +329,26 @@ func TestHTTP(t *testing.T) {
 	if err != nil || res.StatusCode != 400 || string(body) != `{"code":5,"message":"Unsupported protocol version"}` {
 		t.Errorf("status %d, %s, %v", res.StatusCode, body, err)
 	}
+}
 
-	conn, err := n.DialContext(t.Context(), "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := conn.Write([]byte("GET / HT")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(conn); err != nil { // ends because of the timeout
-		t.Error(err)
-	}
+// TestSlowHeader sends half a request on a bare connection.
+func TestSlowHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, nil, &servertest.Options{Configure: func(hs *http.Server) { hs.ReadHeaderTimeout = time.Minute }})
+		conn, err := n.DialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		begin := time.Now()
+		if _, err := conn.Write([]byte("GET / HT")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(conn); err != nil {
+			t.Error(err)
+		}
+		within(t, begin, time.Minute)
+	})
 }
 
 // TestOtherHandlers serves an engine without Socket.IO, and one within a mux, which nobody but the test closes.
