@@ -26,7 +26,7 @@ type Server struct {
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
-	pendingAcks                                atomic.Int64
+	pendingAcks, unjoined                      atomic.Int64
 
 	mu sync.RWMutex
 	// Guarded by mu.

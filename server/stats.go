@@ -9,6 +9,7 @@ type Stats struct {
 	Engine engine.Stats
 
 	// Live objects.
+	Unjoined    int // connections that have not joined a namespace yet; Options.ConnectTimeout bounds their time
 	Namespaces  int // dynamic ones included
 	Sockets     int // connected sockets
 	Connecting  int // sockets whose middlewares are running
@@ -29,6 +30,7 @@ type Stats struct {
 func (srv *Server) Stats() Stats {
 	s := Stats{
 		Engine:          srv.engine.Stats(),
+		Unjoined:        int(srv.unjoined.Load()),
 		PendingAcks:     int(srv.pendingAcks.Load()),
 		Workers:         int(srv.workers.count.Load()),
 		Panics:          srv.panics.Load(),

@@ -9,6 +9,9 @@ type Stats struct {
 	Sessions, Polling, WebSocket, Upgrading int
 	// Closing is the number of websocket connections whose session has ended and whose closing handshake has not.
 	Closing int
+	// Timers is the number of deadlines that are set: each live session has one, an upgrade up to two more, a closing
+	// connection one.
+	Timers int
 	// QueuedBytes is what is queued in the whole process, shared messages counted once, as Options.OutboxTotal bounds
 	// it.
 	QueuedBytes int64
@@ -88,6 +91,7 @@ func (srv *Server) Stats() Stats {
 		WebSocket:   int(c.websocket.Load()),
 		Upgrading:   int(c.upgrading.Load()),
 		Closing:     int(c.closing.Load()),
+		Timers:      srv.wheel.Len(),
 		QueuedBytes: queuedBytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),
