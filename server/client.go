@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
+
+var errEmptyMessage = errors.New("empty message")
 
 // maxAttempts bounds how many namespaces of one client may be running their middlewares at the same time.
 const maxAttempts = 64
@@ -63,6 +66,11 @@ func (c *client) onConnectTimeout() {
 // OnText takes a text message.
 func (c *client) OnText(data []byte) {
 	if c.broken {
+		return
+	}
+	if len(data) == 0 {
+		// Decoded it would be a CONNECT; the reference's engine hands such a message on as undefined, which is no packet.
+		c.onParseError(errEmptyMessage)
 		return
 	}
 	p, err := c.decoder.Text(&c.server.limits, data)
