@@ -161,6 +161,7 @@ scene("another window of the same user, a reload, a logout", async (open) => {
 scene("a front end written for the plain Node program", async (open) => {
   const ann = await open("Ann page");
   const plain = io(node.url, { forceNew: true });
+  const stranger = io(node.url, { forceNew: true });
   try {
     const received = new Promise((resolve) => plain.on("receive", resolve));
     plain.emit("login", 4711);
@@ -173,8 +174,14 @@ scene("a front end written for the plain Node program", async (open) => {
     assert.equal(await received, "Hello plain");
     plain.emit("send", { to: "Ann page", message: Buffer.from([1, 2, 3]) });
     await ann.message("[binary data, 3 bytes]");
+
+    stranger.emit("send", { to: "Ann page", message: "psst" });
+    await ann.find("#list-open").getByText("Somebody without a name").click();
+    await ann.message("psst");
+    await ann.find("#composer").waitFor({ state: "hidden" });
   } finally {
     plain.disconnect();
+    stranger.disconnect();
   }
 });
 
@@ -302,9 +309,8 @@ const lines = [
 
 /** A room full of people in all kinds of scripts; returns the windows. */
 async function gathering(open, room, suffix = "") {
-  const windows = [];
-  for (const [i, name] of people.entries()) windows.push(await open(name + suffix, i % 2 ? { colorScheme: "dark" } : {}));
-  for (const window of windows) await window.open(room);
+  const windows = await Promise.all(people.map((name, i) => open(name + suffix, i % 2 ? { colorScheme: "dark" } : {})));
+  await Promise.all(windows.map((window) => window.open(room)));
   for (const [who, text] of lines) {
     await windows[who].write(text);
     await Promise.all(windows.map((w) => w.message(text)));

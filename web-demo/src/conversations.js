@@ -1,5 +1,6 @@
 // The conversations of this visit: messages, what happened to them, unread counts, who is typing. No DOM and no
 // network here. They are kept in the tab's session storage, so that a reload does not lose them.
+import { storage } from "./storage.js";
 
 const maxMessages = 300; // kept per conversation
 const maxConversations = 200;
@@ -7,6 +8,12 @@ const maxShown = 10_000; // characters of one message
 const typingTime = 5000; // ms for which "is typing" holds
 
 export const isRoom = (id) => id.startsWith("#");
+
+/** Stands for senders that have not logged in. No user has this name: the server refuses control characters. */
+export const nobody = "\u0000";
+
+/** What to call a user or room. */
+export const nameOf = (id) => (id === nobody ? "Somebody without a name" : id);
 
 /** The text of a message, which may be any JSON value or binary data. */
 export function describe(message) {
@@ -35,7 +42,7 @@ export class Conversations extends EventTarget {
     this.#owner = owner;
     this.#byID.clear();
     try {
-      const kept = JSON.parse(sessionStorage.getItem(`sockeye.history.${owner}`) ?? "[]");
+      const kept = JSON.parse(storage.getItem(`sockeye.history.${owner}`) ?? "[]");
       for (const { id, joined, unread, at, messages } of kept) {
         const conversation = this.open(id);
         Object.assign(conversation, { joined, unread, at });
@@ -55,7 +62,7 @@ export class Conversations extends EventTarget {
   clear() {
     clearTimeout(this.#saving);
     this.#saving = null;
-    sessionStorage.removeItem(`sockeye.history.${this.#owner}`);
+    storage.removeItem(`sockeye.history.${this.#owner}`);
     this.#byID.clear();
     this.#owner = null;
   }
@@ -175,7 +182,7 @@ export class Conversations extends EventTarget {
     if (this.#owner === null) return;
     const kept = this.list().map(({ id, joined, unread, at, messages }) => ({ id, joined, unread, at, messages: messages.slice(-100) }));
     try {
-      sessionStorage.setItem(`sockeye.history.${this.#owner}`, JSON.stringify(kept));
+      storage.setItem(`sockeye.history.${this.#owner}`, JSON.stringify(kept));
     } catch {
       // The storage is full: the visit goes on without it.
     }

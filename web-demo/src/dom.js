@@ -31,7 +31,7 @@ const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 /** What a reader takes for the first letter: an emoji of several code points counts as one. */
 function initial(name) {
   const [first] = graphemes.segment(name.replace(/^#/, "").trim());
-  return (first?.segment ?? "?").toLocaleUpperCase();
+  return first && first.segment > " " ? first.segment.toLocaleUpperCase() : "?";
 }
 
 /** A round sign for a user, or a square one for a room; its colour follows from the name. */

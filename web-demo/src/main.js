@@ -1,10 +1,11 @@
 // Puts the page together: login, navigation by the address, banner, announcements.
-import { Conversations, isRoom } from "./conversations.js";
+import { Conversations, isRoom, nameOf } from "./conversations.js";
 import { $, h, setText } from "./dom.js";
 import { Panel, transportNames } from "./panel.js";
 import { People } from "./people.js";
 import { Refused, Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
+import { storage } from "./storage.js";
 import { Thread } from "./thread.js";
 
 const userKey = "sockeye.user";
@@ -91,8 +92,8 @@ conversations.addEventListener("message", ({ detail: { id, message } }) => {
   const where = isRoom(id) ? ` in ${id}` : "";
   if (isSeen(id)) {
     conversations.read(id);
-    announce(`${message.from}: ${message.text.slice(0, 200)}`);
-  } else announce(`New message from ${message.from}${where}`);
+    announce(`${nameOf(message.from)}: ${message.text.slice(0, 200)}`);
+  } else announce(`New message from ${nameOf(message.from)}${where}`);
 });
 conversations.addEventListener("state", ({ detail: { message } }) => {
   if (message.state === "failed") announce("A message was not sent");
@@ -186,7 +187,7 @@ function refuse(text) {
 }
 
 session.addEventListener("login", () => {
-  sessionStorage.setItem(userKey, session.user);
+  storage.setItem(userKey, session.user);
   $("me").replaceChildren(h("span", { title: `You are ${session.user}` }, session.user));
   $("welcome").hidden = true;
   $("shell").hidden = false;
@@ -199,7 +200,7 @@ $("login").addEventListener("submit", (event) => {
   login($("login-name").value.trim());
 });
 $("logout").addEventListener("click", () => {
-  sessionStorage.removeItem(userKey);
+  storage.removeItem(userKey);
   session.logout();
 });
 
@@ -220,9 +221,11 @@ document.addEventListener("keydown", (event) => {
 setText($("empty-text"), "Choose somebody on the left, or a public room. To try it alone, open this page in a second window and log in under another name.");
 document.body.dataset.view = "list";
 showStatus();
-const before = sessionStorage.getItem(userKey);
-if (before) login(before);
-else {
+const before = storage.getItem(userKey);
+if (before) {
+  $("login-name").value = before;
+  login(before);
+} else {
   $("welcome").hidden = false;
   $("login-name").focus();
 }

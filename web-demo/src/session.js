@@ -1,6 +1,6 @@
 // One user at the server: the socket, the login, and everything that is sent or received.
 import { io } from "socket.io-client";
-import { isRoom } from "./conversations.js";
+import { isRoom, nobody } from "./conversations.js";
 
 const answerTime = 8000; // ms to wait for an acknowledgement
 const typingPause = 2500; // ms between two typing events for one conversation
@@ -62,9 +62,16 @@ export class Session extends EventTarget {
       this.since = null;
       socket.io.engine.once("upgrade", () => this.#told());
       this.#told();
-      this.#enter().catch(() => {}); // the next connection tries again
+      this.#enter().catch(() => {
+        // A node that does not answer is left for another; without a connection the next one tries again.
+        if (this.user !== null) setTimeout(() => this.connected && !this.ready && this.reconnect(), 2000);
+      });
     });
-    socket.on("disconnect", () => this.#lost());
+    socket.on("disconnect", (reason) => {
+      this.#lost();
+      // The client does not come back by itself when it was sent away.
+      if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2000);
+    });
     socket.io.on("error", () => this.#lost());
     socket.on("connect_error", () => this.#lost());
     socket.on("receive", (message, about) => this.#receive(message, about ?? {}));
@@ -125,11 +132,20 @@ export class Session extends EventTarget {
 
   /** What follows a login: rooms, what waited to be sent, the list of people. */
   async #resume() {
-    for (const room of this.#conversations.rooms()) await this.#ask("join", room);
+    for (const room of this.#conversations.rooms()) await this.#rejoin(room);
     this.ready = true;
     this.#told();
     for (const { id, message } of this.#conversations.waiting()) this.#deliver(id, message);
     await Promise.all([this.measure(), this.#watch()]);
+  }
+
+  async #rejoin(room) {
+    try {
+      await this.#ask("join", room);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.#conversations.setJoined(room, false);
+    }
   }
 
   /** Leaves for good: a reload would ask for a name again. */
@@ -164,7 +180,7 @@ export class Session extends EventTarget {
     for (const { room } of change.rooms ?? []) this.dispatchEvent(new CustomEvent("members", { detail: { room } }));
   }
 
-  #receive(message, { from = "", room }) {
+  #receive(message, { from = nobody, room }) {
     if (from === this.user && !room && this.#echoes > 0) {
       this.#echoes--;
       return;

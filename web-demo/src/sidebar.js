@@ -1,6 +1,6 @@
 // The lists on the left: conversations, public rooms, people online, and the field that finds or starts one.
 import { $, avatar, coalesce, h, setText, sync } from "./dom.js";
-import { isRoom } from "./conversations.js";
+import { isRoom, nameOf } from "./conversations.js";
 
 const lobby = "#lobby"; // always offered, so that a first visitor finds somewhere to go
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
@@ -106,7 +106,7 @@ export class Sidebar {
       unread,
       online: !isRoom(id) && this.#people.users.has(id),
       at: last ? at : null,
-      author: last?.mine ? "You" : isRoom(id) ? last?.from : undefined,
+      author: last?.mine ? "You" : isRoom(id) && last ? nameOf(last.from) : undefined,
       line: last ? last.text.slice(0, 120) : isRoom(id) ? "No messages yet" : "Say hello",
     };
   }
@@ -136,9 +136,9 @@ export class Sidebar {
     if (button.dataset.id !== id) {
       button.dataset.id = id;
       part("face").replaceChildren(avatar(id));
-      button.title = id;
+      button.title = nameOf(id);
     }
-    setText(part("name"), title ?? id);
+    setText(part("name"), title ?? nameOf(id));
     setText(part("presence"), online ? ", online" : "");
     button.classList.toggle("online", online);
     button.classList.toggle("unread", unread > 0);

@@ -1,6 +1,6 @@
 // The open conversation: messages, typing line, composer.
 import { $, avatar, h, icon, setText } from "./dom.js";
-import { isRoom } from "./conversations.js";
+import { isRoom, nameOf, nobody } from "./conversations.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const sameBreath = 5 * 60_000; // ms within which messages of one author stand together
@@ -85,10 +85,10 @@ export class Thread {
     $("messages").replaceChildren();
     if (id === null) return;
     const conversation = this.#conversations.open(id);
-    $("thread-name").replaceChildren(h("bdi", { title: id }, id || "Somebody without a name"));
+    $("thread-name").replaceChildren(h("bdi", { title: nameOf(id) }, nameOf(id)));
     $("thread-avatar").replaceChildren(avatar(id));
     $("leave").hidden = !isRoom(id);
-    $("composer").hidden = id === "";
+    $("composer").hidden = id === nobody;
     $("text").value = conversation.draft;
     $("text").placeholder = isRoom(id) ? "Write to the room" : "Write a message";
     this.#fit();
@@ -129,6 +129,7 @@ export class Thread {
       const members = this.#people.rooms.get(id) ?? 0;
       line = members === 1 ? "1 person" : `${members} people`;
     } else if (id === this.#session.user) line = "Notes to yourself";
+    else if (id === nobody) line = "Cannot be answered";
     else line = this.#people.users.has(id) ? "Online" : "Not online";
     setText($("thread-state"), line);
     $("thread-state").classList.toggle("online", line === "Online");
@@ -164,7 +165,7 @@ export class Thread {
     node.classList.toggle("joined", Boolean(joined));
     if (!message.mine) node.append(avatar(message.from));
     const body = h("div", { class: "body" });
-    const author = h("span", { class: "author" }, h("bdi", {}, message.mine ? "You" : message.from || "Somebody"));
+    const author = h("span", { class: "author" }, h("bdi", {}, message.mine ? "You" : nameOf(message.from)));
     if (message.mine || !isRoom(this.#id) || joined) author.classList.add("unseen");
     const text = h("p", { class: "text", dir: "auto" }, message.text);
     if (onlyEmoji.test(message.text)) text.classList.add("emoji");

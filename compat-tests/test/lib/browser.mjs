@@ -12,7 +12,7 @@ const patience = 10_000; // ms, used up only by a test that fails
 const binary = process.env.SOCKEYE_BIN ?? path.join(fileURLToPath(new URL("../../..", import.meta.url)), "bin", "sockeye");
 
 /** Installs Chromium if it is missing and this process may do so. */
-function provideChromium() {
+export function provideChromium() {
   if (existsSync(executable)) return;
   const hint = "The page tests need Chromium: run `apt-get install chromium` as root, or set CHROMIUM_BIN to an installed one.";
   if (process.env.CHROMIUM_BIN || process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) throw new Error(hint);
