@@ -1,0 +1,79 @@
+package soak
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// census counts everything that a session may leave behind.
+type census struct {
+	Goroutines, Descriptors                               int
+	Sessions, Polling, WebSocket, Upgrading, Closing      int
+	Timers, Unjoined                                      int
+	Namespaces, Sockets, Connecting, Rooms, Acks, Workers int
+	Queued                                                int64
+}
+
+func count(srv *server.Server) census {
+	s := srv.Stats()
+	return census{
+		Goroutines: runtime.NumGoroutine(), Descriptors: descriptors(),
+		Sessions: s.Engine.Sessions, Polling: s.Engine.Polling, WebSocket: s.Engine.WebSocket,
+		Upgrading: s.Engine.Upgrading, Closing: s.Engine.Closing, Timers: s.Engine.Timers, Unjoined: s.Unjoined,
+		Namespaces: s.Namespaces, Sockets: s.Sockets, Connecting: s.Connecting, Rooms: s.Rooms, Acks: s.PendingAcks,
+		Workers: s.Workers, Queued: s.Engine.QueuedBytes,
+	}
+}
+
+// descriptors counts the open files of the process, where the system tells.
+func descriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+// eventually waits until ok reports true. It looks ever again because what it waits for, such as the end of a goroutine
+// of the HTTP server, tells nobody.
+func eventually(t testing.TB, limit time.Duration, ok func() bool) bool {
+	t.Helper()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	over := time.After(limit)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-over:
+			return ok()
+		}
+	}
+	return true
+}
+
+// awaitCensus waits until the server is as it was.
+func awaitCensus(t testing.TB, srv *server.Server, want census, limit time.Duration) {
+	t.Helper()
+	var got census
+	if !eventually(t, limit, func() bool { got = count(srv); return got == want }) {
+		t.Errorf("after %v:\n got %+v\nwant %+v", limit, got, want)
+		if got.Goroutines != want.Goroutines {
+			buf := make([]byte, 1<<20)
+			t.Logf("%s", buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+// heap returns the bytes in use after a collection that also empties the pools.
+func heap() uint64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapInuse
+}
