@@ -377,6 +377,10 @@ scene("every layout, light and dark, with all kinds of names", async (open) => {
       await window.find("#details").click();
       await window.find("#p-list").getByText(people[4]).waitFor();
       await check("panel");
+      if (size.viewport.width === 800) {
+        await window.page.mouse.click(50, 300); // beside the panel
+        await window.find("#panel").waitFor({ state: "hidden" });
+      }
       if (ground) assert.equal(await window.find("html").evaluate((e) => getComputedStyle(e).backgroundColor), ground);
       await window.close();
     }

@@ -23,6 +23,10 @@ export class Panel {
       event.stopPropagation();
       this.close();
     });
+    // What the panel covers is inert: a press there reaches the shell, and closes the panel.
+    $("shell").addEventListener("pointerdown", ({ target }) => {
+      if (this.#covers() && !$("panel").contains(target)) this.close();
+    });
     $("p-transports").addEventListener("change", ({ target }) => session.connectOver(target.value));
     for (const input of $("p-transports").querySelectorAll("input")) input.checked = input.value === session.way;
     session.addEventListener("status", () => this.#show());
@@ -59,9 +63,13 @@ export class Panel {
     if (this.#opener?.checkVisibility()) this.#opener.focus();
   }
 
+  #covers() {
+    return this.isOpen && !wide.matches;
+  }
+
   /** While the panel covers the page, what is below must not take the focus. */
   #cover() {
-    const covering = this.isOpen && !wide.matches;
+    const covering = this.#covers();
     $("sidebar").inert = covering;
     $("main").inert = covering;
     for (const id of ["connection", "details"]) $(id).setAttribute("aria-expanded", String(this.isOpen));

@@ -37,7 +37,7 @@ export class Session extends EventTarget {
     this.#socket = io({
       transports: transports[this.way],
       reconnectionDelay: 400,
-      reconnectionDelayMax: 4000,
+      reconnectionDelayMax: 3000,
       timeout: answerTime,
       // This page asks for its acknowledgements itself; nothing may be buffered behind its back.
       retries: 0,

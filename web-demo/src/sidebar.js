@@ -90,7 +90,7 @@ export class Sidebar {
 
     const total = Math.max(this.#people.total - (this.#people.users.has(this.#session.user) ? 1 : 0), others.length);
     setText($("online-count"), String(total));
-    $("list-people").hidden = false;
+    $("list-people").hidden = Boolean(wanted) && people.length === 0;
     const hidden = total - others.length;
     let note = "";
     if (hidden > 0) note = `and ${hidden.toLocaleString()} more: type a name to write to anybody.`;

@@ -185,7 +185,7 @@ export class Thread {
     node.dataset.state = message.state;
     let words = text;
     if (message.state === "absent" && isRoom(this.#id)) words = "Nobody else is here";
-    if (message.state === "failed" && message.note) words = `${text}. ${message.note}`;
+    if (message.state === "failed" && message.note) words = `${text}: ${message.note}`;
     const state = node.querySelector(".state");
     state.title = words;
     state.replaceChildren(icon(sign), h("span", { class: shown ? "" : "unseen" }, words));
