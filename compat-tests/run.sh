@@ -19,4 +19,10 @@ fi
 
 files=("$@")
 [ ${#files[@]} -gt 0 ] || files=(test/*.test.mjs)
-exec node --test --test-concurrency=2 --test-timeout=120000 --test-reporter="${REPORTER:-spec}" "${files[@]}"
+
+# The page test needs a browser; installing one takes longer than a test may.
+case " ${files[*]} " in
+*page*) node -e 'import("./test/lib/browser.mjs").then((browser) => browser.provideChromium())' ;;
+esac
+
+exec node --test --test-concurrency=2 --test-timeout=240000 --test-reporter="${REPORTER:-spec}" "${files[@]}"

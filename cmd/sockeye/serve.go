@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type serveCommand struct {
 	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
+
+	NodeName string `help:"Name of this node in the demo page; host name and process id by default."`
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
 	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
@@ -122,7 +125,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "bench":
 		return c.socketApp(log, registerBench)
 	default:
-		return c.socketApp(log, registerChat(defaultNodeName()))
+		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName())))
 	}
 }
 
