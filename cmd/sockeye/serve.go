@@ -98,9 +98,10 @@ func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, l
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	// The listener goes first, then the sessions, so that parked polls have ended when the HTTP server waits for them.
+	// Serve has let go of it when it returns; before, Shutdown would close it a second time and complain.
 	listener.Close()
-	err := errors.Join(node.shutdown(deadline), web.Shutdown(deadline))
 	<-failed
+	err := errors.Join(node.shutdown(deadline), web.Shutdown(deadline))
 	if err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
