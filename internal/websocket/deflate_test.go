@@ -54,6 +54,28 @@ func TestInflate(t *testing.T) {
 	}
 }
 
+// TestInflateForgetsTables sends a block whose tables are empty behind one whose tables are not: the decompressor, which
+// has been used for other messages, must not decode it with what it remembers.
+func TestInflateForgetsTables(t *testing.T) {
+	var varied strings.Builder
+	for r := rand.New(rand.NewPCG(1, 2)); varied.Len() < 4000; {
+		varied.WriteByte(byte(min(r.IntN(16), r.IntN(16))))
+	}
+	dynamic := string(AppendDeflated(nil, []byte(varied.String()), flate.HuffmanOnly))
+	if dynamic[0]&6 != 4 {
+		t.Fatal("the first message has no tables of its own")
+	}
+	corrupt := "error 1007 corrupt deflate stream"
+	for fill := range 256 {
+		// Not final, dynamic, four code lengths of 0; then any bits. The message is not finished.
+		empty := "\x04\x00\x00\x00" + strings.Repeat(string([]byte{byte(fill)}), 12)
+		in := stream(frame(finBinary|rsv1, dynamic), frame(binary_|rsv1, empty))
+		if got := run(&Config{}, newDeflate(false, false), in); len(got) != 2 || got[1] != corrupt {
+			t.Fatalf("filled with %#x: %.80q", fill, got[1:])
+		}
+	}
+}
+
 // TestLookAheadBounded makes sure that a message of very many fragments, each of which could be inflated from the
 // beginning, is not.
 func TestLookAheadBounded(t *testing.T) {
