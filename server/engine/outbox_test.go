@@ -48,6 +48,23 @@ func TestVolatile(t *testing.T) {
 	})
 }
 
+// What is queued when a session ends is counted as such, by packets.
+func TestDropsAtEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		sid, _ := g.openPoll()
+		s := g.recorder(sid).s
+		for range 3 {
+			_ = s.Send(NewMessage([]byte("m"), []byte("attachment")))
+		}
+		s.Discard()
+		st := g.srv.Stats()
+		if st.Drops["closed"] != 6 || st.Drops["volatile"] != 0 || st.QueuedBytes != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 func TestSlowConsumer(t *testing.T) {
 	big := NewMessage(bytes.Repeat([]byte("x"), 1000))
 	t.Run("stalled", func(t *testing.T) {

@@ -33,14 +33,14 @@ type Stats struct {
 type dropReason uint8
 
 const (
-	dropVolatile dropReason = iota
-	dropClosed
+	dropClosed dropReason = iota // of an ending that says nothing else
+	dropVolatile
 	dropSlowConsumer
 	dropOutboxTotal
 	dropReasons
 )
 
-var dropNames = [dropReasons]string{"volatile", "closed", "slow_consumer", "outbox_total"}
+var dropNames = [dropReasons]string{"closed", "volatile", "slow_consumer", "outbox_total"}
 
 type limitKind uint8
 
