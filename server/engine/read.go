@@ -118,50 +118,40 @@ func (r *reader) handleEnd() {
 // readPlain is for connections without a descriptor of their own: TLS, pipes, foreign wrappers.
 func (r *reader) readPlain() {
 	small := make([]byte, plainBufferSize)
-	next := r.first
+	r.handle(r.first)
 	r.first = nil
-	for {
-		if len(next) > 0 {
-			r.verdict = r.to.onReadable(next)
+	for r.err == nil {
+		if r.read(small) {
+			r.readBulk()
 		}
-		for r.verdict == pauseReading {
-			r.to.awaitResume()
-			r.verdict = r.to.onReadable(nil)
-		}
-		n, err := r.conn.Read(small)
-		next = small[:n]
-		if n == len(small) {
-			// There is probably more: go on with a pooled buffer until it is not filled any more.
-			if err2 := r.readBulk(next); err2 != nil {
-				err = err2
-			}
-			next = nil
-		}
-		if err != nil {
-			if len(next) > 0 {
-				r.to.onReadable(next)
-			}
-			r.to.onReadEnd(err)
-			return
-		}
+	}
+	r.to.onReadEnd(r.err)
+}
+
+// readBulk goes on, where there is probably more, with a pooled buffer until that is not filled any more.
+func (r *reader) readBulk() {
+	buf := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buf)
+	for r.read(*buf) {
 	}
 }
 
-func (r *reader) readBulk(head []byte) error {
-	r.verdict = r.to.onReadable(head)
-	buf := readBuffers.Get().(*[]byte)
-	defer readBuffers.Put(buf)
-	for r.verdict == keepReading {
-		n, err := r.conn.Read(*buf)
-		if n > 0 {
-			r.verdict = r.to.onReadable((*buf)[:n])
-		}
-		if err != nil {
-			return err
-		}
-		if n < len(*buf) {
-			return nil
-		}
+// read handles one read of at most len(buf) bytes. It reports whether they were as many and there may be more.
+func (r *reader) read(buf []byte) (full bool) {
+	r.n, r.err = r.conn.Read(buf)
+	r.handle(buf[:r.n])
+	return r.err == nil && r.n == len(buf)
+}
+
+// handle hands p on and sits out the pauses that follow, so that the end of the connection does not overtake what was
+// read before it.
+func (r *reader) handle(p []byte) {
+	if len(p) == 0 {
+		return
 	}
-	return nil
+	r.verdict = r.to.onReadable(p)
+	for r.verdict == pauseReading {
+		r.to.awaitResume()
+		r.verdict = r.to.onReadable(nil)
+	}
 }

@@ -222,12 +222,6 @@ func (c *wsConn) onReadable(p []byte) verdict {
 		c.unread = nil
 	}
 	for {
-		n, err := c.parser.Feed(&c.s.srv.cfg.websocket, c.deflate, c, p)
-		if err != nil {
-			c.violated(err)
-			return keepReading
-		}
-		p = p[n:]
 		if c.Stop() {
 			if len(p) > 0 {
 				rest := slices.Clone(p)
@@ -235,9 +229,15 @@ func (c *wsConn) onReadable(p []byte) verdict {
 			}
 			return pauseReading
 		}
-		if len(p) == 0 || n == 0 {
+		if len(p) == 0 {
 			return keepReading
 		}
+		n, err := c.parser.Feed(&c.s.srv.cfg.websocket, c.deflate, c, p)
+		if err != nil {
+			c.violated(err)
+			return keepReading
+		}
+		p = p[n:]
 	}
 }
 
