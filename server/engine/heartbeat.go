@@ -14,7 +14,7 @@ const (
 	heartbeatOff heartbeatPhase = iota
 	untilPing
 	untilPong
-	pongSuspended // the deadline passed while the session was paused
+	pongSuspended // the deadline passed while the session was paused; pings go on
 )
 
 // pingTimer is the session as the wheel sees it.
@@ -66,26 +66,36 @@ func (s *Session) renewPongLocked() {
 func (s *Session) heartbeatExpired() {
 	s.mu.Lock()
 	// The timer may have been moved between its expiry and the lock.
-	if s.phase == heartbeatOff || s.phase == pongSuspended || time.Now().UnixNano() < s.timerDue {
+	if s.phase == heartbeatOff || time.Now().UnixNano() < s.timerDue {
 		s.mu.Unlock()
 		return
 	}
-	if s.phase == untilPong {
-		if s.resumed != nil {
-			s.phase = pongSuspended
-			s.mu.Unlock()
-			return
-		}
+	switch {
+	case s.phase == untilPing:
+		s.extended = false
+		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
+	case s.goneLocked():
 		s.mu.Unlock()
 		s.finish(&ending{reason: ReasonPingTimeout})
 		return
+	default:
+		// The client would take silence for the end of the connection, and writing shows whether there is one.
+		s.setTimerLocked(pongSuspended, s.srv.cfg.PingInterval)
 	}
-	s.extended = false
-	s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
 	if s.state != stateOpen {
 		// A closing session sends nothing new; the deadline still holds.
 		s.mu.Unlock()
 		return
 	}
 	s.sendQueuedLocked(pingPacket)
+}
+
+// goneLocked judges a session whose pong is overdue. While it is paused a pong could not be read; what counts then is,
+// over polling, whether the previous ping has been fetched, and over websocket whether it could be written, which the
+// writer finds out.
+func (s *Session) goneLocked() bool {
+	if s.resumed == nil || s.state != stateOpen {
+		return true
+	}
+	return s.phase == pongSuspended && s.poll != nil && !s.out.empty()
 }

@@ -427,9 +427,14 @@ func TestPauseWebSocket(t *testing.T) {
 		if got := r.received(); got != "a|stop" {
 			t.Fatalf("received %q", got)
 		}
-		// The pong deadline does not count while nothing is read.
-		ws.expect("2")
-		time.Sleep(time.Hour)
+		// The pong deadline does not count while nothing is read, but the client still hears that the server is alive.
+		start := time.Now()
+		for range 100 {
+			ws.expect("2")
+		}
+		if d := time.Since(start); d < time.Hour/2 || d > 45*time.Minute {
+			t.Errorf("100 pings in %v", d)
+		}
 		r.s.Resume()
 		synctest.Wait()
 		if got := r.received(); got != "a|stop|b|c" {
@@ -471,6 +476,47 @@ func TestPausePolling(t *testing.T) {
 		if a := <-post; a.status != 200 {
 			t.Errorf("%+v", a)
 		}
+	})
+}
+
+// TestGoneDuringPause holds that a client which goes while nothing is read from it is missed.
+func TestGoneDuringPause(t *testing.T) {
+	pause := func(g *rig) {
+		g.onText = func(r *recorder, _ string) { r.s.Pause() }
+	}
+	t.Run("polling", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, nil)
+			pause(g)
+			sid, target := g.openPoll()
+			post := g.async("POST", target, "4stop\x1e4b")
+			for range 10 {
+				if a := g.must("GET", target, ""); a.body != "2" {
+					t.Fatalf("poll: %+v", a)
+				}
+			}
+			time.Sleep(51 * time.Second)
+			if got := g.recorder(sid).ended(); got != ReasonPingTimeout {
+				t.Errorf("ended with %q", got)
+			}
+			<-post
+		})
+	})
+	t.Run("websocket", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, nil)
+			pause(g)
+			ws, sid := g.openWS("")
+			ws.say("4stop")
+			for range 10 {
+				ws.expect("2")
+			}
+			_ = ws.conn.Close()
+			time.Sleep(26 * time.Second)
+			if got := g.recorder(sid).ended(); got != ReasonTransportError && got != ReasonTransportClose {
+				t.Errorf("ended with %q", got)
+			}
+		})
 	})
 }
 
