@@ -16,6 +16,13 @@ var errEmptyMessage = errors.New("empty message")
 // maxAttempts bounds how many namespaces of one client may be running their middlewares at the same time.
 const maxAttempts = 64
 
+const (
+	// maxAuth bounds the auth objects that are kept for one client together. A single one may also be as long as a message.
+	maxAuth = 1 << 20
+	// attachmentTimeout is how long each attachment of a packet may take to come.
+	attachmentTimeout = 90 * time.Second
+)
+
 // client is one engine session with the sockets that share it. Its On methods are called by the session, one at a time.
 type client struct {
 	// Static after construction.
@@ -34,6 +41,7 @@ type client struct {
 	sockets  []*Socket
 	attempts []*attempt
 	timer    *time.Timer // until a namespace has been joined
+	overdue  *time.Timer // runs while attachments are awaited; nil before the first
 	closed   bool
 	joined   bool // some namespace was joined at some time
 	full     int  // inboxes over their limit
@@ -74,6 +82,13 @@ func (c *client) OnText(data []byte) {
 		return
 	}
 	p, err := c.decoder.Text(&c.server.limits, data)
+	if p == nil && err == nil && c.socket(c.decoder.Namespace()) == nil {
+		// Attachments for a packet that has no place: the reference collects them first.
+		c.broken = true
+		c.decoder.Reset()
+		c.drop()
+		return
+	}
 	c.onDecoded(p, err)
 }
 
@@ -83,12 +98,50 @@ func (c *client) OnBinary(data []byte) {
 		return
 	}
 	p, err := c.decoder.Binary(&c.server.limits, data)
+	if p != nil || err != nil {
+		c.stopAwaiting()
+	}
 	c.onDecoded(p, err)
+}
+
+// awaitAttachment bounds the time to the next attachment.
+func (c *client) awaitAttachment() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overdue == nil {
+		c.overdue = time.AfterFunc(attachmentTimeout, c.onOverdue)
+		return
+	}
+	c.overdue.Reset(attachmentTimeout)
+}
+
+func (c *client) stopAwaiting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.overdue != nil {
+		c.overdue.Stop()
+	}
+}
+
+// onOverdue ends a client that does not complete its packet. While reading is paused it cannot.
+func (c *client) onOverdue() {
+	c.mu.Lock()
+	paused, closed := c.paused.Load(), c.closed
+	if paused && !closed {
+		c.overdue.Reset(attachmentTimeout)
+	}
+	c.mu.Unlock()
+	if paused || closed {
+		return
+	}
+	c.server.incomplete.Add(1)
+	c.drop()
 }
 
 // OnClose ends the client's sockets with the session's reason.
 func (c *client) OnClose(reason string, _ error) {
 	c.decoder.Reset()
+	c.stopAwaiting()
 	c.end(reason)
 }
 
@@ -98,6 +151,8 @@ func (c *client) onDecoded(p *parser.Packet, err error) {
 		c.onParseError(err)
 	case p != nil:
 		c.onPacket(p)
+	default:
+		c.awaitAttachment()
 	}
 }
 

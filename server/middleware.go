@@ -13,6 +13,7 @@ import (
 type attempt struct {
 	// Static after construction.
 	name   string
+	auth   int // bytes
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
@@ -20,6 +21,11 @@ type attempt struct {
 // connect handles a CONNECT packet for a namespace that the client has not joined. Without middlewares it is done on the
 // spot; anything that runs application code leaves the reading side.
 func (c *client) connect(name string, auth []byte) {
+	if text := c.tooMuch(len(auth)); text != "" {
+		c.server.connectLimits.Add(1)
+		c.refuse(name, text, nil)
+		return
+	}
 	nsp := c.server.acquire(name)
 	if nsp == nil && !c.server.hasParents() {
 		c.refuse(name, "Invalid namespace", nil)
@@ -34,7 +40,7 @@ func (c *client) connect(name string, auth []byte) {
 		}
 		return
 	}
-	a := &attempt{name: name}
+	a := &attempt{name: name, auth: len(auth)}
 	if !c.begin(a) {
 		if nsp != nil {
 			nsp.release()
@@ -44,6 +50,27 @@ func (c *client) connect(name string, auth []byte) {
 		return
 	}
 	c.server.spawn(func() { c.decide(a, nsp, auth) })
+}
+
+// tooMuch says why a client may not join another namespace, "" if it may. Only the reading side adds namespaces, so
+// that the answer holds until it has.
+func (c *client) tooMuch(auth int) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sockets)+len(c.attempts) >= c.server.opts.MaxNamespaces {
+		return "Too many namespaces"
+	}
+	kept := 0
+	for _, s := range c.sockets {
+		kept += len(s.auth)
+	}
+	for _, a := range c.attempts {
+		kept += a.auth
+	}
+	if kept > 0 && kept+auth > maxAuth {
+		return "Too much auth data"
+	}
+	return ""
 }
 
 // begin registers an attempt. It refuses a second one for the same namespace, and more than a client can need.

@@ -17,6 +17,7 @@ const (
 	defaultAckTimeout     = 10 * time.Second
 	defaultInboxLimit     = 1 << 20
 	defaultMaxAttachments = 10
+	defaultMaxNamespaces  = 1000
 )
 
 // Options configure a server. The zero value, and nil, mean the defaults of the Node reference.
@@ -43,6 +44,10 @@ type Options struct {
 
 	// MaxAttachments bounds the binary attachments of one packet from a client. Default 10.
 	MaxAttachments int
+
+	// MaxNamespaces bounds how many namespaces one client may be in at the same time; a CONNECT packet beyond it is refused.
+	// Node has no such bound. Default 1000.
+	MaxNamespaces int
 
 	// CleanupEmptyChildNamespaces removes a dynamic namespace when its last socket has left.
 	CleanupEmptyChildNamespaces bool
@@ -87,6 +92,8 @@ func (o *Options) settings() (Options, error) {
 		return s, fmt.Errorf("HandlerConcurrency must not be negative, got %d", s.HandlerConcurrency)
 	case s.MaxAttachments < 0:
 		return s, fmt.Errorf("MaxAttachments must not be negative, got %d", s.MaxAttachments)
+	case s.MaxNamespaces < 0:
+		return s, fmt.Errorf("MaxNamespaces must not be negative, got %d", s.MaxNamespaces)
 	}
 	if s.InboxLimit == 0 {
 		s.InboxLimit = defaultInboxLimit
@@ -96,6 +103,9 @@ func (o *Options) settings() (Options, error) {
 	}
 	if s.MaxAttachments == 0 {
 		s.MaxAttachments = defaultMaxAttachments
+	}
+	if s.MaxNamespaces == 0 {
+		s.MaxNamespaces = defaultMaxNamespaces
 	}
 	if s.Engine.Path == "" {
 		s.Engine.Path = defaultPath

@@ -21,6 +21,7 @@ func TestBadOptions(t *testing.T) {
 		"InboxLimit":         {InboxLimit: -1},
 		"HandlerConcurrency": {HandlerConcurrency: -1},
 		"MaxAttachments":     {MaxAttachments: -1},
+		"MaxNamespaces":      {MaxNamespaces: -1},
 		"ping interval":      {Engine: engine.Options{PingInterval: -1}},
 	} {
 		if _, err := server.New(opts); err == nil || !strings.Contains(err.Error(), want) {

@@ -26,6 +26,7 @@ type Server struct {
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
+	connectLimits, incomplete                  atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 
 	mu sync.RWMutex

@@ -23,6 +23,8 @@ type Stats struct {
 	ParseErrors     uint64 // packets that broke the protocol
 	UnknownAcks     uint64 // acknowledgements that nobody waited for: late, duplicate or invented
 	InboxPauses     uint64 // times that reading paused because an inbox was full
+	ConnectLimits   uint64 // CONNECT packets refused for Options.MaxNamespaces or the size of the client's auth objects
+	Incomplete      uint64 // connections closed because attachments did not come in time
 	ServerSideDrops uint64 // events of other nodes dropped because their handlers were too slow
 }
 
@@ -38,6 +40,8 @@ func (srv *Server) Stats() Stats {
 		ParseErrors:     srv.parseErrors.Load(),
 		UnknownAcks:     srv.unknownAcks.Load(),
 		InboxPauses:     srv.inboxPauses.Load(),
+		ConnectLimits:   srv.connectLimits.Load(),
+		Incomplete:      srv.incomplete.Load(),
 		ServerSideDrops: srv.serverSideDrops.Load(),
 	}
 	for _, n := range srv.all() {

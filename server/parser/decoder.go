@@ -143,6 +143,14 @@ func settlePlaceholders(p *Packet) error {
 // Pending reports whether attachments are awaited.
 func (d *Decoder) Pending() bool { return d.pending != nil }
 
+// Namespace returns the namespace of the packet whose attachments are awaited, "" if there is none.
+func (d *Decoder) Namespace() string {
+	if d.pending == nil {
+		return ""
+	}
+	return d.pending.packet.Namespace
+}
+
 // Reset drops an incomplete packet.
 func (d *Decoder) Reset() { d.pending = nil }
 
