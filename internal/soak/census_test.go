@@ -55,6 +55,21 @@ func eventually(t testing.TB, limit time.Duration, ok func() bool) bool {
 	return true
 }
 
+// settled counts when nothing has changed for a while.
+func settled(srv *server.Server) census {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	last, same := count(srv), 0
+	for same < 10 {
+		<-look.C
+		now := count(srv)
+		if same++; now != last {
+			last, same = now, 0
+		}
+	}
+	return last
+}
+
 // awaitCensus waits until the server is as it was.
 func awaitCensus(t testing.TB, srv *server.Server, want census, limit time.Duration) {
 	t.Helper()
@@ -63,7 +78,7 @@ func awaitCensus(t testing.TB, srv *server.Server, want census, limit time.Durat
 		t.Errorf("after %v:\n got %+v\nwant %+v", limit, got, want)
 		if got.Goroutines != want.Goroutines {
 			buf := make([]byte, 1<<20)
-			t.Logf("%s", buf[:runtime.Stack(buf, true)])
+			t.Logf("%.20000s", buf[:runtime.Stack(buf, true)])
 		}
 	}
 }

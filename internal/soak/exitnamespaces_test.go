@@ -243,7 +243,7 @@ var violationPaths = []exitPath{
 			c.wait(name, func() error { q.awaitAnswer(); return nil })
 		}
 		return nil
-	}, []string{engine.ReasonTransportError}},
+	}, []string{engine.ReasonTransportError, engine.ReasonPingTimeout}}, // the latter if broadcasts answer each in time
 	{"body cut", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {

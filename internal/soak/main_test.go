@@ -14,7 +14,7 @@ var (
 	waves     = flag.Int("waves", 10, "waves in which the long form of the churn test opens its sessions")
 	clients   = flag.Int("clients", 300, "clients of the freeze test")
 	processes = flag.Int("processes", 0, "processes that the clients of the freeze test are spread over; 0 means in this one")
-	attackers = flag.Int("attackers", 10, "hostile clients of each kind")
+	attackers = flag.Int("attackers", 6, "hostile clients of each kind")
 
 	listenTo     = flag.String("listen-to", "", "be a process of the freeze test: connect to this address")
 	listenFrozen = flag.Int("listen-frozen", 0, "how many clients of this process stop reading")
