@@ -27,7 +27,7 @@ var namespaceAttacks = []attack{
 		}
 		return nil
 	})},
-	{name: "dynamic namespaces without end", memory: 16 << 20, most: 10, limited: connectLimits,
+	{name: "dynamic namespaces without end", memory: 16 << 20, most: 2, limited: connectLimits,
 		run: within("dynamic namespaces without end", func(p *peer) error {
 			for i := range 2000 {
 				if joined, err := p.tryJoin(fmt.Sprintf("/func-%s-%d", p.sid, i), "{}"); !joined {

@@ -20,9 +20,12 @@ const (
 // hostile is a server with well-behaved clients and those that attack it.
 type hostile struct {
 	*app
-	dial    dialFunc
-	good    []*peer
+	dial dialFunc
+	good []*peer
+
+	// For the attack under way.
 	release chan struct{} // closed when handlers that block shall return
+	pauses  uint64        // how many there are when every attacker's inbox is full
 }
 
 // attack is one thing that hostile clients do.
@@ -134,6 +137,7 @@ func (h *hostile) withstand(t *testing.T, a *attack, control *Latencies) {
 		n = min(n, a.most)
 	}
 	before, stats, inUse := settled(h.Server), h.Stats(), heap()
+	h.pauses = stats.InboxPauses + uint64(n)
 	stop, peak := h.echo(t), peakHeap()
 	var running sync.WaitGroup
 	start := time.Now()
@@ -226,6 +230,15 @@ func within(name string, f func(p *peer) error) func(*hostile) error {
 		}
 		defer p.cut()
 		return f(p)
+	}
+}
+
+// awaitPauses waits until nothing is read from any attacker.
+func (h *hostile) awaitPauses() {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for h.Stats().InboxPauses < h.pauses {
+		<-look.C
 	}
 }
 
