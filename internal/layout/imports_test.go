@@ -34,6 +34,7 @@ var rules = []rule{
 	{path: "adapter/adaptertest", own: []string{"adapter", "server/parser", "internal/"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
+	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
 	{path: "internal/"},
 }
 
