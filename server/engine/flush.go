@@ -171,17 +171,23 @@ func (c *wsConn) settle(b *batch) {
 	b.control = nil
 }
 
+// writeFailed ends the connection and the session whose transport it is. The session is told before the connection is
+// closed, because the reader then reports an end that is only a consequence.
 func (c *wsConn) writeFailed(b *batch, err error) {
 	s := c.s
 	s.srv.count.drops[dropClosed].Add(uint64(b.list.release()))
-	c.broken()
 	s.mu.Lock()
-	c.busy = false
+	c.closeSent = true
+	s.out.settle(b.cost, s.srv.cfg.OutboxLimit)
 	current := s.ws == c
 	s.mu.Unlock()
 	if current {
 		s.fail(err)
 	}
+	_ = c.conn.Close()
+	s.mu.Lock()
+	c.busy = false
+	s.mu.Unlock()
 }
 
 // encode makes the list of buffers to write: a single frame as it is, several small ones copied together, large ones

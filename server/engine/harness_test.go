@@ -28,6 +28,7 @@ type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	wrap   func(net.Conn) net.Conn // of the server's ends
 }
 
 type pipeAddr struct{}
@@ -54,7 +55,7 @@ func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
 func (l *pipeListener) dial() (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
-	case l.conns <- server:
+	case l.conns <- l.wrap(server):
 		return client, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
@@ -121,6 +122,7 @@ type rig struct {
 
 	onText   func(r *recorder, data string)
 	onAccept func(*Session)
+	wrap     func(net.Conn) net.Conn // changes the server's end of a connection
 
 	mu       sync.Mutex
 	sessions map[string]*recorder
@@ -164,6 +166,12 @@ func newRigOn(t testing.TB, opts *Options, tcp bool, timeout time.Duration) *rig
 		g.dial = func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
 	} else {
 		pipe := newPipeListener()
+		pipe.wrap = func(c net.Conn) net.Conn {
+			if g.wrap != nil {
+				return g.wrap(c)
+			}
+			return c
+		}
 		l, g.dial = pipe, pipe.dial
 	}
 	g.web = &http.Client{Transport: &http.Transport{

@@ -4,9 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"net"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,7 +64,7 @@ type Server struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	middlewares []func(http.Handler) http.Handler
-	lingering   map[net.Conn]struct{} // closing handshake under way
+	lingering   map[*wsConn]struct{} // closing handshake under way
 }
 
 type tableShard struct {
@@ -82,7 +83,7 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{cfg: cfg, accept: accept, lingering: make(map[net.Conn]struct{})}
+	srv := &Server{cfg: cfg, accept: accept, lingering: make(map[*wsConn]struct{})}
 	if _, err := rand.Read(srv.tag[:]); err != nil {
 		return nil, err
 	}
@@ -256,35 +257,31 @@ func (srv *Server) Close() error {
 	if srv.tasks.wait(closeGrace) {
 		return nil
 	}
-	for _, conn := range srv.lingeringConns() {
-		_ = conn.Close()
+	for _, c := range srv.stillLingering() {
+		_ = c.conn.Close()
 	}
 	srv.tasks.wait(-1)
 	return nil
 }
 
-func (srv *Server) lingeringConns() []net.Conn {
+func (srv *Server) stillLingering() []*wsConn {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	conns := make([]net.Conn, 0, len(srv.lingering))
-	for conn := range srv.lingering {
-		conns = append(conns, conn)
-	}
-	return conns
+	return slices.Collect(maps.Keys(srv.lingering))
 }
 
-// setLingering notes that conn waits for the end of its closing handshake, or no longer does.
-func (srv *Server) setLingering(conn net.Conn, on bool) {
+// setLingering notes that c waits for the end of its closing handshake, or no longer does.
+func (srv *Server) setLingering(c *wsConn, on bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if _, was := srv.lingering[conn]; was == on {
+	if _, was := srv.lingering[c]; was == on {
 		return
 	}
 	if on {
-		srv.lingering[conn] = struct{}{}
+		srv.lingering[c] = struct{}{}
 		srv.count.closing.Add(1)
 	} else {
-		delete(srv.lingering, conn)
+		delete(srv.lingering, c)
 		srv.count.closing.Add(-1)
 	}
 }

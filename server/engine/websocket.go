@@ -90,7 +90,7 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 	}
 	c.probing = true
 	if q.transport != TransportWebSocket || !session.beginUpgrade(c) {
-		srv.turnAway(conn)
+		srv.turnAway(c)
 		return
 	}
 	startReading(&srv.tasks, conn, c.raw, early, c)
@@ -175,19 +175,18 @@ func (srv *Server) respond(conn net.Conn, response []byte) bool {
 }
 
 // turnAway closes a websocket connection that belongs to no session, with a close frame without code.
-func (srv *Server) turnAway(conn net.Conn) {
-	if srv.closed.Load() {
-		_ = conn.Close()
-		return
-	}
-	srv.setLingering(conn, true)
+func (srv *Server) turnAway(c *wsConn) {
+	srv.setLingering(c, true)
 	srv.tasks.start(func() {
-		defer srv.setLingering(conn, false)
-		_ = conn.SetDeadline(time.Now().Add(lingerTime))
-		if _, err := conn.Write(websocket.AppendClose(nil, 0, "")); err == nil {
-			discardUntilClose(conn)
+		defer srv.setLingering(c, false)
+		defer func() { _ = c.conn.Close() }()
+		if srv.closed.Load() {
+			return
 		}
-		_ = conn.Close()
+		_ = c.conn.SetDeadline(time.Now().Add(lingerTime))
+		if _, err := c.conn.Write(websocket.AppendClose(nil, 0, "")); err == nil {
+			discardUntilClose(c.conn)
+		}
 	})
 }
 
@@ -260,7 +259,7 @@ func (c *wsConn) onReadEnd(error) {
 		s.endUpgradeLocked(up, 0, "")
 	}
 	s.mu.Unlock()
-	s.srv.setLingering(c.conn, false)
+	s.srv.setLingering(c, false)
 	if current {
 		s.finish(&ending{reason: ReasonTransportClose})
 	}
@@ -381,7 +380,7 @@ func (c *wsConn) closeLocked(code int, text string) (kick bool) {
 	c.control = websocket.AppendClose(c.control, code, text)
 	c.linger = &linger{c: c}
 	c.s.srv.wheel.Set(&c.linger.Entry, c.linger, lingerTime)
-	c.s.srv.setLingering(c.conn, true)
+	c.s.srv.setLingering(c, true)
 	kick = !c.busy
 	c.busy = true
 	return kick

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,3 +191,69 @@ func TestPongFlood(t *testing.T) {
 }
 
 var _ net.Listener = (*pipeListener)(nil)
+
+// valueConn is a connection that cannot be a map key.
+type valueConn struct {
+	net.Conn
+	_ []byte
+}
+
+// Any net.Conn will do, on every way to its end.
+func TestForeignConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		g.wrap = func(c net.Conn) net.Conn { return valueConn{Conn: c} }
+		ws, sid := g.openWS("")
+		g.recorder(sid).s.Discard()
+		ws.expect("close")
+		ws.goodbye()
+		ws.expect("end")
+		polling, _ := g.openPoll()
+		turnedAway := g.upgrade("/engine.io/?EIO=4&transport=polling&sid=" + polling)
+		turnedAway.expect("close")
+		turnedAway.goodbye()
+		turnedAway.expect("end")
+		g.recorder(polling).s.Discard()
+		synctest.Wait()
+		if st := g.srv.Stats(); st.Closing != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// mute is a connection on which nothing can be written any more once broken is set.
+type mute struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (c mute) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		return 0, errTest
+	}
+	return c.Conn.Write(p)
+}
+
+// A write that fails ends the session for this reason, not for that of the read which fails in consequence.
+func TestWriteFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		var broken atomic.Bool
+		g.wrap = func(c net.Conn) net.Conn { return mute{c, &broken} }
+		for range 50 {
+			broken.Store(false)
+			_, sid := g.openWS("")
+			synctest.Wait()
+			broken.Store(true)
+			s := g.recorder(sid).s
+			if err := s.Send(NewMessage([]byte("m"))); err != nil {
+				t.Fatal(err)
+			}
+			g.expectEnd(sid, ReasonTransportError, errTest)
+		}
+		st := g.srv.Stats()
+		if st.Closing != 0 || st.QueuedBytes != 0 || st.Timers != 0 || st.Drops["closed"] != 50 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
