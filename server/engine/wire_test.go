@@ -234,13 +234,21 @@ func (c mute) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// Close gives the reader time to notice.
+func (c mute) Close() error {
+	err := c.Conn.Close()
+	time.Sleep(time.Millisecond)
+	return err
+}
+
 // A write that fails ends the session for this reason, not for that of the read which fails in consequence.
 func TestWriteFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, nil)
 		var broken atomic.Bool
 		g.wrap = func(c net.Conn) net.Conn { return mute{c, &broken} }
-		for range 50 {
+		const rounds = 5
+		for range rounds {
 			broken.Store(false)
 			_, sid := g.openWS("")
 			synctest.Wait()
@@ -252,7 +260,7 @@ func TestWriteFails(t *testing.T) {
 			g.expectEnd(sid, ReasonTransportError, errTest)
 		}
 		st := g.srv.Stats()
-		if st.Closing != 0 || st.QueuedBytes != 0 || st.Timers != 0 || st.Drops["closed"] != 50 {
+		if st.Closing != 0 || st.QueuedBytes != 0 || st.Timers != 0 || st.Drops["closed"] != rounds {
 			t.Errorf("%+v", st)
 		}
 	})
