@@ -2,6 +2,7 @@ package msgpack
 
 import (
 	"math"
+	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -80,7 +81,14 @@ func (r *Reader) Key() ([]byte, error) {
 // Text reads a string. Invalid UTF-8 becomes U+FFFD.
 func (r *Reader) Text() (string, error) {
 	b, err := r.bytes(String)
-	return string(appendValid(nil, b)), err
+	return validText(b), err
+}
+
+func validText(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return string(appendValid(nil, b))
 }
 
 // Texts reads an array of strings, such as room names; numbers become the text that JavaScript gives them.
@@ -101,7 +109,7 @@ func (r *Reader) Texts() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		texts = append(texts, string(appendValid(nil, text)))
+		texts = append(texts, validText(text))
 	}
 	*r = next
 	return texts, nil
