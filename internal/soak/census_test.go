@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
@@ -81,6 +82,34 @@ func awaitCensus(t testing.TB, srv *server.Server, want census, limit time.Durat
 			t.Logf("%.20000s", buf[:runtime.Stack(buf, true)])
 		}
 	}
+}
+
+// bubble runs a test in virtual time, once the goroutines of what ran before have ended.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for last, same := 0, 0; same < 10; same++ {
+		<-look.C
+		if n := runtime.NumGoroutine(); n != last {
+			last, same = n, 0
+		}
+	}
+	synctest.Test(t, f)
+}
+
+// awaitCensusInBubble is awaitCensus in virtual time.
+func awaitCensusInBubble(t testing.TB, srv *server.Server, want census) {
+	t.Helper()
+	var got census
+	for range 100 {
+		synctest.Wait()
+		if got = count(srv); got == want {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	t.Errorf("\n got %+v\nwant %+v", got, want)
 }
 
 // heap returns the bytes in use after a collection that also empties the pools.

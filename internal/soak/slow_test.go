@@ -68,6 +68,7 @@ var slowClients = []slowClient{
 			frames = fragment
 			time.Sleep(time.Second)
 		}
+		p.cut()
 		return nil
 	}},
 	{name: "attachments", within: 91 * time.Second, reason: engine.ReasonForcedClose, run: func(c *churn) error {
@@ -115,7 +116,7 @@ func (p *peer) drip(data []byte, pause time.Duration) {
 // TestSlowClients holds that whatever a client is slow at ends at a deadline.
 func TestSlowClients(t *testing.T) {
 	for _, slow := range slowClients {
-		t.Run(slow.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testSlow(t, &slow) }) })
+		t.Run(slow.name, func(t *testing.T) { bubble(t, func(t *testing.T) { testSlow(t, &slow) }) })
 	}
 }
 
@@ -136,10 +137,7 @@ func testSlow(t *testing.T, slow *slowClient) {
 		t.Errorf("the server put up with it for %v, want %v at most", d, slow.within)
 	}
 	time.Sleep(linger + time.Second)
-	synctest.Wait()
-	if after := count(c.Server); after != before {
-		t.Errorf("\n got %+v\nwant %+v", after, before)
-	}
+	awaitCensusInBubble(t, c.Server, before)
 	if got := c.reasonsOf(slow.name); slow.reason != "" && got[slow.reason] != 1 || len(got) > 1 {
 		t.Errorf("ended with %v, want %q", got, slow.reason)
 	}
