@@ -13,11 +13,14 @@ import (
 // slots times the tick is the span that one turn of the wheel covers; entries further away stay for several turns.
 const slots = 4096
 
+// maxDelay keeps the arithmetic from overflowing; it is far beyond the life of a process.
+const maxDelay = 1 << 62
+
 // Timer is what an Entry belongs to.
 type Timer interface {
 	// Expired runs on the wheel's goroutine and must not block. The entry is not set at that time, unless another
-	// goroutine has set it anew meanwhile: a Timer that is also touched by others compares its own state under its own
-	// lock before it acts.
+	// goroutine has set it anew meanwhile: a Timer that is also touched by others checks Pending or its own state under
+	// its own lock before it acts.
 	Expired(e *Entry)
 }
 
@@ -80,7 +83,7 @@ func (w *Wheel) Set(e *Entry, t Timer, d time.Duration) {
 	}
 	e.timer, e.state = t, set
 	// Rounded up, so that an entry never fires early.
-	e.due = max(int64((now+max(d, 0)+w.tick-1)/w.tick), w.cursor+1)
+	e.due = max(int64((now+min(max(d, 0), maxDelay)+w.tick-1)/w.tick), w.cursor+1)
 	w.linkLocked(e)
 	switch {
 	case !w.running:
@@ -105,6 +108,14 @@ func (w *Wheel) Cancel(e *Entry) bool {
 	}
 	e.state = unset
 	return was != unset
+}
+
+// Pending reports whether e is set. From Expired it tells, under the lock that also guards the calls of Set, whether
+// another goroutine has set e anew meanwhile; unlike a comparison with a clock it is right when clocks are corrected.
+func (w *Wheel) Pending(e *Entry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return e.state == set
 }
 
 // Len returns the number of entries that are set.

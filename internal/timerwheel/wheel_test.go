@@ -1,6 +1,7 @@
 package timerwheel
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -73,6 +74,43 @@ func TestCancelAndMove(t *testing.T) {
 		}
 		if n := w.Len(); n != 0 {
 			t.Errorf("%d entries left", n)
+		}
+	})
+}
+
+func TestPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(tick, nil)
+		var p probe
+		var states [5]bool
+		states[0] = w.Pending(&p.Entry)
+		p.then = func() {
+			p.then = nil
+			states[2] = w.Pending(&p.Entry)
+			w.Set(&p.Entry, &p, time.Second)
+			states[3] = w.Pending(&p.Entry)
+		}
+		w.Set(&p.Entry, &p, time.Second)
+		states[1] = w.Pending(&p.Entry)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		states[4] = w.Pending(&p.Entry)
+		if want := [...]bool{false, true, false, true, false}; states != want {
+			t.Errorf("got %v, want %v", states, want)
+		}
+	})
+}
+
+// A delay that is not meant to pass does not fire.
+func TestEndlessDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(tick, nil)
+		var p probe
+		w.Set(&p.Entry, &p, math.MaxInt64)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(p.fired) != 0 || !w.Cancel(&p.Entry) {
+			t.Errorf("fired %d times", len(p.fired))
 		}
 	})
 }

@@ -33,7 +33,6 @@ func (s *Session) startHeartbeat() {
 
 func (s *Session) setTimerLocked(phase heartbeatPhase, d time.Duration) {
 	s.phase = phase
-	s.timerDue = time.Now().Add(d).UnixNano()
 	s.srv.wheel.Set(&s.timer, (*pingTimer)(s), d)
 }
 
@@ -66,7 +65,7 @@ func (s *Session) renewPongLocked() {
 func (s *Session) heartbeatExpired() {
 	s.mu.Lock()
 	// The timer may have been moved between its expiry and the lock.
-	if s.phase == heartbeatOff || time.Now().UnixNano() < s.timerDue {
+	if s.phase == heartbeatOff || s.srv.wheel.Pending(&s.timer) {
 		s.mu.Unlock()
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -353,6 +354,8 @@ func TestOptionErrors(t *testing.T) {
 		{Options{PingTimeout: time.Microsecond}, "ping timeout"},
 		{Options{UpgradeTimeout: -time.Second}, "upgrade timeout"},
 		{Options{MaxHTTPBufferSize: -1}, "maximum HTTP buffer size"},
+		{Options{PingInterval: math.MaxInt64}, "ping interval"},
+		{Options{MaxHTTPBufferSize: math.MaxInt64}, "not be more than 1 GiB"},
 		{Options{OutboxLimit: -1}, "outbox limit"},
 		{Options{Transports: []string{"polling", "tcp"}}, `unknown transport "tcp"`},
 		{Options{HTTPCompression: &HTTPCompression{Level: 10}}, "compression level 10"},

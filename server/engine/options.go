@@ -27,7 +27,8 @@ type Options struct {
 	Path                 string
 	DisableTrailingSlash bool
 
-	// PingInterval is the time between a pong and the next ping. Default 25 s.
+	// PingInterval is the time between a pong and the next ping. Default 25 s. This duration and the next two must be
+	// from 1 ms to 12 days.
 	PingInterval time.Duration
 	// PingTimeout is how long a pong may take before the session ends. Default 20 s.
 	PingTimeout time.Duration
@@ -35,7 +36,7 @@ type Options struct {
 	UpgradeTimeout time.Duration
 
 	// MaxHTTPBufferSize is the largest body of a POST request and the largest websocket message, in bytes. Default
-	// 1,000,000. A longer POST is answered 413, a longer websocket message closes the connection with 1009.
+	// 1,000,000, at most 1 GiB. A longer POST is answered 413, a longer websocket message closes the connection with 1009.
 	MaxHTTPBufferSize int64
 
 	// Transports lists what clients may use. Default polling and websocket.
@@ -107,10 +108,15 @@ const (
 	defaultPingTimeout    = 20 * time.Second
 	defaultUpgradeTimeout = 10 * time.Second
 	defaultMaxBuffer      = 1_000_000
+	maxBuffer             = 1 << 30
 	defaultOutboxLimit    = 1 << 20
 	defaultOutboxTotal    = 256 << 20
 	defaultThreshold      = 1024
 	defaultHTTPLevel      = 6
+
+	// maxDuration keeps PingInterval + PingTimeout within what a JavaScript timer can wait, 2^31-1 ms: a browser given
+	// more disconnects at once.
+	maxDuration = 12 * 24 * time.Hour
 )
 
 // settings is Options with the defaults filled in and everything derived once.
@@ -168,8 +174,8 @@ func (cfg *settings) setLimits() error {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
-		if *d.value < time.Millisecond {
-			return fmt.Errorf("engine: %s %v must be at least 1ms", d.name, *d.value)
+		if *d.value < time.Millisecond || *d.value > maxDuration {
+			return fmt.Errorf("engine: %s %v must be from 1ms to %v", d.name, *d.value, maxDuration)
 		}
 	}
 	for _, n := range []struct {
@@ -187,6 +193,9 @@ func (cfg *settings) setLimits() error {
 		if *n.value < 0 {
 			return fmt.Errorf("engine: %s %d must not be negative", n.name, *n.value)
 		}
+	}
+	if cfg.MaxHTTPBufferSize > maxBuffer {
+		return fmt.Errorf("engine: maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)
 	}
 	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
 	return nil

@@ -19,13 +19,18 @@ const (
 // queuedBytes is what is queued in the process, each message counted once; Options.OutboxTotal bounds it.
 var queuedBytes atomic.Int64
 
+var processStart = time.Now()
+
+// monotonic is a time in nanoseconds that corrections of the wall clock do not move.
+func monotonic() int64 { return int64(time.Since(processStart)) }
+
 // outbox holds what is to be sent on one session, in order. It is guarded by the session's lock. Idle it is empty and
 // holds no memory; the first message sits in the session itself, more go into a pooled queue.
 type outbox struct {
 	pending messages
 	// bytes is charged for pending messages and for those that a writer has taken and the kernel has not.
 	bytes int64
-	// stalled is since when (unix nanoseconds) the backlog has been over the limit without progress; 0 otherwise.
+	// stalled is since when (see monotonic) the backlog has been over the limit without progress; 0 otherwise.
 	stalled int64
 }
 
@@ -116,7 +121,7 @@ func (o *outbox) progress(limit int64) {
 	if o.bytes <= limit {
 		o.stalled = 0
 	} else {
-		o.stalled = time.Now().UnixNano()
+		o.stalled = monotonic()
 	}
 }
 
@@ -125,7 +130,7 @@ func (o *outbox) refuses(limit int64) bool {
 	if o.bytes <= limit {
 		return false
 	}
-	return o.bytes > limit*hardFactor || o.stalled != 0 && time.Now().UnixNano()-o.stalled >= int64(stallTime)
+	return o.bytes > limit*hardFactor || o.stalled != 0 && monotonic()-o.stalled >= int64(stallTime)
 }
 
 // add appends a message and charges for it. It reports whether the process budget is exceeded.
@@ -133,7 +138,7 @@ func (o *outbox) add(m *Message, limit, total int64) (over bool) {
 	o.pending.add(m)
 	o.bytes += m.cost()
 	if o.bytes > limit && o.stalled == 0 {
-		o.stalled = time.Now().UnixNano()
+		o.stalled = monotonic()
 	}
 	return m.outboxes.Add(1) == 1 && queuedBytes.Add(int64(m.size)) > total
 }

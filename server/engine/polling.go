@@ -469,8 +469,8 @@ func (s *Session) noteTooLarge() {
 
 // warnTooLarge logs what would otherwise fail silently, but not more often than a client can make it useful.
 func (srv *Server) warnTooLarge(what, sid string) {
-	now, last := time.Now().UnixNano(), srv.warnedTooLarge.Load()
-	if now-last >= int64(warnInterval) && srv.warnedTooLarge.CompareAndSwap(last, now) {
+	now, last := monotonic(), srv.warnedTooLarge.Load()
+	if (last == 0 || now-last >= int64(warnInterval)) && srv.warnedTooLarge.CompareAndSwap(last, now) {
 		srv.cfg.Logger.Warn(what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
 	}
 }

@@ -59,7 +59,7 @@ type Server struct {
 	originRefused  sync.Once
 	foreignCookie  sync.Once
 	notHijackable  sync.Once
-	warnedTooLarge atomic.Int64 // unix nanoseconds
+	warnedTooLarge atomic.Int64 // see monotonic; 0 for never
 
 	mu sync.Mutex
 	// Guarded by mu.

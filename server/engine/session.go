@@ -42,7 +42,6 @@ type Session struct {
 	ending   *ending
 	out      outbox
 	timer    timerwheel.Entry
-	timerDue int64
 	resumed  chan struct{} // not nil while paused
 	// Exactly one of poll and ws is set.
 	poll    *polling
