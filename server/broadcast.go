@@ -60,23 +60,14 @@ func (b BroadcastOperator) selection() adapter.Selection {
 
 func (b BroadcastOperator) operator() BroadcastOperator { return b }
 
-// namespaces returns what the operator acts on.
-func (b BroadcastOperator) namespaces() []*Namespace {
-	if b.parent != nil {
-		return b.parent.Children()
-	}
-	return []*Namespace{b.nsp}
-}
-
 // each runs an operation of the adapters and joins the errors.
 func (b BroadcastOperator) each(f func(a adapter.Adapter) error) error {
 	if b.parent == nil {
-		return f(b.nsp.adapter)
+		return f(b.nsp.cluster())
 	}
 	var errs []error
-	for _, n := range b.namespaces() {
-		n.open()
-		errs = append(errs, f(n.adapter))
+	for _, n := range b.parent.Children() {
+		errs = append(errs, f(n.cluster()))
 	}
 	return errors.Join(errs...)
 }
@@ -92,8 +83,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 		return b.emit(b.nsp, payload)
 	}
 	var errs []error
-	for _, n := range b.namespaces() {
-		n.open()
+	for _, n := range b.parent.Children() {
 		errs = append(errs, b.emit(n, payload))
 	}
 	return errors.Join(errs...)
@@ -101,7 +91,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 
 func (b BroadcastOperator) emit(n *Namespace, payload parser.Payload) error {
 	p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
-	return n.adapter.Broadcast(p, b.selection(), b.flags)
+	return n.cluster().Broadcast(p, b.selection(), b.flags)
 }
 
 // FetchSockets describes the selected sockets. The result says which nodes did not answer.
@@ -110,7 +100,7 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) (adapter.Result[*Re
 	if b.parent != nil {
 		return result, ErrParentNamespace
 	}
-	raw, err := b.nsp.adapter.FetchSockets(ctx, b.selection(), b.flags)
+	raw, err := b.nsp.cluster().FetchSockets(ctx, b.selection(), b.flags)
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
 	for _, d := range raw.Values {
 		result.Values = append(result.Values, newRemoteSocket(b.nsp, d))
@@ -175,7 +165,7 @@ func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, 
 		b.flags.Timeout = max(time.Until(deadline), time.Millisecond)
 	}
 	sink := new(replySink[R])
-	summary, err := b.nsp.adapter.BroadcastWithAck(ctx, p, b.selection(), b.flags, sink)
+	summary, err := b.nsp.cluster().BroadcastWithAck(ctx, p, b.selection(), b.flags, sink)
 	return sink.finish(ctx, summary, err)
 }
 

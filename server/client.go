@@ -201,10 +201,8 @@ func (c *client) snapshot() []*Socket {
 	return slices.Clone(c.sockets)
 }
 
-// remove forgets a socket that has closed.
-func (c *client) remove(s *Socket) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// removeLocked forgets a socket that closes.
+func (c *client) removeLocked(s *Socket) {
 	if i := slices.Index(c.sockets, s); i >= 0 {
 		c.sockets = slices.Delete(c.sockets, i, i+1)
 	}

@@ -60,6 +60,9 @@ func (s *Socket) enqueue(t task) {
 	}
 }
 
+// work is a worker: it runs tasks until there are none left.
+func (s *Socket) work() { s.serve(false) }
+
 // putLocked appends a task and reports whether the inbox went over its limit by it.
 func (s *Socket) putLocked(t task) (overflow bool) {
 	if s.inbox == nil {
@@ -93,19 +96,26 @@ func (s *Socket) staffLocked() bool {
 	return true
 }
 
-// work runs tasks until there are none left.
-func (s *Socket) work() {
-	finished := false
+// serve runs tasks until there are none left. lifecycle says that the task before was a lifecycle step. When a callback
+// ends the goroutine by runtime.Goexit another one takes its place.
+func (s *Socket) serve(lifecycle bool) {
+	running := false
+	defer func() {
+		if running {
+			s.nsp.server.spawn(func() { s.serve(lifecycle) })
+		}
+	}()
 	for {
-		t, ok, more := s.next(finished)
+		t, ok, more := s.next(lifecycle)
 		if more {
 			s.nsp.server.spawn(s.work)
 		}
 		if !ok {
 			return
 		}
+		lifecycle, running = t.step != stepEvent, true
 		s.run(t)
-		finished = t.step != stepEvent
+		running = false
 	}
 }
 

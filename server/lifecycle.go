@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -12,26 +13,15 @@ import (
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
 func (s *Socket) close(reason string) {
-	byServer := reason == ReasonServerDisconnect
-	s.mu.Lock()
-	if s.state.Load() != stateConnected {
-		s.mu.Unlock()
+	acks, relief, ok := s.detach(reason)
+	if !ok {
 		return
 	}
-	s.state.Store(stateClosed)
-	s.reason = reason
-	acks := s.takeAcksLocked()
-	relief := byServer && s.dropEventsLocked()
-	s.mu.Unlock()
-
 	left := s.nsp.index.RemoveAll(member{s})
 	s.mu.Lock()
 	s.left = left
+	busy := s.inbox != nil
 	s.mu.Unlock()
-	s.client.remove(s)
-	if byServer {
-		_ = s.client.session.Send(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
-	}
 	s.cancelContext()
 	for _, e := range acks {
 		e.waiter.failed(s, &DisconnectError{reason})
@@ -39,10 +29,35 @@ func (s *Socket) close(reason string) {
 	if relief {
 		s.client.overflow(-1)
 	}
-	if h, own := s.nsp.hooks(), s.ownHooks(); len(h.disconnecting)+len(h.disconnect)+len(own.disconnecting)+len(own.disconnect) > 0 {
+	// Callbacks that are still to run may register the functions that the disconnect is to call.
+	if busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
 		s.enqueue(task{step: stepDisconnect})
 	}
 	s.nsp.release()
+}
+
+// detach makes a connected socket a closed one that its client does not know any more, and puts the DISCONNECT packet on
+// its way. It is one step with respect to join: a client that comes back is neither refused nor told of this
+// end.
+func (s *Socket) detach(reason string) (acks ackTable, relief, ok bool) {
+	c := s.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateConnected {
+		return nil, false, false
+	}
+	s.state.Store(stateClosed)
+	s.reason = reason
+	acks = s.takeAcksLocked()
+	c.removeLocked(s)
+	if reason == ReasonServerDisconnect {
+		relief = s.dropEventsLocked()
+		// SendQueued does no I/O. The session may have closed; then nobody waits for the packet.
+		_ = c.session.SendQueued(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
+	}
+	return acks, relief, true
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
@@ -85,27 +100,30 @@ func (s *Socket) run(t task) {
 }
 
 func (s *Socket) runConnection() {
-	for _, f := range s.nsp.hooks().connection {
-		s.protect("OnConnection", func() error {
+	each(s.nsp.hooks().connection, func(f func(context.Context, *Socket)) {
+		_ = s.protect("OnConnection", func() error {
 			f(s.Context(), s)
 			return nil
 		})
-	}
+	})
 }
 
 func (s *Socket) runDisconnect() {
-	h, own := s.nsp.hooks(), s.ownHooks()
-	for _, list := range [][]func(*Socket, string){h.disconnecting, own.disconnecting, h.disconnect, own.disconnect} {
-		for _, f := range list {
-			s.protect("OnDisconnect", func() error {
+	type list = []func(*Socket, string)
+	each([]func(h *hooks) list{
+		func(h *hooks) list { return h.disconnecting },
+		func(h *hooks) list { return h.disconnect },
+	}, func(of func(*hooks) list) {
+		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f func(*Socket, string)) {
+			_ = s.protect("OnDisconnect", func() error {
 				f(s, s.reason)
 				return nil
 			})
-		}
-	}
+		})
+	})
 }
 
-// handle runs the callbacks of one event in the reference's order: catch-all, middlewares, handlers.
+// handle runs the callbacks of one event.
 func (s *Socket) handle(p *parser.Packet) {
 	name, args, err := p.Event()
 	if err != nil {
@@ -113,11 +131,23 @@ func (s *Socket) handle(p *parser.Packet) {
 		return
 	}
 	e := &Event{Name: name, Args: args, Reply: &Reply{socket: s, id: p.ID}}
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit
+			s.fail(e, errPanic)
+		}
+	}()
+	s.dispatch(e)
+	returned = true
+}
+
+// dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers.
+func (s *Socket) dispatch(e *Event) {
 	h, own := s.nsp.hooks(), s.ownHooks()
 	ctx := s.Context()
 	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.any, own.any} {
 		for _, f := range list {
-			s.protect(name, func() error {
+			_ = s.protect(e.Name, func() error {
 				f.value(ctx, s, e)
 				return nil
 			})
@@ -125,18 +155,18 @@ func (s *Socket) handle(p *parser.Packet) {
 	}
 	for _, list := range [][]EventMiddleware{h.events, own.events} {
 		for _, m := range list {
-			if err := s.protect(name, func() error { return m(ctx, s, e) }); err != nil {
+			if err := s.protect(e.Name, func() error { return m(ctx, s, e) }); err != nil {
 				s.fail(e, err)
 				return
 			}
 		}
 	}
-	for _, list := range [][]*slot[Handler]{h.handlers[name], s.ownHooks().handlers[name]} {
+	for _, list := range [][]*slot[Handler]{s.nsp.hooks().handlers[e.Name], s.ownHooks().handlers[e.Name]} {
 		for _, f := range list {
 			if s.dismissed() {
 				return // the reference ignores what comes after its own disconnect
 			}
-			if err := s.protect(name, func() error { return f.value.HandleEvent(ctx, s, e) }); err != nil {
+			if err := s.protect(e.Name, func() error { return f.value.HandleEvent(ctx, s, e) }); err != nil {
 				s.fail(e, err)
 			}
 		}
@@ -168,7 +198,7 @@ func (s *Socket) report(event string, err error) {
 	srv.failures.Add(1)
 	if failed := s.nsp.hooks().failed; len(failed) > 0 {
 		for _, f := range failed {
-			s.protect("OnError", func() error {
+			_ = s.protect("OnError", func() error {
 				f(s, event, err)
 				return nil
 			})
@@ -197,7 +227,7 @@ func (s *Socket) notifyOutgoing(p *parser.Packet) {
 	e := &Event{Name: name, Args: args, Reply: noReply}
 	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.outgoing, own.outgoing} {
 		for _, f := range list {
-			s.protect("HandleAnyOutgoing", func() error {
+			_ = s.protect("HandleAnyOutgoing", func() error {
 				f.value(s.Context(), s, e)
 				return nil
 			})
@@ -208,10 +238,15 @@ func (s *Socket) notifyOutgoing(p *parser.Packet) {
 var noReply = &Reply{id: parser.NoID}
 
 // protect runs a callback and turns a panic into errPanic. With Options.CloseOnPanic the socket is disconnected.
-func (s *Socket) protect(what string, f func() error) error {
-	err := s.nsp.server.protect(what, s.nsp.name, s.id, f)
-	if err == errPanic && s.nsp.server.opts.CloseOnPanic {
-		s.Disconnect()
+func (s *Socket) protect(what string, f func() error) (err error) {
+	if s.nsp.server.opts.CloseOnPanic {
+		err = errPanic // what it stays if f calls runtime.Goexit
+		defer func() {
+			if err == errPanic {
+				s.Disconnect()
+			}
+		}()
 	}
+	err = s.nsp.server.protect(what, s.nsp.name, s.id, f)
 	return err
 }

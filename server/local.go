@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"sync"
 
@@ -213,12 +212,18 @@ func (q *serverQueue) take() []remoteEvent {
 	return items
 }
 
+// runRemote is the server-side worker. If a handler ends its goroutine by runtime.Goexit another one takes its place.
 func (n *Namespace) runRemote() {
-	for batch := n.remote.take(); len(batch) > 0; batch = n.remote.take() {
-		for _, e := range batch {
-			n.handleRemote(e)
+	finished := false
+	defer func() {
+		if !finished {
+			n.server.spawn(n.runRemote)
 		}
+	}()
+	for batch := n.remote.take(); len(batch) > 0; batch = n.remote.take() {
+		each(batch, n.handleRemote)
 	}
+	finished = true
 }
 
 func (n *Namespace) handleRemote(r remoteEvent) {
@@ -229,15 +234,15 @@ func (n *Namespace) handleRemote(r remoteEvent) {
 		return
 	}
 	e := &Event{Name: name, Args: args, Reply: &Reply{id: parser.NoID, remote: r.reply}}
-	for _, h := range n.hooks().serverSide[name] {
+	each(n.hooks().serverSide[name], func(h *slot[ServerSideHandler]) {
 		err := n.server.protect(name, n.name, "", func() error {
-			return h.value.HandleServerSide(context.Background(), e)
+			return h.value.HandleServerSide(n.server.ctx, e)
 		})
 		if err != nil && !errors.Is(err, errPanic) {
 			n.server.failures.Add(1)
 			n.server.opts.Logger.Warn("server-side event failed", "namespace", n.name, "event", name, "error", err)
 		}
-	}
+	})
 }
 
 // encode makes the message of a packet: its text with the attachments behind it.

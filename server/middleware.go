@@ -16,6 +16,8 @@ type attempt struct {
 	auth   int // bytes
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	socket *Socket // owned by the goroutine that decides; nil until there is a namespace for it
 }
 
 // connect handles a CONNECT packet for a namespace that the client has not joined. Without middlewares it is done on the
@@ -97,36 +99,60 @@ func (c *client) forgetLocked(a *attempt) {
 	}
 }
 
-// decide runs the application's part of a CONNECT, answers it, and then serves as the socket's first worker.
+// decide runs the application's part of a CONNECT, answers it, and then serves as the socket's first worker. nsp is nil
+// when the namespace does not exist yet.
 func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
-	defer a.cancel(context.Canceled)
-	if nsp == nil {
-		if nsp = c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth)); nsp == nil {
-			c.forget(a)
-			c.refuse(a.name, "Invalid namespace", nil)
-			return
+	if nsp != nil {
+		a.socket = newSocket(nsp, c, auth)
+	}
+	err := errPanic // what it stays if a callback calls runtime.Goexit
+	defer func() {
+		a.cancel(context.Canceled)
+		c.conclude(a, err)
+	}()
+	err = c.consult(a, auth)
+}
+
+// consult asks the application. It sets the attempt's socket as soon as there is a namespace for it.
+func (c *client) consult(a *attempt, auth []byte) error {
+	if a.socket == nil {
+		nsp, created := c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth))
+		if nsp == nil {
+			return nil
+		}
+		a.socket = newSocket(nsp, c, auth)
+		if created {
+			c.server.announce(nsp)
 		}
 	}
-	s := newSocket(nsp, c, auth)
-	nsp.connecting.Add(1)
-	err := s.runMiddlewares(a.ctx)
-	nsp.connecting.Add(-1)
-	if err != nil {
+	n := a.socket.nsp
+	n.connecting.Add(1)
+	defer n.connecting.Add(-1)
+	return a.socket.runMiddlewares(a.ctx)
+}
+
+// conclude answers an attempt.
+func (c *client) conclude(a *attempt, err error) {
+	s := a.socket
+	switch {
+	case s == nil:
+		c.forget(a)
+		c.refuse(a.name, "Invalid namespace", nil)
+	case err != nil:
 		ce := clientError(err)
 		s.abandon(ReasonForcedServerClose)
 		c.forget(a)
 		if ce.Message == hiddenMessage && err != errPanic && !errors.Is(err, ErrDisconnected) {
-			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", nsp.name, "error", err)
+			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", a.name, "error", err)
 		}
 		c.refuse(a.name, ce.Message, ce.Data)
-		return
-	}
-	start, ok := c.join(s, a)
-	switch {
-	case !ok:
-		s.abandon(ReasonForcedServerClose)
-	case start:
-		s.work()
+	default:
+		start, ok := c.join(s, a)
+		if !ok {
+			s.abandon(ReasonForcedServerClose)
+		} else if start {
+			s.work()
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type Namespace struct {
 
 	observer roomObserver
 	once     sync.Once
-	adapter  adapter.Adapter // set by once
+	adapter  adapter.Adapter // set by once; see cluster
 
 	ackIDs     atomic.Int64
 	refs       atomic.Int64 // sockets and attempts; raised with server.mu held
@@ -63,6 +63,12 @@ func (n *Namespace) open() {
 			n.closeAdapter()
 		}
 	})
+}
+
+// cluster returns the adapter. It waits for the goroutine that is building it, if there is one.
+func (n *Namespace) cluster() adapter.Adapter {
+	n.open()
+	return n.adapter
 }
 
 func (n *Namespace) closeAdapter() {
@@ -172,11 +178,13 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 
 // Rooms lists the rooms of the whole cluster. Every socket's id is one.
 func (n *Namespace) Rooms(ctx context.Context) (adapter.Result[string], error) {
-	return n.adapter.Rooms(ctx)
+	return n.cluster().Rooms(ctx)
 }
 
 // ServerCount returns the number of nodes that serve the namespace.
-func (n *Namespace) ServerCount(ctx context.Context) (int, error) { return n.adapter.ServerCount(ctx) }
+func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
+	return n.cluster().ServerCount(ctx)
+}
 
 // ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
@@ -184,7 +192,7 @@ func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return n.adapter.ServerSideEmit(payload)
+	return n.cluster().ServerSideEmit(payload)
 }
 
 // serverSidePayload makes ["event", ...args]; the reserved names differ from those of events to clients.
@@ -207,7 +215,7 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 	}
 	ctx, cancel := n.server.ackContext(ctx)
 	defer cancel()
-	raw, err := n.adapter.ServerSideEmitWithAck(ctx, payload)
+	raw, err := n.cluster().ServerSideEmitWithAck(ctx, payload)
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
 	for _, v := range raw.Values {
 		var r R

@@ -3,15 +3,38 @@ package server
 import "runtime/debug"
 
 // protect runs a callback of the application and contains its panic: it is counted, logged once with the stack, and
-// becomes errPanic.
+// becomes errPanic. runtime.Goexit, which a failed assertion of a test calls, counts as a panic but cannot be stopped: the
+// goroutine ends, and whoever owns it must see to it that what is left is done, see each and Socket.serve.
 func (srv *Server) protect(what, namespace, socket string, f func() error) (err error) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			err = errPanic
-			srv.panics.Add(1)
-			srv.opts.Logger.Error("panic in a callback", "callback", what, "namespace", namespace, "socket", socket,
-				"panic", v, "stack", string(debug.Stack()))
+		if returned {
+			return
+		}
+		v := recover()
+		if v == nil {
+			v = "runtime.Goexit was called"
+		}
+		err = errPanic
+		srv.panics.Add(1)
+		srv.opts.Logger.Error("panic in a callback", "callback", what, "namespace", namespace, "socket", socket,
+			"panic", v, "stack", string(debug.Stack()))
+	}()
+	err = f()
+	returned = true
+	return err
+}
+
+// each calls f for every item of a list. When a call ends the goroutine by runtime.Goexit the others follow before it
+// ends.
+func each[T any](list []T, f func(T)) {
+	i := 0
+	defer func() {
+		if i < len(list) {
+			each(list[i+1:], f)
 		}
 	}()
-	return f()
+	for ; i < len(list); i++ {
+		f(list[i])
+	}
 }

@@ -99,19 +99,19 @@ func (srv *Server) hasParents() bool {
 }
 
 // createDynamic finds the parent that allows a name and returns the child, with a reference taken; nil if none does.
-func (srv *Server) createDynamic(ctx context.Context, name string, auth json.RawMessage) *Namespace {
+func (srv *Server) createDynamic(ctx context.Context, name string, auth json.RawMessage) (n *Namespace, created bool) {
 	srv.mu.RLock()
 	parents := slices.Clone(srv.parents)
 	srv.mu.RUnlock()
 	for _, p := range parents {
 		if ctx.Err() != nil {
-			return nil
+			return nil, false
 		}
 		if p.allows(ctx, name, auth) {
 			return srv.namespace(name, p, 1)
 		}
 	}
-	return nil
+	return nil, false
 }
 
 func (p *ParentNamespace) allows(ctx context.Context, name string, auth json.RawMessage) (ok bool) {

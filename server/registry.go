@@ -39,6 +39,9 @@ type hooks struct {
 
 var noHooks hooks
 
+// endings reports whether there are functions for a disconnect.
+func (h *hooks) endings() bool { return len(h.disconnecting)+len(h.disconnect) > 0 }
+
 // registry holds the callbacks of a namespace, of a parent namespace or of a single socket. Registration copies the
 // table; a child namespace starts with its parent's.
 type registry struct {
@@ -118,7 +121,7 @@ func (r *registry) HandleAnyOutgoing(f func(ctx context.Context, s *Socket, e *E
 }
 
 // HandleServerSide registers a handler for events that other nodes send with ServerSideEmit. Events of one namespace
-// are handled one after the other. The returned function removes it.
+// are handled one after the other; their context ends when the server shuts down. The returned function removes it.
 func (r *registry) HandleServerSide(event string, handler ServerSideHandler) (remove func()) {
 	s := &slot[ServerSideHandler]{handler}
 	r.update(func(h *hooks) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -23,6 +24,8 @@ type Server struct {
 	selector selector
 	workers  workers
 	closing  atomic.Bool
+	ctx      context.Context // ends when the server shuts down
+	cancel   context.CancelFunc
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
@@ -47,6 +50,7 @@ func New(opts *Options) (*Server, error) {
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments},
 		namespaces: make(map[string]*Namespace),
 	}
+	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.engine, err = engine.New(&o.Engine, srv.newClient)
 	if err != nil {
 		return nil, err
@@ -92,14 +96,18 @@ func (srv *Server) Of(name string) *Namespace {
 		n.open()
 		return n
 	}
-	return srv.namespace(name, parent, 0)
+	n, created := srv.namespace(name, parent, 0)
+	if created {
+		srv.announce(n)
+	}
+	return n
 }
 
-// namespace finds or creates a namespace and takes references on it.
-func (srv *Server) namespace(name string, parent *ParentNamespace, refs int64) *Namespace {
+// namespace finds or creates a namespace and takes references on it. Whoever has created one must announce it.
+func (srv *Server) namespace(name string, parent *ParentNamespace, refs int64) (n *Namespace, created bool) {
 	srv.mu.Lock()
-	n := srv.namespaces[name]
-	created := n == nil
+	n = srv.namespaces[name]
+	created = n == nil
 	if created {
 		n = newNamespace(srv, name, parent)
 		srv.namespaces[name] = n
@@ -108,18 +116,22 @@ func (srv *Server) namespace(name string, parent *ParentNamespace, refs int64) *
 		}
 	}
 	n.refs.Add(refs)
-	hooks := srv.onNamespaces
 	srv.mu.Unlock()
 	n.open()
-	if created && name != "/" {
-		for _, f := range hooks {
-			srv.protect("OnNewNamespace", name, "", func() error {
-				f(n)
-				return nil
-			})
-		}
-	}
-	return n
+	return n, created
+}
+
+// announce tells the OnNewNamespace functions.
+func (srv *Server) announce(n *Namespace) {
+	srv.mu.RLock()
+	hooks := srv.onNamespaces
+	srv.mu.RUnlock()
+	each(hooks, func(f func(*Namespace)) {
+		_ = srv.protect("OnNewNamespace", n.name, "", func() error {
+			f(n)
+			return nil
+		})
+	})
 }
 
 // acquire finds a namespace for a client and takes a reference on it.

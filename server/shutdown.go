@@ -44,9 +44,11 @@ func (w *workers) wait(ctx context.Context) error {
 // Shutdown ends the server: new requests are refused, every socket is closed with the reason "server shutting down",
 // connections are closed without a DISCONNECT packet, so that clients reconnect elsewhere by themselves, and handlers get
 // until ctx ends to finish, disconnect hooks included. Then the adapters close. It returns the error of ctx if handlers
-// are still running. Shutdown may be called more than once.
+// are still running. Shutdown may be called more than once. Called by a callback it waits for that callback too, until ctx
+// ends; Close does not.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.closing.Store(true)
+	srv.cancel()
 	for _, n := range srv.all() {
 		for _, s := range n.Sockets() {
 			s.close(ReasonShutdown)
@@ -57,6 +59,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	for _, n := range srv.all() {
 		n.open()
 		n.closeAdapter()
+	}
+	if err == nil {
+		err = srv.workers.wait(ctx) // for events of other nodes that came until the adapters closed
 	}
 	if err == nil {
 		err = engineErr

@@ -85,7 +85,7 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if !s.nsp.index.Add(member{s}, rooms...) {
 		return s.disconnectError()
 	}
-	if w, ok := s.nsp.adapter.(adapter.JoinWaiter); ok {
+	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
 		return w.WaitJoined(ctx, rooms)
 	}
 	return nil

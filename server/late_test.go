@@ -1,0 +1,93 @@
+package server_test
+
+import (
+	"context"
+	"regexp"
+	"runtime"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// TestLateDisconnectHook registers a socket's disconnect functions in OnConnection when the client has gone already.
+func TestLateDisconnectHook(t *testing.T) {
+	n := start(t, nil)
+	log := make(chan string, 2)
+	n.Of("/").OnConnection(func(ctx context.Context, s *server.Socket) {
+		<-ctx.Done()
+		s.OnDisconnecting(func(s *server.Socket, reason string) { log <- "disconnecting" })
+		s.OnDisconnect(func(s *server.Socket, reason string) { log <- "disconnect" })
+	})
+	p, _ := n.connect(t)
+	p.send("1")
+	for _, want := range []string{"disconnecting", "disconnect"} {
+		if got := await(t, log); got != want {
+			t.Errorf("hook %q, want %q", got, want)
+		}
+	}
+}
+
+// slowRooms is an adapter that is slow to hear of rooms that end.
+type slowRooms struct {
+	adapter.Adapter
+	entered, leave chan struct{}
+}
+
+func (a *slowRooms) RoomCreated(string) {}
+func (a *slowRooms) RoomDeleted(string) {
+	a.entered <- struct{}{}
+	<-a.leave
+}
+
+// TestRejoinDuringDisconnect lets a client leave and come back while the server is disconnecting it.
+func TestRejoinDuringDisconnect(t *testing.T) {
+	slow := &slowRooms{entered: make(chan struct{}, 8), leave: make(chan struct{})}
+	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(l adapter.Local) (a adapter.Adapter, err error) {
+		slow.Adapter, err = adapter.Memory().New(l)
+		return slow, err
+	})})
+	p, s := n.connect(t)
+	done := make(chan struct{})
+	go func() {
+		s.Disconnect()
+		close(done)
+	}()
+	await(t, slow.entered)
+	p.expect("1")
+	p.join("/", "")
+	close(slow.leave)
+	await(t, done)
+	if got := n.Stats().Sockets; got != 1 {
+		t.Errorf("%d sockets, want the second one", got)
+	}
+}
+
+// TestNamespaceBeforeItsAdapter emits to a namespace whose adapter is being built. The emit must wait for it.
+func TestNamespaceBeforeItsAdapter(t *testing.T) {
+	building, build := make(chan struct{}), make(chan struct{})
+	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(l adapter.Local) (adapter.Adapter, error) {
+		if l.Name() == "/slow" {
+			close(building)
+			<-build
+		}
+		return adapter.Memory().New(l)
+	})})
+	parent := n.OfPattern(regexp.MustCompile("^/slow$"))
+	p := n.websocket(t)
+	p.send("0/slow,")
+	await(t, building)
+	began, result := make(chan struct{}), make(chan error, 1)
+	go func() {
+		close(began)
+		result <- parent.Children()[0].Emit("early")
+	}()
+	await(t, began)
+	for range 100 {
+		runtime.Gosched()
+	}
+	close(build)
+	if err := await(t, result); err != nil {
+		t.Error(err)
+	}
+}
