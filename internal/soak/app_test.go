@@ -152,7 +152,7 @@ func serveTCP(t testing.TB, a *app, configure func(*http.Server)) (addr string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &http.Server{Handler: a, ReadHeaderTimeout: time.Second, MaxHeaderBytes: 64 << 10}
+	web := &http.Server{Handler: a, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	if configure != nil {
 		configure(web)
 	}

@@ -40,7 +40,7 @@ var requestAttacks = []attack{
 			return err
 		}
 		chunk := append(append([]byte("10000\r\n"), make([]byte, 1<<16)...), "\r\n"...)
-		if taken, all := p.push(chunk, 64<<20, pushPatience); all {
+		if taken, all := p.push(chunk, 64<<20); all {
 			return errTook(taken)
 		}
 		return wantAbandoned(h, p)
@@ -155,7 +155,7 @@ var frameAttacks = []attack{
 			if err := p.frame(opText, nil); err != nil {
 				return err
 			}
-			p.push(bytes.Repeat(appendFrame(nil, more, nil), 1000), 1<<20, pushPatience)
+			p.push(bytes.Repeat(appendFrame(nil, more, nil), 1000), 1<<20)
 			return wantPolicy(p.awaitEnd())
 		})},
 	{name: "messages never finished", memory: 3 << 20, run: within("unfinished", func(p *peer) error {
@@ -167,7 +167,7 @@ var frameAttacks = []attack{
 	{name: "pings without end, answers not read", memory: 128 << 10, most: 3, reason: engine.ReasonTransportError,
 		run: within("pings without end, answers not read", func(p *peer) error {
 			pings := bytes.Repeat(appendFrame(nil, fin|byte(websocket.OpPing), make([]byte, 125)), 500)
-			if taken, all := p.push(pings, 128<<20, pushPatience); all {
+			if taken, all := p.push(pings, 128<<20); all {
 				return errTook(taken)
 			}
 			return nil
@@ -291,22 +291,18 @@ var floodAttacks = []attack{
 		})},
 	{name: "events faster than they are handled", memory: 3 << 20,
 		limited: func(s *server.Stats) uint64 { return s.InboxPauses },
-		run: within("events", func(p *peer) error {
-			event := appendFrame(nil, fin|opText, []byte(`42["slow","`+strings.Repeat("x", 10_000)+`"]`))
-			if taken, all := p.push(event, 64<<20, stallPatience); all {
-				return errTook(taken)
-			}
-			return nil
-		})},
+		run: func(h *hostile) error {
+			return within("events", func(p *peer) error {
+				return h.overflow(p, appendFrame(nil, fin|opText, []byte(`42["slow","`+strings.Repeat("x", 10_000)+`"]`)))
+			})(h)
+		}},
 	{name: "tiny events faster than they are handled", memory: 3 << 20,
 		limited: func(s *server.Stats) uint64 { return s.InboxPauses },
-		run: within("tiny events", func(p *peer) error {
-			events := bytes.Repeat(appendFrame(nil, fin|opText, []byte(`42["slow"]`)), 1000)
-			if taken, all := p.push(events, 64<<20, stallPatience); all {
-				return errTook(taken)
-			}
-			return nil
-		})},
+		run: func(h *hostile) error {
+			return within("tiny events", func(p *peer) error {
+				return h.overflow(p, bytes.Repeat(appendFrame(nil, fin|opText, []byte(`42["slow"]`)), 1000))
+			})(h)
+		}},
 	{name: "events in bodies faster than they are handled", memory: 4 << 20,
 		limited: func(s *server.Stats) uint64 { return s.InboxPauses },
 		run: func(h *hostile) error {
@@ -335,7 +331,7 @@ var floodAttacks = []attack{
 	{name: "answers not read", memory: 20 << 20, most: 1, limited: limit("slow_consumer"), reason: engine.ReasonTransportError,
 		run: within("answers not read", func(p *peer) error {
 			echo := appendFrame(nil, fin|opText, []byte(`421["echo","`+strings.Repeat("x", 20_000)+`"]`))
-			if taken, all := p.push(echo, 128<<20, pushPatience); all {
+			if taken, all := p.push(echo, 128<<20); all {
 				return errTook(taken)
 			}
 			return nil

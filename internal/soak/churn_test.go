@@ -198,7 +198,7 @@ func TestChurnOverTCP(t *testing.T) {
 	c := &churn{app: newApp(t, &opts), errs: make(map[string]int)}
 	c.blackHole = opts.Engine.PingInterval + opts.Engine.PingTimeout + time.Second
 	c.dial = loopback(serveTCP(t, c.app, func(web *http.Server) { web.ReadHeaderTimeout = opts.ConnectTimeout }))
-	before := count(c.Server)
+	before := settled(c.Server)
 	if *sessions == 0 {
 		stop := c.chatter(20 * time.Millisecond)
 		c.run(3*len(exitPaths), 16)
