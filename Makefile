@@ -8,7 +8,7 @@ FUZZTIME ?= 60s
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run build web test unit race lint fuzz bench compat tools api clean
+.PHONY: run build web test unit race lint fuzz soak bench compat tools api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -49,6 +49,12 @@ fuzz:
 	    echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; \
 	done
+
+# Run the long forms of the soak tests: churn over every exit path, frozen clients, hostile clients (about half an hour).
+soak:
+	go test ./internal/soak -count=1 -v -timeout 60m -run TestChurnOverTCP -sessions 200000 -waves 7
+	go test ./internal/soak -count=1 -v -timeout 30m -run TestFrozenClients -clients 10000 -processes 4
+	go test ./internal/soak -count=1 -v -timeout 30m -run TestHostileClients -attackers 30
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:
