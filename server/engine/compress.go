@@ -3,7 +3,6 @@ package engine
 import (
 	"io"
 	"math"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,9 +99,7 @@ type compressor interface {
 var compressors [len(encodings)][10]sync.Pool
 
 // writeCompressed streams the pieces; the answer then has no Content-Length.
-func writeCompressed(w http.ResponseWriter, encoding string, level int, pieces [][]byte) {
-	// The headers leave before the size is known, as in the reference.
-	_ = http.NewResponseController(w).Flush()
+func writeCompressed(w io.Writer, encoding string, level int, pieces [][]byte) {
 	pool := &compressors[0][level]
 	if encoding != encodings[0] {
 		pool = &compressors[1][level]

@@ -47,7 +47,8 @@
 //   - routing of a request, session ids, closing the server: server.go
 //   - the life of a session, decoding and dispatch of packets, pausing: session.go
 //   - pings and pongs: heartbeat.go
-//   - polling requests and their answers: polling.go; payloads, base64: payload.go; compression of answers: compress.go
+//   - polling sessions and parked polls: polling.go; how a poll is answered: answer.go; compression of answers:
+//     compress.go; POST requests: post.go; payloads, base64: payload.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from polling to websocket: upgrade.go
 //   - how bytes are read from a connection: read.go, nonblocking_unix.go

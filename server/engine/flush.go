@@ -118,9 +118,7 @@ func (c *wsConn) writeBlocking(buf []byte, limit time.Duration) error {
 			return err
 		}
 		buf = buf[n:]
-		c.s.mu.Lock()
-		c.s.out.progress(c.s.srv.cfg.OutboxLimit)
-		c.s.mu.Unlock()
+		c.s.noteProgress()
 	}
 	return nil
 }

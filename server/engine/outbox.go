@@ -125,6 +125,15 @@ func (o *outbox) progress(limit int64) {
 	}
 }
 
+// noteProgress follows each chunk of a longer write. It reports false when the session has been cut off, so that the rest
+// is in vain.
+func (s *Session) noteProgress() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.progress(s.srv.cfg.OutboxLimit)
+	return s.state != stateClosed || !s.ending.abrupt
+}
+
 // refuses reports whether the backlog is too large for another message. Time is read only beyond the limit.
 func (o *outbox) refuses(limit int64) bool {
 	if o.bytes <= limit {
@@ -286,11 +295,15 @@ func (srv *Server) closeLongest() {
 		}
 	}
 	slices.SortFunc(all, func(a, b backlog) int { return int(b.bytes - a.bytes) })
+	target := srv.cfg.OutboxTotal / 10 * 9
+	// What a writer holds is returned to the budget only when its write has failed, hence the sum.
+	excess := queuedBytes.Load() - target
 	for _, b := range all {
-		if queuedBytes.Load() <= srv.cfg.OutboxTotal/10*9 {
+		if excess <= 0 || queuedBytes.Load() <= target {
 			return
 		}
 		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, drop: dropOutboxTotal})
+		excess -= b.bytes
 	}
 }
 

@@ -1,7 +1,12 @@
 package engine
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +130,19 @@ func TestSlowConsumer(t *testing.T) {
 			g.expectEnd(sid, ReasonTransportError, ErrSlowConsumer)
 		})
 	})
+	t.Run("process budget during writes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, &Options{OutboxTotal: 50_000})
+			_, light := g.openWS("")
+			_, heavy := g.openWS("")
+			synctest.Wait()
+			_ = g.recorder(heavy).s.Send(NewMessage(make([]byte, 30_000)))
+			synctest.Wait() // nobody reads: it is being written
+			_ = g.recorder(light).s.Send(NewMessage(make([]byte, 20_000)))
+			g.expectEnd(heavy, ReasonTransportError, ErrOutboxTotal)
+			g.expectEnd(light, "", nil)
+		})
+	})
 	t.Run("process budget", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, &Options{OutboxTotal: 50_000})
@@ -145,6 +163,101 @@ func TestSlowConsumer(t *testing.T) {
 			g.recorder(light).s.Discard()
 			if n := g.srv.Stats().QueuedBytes; n != 0 {
 				t.Errorf("%d bytes left", n)
+			}
+		})
+	})
+}
+
+// stuckPoll opens a session and sends a poll on a connection from which only the test reads.
+func stuckPoll(t *testing.T, g *rig) (s *Session, sid string, conn net.Conn) {
+	t.Helper()
+	sid, target := g.openPoll()
+	conn, err := g.dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", target); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return g.recorder(sid).s, sid, conn
+}
+
+// What a poll takes counts as queued until the client has read it.
+func TestSlowPoll(t *testing.T) {
+	big, small := NewMessage(bytes.Repeat([]byte("x"), 100_000)), NewMessage([]byte("m"))
+	opts := func() *Options {
+		return &Options{OutboxLimit: 10_000, PingInterval: time.Hour, HTTPCompression: &HTTPCompression{Disabled: true}}
+	}
+	t.Run("stalled", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, opts())
+			s, sid, conn := stuckPoll(t, g)
+			_ = s.Send(big)
+			time.Sleep(4 * time.Second)
+			if n, total := s.Queued(), g.srv.Stats().QueuedBytes; n < 100_000 || total < 100_000 {
+				t.Errorf("%d bytes are queued, %d in all", n, total)
+			}
+			if err := s.Send(small); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Second)
+			if err := s.Send(small); err != ErrSlowConsumer {
+				t.Fatalf("got %v", err)
+			}
+			g.expectEnd(sid, ReasonTransportError, ErrSlowConsumer)
+			if _, err := io.CopyN(io.Discard, conn, 60_000); err == nil {
+				t.Error("the rest of the answer is still written")
+			}
+			synctest.Wait()
+			if n := g.srv.Stats().QueuedBytes; n != 0 {
+				t.Errorf("%d bytes left", n)
+			}
+		})
+	})
+	t.Run("slow", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, opts())
+			s, sid, conn := stuckPoll(t, g)
+			_ = s.Send(big)
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 18_000)
+			for range 5 {
+				if _, err := io.ReadFull(res.Body, buf); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(4 * time.Second)
+				if err := s.Send(small); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n, err := io.Copy(io.Discard, res.Body); n != 10_001 || err != nil {
+				t.Fatalf("%d bytes at the end, %v", n, err)
+			}
+			synctest.Wait()
+			if n := s.Queued(); n > 1000 {
+				t.Errorf("%d bytes are queued", n)
+			}
+			g.expectEnd(sid, "", nil)
+		})
+	})
+	t.Run("long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			opts := opts()
+			opts.OutboxLimit = 10_000_000
+			g := newRig(t, opts)
+			s, _, conn := stuckPoll(t, g)
+			_ = s.Send(NewMessage(make([]byte, 3_000_000)))
+			buf := make([]byte, 30_000)
+			for range 100 {
+				if _, err := io.ReadFull(conn, buf); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
 			}
 		})
 	})

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// transferTimeout plus the time for its bytes at transferRate per second bounds the write of an answer and the read
+	// of a POST body, of which the largest that is allowed counts.
+	transferTimeout = 30 * time.Second
+	transferRate    = 16 << 10
+)
+
+func transferTime(bytes int64) time.Duration {
+	return transferTimeout + time.Duration(bytes/transferRate)*time.Second
+}
+
+// pollAnswer is a pollBody as it is written.
+type pollAnswer struct {
+	pieces   [][]byte
+	packets  int
+	cost     int64 // what the session's outbox is charged for it
+	compress bool
+}
+
+// add appends a part of the payload.
+func (a *pollAnswer) add(m *Message) {
+	if m == nil {
+		return
+	}
+	a.pieces = append(a.pieces, m.pollingPiece())
+	a.packets += m.packets()
+	a.compress = a.compress || !m.noCompress
+}
+
+func (b *pollBody) encode() (a pollAnswer) {
+	if m := b.list.first; m != nil {
+		a.add(m)
+		a.cost += m.cost()
+	}
+	for _, m := range b.list.more() {
+		a.add(m)
+		a.cost += m.cost()
+	}
+	for _, m := range b.extra {
+		a.add(m)
+	}
+	return a
+}
+
+// length is that of the payload: the pieces and the separators between them.
+func (a *pollAnswer) length() int {
+	n := len(a.pieces) - 1
+	for _, piece := range a.pieces {
+		n += len(piece)
+	}
+	return n
+}
+
+// writePoll writes the answer of a poll. Its messages stay charged to the session until they are written.
+func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, body *pollBody, initial bool) {
+	srv := s.srv
+	answer := body.encode()
+	defer s.settlePoll(body, answer.cost)
+	length := answer.length()
+	encoding := ""
+	if c := &srv.cfg.compression; answer.compress && !c.Disabled && length >= c.Threshold {
+		encoding = negotiateEncoding(r.Header.Values("Accept-Encoding"))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	if encoding != "" {
+		h.Set("Content-Encoding", encoding)
+	} else {
+		h.Set("Content-Length", strconv.Itoa(length))
+	}
+	srv.setAnswerHeaders(h, r, initial)
+
+	rc := http.NewResponseController(w)
+	until := time.Now().Add(transferTime(int64(length)))
+	_ = rc.SetWriteDeadline(until)
+	to := io.Writer(w)
+	if length > writeChunk {
+		to = &largeAnswer{s, w, until}
+	}
+	if encoding != "" {
+		// The headers leave before the size is known, as in the reference.
+		_ = rc.Flush()
+		writeCompressed(to, encoding, srv.cfg.compression.Level, answer.pieces)
+	} else {
+		_ = writePieces(to, answer.pieces)
+	}
+	// Flushed here, so that the deadline covers the write and does not outlive it.
+	_ = rc.Flush()
+	_ = rc.SetWriteDeadline(time.Time{})
+	s.shard.traffic.out(answer.packets, length)
+}
+
+// settlePoll ends the charge for an answer.
+func (s *Session) settlePoll(body *pollBody, cost int64) {
+	if body.list.empty() {
+		return
+	}
+	s.mu.Lock()
+	if s.state != stateClosed {
+		s.out.settle(cost, s.srv.cfg.OutboxLimit)
+	}
+	s.mu.Unlock()
+	body.list.release()
+}
+
+// largeAnswer writes an answer in chunks, each of which must get on, and stops when the session has been cut off.
+type largeAnswer struct {
+	s     *Session
+	w     http.ResponseWriter
+	until time.Time // for the answer as a whole
+}
+
+// Write implements io.Writer.
+func (a *largeAnswer) Write(p []byte) (written int, err error) {
+	rc := http.NewResponseController(a.w)
+	for len(p) > 0 {
+		until := time.Now().Add(transferTimeout)
+		if until.After(a.until) {
+			until = a.until
+		}
+		_ = rc.SetWriteDeadline(until)
+		n, err := a.w.Write(p[:min(len(p), writeChunk)])
+		written += n
+		if err == nil && !a.s.noteProgress() {
+			err = ErrClosed
+		}
+		if err != nil {
+			return written, err
+		}
+		p = p[n:]
+	}
+	return written, nil
+}
+
+func writePieces(w io.Writer, pieces [][]byte) error {
+	for i, piece := range pieces {
+		if i > 0 {
+			if _, err := w.Write([]byte{separator}); err != nil {
+				return err
+			}
+		}
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setAnswerHeaders completes the headers of an answer to a GET or POST.
+func (srv *Server) setAnswerHeaders(h http.Header, r *http.Request, initial bool) {
+	if ua := r.UserAgent(); strings.Contains(ua, ";MSIE") || strings.Contains(ua, "Trident/") {
+		// The old Internet Explorer's filter took payloads for scripts.
+		h.Set("X-XSS-Protection", "0")
+	}
+	h.Set("Cache-Control", "no-store")
+	srv.callHeaderHooks(h, r, initial)
+}
+
+func (srv *Server) callHeaderHooks(h http.Header, r *http.Request, initial bool) {
+	if initial && srv.cfg.OnInitialHeaders != nil {
+		srv.cfg.OnInitialHeaders(h, r)
+	}
+	if srv.cfg.OnHeaders != nil {
+		srv.cfg.OnHeaders(h, r)
+	}
+}
