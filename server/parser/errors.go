@@ -11,7 +11,7 @@ var (
 	ErrAttachments = errors.New("parser: illegal attachments")
 	// ErrTooManyAttachments is returned for an attachment count above [Limits].MaxAttachments.
 	ErrTooManyAttachments = errors.New("parser: too many attachments")
-	// ErrTooLarge is returned when an incomplete packet would hold more than [Limits].MaxBytes.
+	// ErrTooLarge is returned when an incomplete packet would hold more than [Limits].MaxBytes, and by [Payload.Unmarshal].
 	ErrTooLarge = errors.New("parser: packet with attachments too large")
 	// ErrPayload is returned for JSON that is malformed or of the wrong kind for its packet type.
 	ErrPayload = errors.New("parser: invalid payload")

@@ -17,6 +17,9 @@ import (
 // encoding/json does; and a json.Unmarshaler with binary inside its part of the JSON sees base64 strings there, but a
 // json.RawMessage, which could not be sent on, is an error: use a [Payload] for that.
 //
+// What unmarshalers get is bounded: attachments named so often that their base64 forms would be longer than all
+// attachments together are [ErrTooLarge]; peers name each attachment once.
+//
 // Attachments are not copied, and neither is the JSON for a target that is itself a json.RawMessage or a Payload: they
 // must not be changed while others use the same payload.
 //
@@ -44,6 +47,9 @@ func (p Payload) Unmarshal(v any) error {
 		return err
 	}
 	d := filler{payload: p, finder: f}
+	for _, a := range p.Attachments {
+		d.quota += len(a)
+	}
 	start := skipSpace(p.JSON, 0)
 	return d.fill(rv.Elem(), span{start, d.end(start)})
 }
@@ -108,6 +114,7 @@ func smallInt(text []byte) (int, bool) {
 type filler struct {
 	payload Payload
 	finder
+	quota int // attachment bytes that may still be written out as base64
 }
 
 func (d *filler) span(s span) json.RawMessage { return d.text[s.start:s.end:s.end] }
@@ -141,6 +148,9 @@ func (d *filler) fill(v reflect.Value, s span) error {
 	if len(inside) == 0 {
 		return json.Unmarshal(d.span(s), v.Addr().Interface())
 	}
+	if inside[0].start == s.start && inside[0].num < 0 {
+		return json.Unmarshal([]byte("null"), v.Addr().Interface())
+	}
 	if v.Kind() == reflect.Interface && !v.IsNil() && v.Elem().Kind() == reflect.Pointer && !v.Elem().IsNil() {
 		return d.fill(v.Elem().Elem(), s)
 	}
@@ -161,7 +171,7 @@ func (d *filler) fill(v reflect.Value, s span) error {
 		return d.fillBinary(v, s, inside[0])
 	}
 	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
-		return u.UnmarshalJSON(d.base64(s, inside))
+		return d.fillCustom(u, s, inside)
 	}
 	if d.text[s.start] == '[' {
 		return d.fillArray(v, s)
@@ -185,11 +195,8 @@ func (d *filler) mismatch(v reflect.Value, s span) error {
 }
 
 func (d *filler) fillBinary(v reflect.Value, s span, f placeholder) error {
-	if f.num < 0 {
-		return json.Unmarshal([]byte("null"), v.Addr().Interface())
-	}
 	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
-		return u.UnmarshalJSON(d.base64(s, []placeholder{f}))
+		return d.fillCustom(u, s, []placeholder{f})
 	}
 	switch {
 	case isBytes(v.Type()):
@@ -200,6 +207,20 @@ func (d *filler) fillBinary(v reflect.Value, s span, f placeholder) error {
 		return d.mismatch(v, s)
 	}
 	return nil
+}
+
+// fillCustom hands the JSON at s to a json.Unmarshaler. A few bytes of JSON can name one long attachment thousands of
+// times, so that all unmarshalers together get no more than the attachments are long.
+func (d *filler) fillCustom(u json.Unmarshaler, s span, inside []placeholder) error {
+	for _, f := range inside {
+		if f.num >= 0 {
+			d.quota -= len(d.payload.Attachments[f.num])
+		}
+	}
+	if d.quota < 0 {
+		return ErrTooLarge
+	}
+	return u.UnmarshalJSON(d.base64(s, inside))
 }
 
 // base64 returns the JSON at s with strings in the place of its placeholders.
@@ -221,22 +242,16 @@ func (d *filler) base64(s span, inside []placeholder) []byte {
 }
 
 func (d *filler) fillArray(v reflect.Value, s span) error {
-	var items []span
-	for i := skipSpace(d.text, s.start+1); d.text[i] != ']'; {
-		end := d.end(i)
-		items = append(items, span{i, end})
-		i = nextItem(d.text, end)
-	}
+	items := d.items(s)
 	target := v
 	switch {
 	case v.Kind() == reflect.Interface && v.NumMethod() == 0:
 		target = reflect.ValueOf(new([]any)).Elem()
-		target.Set(reflect.MakeSlice(target.Type(), len(items), len(items)))
+		target.Set(reflect.MakeSlice(target.Type(), items.n, items.n))
 	case v.Kind() == reflect.Slice:
-		target.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+		target.Set(reflect.MakeSlice(v.Type(), items.n, items.n))
 	case v.Kind() == reflect.Array:
 		v.SetZero()
-		items = items[:min(len(items), v.Len())]
 	default:
 		return d.mismatch(v, s)
 	}
@@ -249,32 +264,68 @@ func (d *filler) fillArray(v reflect.Value, s span) error {
 	return nil
 }
 
-// fillItems stores items in list, the ones without a placeholder by a single call of encoding/json.
-func (d *filler) fillItems(list reflect.Value, items []span) error {
-	plain := []byte{'['}
-	for _, item := range items {
+// items are the items of an array: those with placeholders, and an array of the others.
+type items struct {
+	n       int
+	plain   []byte
+	holders []holder
+}
+
+// holder is an item with placeholders.
+type holder struct {
+	index int
+	span
+}
+
+func (d *filler) items(s span) items {
+	list := items{plain: append(make([]byte, 0, d.plainSize(s)), '[')}
+	for i := skipSpace(d.text, s.start+1); d.text[i] != ']'; list.n++ {
+		item := span{i, d.end(i)}
 		if len(d.within(item)) > 0 {
-			continue
+			list.holders = append(list.holders, holder{list.n, item})
+		} else {
+			if len(list.plain) > 1 {
+				list.plain = append(list.plain, ',')
+			}
+			list.plain = append(list.plain, d.span(item)...)
 		}
-		if len(plain) > 1 {
-			plain = append(plain, ',')
-		}
-		plain = append(plain, d.span(item)...)
+		i = nextItem(d.text, item.end)
 	}
+	list.plain = append(list.plain, ']')
+	return list
+}
+
+// plainSize returns an upper bound for the text at s without the arrays and objects in it that have placeholders inside.
+func (d *filler) plainSize(s span) int {
+	n := s.end - s.start
+	for at := s.start + 1; ; {
+		i := sort.Search(len(d.holders), func(i int) bool { return d.holders[i].start >= at })
+		if i == len(d.holders) || d.holders[i].start >= s.end {
+			return n
+		}
+		n -= d.holders[i].end - d.holders[i].start
+		at = d.holders[i].end
+	}
+}
+
+// fillItems stores items in list, the ones without a placeholder by a single call of encoding/json. An array may be
+// shorter than its items.
+func (d *filler) fillItems(list reflect.Value, in items) error {
 	decoded := reflect.New(reflect.SliceOf(list.Type().Elem()))
-	if len(plain) > 1 {
-		if err := json.Unmarshal(append(plain, ']'), decoded.Interface()); err != nil {
-			return err
-		}
+	if err := json.Unmarshal(in.plain, decoded.Interface()); err != nil {
+		return err
 	}
-	next := 0
-	for i, item := range items {
-		if len(d.within(item)) == 0 {
+	next, holders := 0, in.holders
+	for i := range min(in.n, list.Len()) {
+		if len(holders) == 0 || holders[0].index != i {
 			list.Index(i).Set(decoded.Elem().Index(next))
 			next++
-		} else if err := d.fill(list.Index(i), item); err != nil {
+			continue
+		}
+		if err := d.fill(list.Index(i), holders[0].span); err != nil {
 			return err
 		}
+		holders = holders[1:]
 	}
 	return nil
 }
