@@ -13,6 +13,8 @@ const (
 	copyLimit = 8 << 10
 	// writeChunk bounds one blocking write, so that progress is seen.
 	writeChunk = 16 << 10
+	// maxRounds is how many batches a caller writes before a goroutine relieves it.
+	maxRounds = 16
 )
 
 // batch is what one flush writes.
@@ -63,7 +65,10 @@ func (c *wsConn) flush(b *batch) *batch {
 		c.kick()
 		return b
 	}
-	for c.take(b) {
+	for range maxRounds {
+		if !c.take(b) {
+			return b
+		}
 		if err := b.tryWrite(c.raw); err != nil {
 			c.writeFailed(b, err)
 			return b
@@ -74,10 +79,11 @@ func (c *wsConn) flush(b *batch) *batch {
 		}
 		c.settle(b)
 	}
+	c.s.srv.tasks.start(c.drain)
 	return b
 }
 
-// drain is kick for connections without non-blocking writes.
+// drain is kick for connections without non-blocking writes, and for those on which others send as fast as is written.
 func (c *wsConn) drain() {
 	b := batchPool.Get().(*batch)
 	if c.take(b) {

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -245,6 +247,50 @@ func TestStalledPeer(t *testing.T) {
 	within(t, "the end of the slow consumer", g.recorder(stalledID).closed)
 	if got := g.recorder(stalledID).ended(); got != ReasonTransportError {
 		t.Errorf("ended with %q", got)
+	}
+}
+
+// busyConn queues another message whenever one is written, as other goroutines may.
+type busyConn struct {
+	syscall.RawConn
+	s      *Session
+	writes atomic.Int32
+}
+
+func (c *busyConn) Write(f func(uintptr) bool) error {
+	if c.writes.Add(1) < 1000 {
+		_ = c.s.Send(NewMessage([]byte("more")))
+	}
+	return c.RawConn.Write(f)
+}
+
+// Who writes at once is not held up by those who go on sending.
+func TestWriterIsRelieved(t *testing.T) {
+	g := newRigOn(t, nil, true, 0)
+	var raw *busyConn
+	sent := make(chan int32, 1)
+	g.onText = func(r *recorder, _ string) {
+		raw = &busyConn{RawConn: r.s.ws.raw, s: r.s}
+		if raw.RawConn != nil { // otherwise the system has no non-blocking writes
+			r.s.ws.raw = raw
+		}
+		_ = r.s.Send(NewMessage([]byte("first")))
+		sent <- raw.writes.Load()
+	}
+	ws, sid := g.openWS("")
+	ws.say("4go")
+	writes := <-sent
+	if writes > 2*maxRounds {
+		t.Errorf("Send has written %d times", writes)
+	}
+	ws.expect("4first")
+	_ = g.recorder(sid).s.Send(NewMessage([]byte("last")))
+	for {
+		if got := ws.text(); got == "4last" {
+			break
+		} else if got != "4more" {
+			t.Fatalf("got %q", got)
+		}
 	}
 }
 
