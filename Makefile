@@ -8,7 +8,7 @@ FUZZTIME ?= 60s
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run build web test unit race lint fuzz soak bench compat tools api clean
+.PHONY: run build web test unit race lint fuzz soak bench compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -33,7 +33,7 @@ unit:
 	go test $(PACKAGES)
 
 # Run the Go tests under the race detector.
-race: tools
+race: tools compiler
 	go test -race -timeout 10m $(PACKAGES)
 
 # Check formatting, vet, staticcheck.
@@ -68,10 +68,13 @@ compat: build
 api:
 	go run ./internal/layout/apidoc > docs/api.txt
 
-# Say what is missing on this machine; install the C compiler that the race detector needs when it can be.
+# Say what is missing on this machine.
 tools:
 	@command -v go >/dev/null || { echo "Go 1.26 is needed: https://go.dev/dl/"; exit 1; }
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node.js 20 with npm is needed: https://nodejs.org/"; exit 1; }
+
+# Install the C compiler that the race detector needs, or say so.
+compiler:
 	@command -v cc >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq gcc libc6-dev; } || { echo "A C compiler is needed for the race detector: apt-get install gcc libc6-dev"; exit 1; }
 
 # Remove what the other targets built.

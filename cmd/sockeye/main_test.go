@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -26,7 +28,12 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--ping-interval", "soon"}, "--ping-interval"},
 		{[]string{"serve", "--ping-interval=-1s"}, "ping interval"},
 		{[]string{"serve", "--transports", "pigeon"}, "--transports"},
-		{[]string{"serve", "--max-http-buffer-size=-5"}, "must not be negative"},
+		{[]string{"serve", "--max-http-buffer-size=-5"}, "must be positive"},
+		{[]string{"serve", "--max-http-buffer-size=0"}, "must be positive"},
+		{[]string{"serve", "--deflate-threshold=-1"}, "must not be negative"},
+		{[]string{"serve", "--http-compression-threshold=-1"}, "must not be negative"},
+		{[]string{"serve", "--shutdown-timeout=-5s"}, "must be positive"},
+		{[]string{"serve", "--cors-credentials"}, "need --cors-origin"},
 		{[]string{"serve", "--path", "no-slash"}, "must start with a slash"},
 		{[]string{"serve", "--cors-origin", "*", "--cors-credentials"}, "credentials"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},
@@ -126,6 +133,40 @@ func TestServeEveryApp(t *testing.T) {
 				t.Errorf("handshake %q", body)
 			}
 		})
+	}
+}
+
+// TestSilentConnection opens a connection on which nothing is ever asked, as a health check does. It must not hold up
+// the shutdown, which start demands to be clean.
+func TestSilentConnection(t *testing.T) {
+	addr := start(t, "--shutdown-timeout", "3s")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	get(t, "http://"+addr+"/") // by now the server has accepted the other connection too
+}
+
+func TestPortTaken(t *testing.T) {
+	addr := start(t)
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"serve", "--addr", addr}, &stdout, &stderr); status != exitFailure {
+		t.Errorf("status %d, want %d", status, exitFailure)
+	}
+	if !strings.Contains(stderr.String(), "--addr chooses another address") {
+		t.Errorf("printed %q", stderr.String())
+	}
+}
+
+// TestHTTPLog holds that an operator sees that no connection can be accepted, and is not bothered with clients' errors.
+func TestHTTPLog(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.NewLogLogger(httpLog{slog.NewTextHandler(&out, nil)}, slog.LevelDebug)
+	log.Print("http: TLS handshake error from a client")
+	log.Print("http: Accept error: accept4: too many open files; retrying in 1s")
+	if text := out.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "too many open files") {
+		t.Errorf("logged %q", text)
 	}
 }
 

@@ -72,18 +72,38 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		if errors.As(err, new(*net.AddrError)) || errors.As(err, new(*net.DNSError)) {
 			return usageError{err}
 		}
-		return err
+		return fmt.Errorf("%w; --addr chooses another address", err)
 	}
 	return c.serve(ctx, log, node, listener)
 }
 
+// Validate refuses values that the program would otherwise take for something else. It is called by the flag parser.
+func (c *serveCommand) Validate() error {
+	switch {
+	case c.MaxHTTPBufferSize <= 0:
+		return fmt.Errorf("--max-http-buffer-size must be positive, got %d", c.MaxHTTPBufferSize)
+	case c.DeflateThreshold < 0:
+		return fmt.Errorf("--deflate-threshold must not be negative, got %d", c.DeflateThreshold)
+	case c.HTTPThreshold < 0:
+		return fmt.Errorf("--http-compression-threshold must not be negative, got %d", c.HTTPThreshold)
+	case c.ShutdownTimeout <= 0:
+		return fmt.Errorf("--shutdown-timeout must be positive, got %v", c.ShutdownTimeout)
+	case len(c.CORSOrigin) == 0 && (c.CORSCredentials || c.CORSMaxAge != 0 ||
+		len(c.CORSMethods)+len(c.CORSAllowedHeaders)+len(c.CORSExposedHeaders) > 0):
+		return errors.New("the other --cors flags need --cors-origin")
+	}
+	return nil
+}
+
 func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, listener net.Listener) error {
+	var fresh freshConns
 	web := &http.Server{
 		Handler:           node.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug),
+		ConnState:         fresh.note,
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(listener) }()
@@ -94,15 +114,17 @@ func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, l
 		return err
 	case <-ctx.Done():
 	}
-	log.Info("shutting down", "timeout", c.ShutdownTimeout)
+	log.Info("shutting down; a second signal ends the process at once", "timeout", c.ShutdownTimeout.String())
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	// The listener goes first, then the sessions, so that parked polls have ended when the HTTP server waits for them.
 	// Serve has let go of it when it returns; before, Shutdown would close it a second time and complain.
 	listener.Close()
 	<-failed
-	err := errors.Join(node.shutdown(deadline), web.Shutdown(deadline))
-	if err != nil {
+	err := node.shutdown(deadline)
+	// Connections on which nothing was ever asked are waited for otherwise.
+	fresh.close()
+	if err = errors.Join(err, web.Shutdown(deadline)); err != nil {
 		return fmt.Errorf("shut down: %w", err)
 	}
 	log.Info("stopped")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"log"
 	"net/http"
 	"os"
@@ -19,6 +20,9 @@ type credentials struct {
 }
 
 func newServer(token string) (*server.Server, error) {
+	if token == "" {
+		return nil, errors.New("the token must not be empty: set ADMIN_TOKEN")
+	}
 	srv, err := server.New(nil)
 	if err != nil {
 		return nil, err

@@ -25,3 +25,9 @@ func TestAuth(t *testing.T) {
 		t.Errorf("name %q, %v", name, err)
 	}
 }
+
+func TestEmptyToken(t *testing.T) {
+	if _, err := newServer(""); err == nil {
+		t.Error("a server without a token was made: everybody could get in")
+	}
+}
