@@ -161,12 +161,17 @@ func parseSubprotocols(header string) (first string, ok bool) {
 	return names[0], true
 }
 
+var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
+
 // appendHeader appends header lines sorted by name. Line breaks in values would end the header early and become blanks.
 func appendHeader(dst []byte, header http.Header) []byte {
+	if len(header) == 0 {
+		return dst
+	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		for _, value := range header[name] {
 			dst = append(append(dst, name...), ": "...)
-			dst = append(append(dst, strings.NewReplacer("\r", " ", "\n", " ").Replace(value)...), "\r\n"...)
+			dst = append(append(dst, lineBreaks.Replace(value)...), "\r\n"...)
 		}
 	}
 	return dst

@@ -67,7 +67,7 @@ func (r *reader) readWhenReady() {
 	if len(r.first) > 0 {
 		r.hand(r.handleFirst)
 	}
-	fill := r.fill
+	fill, handle := r.fill, r.handleBuffer // made once: each use would be an allocation
 	for r.err == nil {
 		if r.verdict == pauseReading {
 			r.to.awaitResume()
@@ -79,7 +79,7 @@ func (r *reader) readWhenReady() {
 			break
 		}
 		if r.err == nil {
-			r.hand(r.handleBuffer)
+			r.hand(handle)
 		}
 	}
 	r.hand(r.handleEnd)

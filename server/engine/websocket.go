@@ -18,6 +18,8 @@ const (
 	lingerTime = 30 * time.Second
 	// maxControl bounds the replies to control frames that wait to be written.
 	maxControl = 16 << 10
+	// responseSize is enough for the usual 101 response and the first frames behind it.
+	responseSize = 384
 )
 
 // wsConn is a websocket connection: that of a session, or one that may become it.
@@ -159,7 +161,7 @@ func (srv *Server) takeOver(
 		early = slices.Clone(peeked)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	return conn, hs.AppendResponse(nil, header), early, true
+	return conn, hs.AppendResponse(make([]byte, 0, responseSize), header), early, true
 }
 
 // respond writes the first bytes on a hijacked connection, waiting as long as an upgrade may take. It closes the
