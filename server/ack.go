@@ -147,11 +147,11 @@ func (e Emission) emitWithAck(ctx context.Context, event string, args []any) (Ar
 	ctx, cancel := s.nsp.server.ackContext(ctx)
 	defer cancel()
 	p.ID = s.nsp.nextAckID()
+	s.notifyOutgoing(p)
 	call := make(ackCall, 1)
 	if err := s.expectAck(p.ID, call); err != nil {
 		return Args{}, err
 	}
-	s.notifyOutgoing(p)
 	if err := s.send(p, e.flags); err != nil {
 		s.takeAck(p.ID)
 		return Args{}, err

@@ -206,7 +206,7 @@ func serverSidePayload(event string, args []any) (parser.Payload, error) {
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
 // R. Without a deadline in ctx it waits for Options.AckTimeout. Nodes that did not answer are in the result; the error is
-// ErrAckMissing then.
+// ErrAckTimeout then, or ErrAckMissing if the adapter gave up before the deadline.
 func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (adapter.Result[R], error) {
 	var result adapter.Result[R]
 	payload, err := serverSidePayload(event, args)
@@ -224,7 +224,10 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 		}
 		result.Values = append(result.Values, r)
 	}
-	if err == nil && result.Unanswered > 0 {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		err = ackContextError(ctx)
+	case err == nil && result.Unanswered > 0:
 		err = ErrAckMissing
 	}
 	return result, err

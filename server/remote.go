@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -66,8 +67,8 @@ func (r *RemoteSocket) emitWithAck(ctx context.Context, event string, args []any
 		}
 		return list.Args()
 	}
-	if err == nil {
-		err = ErrDisconnected // nobody received the packet
+	if err == nil || errors.Is(err, ErrAckMissing) && replies.Unanswered == 0 {
+		err = ErrDisconnected // nobody received the packet, or the socket has gone since
 	}
 	return Args{}, err
 }

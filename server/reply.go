@@ -58,8 +58,8 @@ func (r *Reply) SendError(err error) error {
 		Error errorBody `json:"error"`
 	}
 	sendErr := r.Send(failure{errorBody{ce.Message, ce.Data}})
-	if sendErr != nil && sendErr != ErrReplied {
-		// The data could not be encoded or the socket is gone; the message alone can always be encoded.
+	if sendErr != nil && !r.sent.Load() {
+		// The data could not be encoded; the message alone can always be.
 		return r.Send(failure{errorBody{Message: ce.Message}})
 	}
 	return sendErr

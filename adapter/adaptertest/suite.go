@@ -1,5 +1,5 @@
-// Package adaptertest is the conformance suite that every adapter passes: the semantics of adapter.Adapter, checked on
-// clusters of one or more nodes.
+// Package adaptertest has the conformance suite that every adapter passes, Run: the semantics of adapter.Adapter, checked
+// on clusters of one or more nodes. It also has a Cluster in memory, for tests of applications that run on several nodes.
 package adaptertest
 
 import (
