@@ -187,18 +187,30 @@ scene("a front end written for the plain Node program", async (open) => {
 
 scene("names that are refused", async (open) => {
   const window = await open();
-  for (const [name, words] of [["", "enter a name"], ["#room", 'must not start with "#"'], ["AAAAAAAAAAAAAAAAAAAA", "look like a socket id"]]) {
+  for (const [name, words] of [["", "enter a name"], ["#room", "cannot start with #"], ["水".repeat(64) + "水".repeat(30), "too long"], ["AAAAAAAAAAAAAAAAAAAA", "exactly 20 letters"]]) {
+    await window.find("#login-name").evaluate((e) => e.removeAttribute("maxlength")); // a browser may be told otherwise
     await window.find("#login-name").fill(name);
     await window.find("#login-name").press("Enter");
     await window.find("#login-error").getByText(words).waitFor();
     assert.ok(await window.find("#login-name").evaluate((e) => e === document.activeElement));
   }
   await window.login("Ann accepted");
-  await window.open("BBBBBBBBBBBBBBBBBBBB");
-  await window.write("to a socket?");
-  await window.state("to a socket?", "failed");
-  await (await window.message("to a socket?")).getByText("look like a socket id").waitFor();
+  await window.find("#find-text").fill("#");
+  await window.find("#find-text").press("Enter");
+  await window.find("#find-hint").getByText("Write a name after #.").waitFor();
+  await window.find("#find-text").fill("BBBBBBBBBBBBBBBBBBBB");
+  assert.equal(await window.find("#find-hint").textContent(), "");
+  await window.find("#find-text").press("Enter");
+  await window.find("#banner").getByText("exactly 20 letters").waitFor();
   await window.open("#" + "水".repeat(63));
+
+  // By a link; the address does not keep what was refused.
+  for (const [name, words] of [["#" + "水".repeat(90), "room is too long"], ["#a\nb", "invisible signs"], ["#", "Write a name"], ["x".repeat(300), "name is too long"]]) {
+    await window.page.evaluate((id) => (location.hash = `#/${encodeURIComponent(id)}`), name);
+    await window.find("#banner").getByText(words).waitFor();
+    await window.find("#empty").waitFor();
+    assert.equal(new URL(window.page.url()).hash, "");
+  }
 });
 
 scene("text is never markup", async (open) => {
@@ -258,6 +270,33 @@ scene("a restart of the server", async (open) => {
   }
 });
 
+scene("what was written without a connection waits for its addressee too", async (open) => {
+  const own = new Node(await freePort());
+  await own.start();
+  try {
+    const [ann, bob] = await Promise.all(["Ann late", "Bob early"].map((user) => open(user, { url: own.url })));
+    await bob.open("Ann late");
+    await bob.find("#thread-state").getByText("Online", { exact: true }).waitFor();
+
+    await own.stop();
+    await bob.find("#thread-state").getByText("Not connected").waitFor();
+    assert.ok(!(await bob.find("#thread-state").evaluate((e) => e.classList.contains("online"))));
+    await bob.write("while down");
+    await bob.state("while down", "waiting");
+    await ann.page.route("**/socket.io/**", (route) => route.abort());
+
+    await own.start();
+    await bob.state("while down", "absent");
+    await ann.page.unroute("**/socket.io/**");
+    await bob.state("while down", "delivered");
+    await ann.row("Bob early").first().click();
+    await ann.message("while down");
+    assert.equal(await ann.find("#messages > li").count(), 1, "it arrives once");
+  } finally {
+    await own.stop();
+  }
+});
+
 scene("by keyboard alone", async (open) => {
   const [ann, bob] = await Promise.all([open(), open("Bob keys")]);
   const { keyboard } = ann.page;
@@ -279,6 +318,13 @@ scene("by keyboard alone", async (open) => {
   await keyboard.press("Enter");
   await bob.open("Ann keys");
   await bob.message("first line\nsecond line");
+  assert.equal(await bob.find("button.item[aria-current]").count(), 1, "one row is the current one");
+
+  const address = ann.page.url();
+  await ann.find("#skip").focus();
+  await keyboard.press("Enter");
+  assert.equal(await focused(), "text");
+  assert.equal(ann.page.url(), address, "the conversation stays open");
 
   await keyboard.press("Shift+Tab");
   assert.equal(await focused(), "scroll");
@@ -291,6 +337,7 @@ scene("by keyboard alone", async (open) => {
   assert.equal(await focused(), "details");
   await keyboard.press("Escape");
   await ann.find("#empty").waitFor();
+  assert.ok(await ann.find("#skip").isHidden(), "there is no message field to skip to");
   assert.equal(await focused(), "find-text");
   await ann.find("#logout").focus();
   await keyboard.press("Control+k");
@@ -368,6 +415,11 @@ scene("every layout, light and dark, with all kinds of names", async (open) => {
       await check("login");
       await window.login(`Viewer ${size.viewport.width} ${colorScheme}`);
       await window.row("ليلى L").first().waitFor();
+      const dot = await window.find(".item.online .face").first().evaluate((e) => {
+        const { width, height } = getComputedStyle(e, "::after");
+        return [width, height];
+      });
+      for (const side of dot) assert.match(side, /^\d+px$/, "a fraction of a pixel makes the dot an oval");
       await check("list");
       await window.open("#layout");
       await window.write(unbroken);

@@ -1,6 +1,7 @@
 // Puts the page together: login, navigation by the address, banner, announcements.
-import { Conversations, isRoom, nameOf } from "./conversations.js";
+import { Conversations, isRoom, nameOf, nobody } from "./conversations.js";
 import { $, h, setText } from "./dom.js";
+import { roomProblem, userProblem } from "./names.js";
 import { Panel, transportNames } from "./panel.js";
 import { People } from "./people.js";
 import { Refused, Session } from "./session.js";
@@ -32,12 +33,16 @@ function routed() {
 }
 
 async function open(id) {
+  const problem = problemWith(id);
+  if (problem) {
+    reject(id, problem);
+    return;
+  }
   if (isRoom(id)) {
     try {
       await session.join(id);
     } catch (error) {
-      announce(`${id} cannot be opened: ${error.message}`);
-      notify(error.message);
+      reject(id, error instanceof Refused ? "The server does not accept the name of this room." : "The room cannot be opened: the server does not answer.");
       return;
     }
   } else conversations.open(id);
@@ -45,13 +50,32 @@ async function open(id) {
   else location.hash = routeOf(id);
 }
 
+function problemWith(id) {
+  if (id === nobody) return "";
+  return isRoom(id) ? roomProblem(id) : userProblem(id);
+}
+
+/** Says why a conversation cannot be opened, and takes it out of the address, where a reload would find it again. */
+function reject(id, why) {
+  notify(why);
+  if (routed() !== id) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  show();
+}
+
 function show() {
   const id = session.user === null ? null : routed();
+  const problem = id === null ? "" : problemWith(id);
+  if (problem) {
+    reject(id, problem);
+    return;
+  }
   if (id !== null && isRoom(id) && !conversations.get(id)?.joined) {
     open(id); // by a link; shows when it has joined
     return;
   }
   document.body.dataset.view = id === null ? "list" : "thread";
+  $("skip").hidden = id === null;
   thread.show(id);
   sidebar.setCurrent(id);
   panel.showMembers();
@@ -65,6 +89,11 @@ function show() {
 }
 
 window.addEventListener("hashchange", show);
+// Followed as a link it would replace the conversation in the address.
+$("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  thread.focusText();
+});
 $("back").addEventListener("click", () => (location.hash = ""));
 $("empty-lobby").addEventListener("click", () => open("#lobby"));
 $("leave").addEventListener("click", async () => {
@@ -72,8 +101,8 @@ $("leave").addEventListener("click", async () => {
   try {
     await session.leave(room);
     location.hash = "";
-  } catch (error) {
-    notify(error.message);
+  } catch {
+    notify("You are still in the room: the server does not answer.");
   }
 });
 
@@ -163,21 +192,20 @@ async function login(user) {
   const button = $("login").querySelector("button");
   setText($("login-error"), "");
   $("login-name").removeAttribute("aria-invalid");
-  if (!user) {
-    refuse("Please enter a name.");
+  const problem = userProblem(user);
+  if (problem) {
+    refuse(problem);
     return;
   }
   button.disabled = true;
   try {
     await session.login(user);
   } catch (error) {
-    if (session.user === null) refuse(error instanceof Refused ? sentence(error.message) : "The server does not answer. Please try again.");
+    if (session.user === null) refuse(error instanceof Refused ? "The server does not accept this name." : "The server does not answer. Please try again.");
   } finally {
     button.disabled = false;
   }
 }
-
-const sentence = (text) => `${text[0].toLocaleUpperCase()}${text.slice(1)}.`;
 
 function refuse(text) {
   $("welcome").hidden = false;

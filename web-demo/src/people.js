@@ -27,6 +27,12 @@ export class People extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
+  /** Takes what the answer to a message told about a room: nobody else is in it. */
+  noteAlone(room) {
+    if (this.rooms.has(room)) this.rooms.set(room, 1);
+    this.dispatchEvent(new Event("change"));
+  }
+
   /** Takes what the answer to a message told about a user. */
   note(user, online) {
     if (this.users.has(user) === online) return;

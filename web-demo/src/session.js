@@ -4,6 +4,7 @@ import { isRoom, nobody } from "./conversations.js";
 
 const answerTime = 8000; // ms to wait for an acknowledgement
 const typingPause = 2500; // ms between two typing events for one conversation
+const returnTime = 60_000; // ms in which others may come back after a connection was lost, to get what waited for them
 const watchPause = 60_000; // ms after which the list of people is fetched again, about
 
 /** An answer of the server that says no. */
@@ -27,6 +28,7 @@ export class Session extends EventTarget {
   #people;
   #echoes = 0; // messages to oneself that will come back
   #typed = new Map();
+  #held = new Map(); // message -> {id, until}: waited for the connection, and was back before its addressee
   #watching = null;
 
   constructor(conversations, people, way) {
@@ -135,7 +137,7 @@ export class Session extends EventTarget {
     for (const room of this.#conversations.rooms()) await this.#rejoin(room);
     this.ready = true;
     this.#told();
-    for (const { id, message } of this.#conversations.waiting()) this.#deliver(id, message);
+    for (const { id, message } of this.#conversations.waiting()) this.#deliver(id, message, { hold: true });
     await Promise.all([this.measure(), this.#watch()]);
   }
 
@@ -168,6 +170,7 @@ export class Session extends EventTarget {
     clearTimeout(this.#watching);
     this.#watching = setTimeout(() => this.#watch().catch(() => {}), watchPause * (0.8 + 0.4 * Math.random()));
     this.#people.replace(await this.#ask("watch"));
+    this.#sendHeld();
   }
 
   #presence(change) {
@@ -177,6 +180,7 @@ export class Session extends EventTarget {
       return;
     }
     this.#people.apply(change);
+    this.#sendHeld();
     for (const { room } of change.rooms ?? []) this.dispatchEvent(new CustomEvent("members", { detail: { room } }));
   }
 
@@ -199,7 +203,18 @@ export class Session extends EventTarget {
     else this.#conversations.mark(id, message, "waiting");
   }
 
-  async #deliver(id, message) {
+  /** Sends once more what came back before its addressee was there again. */
+  #sendHeld() {
+    if (!this.ready) return;
+    for (const [message, { id, until }] of this.#held) {
+      if (until < Date.now()) this.#held.delete(message);
+      else if (isRoom(id) ? this.#people.rooms.get(id) > 1 : this.#people.users.has(id)) this.#deliver(id, message);
+    }
+  }
+
+  /** Sends a message; hold keeps it for a while if nobody is there. */
+  async #deliver(id, message, { hold = false } = {}) {
+    this.#held.delete(message);
     const mark = (state, note) => this.#conversations.mark(id, message, state, note);
     mark("sending");
     const toSelf = id === this.user;
@@ -207,10 +222,12 @@ export class Session extends EventTarget {
     try {
       const { online } = await this.#ask("send", { to: id, message: message.text });
       mark(online ? "delivered" : "absent");
+      if (!online && hold) this.#held.set(message, { id, until: Date.now() + returnTime });
       if (!isRoom(id)) this.#people.note(id, online);
+      else if (!online) this.#people.noteAlone(id);
     } catch (error) {
       if (toSelf) this.#echoes = Math.max(0, this.#echoes - 1);
-      mark("failed", error instanceof Refused ? error.message : "No answer from the server; it may have arrived all the same");
+      mark("failed", error instanceof Refused ? "The server does not accept it" : "No answer from the server; it may have arrived all the same");
     }
   }
 

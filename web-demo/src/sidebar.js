@@ -1,6 +1,7 @@
 // The lists on the left: conversations, public rooms, people online, and the field that finds or starts one.
 import { $, avatar, coalesce, h, setText, sync } from "./dom.js";
 import { isRoom, nameOf } from "./conversations.js";
+import { roomProblem } from "./names.js";
 
 const lobby = "#lobby"; // always offered, so that a first visitor finds somewhere to go
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
@@ -22,7 +23,10 @@ export class Sidebar {
     conversations.addEventListener("change", render);
     people.addEventListener("change", render);
     session.addEventListener("status", render);
-    $("find-text").addEventListener("input", render);
+    $("find-text").addEventListener("input", () => {
+      setText($("find-hint"), "");
+      render();
+    });
     $("find").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#start($("find-text").value.trim());
@@ -30,6 +34,7 @@ export class Sidebar {
     $("find").addEventListener("keydown", (event) => {
       if (event.key === "Escape" && $("find-text").value) {
         $("find-text").value = "";
+        setText($("find-hint"), "");
         event.stopPropagation();
         render();
       }
@@ -48,8 +53,13 @@ export class Sidebar {
   }
 
   #start(id) {
-    if (!id || id === "#") return;
+    if (!id) return;
+    if (id === "#") {
+      setText($("find-hint"), roomProblem(id));
+      return;
+    }
     $("find-text").value = "";
+    setText($("find-hint"), "");
     this.#open(id);
   }
 
@@ -86,7 +96,7 @@ export class Sidebar {
     }));
     this.#list("list-open", open, ({ id }) => id, (conversation) => this.#row(conversation));
     this.#list("list-rooms", otherRooms, ([id]) => id, ([id, members]) => ({ id, line: members === 1 ? "1 person" : members ? `${members} people` : "Nobody yet" }));
-    this.#list("list-people", people, (id) => id, (id) => ({ id, online: true }));
+    this.#list("list-people", people, (id) => id, (id) => ({ id, online: true, current: id === this.#current && !isOpen.has(id) }));
 
     const total = Math.max(this.#people.total - (this.#people.users.has(this.#session.user) ? 1 : 0), others.length);
     setText($("online-count"), String(total));
@@ -130,7 +140,7 @@ export class Sidebar {
     return h("li", {}, button);
   }
 
-  #update(node, { id, title, line = "", unread = 0, online = false, at = null, author }) {
+  #update(node, { id, title, line = "", unread = 0, online = false, at = null, author, current = id === this.#current }) {
     const button = node.firstChild;
     const part = (name) => button.querySelector(`.${name}`);
     if (button.dataset.id !== id) {
@@ -142,7 +152,7 @@ export class Sidebar {
     setText(part("presence"), online ? ", online" : "");
     button.classList.toggle("online", online);
     button.classList.toggle("unread", unread > 0);
-    if (id === this.#current) button.setAttribute("aria-current", "true");
+    if (current) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     // The isolates keep a name of one direction from turning a text of the other around.
     setText(part("line"), author ? `\u2068${author}\u2069: ${line}` : line);

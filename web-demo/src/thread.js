@@ -131,6 +131,8 @@ export class Thread {
     } else if (id === this.#session.user) line = "Notes to yourself";
     else if (id === nobody) line = "Cannot be answered";
     else line = this.#people.users.has(id) ? "Online" : "Not online";
+    // What was known about others is of the time before the connection was lost.
+    if (!this.#session.connected) line = "Not connected";
     setText($("thread-state"), line);
     $("thread-state").classList.toggle("online", line === "Online");
   }
