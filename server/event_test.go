@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -270,5 +271,29 @@ func TestEventsInOrder(t *testing.T) {
 	await(t, full)
 	if !slices.IsSorted(got) {
 		t.Error("events were handled out of order")
+	}
+}
+
+// TestHandleRefuses registers what could never run.
+func TestHandleRefuses(t *testing.T) {
+	srv, err := server.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	fine := server.Func(func(context.Context, *server.Socket, server.None) error { return nil })
+	for name, register := range map[string]func(){
+		"disconnect":  func() { srv.Of("/").Handle("disconnect", fine) },
+		"connect":     func() { srv.OfPattern(regexp.MustCompile("x")).Handle("connect", fine) },
+		"nil handler": func() { srv.Of("/").Handle("event", nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: registered", name)
+				}
+			}()
+			register()
+		}()
 	}
 }

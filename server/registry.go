@@ -4,8 +4,11 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // Middleware decides whether a socket may join a namespace. It runs before the CONNECT packet is answered and may block;
@@ -79,8 +82,15 @@ func (r *registry) UseEvent(m EventMiddleware) {
 }
 
 // Handle registers a handler for an event. Several handlers of one event run in the order of registration. The returned
-// function removes this one.
+// function removes this one. Handle panics, as http.ServeMux does, if the handler is nil or could never run because the
+// protocol keeps the name for itself: OnConnection, OnDisconnecting and OnDisconnect are for those.
 func (r *registry) Handle(event string, handler Handler) (remove func()) {
+	if handler == nil {
+		panic("server: nil handler for event " + strconv.Quote(event))
+	}
+	if parser.ReservedEvent(event) {
+		panic("server: clients cannot send event " + strconv.Quote(event) + "; see OnConnection, OnDisconnecting and OnDisconnect")
+	}
 	s := &slot[Handler]{handler}
 	r.update(func(h *hooks) {
 		h.handlers = cloneMap(h.handlers)
