@@ -53,4 +53,18 @@
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go
 //   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
+//
+// # Known differences from the reference
+//
+// What a client sees is the same but for these; package engine lists those of the connections.
+//
+//   - Handlers of one socket run one after the other, by default; in Node those that await run interleaved.
+//   - A handler's error acknowledges the event with {"error": {message, data}} if the client waits; in Node nothing comes.
+//   - Acknowledgements are waited for 10 s without a deadline, Options.AckTimeout; in Node for ever. Those of a broadcast
+//     end early for sockets that go, which are named.
+//   - A client that reads too slowly or sends faster than its handlers work is bounded, see engine.Options.OutboxLimit and
+//     Options.InboxLimit. Namespaces, auth objects and unfinished attachments of a client are bounded too.
+//   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.
+//   - An attachment that occurs several times in a packet is sent on once. Acknowledgement ids beyond 2^53-1 are refused.
+//   - Socket data is kept as JSON. The client bundle is served only with Options.ClientFiles.
 package server

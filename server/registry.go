@@ -165,7 +165,7 @@ func (r *registry) OnDisconnect(f func(s *Socket, reason string)) {
 
 // OnError registers a function that gets the errors of event handlers and event middlewares, arguments that do not fit
 // their handler (ErrInvalidArguments), and packets that break the protocol (with an empty event name). Without one
-// they are logged.
+// they are logged: what a client can cause at will at level debug, the rest as warnings.
 func (r *registry) OnError(f func(s *Socket, event string, err error)) {
 	r.update(func(h *hooks) { h.failed = with(h.failed, f) })
 }
