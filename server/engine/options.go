@@ -236,6 +236,10 @@ func (cfg *settings) setCompression() error {
 	if c.Level < 1 || c.Level > 9 {
 		return fmt.Errorf("engine: HTTP compression level %d must be from 1 to 9", c.Level)
 	}
+	return cfg.setDeflate()
+}
+
+func (cfg *settings) setDeflate() error {
 	d := cfg.PerMessageDeflate
 	if d == nil {
 		return nil

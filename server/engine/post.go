@@ -20,28 +20,10 @@ var bodyPool = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
 // servePost takes the packets of a POST.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	p := s.poll
-	switch {
-	case s.state == stateClosed || p == nil:
-		s.mu.Unlock()
-		s.refuseLate(w, r)
-		return
-	case p.posting:
-		s.mu.Unlock()
-		s.fail(errDataOverlap)
-		w.WriteHeader(http.StatusBadRequest)
-		return
-	case r.Header.Get("Content-Type") == "application/octet-stream":
-		// Binary bodies belong to revision 3.
-		s.mu.Unlock()
-		s.fail(errInvalidContent)
-		w.WriteHeader(http.StatusBadRequest)
+	p := s.beginPost(w, r)
+	if p == nil {
 		return
 	}
-	p.posting = true
-	s.mu.Unlock()
-
 	body := bodyPool.Get().(*bytes.Buffer)
 	err := s.readBody(w, r, p, body)
 	if err == nil {
@@ -68,6 +50,35 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.srv.setAnswerHeaders(h, r, false)
 		_, _ = io.WriteString(w, "ok")
 	}
+}
+
+// beginPost returns the transport that takes the request, after which no other POST is let in until endPost. It returns
+// nil after it has refused the request.
+func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) *polling {
+	s.mu.Lock()
+	p := s.poll
+	if s.state == stateClosed || p == nil {
+		s.mu.Unlock()
+		s.refuseLate(w, r)
+		return nil
+	}
+	var violation error
+	switch {
+	case p.posting:
+		violation = errDataOverlap
+	case r.Header.Get("Content-Type") == "application/octet-stream":
+		// Binary bodies belong to revision 3.
+		violation = errInvalidContent
+	default:
+		p.posting = true
+	}
+	s.mu.Unlock()
+	if violation != nil {
+		s.fail(violation)
+		w.WriteHeader(http.StatusBadRequest)
+		return nil
+	}
+	return p
 }
 
 // cut ends a request without an answer, where possible, as the reference does when a body is not complete.

@@ -223,6 +223,7 @@ func TestUpgradeOfWebSocket(t *testing.T) {
 		ws.say("4on the new one")
 		_ = g.recorder(sid).s.Send(NewMessage([]byte("answer")))
 		ws.expect("4answer")
+		synctest.Wait()
 		if got := g.recorder(sid).received(); got != "on the old one|on the new one" {
 			t.Errorf("received %q", got)
 		}
