@@ -283,6 +283,9 @@ scene("what was written without a connection waits for its addressee too", async
     assert.ok(!(await bob.find("#thread-state").evaluate((e) => e.classList.contains("online"))));
     await bob.write("while down");
     await bob.state("while down", "waiting");
+    await bob.find("#find-text").fill("AAAAAAAAAAAAAAAAAAAA");
+    await bob.find("#find-text").press("Enter");
+    await bob.find("#banner").getByText("exactly 20 letters").waitFor(); // a name is judged without the server
     await ann.page.route("**/socket.io/**", (route) => route.abort());
 
     await own.start();

@@ -165,7 +165,7 @@ function showStatus() {
   }
   const wait = since + patience - Date.now();
   if (wait > 0) bannerTimer = setTimeout(showStatus, wait);
-  else banner("lost", user === null ? "The server cannot be reached. Trying again…" : "Connection lost. Trying again… What you write now is sent afterwards.");
+  else if ($("banner").dataset.kind !== "notice") banner("lost", user === null ? "The server cannot be reached. Trying again…" : "Connection lost. Trying again… What you write now is sent afterwards.");
 }
 
 /** Shows one line above everything: lost, back or notice; null hides it. */
@@ -178,9 +178,11 @@ function banner(kind, text = "") {
 }
 
 function notify(text) {
-  if (session.since !== null) return; // the banner already says what is wrong
   banner("notice", text);
-  noticeTimer = setTimeout(() => banner(null), 5000);
+  noticeTimer = setTimeout(() => {
+    banner(null);
+    showStatus(); // the connection may still be lost
+  }, 5000);
 }
 
 session.addEventListener("status", showStatus);
