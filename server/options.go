@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // Defaults of Options.
@@ -18,6 +20,7 @@ const (
 	defaultInboxLimit     = 1 << 20
 	defaultMaxAttachments = 10
 	defaultMaxNamespaces  = 1000
+	defaultMaxMessage     = 1_000_000 // the engine's default of MaxHTTPBufferSize
 )
 
 // Options configure a server. The zero value, and nil, mean the defaults of the Node reference.
@@ -42,7 +45,8 @@ type Options struct {
 	// run in no particular order. Default 1. Namespace.SetHandlerConcurrency overrides it.
 	HandlerConcurrency int
 
-	// MaxAttachments bounds the binary attachments of one packet from a client. Default 10.
+	// MaxAttachments bounds the binary attachments of one packet from a client. Text and attachments together, each of
+	// them one message, may be as long as that many messages of Engine.MaxHTTPBufferSize. Default 10.
 	MaxAttachments int
 
 	// MaxNamespaces bounds how many namespaces one client may be in at the same time; a CONNECT packet beyond it is refused.
@@ -120,4 +124,17 @@ func (o *Options) settings() (Options, error) {
 		s.Engine.Logger = s.Logger
 	}
 	return s, nil
+}
+
+// limits returns what the decoder of a client allows: a text and its attachments, each as long as a message may be.
+func (o *Options) limits() parser.Limits {
+	message := o.Engine.MaxHTTPBufferSize
+	if message == 0 {
+		message = defaultMaxMessage
+	}
+	limits := parser.Limits{MaxAttachments: o.MaxAttachments, MaxBytes: math.MaxInt64}
+	if n := int64(o.MaxAttachments) + 1; message < math.MaxInt64/n {
+		limits.MaxBytes = n * message
+	}
+	return limits
 }

@@ -47,7 +47,7 @@ func New(opts *Options) (*Server, error) {
 	}
 	srv := &Server{
 		opts:       o,
-		limits:     parser.Limits{MaxAttachments: o.MaxAttachments},
+		limits:     o.limits(),
 		namespaces: make(map[string]*Namespace),
 	}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
