@@ -127,7 +127,7 @@ func (o *order) emitAll(ctx context.Context, s *server.Socket) {
 func (o *order) check(_ context.Context, s *server.Socket, a server.Args2[int, []byte]) (int64, error) {
 	n := o.client(s).received.Add(1)
 	if int64(a.First) != n-1 {
-		return 0, fmt.Errorf("number %d came as the %d.", a.First, n)
+		return 0, fmt.Errorf("number %d came in place %d", a.First, n)
 	}
 	if a.Second != nil && !bytes.Equal(a.Second, payload(0, a.First)) {
 		return 0, fmt.Errorf("number %d came with an attachment that is not its own", a.First)
