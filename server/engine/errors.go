@@ -48,7 +48,7 @@ var (
 	ErrOutboxTotal = errors.New("engine: outbox budget of the process exceeded")
 )
 
-// The causes of transport errors that the protocol names.
+// The causes of transport errors.
 var (
 	errPollOverlap    = errors.New("overlap from client")
 	errDataOverlap    = errors.New("data request overlap from client")
@@ -56,6 +56,7 @@ var (
 	errDataGone       = errors.New("data request connection closed prematurely")
 	errInvalidContent = errors.New("invalid content")
 	errPingDirection  = errors.New("invalid heartbeat direction")
+	errHandlerLeft    = errors.New("the handler did not return")
 	errControlFlood   = errors.New("too many unanswered control frames")
 )
 

@@ -117,6 +117,8 @@ func (r *reader) handleEnd() {
 
 // readPlain is for connections without a descriptor of their own: TLS, pipes, foreign wrappers.
 func (r *reader) readPlain() {
+	// Also when a handler, which runs on this goroutine, calls runtime.Goexit.
+	defer func() { r.to.onReadEnd(r.err) }()
 	small := make([]byte, plainBufferSize)
 	r.handle(r.first)
 	r.first = nil
@@ -125,7 +127,6 @@ func (r *reader) readPlain() {
 			r.readBulk()
 		}
 	}
-	r.to.onReadEnd(r.err)
 }
 
 // readBulk goes on, where there is probably more, with a pooled buffer until that is not filled any more.

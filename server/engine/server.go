@@ -27,7 +27,8 @@ const (
 )
 
 // Handler receives what arrives on one session. The calls come one at a time, in order, from different goroutines. They
-// must not block: they hold up the connection.
+// must not block: they hold up the connection. A panic ends the session, and the process unless the call came from a POST
+// request, whose panics net/http contains.
 type Handler interface {
 	// OnText gets a text message, without the packet type. The data is valid only during the call and may be changed.
 	OnText(data []byte)

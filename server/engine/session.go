@@ -217,12 +217,7 @@ func (s *Session) receive(from *wsConn, kind byte, data []byte) {
 		s.calling = true
 		h := s.handler
 		s.mu.Unlock()
-		if kind == packetMessage {
-			h.OnText(data)
-		} else {
-			h.OnBinary(data)
-		}
-		s.called()
+		s.deliver(h, kind == packetBase64, data)
 		return
 	case packetPong:
 		s.schedulePingLocked()
@@ -234,6 +229,23 @@ func (s *Session) receive(from *wsConn, kind byte, data []byte) {
 	case packetInvalid:
 		s.finish(&ending{reason: ReasonParseError})
 	}
+}
+
+// deliver calls the handler. A session whose handler panics or calls runtime.Goexit ends.
+func (s *Session) deliver(h Handler, binary bool, data []byte) {
+	returned := false
+	defer func() {
+		if !returned {
+			s.fail(errHandlerLeft)
+		}
+		s.called()
+	}()
+	if binary {
+		h.OnBinary(data)
+	} else {
+		h.OnText(data)
+	}
+	returned = true
 }
 
 // receiveText decodes and handles one text packet, which may be changed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -517,6 +518,35 @@ func TestGoneDuringPause(t *testing.T) {
 				t.Errorf("ended with %q", got)
 			}
 		})
+	})
+}
+
+// A handler that does not return takes its session with it and strands nothing.
+func TestHandlerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		g.onText = func(_ *recorder, data string) {
+			if data == "panic" {
+				panic("test")
+			}
+			runtime.Goexit()
+		}
+		sid, target := g.openPoll()
+		if _, err := g.request("POST", target, "4panic"); err == nil {
+			t.Error("the request has been answered")
+		}
+		g.expectEnd(sid, ReasonTransportError, errHandlerLeft)
+		ws, sid := g.openWS("")
+		ws.say("4exit")
+		if got := ws.text(); got != "close" && got != "end" {
+			t.Errorf("got %q", got)
+		}
+		g.expectEnd(sid, ReasonTransportError, errHandlerLeft)
+		_ = ws.conn.Close()
+		synctest.Wait()
+		if st := g.srv.Stats(); st.Sessions+st.Closing+st.Timers != 0 {
+			t.Errorf("%+v", st)
+		}
 	})
 }
 

@@ -20,8 +20,8 @@ func (t *tasks) start(f func()) {
 	t.n++
 	t.mu.Unlock()
 	go func() {
+		defer t.done()
 		f()
-		t.done()
 	}()
 }
 
