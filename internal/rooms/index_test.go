@@ -238,6 +238,21 @@ func BenchmarkJoinLeave(b *testing.B) {
 	}
 }
 
+// BenchmarkSelectOne selects one member with memory that has served a large selection before.
+func BenchmarkSelectOne(b *testing.B) {
+	ix := New[*member](nil)
+	for i := range maxPooled / 2 {
+		connect(b, ix, fmt.Sprint(i))
+	}
+	var sel Selector[*member]
+	sel.Select(ix, nil, nil, func([]*member) {})
+	rooms := []string{"17"}
+	b.ReportAllocs()
+	for b.Loop() {
+		sel.Select(ix, rooms, nil, func([]*member) {})
+	}
+}
+
 func BenchmarkSelect(b *testing.B) {
 	ix := New[*member](nil)
 	for i := range 5000 {

@@ -19,27 +19,42 @@ type Selector[M Member] struct {
 // and in none of except, each once. A room name equal to a member's id means that member. The slice is valid only
 // during the call; no lock is held then.
 func (s *Selector[M]) Select(ix *Index[M], rooms, except []string, use func([]M)) {
-	p, _ := s.slices.Get().(*[]M)
-	if p == nil {
-		p = new([]M)
+	p := s.takeSlice()
+	all := collect(ix, (*p)[:0], rooms)
+	members := all
+	if len(rooms) > 1 {
+		members = s.unique(members)
 	}
-	members := s.collect(ix, (*p)[:0], rooms)
 	if len(members) > 0 && len(except) > 0 {
 		members = s.exclude(ix, members, except)
 	}
 	if len(members) > 0 {
 		use(members)
 	}
-	if cap(members) <= maxPooled {
-		clear(members[:cap(members)])
-		*p = members[:0]
-		s.slices.Put(p)
-	}
+	s.putSlice(p, all)
 }
 
-func (s *Selector[M]) collect(ix *Index[M], dst []M, rooms []string) []M {
-	switch len(rooms) {
-	case 0:
+func (s *Selector[M]) takeSlice() *[]M {
+	if p, _ := s.slices.Get().(*[]M); p != nil {
+		return p
+	}
+	return new([]M)
+}
+
+// putSlice gives back p for which used stands now. Beyond it the memory has not been touched.
+func (s *Selector[M]) putSlice(p *[]M, used []M) {
+	if cap(used) > maxPooled {
+		return
+	}
+	clear(used)
+	*p = used[:0]
+	s.slices.Put(p)
+}
+
+// collect appends the members of the rooms, of all rooms when there are none. A member of several rooms comes several
+// times.
+func collect[M Member](ix *Index[M], dst []M, rooms []string) []M {
+	if len(rooms) == 0 {
 		for i := range ix.shards {
 			sh := &ix.shards[i]
 			sh.mu.RLock()
@@ -47,13 +62,11 @@ func (s *Selector[M]) collect(ix *Index[M], dst []M, rooms []string) []M {
 			sh.mu.RUnlock()
 		}
 		return dst
-	case 1:
-		return ix.appendRoom(dst, rooms[0], false)
 	}
 	for _, name := range rooms {
 		dst = ix.appendRoom(dst, name, false)
 	}
-	return s.unique(dst)
+	return dst
 }
 
 // appendRoom adds the members of one room. Members that are not connected are skipped unless all is set.
@@ -95,8 +108,9 @@ func (s *Selector[M]) unique(members []M) []M {
 }
 
 func (s *Selector[M]) exclude(ix *Index[M], members []M, except []string) []M {
-	var few [fewExcept]M
-	out := few[:0]
+	p := s.takeSlice()
+	out := (*p)[:0]
+	defer func() { s.putSlice(p, out) }()
 	for _, name := range except {
 		out = ix.appendRoom(out, name, true)
 	}
