@@ -130,7 +130,13 @@ func (s *Socket) handle(p *parser.Packet) {
 		s.report("", err)
 		return
 	}
-	e := &Event{Name: name, Args: args, Reply: &Reply{socket: s, id: p.ID}}
+	var call struct { // in one piece of memory
+		event Event
+		reply Reply
+	}
+	call.reply.socket, call.reply.id = s, p.ID
+	call.event = Event{Name: name, Args: args, Reply: &call.reply}
+	e := &call.event
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit

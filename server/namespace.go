@@ -22,9 +22,8 @@ type Namespace struct {
 	parent *ParentNamespace // nil unless the namespace is dynamic
 	index  *rooms.Index[member]
 
-	observer roomObserver
-	once     sync.Once
-	adapter  adapter.Adapter // set by once; see cluster
+	once    sync.Once
+	adapter adapter.Adapter // set by once; see cluster
 
 	ackIDs     atomic.Int64
 	refs       atomic.Int64 // sockets and attempts; raised with server.mu held
@@ -38,8 +37,7 @@ type Namespace struct {
 type selector = rooms.Selector[member]
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
-	n := &Namespace{server: srv, name: name, parent: parent}
-	n.index = rooms.New[member](&n.observer)
+	n := &Namespace{server: srv, name: name, parent: parent, index: rooms.New[member]()}
 	if parent != nil {
 		n.registry.table.Store(parent.registry.hooks())
 	}
@@ -57,7 +55,7 @@ func (n *Namespace) open() {
 		}
 		n.adapter = a
 		if o, ok := a.(adapter.RoomObserver); ok {
-			n.observer.target.Store(&o)
+			n.index.Observe(o)
 		}
 		if n.server.closing.Load() {
 			n.closeAdapter()
@@ -243,21 +241,4 @@ func decodeValue[R any](v parser.Payload, r *R) error {
 		return fmt.Errorf("%w: %w", ErrInvalidArguments, err)
 	}
 	return nil
-}
-
-// roomObserver passes room events on to the adapter, which is built after the index.
-type roomObserver struct {
-	target atomic.Pointer[adapter.RoomObserver]
-}
-
-func (o *roomObserver) RoomCreated(room string) {
-	if t := o.target.Load(); t != nil {
-		(*t).RoomCreated(room)
-	}
-}
-
-func (o *roomObserver) RoomDeleted(room string) {
-	if t := o.target.Load(); t != nil {
-		(*t).RoomDeleted(room)
-	}
 }

@@ -54,7 +54,7 @@ var _ adapter.Local = (*Node)(nil)
 
 // NewNode returns a node for the namespace name.
 func NewNode(name string) *Node {
-	return &Node{name: name, index: rooms.New[*Socket](nil), changed: make(chan struct{})}
+	return &Node{name: name, index: rooms.New[*Socket](), changed: make(chan struct{})}
 }
 
 // Connect adds a socket that is in rooms.

@@ -35,8 +35,9 @@ type Observer interface {
 // Index maps rooms to members. All methods may be called concurrently.
 type Index[M Member] struct {
 	// Static after construction.
-	seed   maphash.Seed
-	notify *notifier
+	seed maphash.Seed
+
+	notify *notifier // static after Observe; nil without an observer
 
 	shards [shardCount]shard[M]
 }
@@ -52,14 +53,11 @@ type room[M Member] struct {
 	members []M
 }
 
-// New returns an empty index. The observer may be nil.
-func New[M Member](observer Observer) *Index[M] {
-	ix := &Index[M]{seed: maphash.MakeSeed()}
-	if observer != nil {
-		ix.notify = &notifier{observer: observer}
-	}
-	return ix
-}
+// New returns an empty index.
+func New[M Member]() *Index[M] { return &Index[M]{seed: maphash.MakeSeed()} }
+
+// Observe sets the observer. It must be called before the first change of the index, if at all.
+func (ix *Index[M]) Observe(observer Observer) { ix.notify = &notifier{observer: observer} }
 
 func (ix *Index[M]) shard(name string) *shard[M] {
 	return &ix.shards[maphash.String(ix.seed, name)%shardCount]

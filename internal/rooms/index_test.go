@@ -25,6 +25,12 @@ type log struct{ events []string }
 func (l *log) RoomCreated(room string) { l.events = append(l.events, "+"+room) }
 func (l *log) RoomDeleted(room string) { l.events = append(l.events, "-"+room) }
 
+func observed(l *log) *Index[*member] {
+	ix := New[*member]()
+	ix.Observe(l)
+	return ix
+}
+
 func connect(t testing.TB, ix *Index[*member], id string, rooms ...string) *member {
 	t.Helper()
 	m := &member{id: id}
@@ -47,7 +53,7 @@ func selected(ix *Index[*member], rooms, except []string) []string {
 }
 
 func TestSelect(t *testing.T) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	connect(t, ix, "a", "red", "big")
 	connect(t, ix, "b", "red", "blue")
 	connect(t, ix, "c", "blue")
@@ -84,7 +90,7 @@ func TestSelect(t *testing.T) {
 }
 
 func TestLargeExcept(t *testing.T) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	for i := range 40 {
 		m := connect(t, ix, fmt.Sprint("m", i))
 		if i%2 == 0 {
@@ -97,7 +103,7 @@ func TestLargeExcept(t *testing.T) {
 }
 
 func TestManyRoomsPerMember(t *testing.T) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	m := connect(t, ix, "m")
 	other := connect(t, ix, "o")
 	var names []string
@@ -122,7 +128,7 @@ func TestManyRoomsPerMember(t *testing.T) {
 }
 
 func TestRemoveAll(t *testing.T) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	a := connect(t, ix, "a", "x", "y")
 	b := connect(t, ix, "b", "x")
 	if got := ix.RemoveAll(a); !slices.Equal(got, []string{"a", "x", "y"}) {
@@ -147,7 +153,7 @@ func TestRemoveAll(t *testing.T) {
 }
 
 func TestDuplicateID(t *testing.T) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	connect(t, ix, "a")
 	if ix.Connect(&member{id: "a"}) {
 		t.Error("a second member took an id in use")
@@ -156,7 +162,7 @@ func TestDuplicateID(t *testing.T) {
 
 func TestObserver(t *testing.T) {
 	var l log
-	ix := New[*member](&l)
+	ix := observed(&l)
 	a := connect(t, ix, "a", "x")
 	b := connect(t, ix, "b", "x", "a")
 	ix.RemoveAll(a)
@@ -171,7 +177,7 @@ func TestObserver(t *testing.T) {
 // TestConcurrent mixes every operation and then proves that nothing is left and that room events alternated.
 func TestConcurrent(t *testing.T) {
 	var l log
-	ix := New[*member](&l)
+	ix := observed(&l)
 	rooms := []string{"r0", "r1", "r2", "r3", "r4"}
 	var sel Selector[*member]
 	var wg sync.WaitGroup
@@ -228,7 +234,7 @@ func TestConcurrent(t *testing.T) {
 }
 
 func BenchmarkJoinLeave(b *testing.B) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	m := connect(b, ix, "m")
 	connect(b, ix, "n", "room")
 	b.ReportAllocs()
@@ -240,7 +246,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 
 // BenchmarkSelectOne selects one member with memory that has served a large selection before.
 func BenchmarkSelectOne(b *testing.B) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	for i := range maxPooled / 2 {
 		connect(b, ix, fmt.Sprint(i))
 	}
@@ -254,7 +260,7 @@ func BenchmarkSelectOne(b *testing.B) {
 }
 
 func BenchmarkSelect(b *testing.B) {
-	ix := New[*member](nil)
+	ix := New[*member]()
 	for i := range 5000 {
 		connect(b, ix, fmt.Sprint(i), "room", fmt.Sprint("half", i%2))
 	}
