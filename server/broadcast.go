@@ -21,7 +21,8 @@ type BroadcastOperator struct {
 	flags  adapter.Flags
 }
 
-// To adds the sockets that are in at least one of the rooms to the selection.
+// To adds the sockets that are in at least one of the rooms to the selection. An operator that was given no room at all,
+// as by To() with an empty list, selects everybody.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
 	b.rooms = append(slices.Clip(b.rooms), rooms...)
 	return b

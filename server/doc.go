@@ -26,7 +26,13 @@
 //   - Server-side worker: exists while a namespace has events of other nodes to handle.
 //
 // All of them are counted in Stats.Workers, and Shutdown waits for them. An idle socket has none, and no timer; a timer runs
-// for each connection only until it has joined a namespace.
+// for each connection only until it has joined a namespace, and while attachments are awaited.
+//
+// A callback that ends its goroutine by runtime.Goexit, as a failed assertion does, counts as a panic; another
+// goroutine takes the place of its worker.
+//
+// Acknowledgements that are waited for are not limited in number: each belongs to a call of the application, which waits
+// for it, and ends with the call's deadline at the latest.
 //
 // When a socket's inbox exceeds Options.InboxLimit, reading from the client pauses until half of it is handled.
 // Acknowledgements cannot arrive meanwhile, so that calls of EmitWithAck to this client end with [ErrInboxFull].
@@ -35,8 +41,8 @@
 //
 // Outermost first; none is held across application code, adapter calls, channel operations or I/O:
 //
-//	Server.mu > ParentNamespace.mu > Namespace.order > client.mu > Socket.mu
-//	Namespace.order > client.mu > room index shard > room set > the session's outbox
+//	Server.mu > ParentNamespace.mu > Namespace.order > client.mu > Socket.mu > the session's outbox
+//	client.mu > room index shard > room set
 //
 // registry.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
 // adapter's count of answers are called with no lock of this package held.

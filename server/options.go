@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -77,39 +78,17 @@ func (o *Options) settings() (Options, error) {
 	if o != nil {
 		s = *o
 	}
-	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		def   time.Duration
-	}{{"ConnectTimeout", &s.ConnectTimeout, defaultConnectTimeout}, {"AckTimeout", &s.AckTimeout, defaultAckTimeout}} {
-		if *d.value < 0 {
-			return s, fmt.Errorf("%s must not be negative, got %v", d.name, *d.value)
-		}
-		if *d.value == 0 {
-			*d.value = d.def
-		}
-	}
-	switch {
-	case s.InboxLimit < 0:
-		return s, fmt.Errorf("InboxLimit must not be negative, got %d", s.InboxLimit)
-	case s.HandlerConcurrency < 0:
-		return s, fmt.Errorf("HandlerConcurrency must not be negative, got %d", s.HandlerConcurrency)
-	case s.MaxAttachments < 0:
-		return s, fmt.Errorf("MaxAttachments must not be negative, got %d", s.MaxAttachments)
-	case s.MaxNamespaces < 0:
-		return s, fmt.Errorf("MaxNamespaces must not be negative, got %d", s.MaxNamespaces)
-	}
-	if s.InboxLimit == 0 {
-		s.InboxLimit = defaultInboxLimit
-	}
-	if s.HandlerConcurrency == 0 {
-		s.HandlerConcurrency = 1
-	}
-	if s.MaxAttachments == 0 {
-		s.MaxAttachments = defaultMaxAttachments
-	}
-	if s.MaxNamespaces == 0 {
-		s.MaxNamespaces = defaultMaxNamespaces
+	// The first error counts.
+	err := cmp.Or(
+		setting("ConnectTimeout", &s.ConnectTimeout, defaultConnectTimeout),
+		setting("AckTimeout", &s.AckTimeout, defaultAckTimeout),
+		setting("InboxLimit", &s.InboxLimit, defaultInboxLimit),
+		setting("HandlerConcurrency", &s.HandlerConcurrency, 1),
+		setting("MaxAttachments", &s.MaxAttachments, defaultMaxAttachments),
+		setting("MaxNamespaces", &s.MaxNamespaces, defaultMaxNamespaces),
+	)
+	if err != nil {
+		return s, err
 	}
 	if s.Engine.Path == "" {
 		s.Engine.Path = defaultPath
@@ -124,6 +103,17 @@ func (o *Options) settings() (Options, error) {
 		s.Engine.Logger = s.Logger
 	}
 	return s, nil
+}
+
+// setting checks a value and fills its default in.
+func setting[T int | int64 | time.Duration](name string, value *T, def T) error {
+	if *value < 0 {
+		return fmt.Errorf("%s must not be negative, got %v", name, *value)
+	}
+	if *value == 0 {
+		*value = def
+	}
+	return nil
 }
 
 // limits returns what the decoder of a client allows: a text and its attachments, each as long as a message may be.

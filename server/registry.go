@@ -12,7 +12,7 @@ import (
 )
 
 // Middleware decides whether a socket may join a namespace. It runs before the CONNECT packet is answered and may block;
-// the context ends when the client goes away. What it emits reaches the client before the answer. A non-nil error refuses
+// the context ends when the client goes away, or when the last middleware has returned. What it emits reaches the client before the answer. A non-nil error refuses
 // the socket; see ClientError.
 type Middleware func(ctx context.Context, s *Socket) error
 
