@@ -127,6 +127,9 @@ func (s *Session) finish(e *ending) {
 		return
 	}
 	s.state = stateClosed
+	// Close waits for what follows, on whose goroutine ever it runs.
+	s.srv.tasks.hold()
+	defer s.srv.tasks.done()
 	s.ending = e
 	s.stopHeartbeatLocked()
 	s.releaseReaderLocked()
@@ -139,6 +142,9 @@ func (s *Session) finish(e *ending) {
 	kick, abort := s.endTransportsLocked(e)
 	report := !s.calling
 	s.reported = report
+	if !report {
+		s.srv.tasks.hold() // until called has reported
+	}
 	s.mu.Unlock()
 
 	s.srv.count.drops[e.drop].Add(uint64(dropped.release()))
@@ -195,6 +201,7 @@ func (s *Session) called() {
 	s.reported = s.reported || report
 	s.mu.Unlock()
 	if report {
+		defer s.srv.tasks.done()
 		s.report()
 	}
 }

@@ -583,6 +583,40 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
+// TestServerCloseWaits closes the server while a message that came in a POST, and so on a goroutine that is not the
+// server's, is being handled: Close returns after OnClose.
+func TestServerCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		entered, leave := make(chan struct{}), make(chan struct{})
+		g.onText = func(*recorder, string) {
+			close(entered)
+			<-leave
+		}
+		sid, target := g.openPoll()
+		r := g.recorder(sid)
+		post := g.async("POST", target, "4hello")
+		<-entered
+		closed := make(chan struct{})
+		go func() {
+			_ = g.srv.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close did not wait for the handler")
+		default:
+		}
+		close(leave)
+		<-closed
+		if r.ended() == "" {
+			t.Error("Close did not wait for OnClose")
+		}
+		<-post
+	})
+}
+
 func TestIDs(t *testing.T) {
 	srv, err := New(nil, func(*Session) Handler { return nil })
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// tasks knows the goroutines of a server, so that Close can wait for them. Unlike a sync.WaitGroup it may be waited
+// tasks knows the goroutines of a server, and what its sessions have still to do on others, so that Close can wait for it. Unlike a sync.WaitGroup it may be waited
 // for while the first goroutine is being started.
 type tasks struct {
 	mu sync.Mutex
@@ -16,13 +16,18 @@ type tasks struct {
 
 // start runs f on a new goroutine.
 func (t *tasks) start(f func()) {
-	t.mu.Lock()
-	t.n++
-	t.mu.Unlock()
+	t.hold()
 	go func() {
 		defer t.done()
 		f()
 	}()
+}
+
+// hold counts work on a goroutine that is not the server's, until done.
+func (t *tasks) hold() {
+	t.mu.Lock()
+	t.n++
+	t.mu.Unlock()
 }
 
 func (t *tasks) done() {
