@@ -41,8 +41,9 @@
 //
 // Outermost first; none is held across application code, adapter calls, channel operations or I/O:
 //
-//	Server.mu > ParentNamespace.mu > Namespace.order > client.mu > Socket.mu > the session's outbox
-//	client.mu > room index shard > room set
+//	Server.mu > ParentNamespace.mu > Namespace.order > client.mu > Socket.mu
+//	Socket.mu > room index shard > room set
+//	Socket.mu > the session's outbox
 //
 // registry.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
 // adapter's count of answers are called with no lock of this package held.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -54,6 +55,9 @@ func TestRejoinDuringDisconnect(t *testing.T) {
 		close(done)
 	}()
 	await(t, slow.entered)
+	if got := s.Rooms(); !slices.Equal(got, []string{s.ID()}) {
+		t.Errorf("rooms of a socket that is being disconnected: %v", got)
+	}
 	p.expect("1")
 	p.join("/", "")
 	close(slow.leave)

@@ -13,15 +13,11 @@ import (
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
 func (s *Socket) close(reason string) {
-	acks, relief, ok := s.detach(reason)
+	acks, relief, busy, ok := s.detach(reason)
 	if !ok {
 		return
 	}
-	left := s.nsp.index.RemoveAll(member{s})
-	s.mu.Lock()
-	s.left = left
-	busy := s.inbox != nil
-	s.mu.Unlock()
+	s.nsp.index.Flush()
 	s.cancelContext()
 	for _, e := range acks {
 		e.waiter.failed(s, &DisconnectError{reason})
@@ -36,20 +32,21 @@ func (s *Socket) close(reason string) {
 	s.nsp.release()
 }
 
-// detach makes a connected socket a closed one that its client does not know any more, and puts the DISCONNECT packet on
-// its way. It is one step with respect to join: a client that comes back is neither refused nor told of this
-// end.
-func (s *Socket) detach(reason string) (acks ackTable, relief, ok bool) {
+// detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
+// the DISCONNECT packet on its way. It is one step with respect to join: a client that comes back is neither refused nor
+// told of this end. busy says that callbacks are still to run.
+func (s *Socket) detach(reason string) (acks ackTable, relief, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateConnected {
-		return nil, false, false
+		return nil, false, false, false
 	}
 	s.state.Store(stateClosed)
 	s.reason = reason
+	s.left = s.nsp.index.RemoveAll(member{s})
 	acks = s.takeAcksLocked()
 	c.removeLocked(s)
 	if reason == ReasonServerDisconnect {
@@ -57,7 +54,7 @@ func (s *Socket) detach(reason string) (acks ackTable, relief, ok bool) {
 		// SendQueued does no I/O. The session may have closed; then nobody waits for the packet.
 		_ = c.session.SendQueued(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
 	}
-	return acks, relief, true
+	return acks, relief, s.inbox != nil, true
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
@@ -68,6 +65,7 @@ func (s *Socket) abandon(reason string) {
 	acks := s.takeAcksLocked()
 	s.mu.Unlock()
 	s.nsp.index.RemoveAll(member{s})
+	s.nsp.index.Flush()
 	s.cancelContext()
 	for _, e := range acks {
 		e.waiter.failed(s, &DisconnectError{reason})

@@ -69,12 +69,12 @@ func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
 
 // Rooms returns the rooms that the socket is in, its own room first. After a disconnect it returns those it was in.
 func (s *Socket) Rooms() []string {
-	if s.state.Load() == stateClosed {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return slices.Clone(s.left)
+	if rooms := s.nsp.index.Rooms(member{s}); rooms != nil {
+		return rooms
 	}
-	return s.nsp.index.Rooms(member{s})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.left)
 }
 
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the

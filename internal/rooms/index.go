@@ -90,7 +90,7 @@ func (ix *Index[M]) Connect(m M) bool {
 	return ok
 }
 
-// Flush tells the observer what Connect has changed. No lock may be held.
+// Flush tells the observer what Connect and RemoveAll have changed. No lock may be held.
 func (ix *Index[M]) Flush() { ix.notify.flush() }
 
 // Add puts a member into rooms. It reports false, and changes nothing more, once the member has been removed: whoever
@@ -187,7 +187,8 @@ func (ix *Index[M]) removeOne(m M, name string) {
 }
 
 // RemoveAll disconnects a member: from now on it is in no room, is not selected and cannot join. It returns the rooms
-// the member was in, its own room first if it was connected; nil on every call but the first.
+// the member was in, its own room first if it was connected; nil on every call but the first. It may be called with
+// locks held, as Connect may, and leaves it to the caller to tell the observer with Flush.
 func (ix *Index[M]) RemoveAll(m M) []string {
 	set, id := m.RoomSet(), m.RoomID()
 	sh := ix.shard(id)
@@ -218,7 +219,6 @@ func (ix *Index[M]) RemoveAll(m M) []string {
 			ix.removeOne(m, name)
 		}
 	}
-	ix.notify.flush()
 	return rooms
 }
 

@@ -168,6 +168,7 @@ func TestObserver(t *testing.T) {
 	ix.RemoveAll(a)
 	ix.Remove(b, "a")
 	ix.RemoveAll(b)
+	ix.Flush()
 	want := []string{"+a", "+x", "+b", "-a", "-b", "-x"}
 	if !slices.Equal(l.events, want) {
 		t.Errorf("events %v, want %v", l.events, want)
@@ -209,6 +210,7 @@ func TestConcurrent(t *testing.T) {
 				})
 				wg.Go(func() { ix.Rooms(m); ix.In(m, "r1"); ix.AllRooms() })
 				ix.RemoveAll(m)
+				ix.Flush()
 				if ix.Add(m, "late") {
 					t.Error("joined after removal")
 				}
@@ -220,6 +222,7 @@ func TestConcurrent(t *testing.T) {
 	for m := range members {
 		ix.RemoveAll(m)
 	}
+	ix.Flush()
 	if n := ix.RoomCount(); n != 0 || ix.Has("late") {
 		t.Errorf("%d rooms left", n)
 	}
