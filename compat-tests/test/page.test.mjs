@@ -480,7 +480,7 @@ if (images) {
   });
 }
 
-// Each scene has users and rooms of its own, so two of them can go on at the same time.
-describe("the chat page", { concurrency: images ? 1 : 2 }, () => {
+// One scene at a time: only one window of a browser has the keyboard.
+describe("the chat page", () => {
   for (const [name, play] of scenes) test(name, { timeout: 60_000 }, play);
 });
