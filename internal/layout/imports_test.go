@@ -31,6 +31,7 @@ var rules = []rule{
 	{path: "server/servertest", own: []string{"server", "server/engine", "server/parser", "adapter", "internal/websocket"}},
 	{path: "server/", own: []string{"server", "adapter"}},
 	{path: "adapter", own: []string{"server/parser"}},
+	{path: "adapter/redisadapter", own: []string{"adapter", "server/parser", "internal/msgpack"}, foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "adapter/adaptertest", own: []string{"adapter", "server/parser", "internal/"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},

@@ -1,0 +1,24 @@
+// Package redisadapter connects the nodes of a cluster through Redis, byte-compatible with the adapters of Node's
+// Socket.IO, so that Go and Node nodes can serve one application together:
+//
+//   - [NewPubSub]: the classic adapter, createAdapter of @socket.io/redis-adapter 8.3;
+//   - [NewSharded]: Redis 7 sharded pub/sub, createShardedAdapter of the same package;
+//   - [NewStreams]: @socket.io/redis-streams-adapter 0.3.
+//
+// Each is an adapter.Builder for server.Options.Adapter and takes any client of go-redis. [Emitter] reaches the sockets of a
+// cluster from a process that serves none.
+//
+// # How it fits together
+//
+// A builder owns one hub: everything that a node has open to Redis, whatever the number of its namespaces. The hub exists
+// while some namespace is open. It has
+//
+//   - a publisher: one goroutine that sends what is queued, in order, in pipelines;
+//   - a subscriber: one connection, or on Redis Cluster one for each master that has a channel of ours, each read by a
+//     goroutine that only sorts messages into the feeds of the namespaces; one more goroutine brings the subscriptions
+//     of the connections in line with those wanted;
+//   - a monitor: a goroutine that finds out whether Redis answers and still counts our subscription.
+//
+// A namespace is an adapter.Bus: its wire form (classic*.go, sharded*.go, streams*.go), and a feed, whose worker exists only
+// while there are messages. What a message means is decided in adapter.NewClustered, for all three alike.
+package redisadapter
