@@ -177,8 +177,8 @@ type Local interface {
 	OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
 }
 
-// Builder makes the adapter of a namespace. It is called once per namespace and must not call back into local before it
-// returns.
+// Builder makes the adapter of a namespace. It is called once per namespace and must not wait for a call of local before
+// it returns; other nodes may already be heard.
 type Builder interface {
 	New(local Local) (Adapter, error)
 }

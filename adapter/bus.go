@@ -22,9 +22,9 @@ const (
 	KindSockets          // Sockets answers KindFetch
 	KindServerReply      // Payload answers KindServerSide
 	KindRooms            // Rooms answers KindListRooms
-	KindCount            // Count sockets have received the packet; SocketIDs names them if the sender could
+	KindCount            // Count sockets have received the packet; comes before the KindAck and KindGone of its sender
 	KindAck              // Payload is the first argument of the acknowledgement of SocketID ("" if not told)
-	KindGone             // SocketID went away or did not acknowledge in time; Node neither sends nor understands it
+	KindGone             // SocketIDs went away or did not acknowledge in time; Node neither sends nor understands it
 )
 
 // Message is what the nodes of a cluster say to each other, in one namespace. Which fields count depends on Kind. A
@@ -51,27 +51,32 @@ type Message struct {
 // All methods may be called concurrently.
 type Bus interface {
 	// Start begins to hand what other nodes say to receive: one call at a time, each sender's messages in the order in
-	// which they were sent, never a message of this node. receive does not block. Start is called once, before every
-	// other method, and does not block.
+	// which they were sent, never a message of this node. receive does not block, and its messages may be kept. Start is
+	// called once, before every other method, and does not block; receive runs on goroutines of the Bus.
 	Start(receive func(m *Message)) error
 
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
-	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent.
+	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
+	// m and the slices in it, which belong to the application.
 	Publish(m *Message) error
 
-	// Respond sends an answer to the node that asked question. It never blocks; an answer that cannot be sent is lost.
+	// Respond sends an answer to the node that asked question, whose Packet may be nil by then. It never blocks, nor does
+	// it call receive; an answer that cannot be sent is lost.
 	Respond(question, answer *Message)
 
 	// Count returns the number of nodes as the broker counts them, this one included. It may be too high while something
 	// that is no node listens too. It returns ErrClusterUnavailable without delay while the broker is known not to answer.
 	Count(ctx context.Context) (int, error)
 
-	// Nodes names the nodes that listen at this moment, this one included. It may cost the broker more than Count.
+	// Nodes names the nodes that listen at this moment, this one included, by the names that Message.From has. It may cost
+	// the broker more than Count, and fails like it.
 	Nodes(ctx context.Context) ([]NodeID, error)
 
 	// ID returns this node's name in this namespace.
 	ID() NodeID
 
-	// Close stops receiving and forgets what was not sent. receive is not called any more once it has returned.
+	// Close stops receiving and forgets what was not sent. No call of receive begins once it has returned. It does not wait
+	// for one that is running, because the end of a namespace's last socket may close the adapter from there. It is called
+	// once.
 	Close() error
 }
