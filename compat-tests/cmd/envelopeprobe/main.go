@@ -1,0 +1,94 @@
+// Command envelopeprobe lets a test compare internal/envelope with the npm adapters. It reads one JSON request a line on its
+// standard input and writes one JSON answer a line on its standard output.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+// request has a frame of one of the two kinds, as bytes in base64 or as the fields of an entry, and the codec to use.
+type request struct {
+	UID       adapter.NodeID  `json:"uid"`
+	Namespace string          `json:"nsp"`
+	Frame     []byte          `json:"frame"`
+	Entry     *envelope.Entry `json:"entry"`
+	// Rooms are those that somebody is in; without them it is all rooms.
+	Rooms []string `json:"rooms"`
+}
+
+// answer has the message of the frame, nothing if it is ignored, and all forms in which it would be sent on.
+type answer struct {
+	Message   *adapter.Message `json:"message,omitempty"`
+	Sharded   []byte           `json:"sharded,omitempty"`
+	Packed    []byte           `json:"packed,omitempty"`
+	Entry     *envelope.Entry  `json:"entry,omitempty"`
+	Plaintext *envelope.Entry  `json:"plaintext,omitempty"`
+	Error     string           `json:"error,omitempty"`
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "envelopeprobe:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, 64<<20)
+	out := bufio.NewWriter(os.Stdout)
+	encoder := json.NewEncoder(out)
+	for in.Scan() {
+		var r request
+		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
+			return err
+		}
+		a, err := r.answer()
+		if err != nil {
+			a = answer{Error: err.Error()}
+		}
+		if err := encoder.Encode(a); err != nil {
+			return err
+		}
+	}
+	if err := in.Err(); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func (r *request) answer() (a answer, err error) {
+	known := make(map[string]bool)
+	for _, name := range r.Rooms {
+		known[name] = true
+	}
+	here := envelope.Codec{UID: "here", Namespace: r.Namespace, HasRoom: func(room string) bool { return r.Rooms == nil || known[room] }}
+	if r.Entry != nil {
+		a.Message, err = here.OpenEntry(*r.Entry)
+	} else {
+		a.Message, err = here.Open(string(r.Frame))
+	}
+	if err != nil || a.Message == nil {
+		return a, err
+	}
+	again := envelope.Codec{UID: r.UID, Namespace: r.Namespace}
+	if a.Sharded, err = again.Sharded(a.Message); err != nil {
+		return a, err
+	}
+	if a.Packed, err = again.Packed(a.Message); err != nil {
+		return a, err
+	}
+	entry, err := again.Entry(a.Message, false)
+	if err != nil {
+		return a, err
+	}
+	plaintext, err := again.Entry(a.Message, true)
+	a.Entry, a.Plaintext = &entry, &plaintext
+	return a, err
+}

@@ -1,0 +1,247 @@
+package envelope
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// maxCount is the highest number of sockets that an answer may report.
+const maxCount = 1 << 30
+
+// contents is the data of an envelope, whatever its type: texts in JSON that have not been looked into, and attachments
+// that their placeholders stand for.
+type contents struct {
+	kind                               messageType
+	packet, opts, rooms, sockets, sids string
+	request, sid, only, close, count   string
+	attachments                        [][]byte
+}
+
+func (c *contents) member(key, value string) (ok bool) {
+	ok = true
+	switch key {
+	case "packet":
+		c.packet = value
+	case "opts":
+		c.opts = value
+	case "rooms":
+		c.rooms = value
+	case "sockets":
+		c.sockets = value
+	case "close":
+		c.close = value
+	case "clientCount":
+		c.count = value
+	case "sids":
+		c.sids = value
+	case "requestId":
+		if value != "null" {
+			c.request, ok = textOf(value)
+		}
+	case "sid":
+		c.sid, ok = textOf(value)
+	case "only":
+		c.only, ok = textOf(value)
+	}
+	return ok
+}
+
+// readOpts reads the selection and the flags. Node writes all three always; what other implementations leave out is empty.
+func (c *contents) readOpts(m *adapter.Message) bool {
+	if c.kind > typeFetch || c.kind == typeServerSide {
+		return true
+	}
+	flags := true
+	ok := eachMember(c.opts, func(key, value string) (ok bool) {
+		ok = true
+		switch key {
+		case "rooms":
+			m.Selection.Rooms, ok = names(value)
+		case "except":
+			m.Selection.Except, ok = names(value)
+		case "flags":
+			flags = value == "null" || eachMember(value, func(key, value string) bool {
+				switch key {
+				case "volatile":
+					m.Flags.Volatile = value == "true"
+				case "compress":
+					m.Flags.NoCompress = value == "false"
+				case "timeout":
+					ms, _ := number(value)
+					m.Flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
+				}
+				return true
+			})
+		}
+		return ok
+	})
+	return ok && flags
+}
+
+// read fills in the rest of a message.
+func (c *contents) read(m *adapter.Message, nsp string) error {
+	ok := true
+	switch c.kind {
+	case typeBroadcast:
+		m.Kind = adapter.KindBroadcast
+		m.Packet, ok = c.readPacket(nsp)
+	case typeJoin, typeLeave:
+		m.Kind = adapter.KindJoin
+		if c.kind == typeLeave {
+			m.Kind = adapter.KindLeave
+		}
+		m.Rooms, ok = names(c.rooms)
+	case typeDisconnect:
+		m.Kind, m.Close = adapter.KindDisconnect, c.close == "true"
+	case typeFetch:
+		m.Kind, ok = adapter.KindFetch, m.Request != ""
+		if c.only == "rooms" {
+			m.Kind = adapter.KindListRooms
+		}
+	case typeServerSide:
+		m.Kind = adapter.KindServerSide
+		m.Payload, ok = c.value(c.packet)
+		if ok {
+			_, ok = eventName(m.Payload)
+		}
+	default:
+		ok = m.Request != "" && c.readAnswer(m)
+	}
+	if !ok {
+		return badFrame("data of type " + strconv.Itoa(int(c.kind)))
+	}
+	return nil
+}
+
+func (c *contents) readAnswer(m *adapter.Message) (ok bool) {
+	switch c.kind {
+	case typeSockets:
+		return c.readSockets(m)
+	case typeServerReply:
+		m.Kind = adapter.KindServerReply
+		m.Payload, ok = c.value(c.packet)
+	case typeCount:
+		m.Kind = adapter.KindCount
+		m.Count, ok = number(c.count)
+		ok = ok && m.Count >= 0 && m.Count <= maxCount
+		if ok && c.sids != "" {
+			m.SocketIDs, ok = names(c.sids)
+			ok = ok && len(m.SocketIDs) == m.Count
+		}
+	case typeAck:
+		m.Kind, m.SocketID = adapter.KindAck, c.sid
+		m.Payload, ok = c.value(c.packet)
+	case typeGone:
+		m.Kind, m.SocketID, ok = adapter.KindGone, c.sid, true
+	}
+	return ok
+}
+
+func (c *contents) readPacket(nsp string) (*parser.Packet, bool) {
+	var kind, body string
+	if !eachMember(c.packet, func(key, value string) bool {
+		switch key {
+		case "type":
+			kind = value
+		case "data":
+			body = value
+		}
+		return true
+	}) || kind != "2" && kind != "5" { // socket.io-parser's numbers for events without and with binary
+		return nil, false
+	}
+	p, ok := c.value(body)
+	if !ok {
+		return nil, false
+	}
+	if name, ok := eventName(p); !ok || parser.ReservedEvent(name) { // clients would disconnect
+		return nil, false
+	}
+	// An id in the packet is one of the node that it comes from, and means another packet here.
+	return &parser.Packet{Type: parser.Event, Namespace: nsp, ID: parser.NoID, Payload: p}, true
+}
+
+// readSockets reads the answer to a question for the sockets, or for the rooms.
+func (c *contents) readSockets(m *adapter.Message) (ok bool) {
+	id, rooms := strings.CutSuffix(m.Request, roomsMark)
+	if rooms {
+		m.Request, m.Kind = id, adapter.KindRooms
+	} else {
+		m.Kind = adapter.KindSockets
+	}
+	if rooms && c.rooms != "" {
+		m.Rooms, ok = names(c.rooms)
+		return ok
+	}
+	return eachItem(c.sockets, func(socket string) bool {
+		d, ok := c.readSocket(socket)
+		if rooms {
+			m.Rooms = append(m.Rooms, d.Rooms...)
+		} else {
+			m.Sockets = append(m.Sockets, d)
+		}
+		return ok
+	})
+}
+
+func (c *contents) readSocket(socket string) (d adapter.SocketDetails, ok bool) {
+	ok = eachMember(socket, func(key, value string) (ok bool) {
+		switch key {
+		case "id":
+			d.ID, ok = textOf(value)
+		case "handshake":
+			d.Handshake, ok = c.plain(value)
+		case "rooms":
+			d.Rooms, ok = names(value)
+		case "data":
+			d.Data, ok = c.plain(value)
+		default:
+			ok = true
+		}
+		return ok
+	})
+	return d, ok && d.ID != ""
+}
+
+// value returns a part of the data as a payload of its own. A part that is not there is undefined.
+func (c *contents) value(text string) (parser.Payload, bool) {
+	if text == "" {
+		return parser.Payload{}, true
+	}
+	text = strings.ToValidUTF8(text, "\ufffd") // frames in WebSocket connections must be valid
+	p := parser.Payload{JSON: json.RawMessage(text), Attachments: c.attachments}
+	if len(p.Attachments) == 0 {
+		return p, json.Valid(p.JSON)
+	}
+	// The frame's other parts may have attachments too, which must not be sent on with this one.
+	p, err := parser.Marshal(p)
+	return p, err == nil
+}
+
+// plain returns a part of the data as JSON alone, see spelledOut. A part that is not there is null.
+func (c *contents) plain(text string) (json.RawMessage, bool) {
+	p, ok := c.value(text)
+	if p.JSON == nil {
+		return json.RawMessage("null"), ok
+	}
+	spelled, err := spelledOut(p)
+	return spelled, ok && err == nil
+}
+
+// eventName returns the name of an event.
+func eventName(p parser.Payload) (string, bool) {
+	packet := parser.Packet{Payload: p}
+	name, _, err := packet.Event()
+	return name, err == nil
+}
+
+// number reads an integer.
+func number(text string) (int, bool) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	return int(n), err == nil
+}

@@ -1,0 +1,240 @@
+package envelope
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/msgpack"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// messageType numbers the messages of Node's ClusterAdapter.
+type messageType int
+
+const (
+	typeInitialHeartbeat messageType = 1 // as typeHeartbeat and typeClose only from implementations with heartbeats; ignored
+	typeHeartbeat        messageType = 2
+	typeBroadcast        messageType = 3
+	typeJoin             messageType = 4
+	typeLeave            messageType = 5
+	typeDisconnect       messageType = 6
+	typeFetch            messageType = 7
+	typeSockets          messageType = 8
+	typeServerSide       messageType = 9
+	typeServerReply      messageType = 10
+	typeCount            messageType = 11
+	typeAck              messageType = 12
+	typeClose            messageType = 13
+
+	// typeGone is ours alone. Node ignores types that it does not know.
+	typeGone messageType = 113
+)
+
+// Emitter is the uid of all emitters, which are no nodes.
+const Emitter adapter.NodeID = "emitter"
+
+// roomsMark ends the request ids of our questions for the rooms. To Node, whose ClusterAdapter has no such question, they
+// are questions for the sockets, whose answer has the rooms in it.
+const roomsMark = "r"
+
+// The shapes below have their fields in the order in which Node writes them. Those marked as ours are ignored by Node.
+type (
+	envelope struct {
+		Type messageType    `json:"type"`
+		Data any            `json:"data"`
+		UID  adapter.NodeID `json:"uid"`
+		NSP  string         `json:"nsp"`
+	}
+	packetData struct {
+		Type parser.Type    `json:"type"`
+		Data parser.Payload `json:"data"`
+	}
+	optsData struct {
+		Rooms  []string  `json:"rooms"`
+		Except []string  `json:"except"`
+		Flags  flagsData `json:"flags"`
+	}
+	flagsData struct {
+		Volatile bool  `json:"volatile,omitempty"`
+		Compress *bool `json:"compress,omitempty"`
+		Timeout  int64 `json:"timeout,omitempty"` // in milliseconds
+	}
+	broadcastData struct {
+		Packet  packetData `json:"packet"`
+		Request string     `json:"requestId,omitempty"`
+		Opts    optsData   `json:"opts"`
+		SIDs    bool       `json:"sids,omitempty"` // ours: the answers are to name the sockets
+	}
+	membershipData struct {
+		Opts  optsData `json:"opts"`
+		Rooms []string `json:"rooms"`
+	}
+	disconnectData struct {
+		Opts  optsData `json:"opts"`
+		Close bool     `json:"close"`
+	}
+	fetchData struct {
+		Opts    optsData `json:"opts"`
+		Request string   `json:"requestId"`
+		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone
+	}
+	socketsData struct {
+		Request string                  `json:"requestId"`
+		Sockets []adapter.SocketDetails `json:"sockets"`
+		Rooms   []string                `json:"rooms,omitempty"` // ours: the answer to a question for the rooms
+	}
+	serverSideData struct {
+		Request string         `json:"requestId,omitempty"`
+		Packet  parser.Payload `json:"packet"`
+	}
+	valueData struct {
+		Request string         `json:"requestId"`
+		Packet  parser.Payload `json:"packet"`
+		SID     string         `json:"sid,omitempty"` // ours: whose acknowledgement it is
+	}
+	countData struct {
+		Request string   `json:"requestId"`
+		Count   int      `json:"clientCount"`
+		SIDs    []string `json:"sids,omitempty"` // ours: who they are
+	}
+	goneData struct {
+		Request string `json:"requestId"`
+		SID     string `json:"sid"`
+	}
+)
+
+// dataOf returns the type and the data of a message. Requests of answers are those of their questions.
+func dataOf(m *adapter.Message) (messageType, any, error) {
+	switch m.Kind {
+	case adapter.KindBroadcast:
+		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
+		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m), m.Request != ""}, nil
+	case adapter.KindJoin:
+		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+	case adapter.KindLeave:
+		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+	case adapter.KindDisconnect:
+		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
+	case adapter.KindFetch:
+		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request}, nil
+	case adapter.KindListRooms:
+		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
+	case adapter.KindSockets:
+		return typeSockets, socketsData{Request: m.Request, Sockets: orEmpty(m.Sockets)}, nil
+	case adapter.KindRooms:
+		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms}, nil
+	case adapter.KindServerSide:
+		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
+	case adapter.KindServerReply:
+		return typeServerReply, valueData{Request: m.Request, Packet: m.Payload}, nil
+	case adapter.KindCount:
+		return typeCount, countData{m.Request, m.Count, m.SocketIDs}, nil
+	case adapter.KindAck:
+		return typeAck, valueData{m.Request, m.Payload, m.SocketID}, nil
+	case adapter.KindGone:
+		return typeGone, goneData{m.Request, m.SocketID}, nil
+	}
+	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
+}
+
+func optsOf(m *adapter.Message) optsData {
+	o := optsData{Rooms: orEmpty(m.Selection.Rooms), Except: orEmpty(m.Selection.Except)}
+	o.Flags.Volatile, o.Flags.Timeout = m.Flags.Volatile, m.Flags.Timeout.Milliseconds()
+	if m.Flags.NoCompress {
+		o.Flags.Compress = new(bool)
+	}
+	return o
+}
+
+// orEmpty keeps Node from seeing null, or nothing, in the place of an array.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// withNull makes undefined values null, which is what @msgpack/msgpack writes for them. JSON and notepack leave them out.
+func withNull(data any) any {
+	if v, ok := data.(valueData); ok && v.Packet.JSON == nil {
+		v.Packet.JSON = []byte("null")
+		return v
+	}
+	return data
+}
+
+// Sharded returns the body of a message as the sharded adapter writes it: JSON, or MessagePack if there is binary.
+func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
+	t, data, err := dataOf(m)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parser.Marshal(envelope{t, data, c.UID, c.Namespace})
+	if err == nil && len(p.Attachments) > 0 {
+		p.JSON, err = msgpack.AppendPayload(nil, msgpack.Notepack, p)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode message of type %d: %w", t, err)
+	}
+	return p.JSON, nil
+}
+
+// Packed returns the body of a message as the streams adapter publishes it: always MessagePack.
+func (c *Codec) Packed(m *adapter.Message) ([]byte, error) {
+	t, data, err := dataOf(m)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parser.Marshal(envelope{t, withNull(data), c.UID, c.Namespace})
+	if err == nil {
+		p.JSON, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encode message of type %d: %w", t, err)
+	}
+	return p.JSON, nil
+}
+
+// Entry is a message in a stream: the fields uid, nsp, type and data, in this order. Data is JSON, or MessagePack in base64
+// if there is binary.
+type Entry struct {
+	UID, Namespace, Type, Data string
+}
+
+// Entry returns a message as the streams adapter writes it to the stream. With plaintext it is JSON in any case, with
+// binary as Node's Buffer has it in JSON (option onlyPlaintext of Node).
+func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
+	t, data, err := dataOf(m)
+	if err != nil {
+		return Entry{}, err
+	}
+	e := Entry{UID: string(c.UID), Namespace: c.Namespace, Type: strconv.Itoa(int(t))}
+	p, err := parser.Marshal(data)
+	switch {
+	case err != nil || len(p.Attachments) == 0:
+	case plaintext:
+		p.JSON, err = spelledOut(p)
+	default:
+		var packed []byte
+		packed, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
+		p.JSON = base64.StdEncoding.AppendEncode(nil, packed)
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("encode message of type %d: %w", t, err)
+	}
+	e.Data = string(p.JSON)
+	return e, nil
+}
+
+// Ephemeral tells whether the streams adapter publishes a message instead of writing it to the stream.
+func Ephemeral(m *adapter.Message) bool {
+	switch m.Kind {
+	case adapter.KindBroadcast:
+		return m.Request != ""
+	case adapter.KindJoin, adapter.KindLeave, adapter.KindDisconnect:
+		return false
+	}
+	return true
+}

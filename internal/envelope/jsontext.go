@@ -1,0 +1,171 @@
+package envelope
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// maxDepth is the deepest nesting of JSON in a message, as in package parser.
+const maxDepth = 4096
+
+// The functions below find their way through a JSON text without decoding it. They check only what they need for that;
+// whatever is kept of the text has to be checked as a whole. Positions below zero mean that the text is broken.
+
+func skipSpace(s string, i int) int {
+	for i < len(s) && (s[i] == ' ' || s[i] == '\n' || s[i] == '\r' || s[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// skipString returns the position after the string whose opening quote is at i.
+func skipString(s string, i int) int {
+	for i++; ; i++ {
+		n := strings.IndexByte(s[i:], '"')
+		if n < 0 {
+			return -1
+		}
+		i += n
+		escapes := 0
+		for s[i-1-escapes] == '\\' { // ends at the opening quote at the latest
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i + 1
+		}
+	}
+}
+
+// skipValue returns the position after the value at i.
+func skipValue(s string, i int) int {
+	for depth := 0; i < len(s); {
+		switch s[i] {
+		case '"':
+			if i = skipString(s, i); i < 0 {
+				return -1
+			}
+		case '{', '[':
+			if depth++; depth > maxDepth {
+				return -1
+			}
+			i++
+			continue
+		case '}', ']':
+			if depth--; depth < 0 {
+				return -1
+			}
+			i++
+		case ',', ':', ' ', '\n', '\r', '\t':
+			if depth == 0 {
+				return -1
+			}
+			i++
+			continue
+		default:
+			for i < len(s) && !strings.ContainsRune(",:{}[]\" \n\r\t", rune(s[i])) {
+				i++
+			}
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// eachMember calls f with the key and the text of each member of an object, until f returns false. It reports whether the
+// whole object has been gone through.
+func eachMember(s string, f func(key, value string) bool) bool {
+	i := skipSpace(s, 0)
+	if i == len(s) || s[i] != '{' {
+		return false
+	}
+	i = skipSpace(s, i+1)
+	if i < len(s) && s[i] == '}' {
+		return skipSpace(s, i+1) == len(s)
+	}
+	for i < len(s) && s[i] == '"' {
+		end := skipString(s, i)
+		if end < 0 {
+			return false
+		}
+		key, ok := textOf(s[i:end])
+		i = skipSpace(s, end)
+		if !ok || i == len(s) || s[i] != ':' {
+			return false
+		}
+		i = skipSpace(s, i+1)
+		if end = skipValue(s, i); end < 0 || !f(key, s[i:end]) {
+			return false
+		}
+		if i = skipSpace(s, end); i == len(s) {
+			return false
+		}
+		if s[i] == '}' {
+			return skipSpace(s, i+1) == len(s)
+		}
+		if s[i] != ',' {
+			return false
+		}
+		i = skipSpace(s, i+1)
+	}
+	return false
+}
+
+// eachItem does the same for an array.
+func eachItem(s string, f func(value string) bool) bool {
+	i := skipSpace(s, 0)
+	if i == len(s) || s[i] != '[' {
+		return false
+	}
+	i = skipSpace(s, i+1)
+	if i < len(s) && s[i] == ']' {
+		return skipSpace(s, i+1) == len(s)
+	}
+	for i < len(s) {
+		end := skipValue(s, i)
+		if end < 0 || !f(s[i:end]) {
+			return false
+		}
+		if i = skipSpace(s, end); i == len(s) {
+			return false
+		}
+		if s[i] == ']' {
+			return skipSpace(s, i+1) == len(s)
+		}
+		if s[i] != ',' {
+			return false
+		}
+		i = skipSpace(s, i+1)
+	}
+	return false
+}
+
+// textOf decodes a string.
+func textOf(s string) (string, bool) {
+	if len(s) < 2 || s[0] != '"' {
+		return "", false
+	}
+	if strings.IndexByte(s, '\\') < 0 {
+		return s[1 : len(s)-1], true
+	}
+	var text string
+	err := json.Unmarshal([]byte(s), &text)
+	return text, err == nil
+}
+
+// names decodes an array of room names. In Node a room can be any value; one that is no string goes by the text that
+// JSON has for it here, so that 42 is the room "42".
+func names(s string) (list []string, ok bool) {
+	list = []string{}
+	ok = eachItem(s, func(item string) bool {
+		if item[0] != '"' {
+			list = append(list, item)
+			return true
+		}
+		name, ok := textOf(item)
+		list = append(list, name)
+		return ok
+	})
+	return list, ok
+}
