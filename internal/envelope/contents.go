@@ -129,15 +129,12 @@ func (c *contents) readAnswer(m *adapter.Message) (ok bool) {
 		m.Kind = adapter.KindCount
 		m.Count, ok = number(c.count)
 		ok = ok && m.Count >= 0 && m.Count <= maxCount
-		if ok && c.sids != "" {
-			m.SocketIDs, ok = names(c.sids)
-			ok = ok && len(m.SocketIDs) == m.Count
-		}
 	case typeAck:
 		m.Kind, m.SocketID = adapter.KindAck, c.sid
 		m.Payload, ok = c.value(c.packet)
 	case typeGone:
-		m.Kind, m.SocketID, ok = adapter.KindGone, c.sid, true
+		m.Kind = adapter.KindGone
+		m.SocketIDs, ok = names(c.sids)
 	}
 	return ok
 }

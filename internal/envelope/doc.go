@@ -4,8 +4,8 @@
 //
 // A message is an envelope {type, data, uid, nsp}: JSON or MessagePack, or an entry of a stream. What Node writes for the
 // same message is written byte for byte, members in the same order. Beyond that there are members and one type that Node
-// ignores, for what Node does not tell: the socket of an acknowledgement, the sockets behind a count, a socket that went
-// away, a question for the rooms.
+// ignores, for what Node does not tell: the socket of an acknowledgement, the sockets that will not acknowledge, a question
+// for the rooms.
 package envelope
 
 import "github.com/sockeye-io/sockeye/adapter"

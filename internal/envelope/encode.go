@@ -65,7 +65,6 @@ type (
 		Packet  packetData `json:"packet"`
 		Request string     `json:"requestId,omitempty"`
 		Opts    optsData   `json:"opts"`
-		SIDs    bool       `json:"sids,omitempty"` // ours: the answers are to name the sockets
 	}
 	membershipData struct {
 		Opts  optsData `json:"opts"`
@@ -91,17 +90,16 @@ type (
 	}
 	valueData struct {
 		Request string         `json:"requestId"`
-		Packet  parser.Payload `json:"packet"`
+		Packet  parser.Payload `json:"packet,omitzero"`
 		SID     string         `json:"sid,omitempty"` // ours: whose acknowledgement it is
 	}
 	countData struct {
-		Request string   `json:"requestId"`
-		Count   int      `json:"clientCount"`
-		SIDs    []string `json:"sids,omitempty"` // ours: who they are
+		Request string `json:"requestId"`
+		Count   int    `json:"clientCount"`
 	}
 	goneData struct {
-		Request string `json:"requestId"`
-		SID     string `json:"sid"`
+		Request string   `json:"requestId"`
+		SIDs    []string `json:"sids"`
 	}
 )
 
@@ -110,7 +108,7 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
-		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m), m.Request != ""}, nil
+		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m)}, nil
 	case adapter.KindJoin:
 		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
 	case adapter.KindLeave:
@@ -128,13 +126,13 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	case adapter.KindServerSide:
 		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
 	case adapter.KindServerReply:
-		return typeServerReply, valueData{Request: m.Request, Packet: m.Payload}, nil
+		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload)}, nil
 	case adapter.KindCount:
-		return typeCount, countData{m.Request, m.Count, m.SocketIDs}, nil
+		return typeCount, countData{m.Request, m.Count}, nil
 	case adapter.KindAck:
-		return typeAck, valueData{m.Request, m.Payload, m.SocketID}, nil
+		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID}, nil
 	case adapter.KindGone:
-		return typeGone, goneData{m.Request, m.SocketID}, nil
+		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs)}, nil
 	}
 	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
 }
@@ -154,6 +152,14 @@ func orEmpty[T any](s []T) []T {
 		return []T{}
 	}
 	return s
+}
+
+// defined makes undefined the zero Payload, which is left out.
+func defined(p parser.Payload) parser.Payload {
+	if p.JSON == nil {
+		return parser.Payload{}
+	}
+	return p
 }
 
 // withNull makes undefined values null, which is what @msgpack/msgpack writes for them. JSON and notepack leave them out.

@@ -12,24 +12,24 @@ import (
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
-// request has a frame of one of the two kinds, as bytes in base64 or as the fields of an entry, and the codec to use.
+// request has a message, a frame as bytes in base64, or an entry of a stream, and who sends it on.
 type request struct {
-	UID       adapter.NodeID  `json:"uid"`
-	Namespace string          `json:"nsp"`
-	Frame     []byte          `json:"frame"`
-	Entry     *envelope.Entry `json:"entry"`
+	UID       adapter.NodeID   `json:"uid"`
+	Namespace string           `json:"nsp"`
+	Message   *adapter.Message `json:"message"`
+	Frame     []byte           `json:"frame"`
+	Entry     *envelope.Entry  `json:"entry"`
 	// Rooms are those that somebody is in; without them it is all rooms.
 	Rooms []string `json:"rooms"`
 }
 
-// answer has the message of the frame, nothing if it is ignored, and all forms in which it would be sent on.
+// answer has all forms of the message, nothing if it is ignored.
 type answer struct {
-	Message   *adapter.Message `json:"message,omitempty"`
-	Sharded   []byte           `json:"sharded,omitempty"`
-	Packed    []byte           `json:"packed,omitempty"`
-	Entry     *envelope.Entry  `json:"entry,omitempty"`
-	Plaintext *envelope.Entry  `json:"plaintext,omitempty"`
-	Error     string           `json:"error,omitempty"`
+	Sharded   []byte          `json:"sharded,omitempty"`
+	Packed    []byte          `json:"packed,omitempty"`
+	Entry     *envelope.Entry `json:"entry,omitempty"`
+	Plaintext *envelope.Entry `json:"plaintext,omitempty"`
+	Error     string          `json:"error,omitempty"`
 }
 
 func main() {
@@ -69,26 +69,28 @@ func (r *request) answer() (a answer, err error) {
 		known[name] = true
 	}
 	here := envelope.Codec{UID: "here", Namespace: r.Namespace, HasRoom: func(room string) bool { return r.Rooms == nil || known[room] }}
-	if r.Entry != nil {
-		a.Message, err = here.OpenEntry(*r.Entry)
-	} else {
-		a.Message, err = here.Open(string(r.Frame))
+	m := r.Message
+	switch {
+	case r.Entry != nil:
+		m, err = here.OpenEntry(*r.Entry)
+	case r.Frame != nil:
+		m, err = here.Open(string(r.Frame))
 	}
-	if err != nil || a.Message == nil {
+	if err != nil || m == nil {
 		return a, err
 	}
 	again := envelope.Codec{UID: r.UID, Namespace: r.Namespace}
-	if a.Sharded, err = again.Sharded(a.Message); err != nil {
+	if a.Sharded, err = again.Sharded(m); err != nil {
 		return a, err
 	}
-	if a.Packed, err = again.Packed(a.Message); err != nil {
+	if a.Packed, err = again.Packed(m); err != nil {
 		return a, err
 	}
-	entry, err := again.Entry(a.Message, false)
+	entry, err := again.Entry(m, false)
 	if err != nil {
 		return a, err
 	}
-	plaintext, err := again.Entry(a.Message, true)
+	plaintext, err := again.Entry(m, true)
 	a.Entry, a.Plaintext = &entry, &plaintext
 	return a, err
 }
