@@ -1,0 +1,114 @@
+package redisadapter
+
+import (
+	"encoding/hex"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// fuzzSeeds are frames as the npm packages write them.
+var fuzzSeeds = []string{
+	"93a675767778797a83a47479706502a46461746194a568656c6c6fa5776f726c640181a161c0a36e7370a52f6368617483a5726f6f6d7390a665786365707490a5666c61677380",
+	"93a675767778797a83a47479706502a46461746192a568656c6c6fc403010203a36e7370a52f6368617483a5726f6f6d739105a665786365707490a5666c61677381a774696d656f7574cd03e8",
+	"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8",
+	"83a47479706509a9726571756573744964a761626364656631a67061636b6574c40107",
+}
+
+func addSeeds(f *testing.F, more ...string) {
+	for _, s := range fuzzSeeds {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	for _, s := range more {
+		f.Add([]byte(s))
+	}
+}
+
+// FuzzClassicBroadcast decodes, and what is decoded must come out the same after another node has sent it on.
+func FuzzClassicBroadcast(f *testing.F) {
+	addSeeds(f)
+	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := ours.decodeBroadcast(body)
+		if m == nil || err != nil {
+			return
+		}
+		if m.Packet.Type != 2 || m.Packet.Namespace != "/chat" {
+			t.Fatalf("packet %+v", m.Packet)
+		}
+		again := *m
+		again.From, again.Packet.ID = theirUID, -1
+		again.Selection = adapter.Selection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
+		_, frame, err := theirs.encode(&again)
+		if err != nil {
+			return // nested too deeply to be sent
+		}
+		back, err := ours.decodeBroadcast(frame)
+		if err != nil {
+			t.Fatalf("%x: not decoded again: %v", frame, err)
+		}
+		_, twice, err := theirs.encode(back)
+		if err != nil || string(twice) != string(frame) {
+			t.Fatalf("%x became %x, error %v", frame, twice, err)
+		}
+	})
+}
+
+func FuzzClassicRequest(f *testing.F) {
+	addSeeds(f,
+		`{"uid":"uvwxyz","type":2,"opts":{"rooms":["r1"],"except":["x",5]},"rooms":["a","b"]}`,
+		`{"uid":"uvwxyz","type":4,"opts":{"rooms":[],"except":[]},"close":false}`,
+		`{"uid":"uvwxyz","requestId":"oa6kFM","type":5,"opts":{"rooms":["r1"],"except":[],"flags":{"timeout":1.5}}}`,
+		`{"uid":"uvwxyz","requestId":"q","type":6,"data":["ev",1,{"type":"Buffer","data":[1]}]}`,
+		`{"requestId":"q","type":0,"rooms":["a"]}`, `{"type":2,"sid":"s","room":5,"requestId":"q"}`, `{"type":3,"sid":"s","room":"a","requestId":"q"}`,
+		`{"requestId":"q","type":1}`, `{"requestId":"q","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`,
+	)
+	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		q, err := ours.decodeRequest(body)
+		if q == nil || err != nil {
+			return
+		}
+		m := q.message
+		if m.Request != "" {
+			if a, id := askerOf(m.Request); id != q.requestID || a != anyNode && a != sockeye && a != wantsIDs {
+				t.Fatalf("question %q with the id %q", m.Request, q.requestID)
+			}
+		}
+		if _, frame, err := theirs.encode(&m); err == nil {
+			if _, err := ours.decodeRequest(frame); err != nil && m.Kind != adapter.KindBroadcast {
+				t.Fatalf("%q: not decoded again: %v", frame, err)
+			}
+		}
+	})
+}
+
+func FuzzClassicAnswer(f *testing.F) {
+	addSeeds(f,
+		`{"requestId":"abcdef1","sockets":[{"id":"s","handshake":{"h":1},"rooms":["s",5],"data":{}}],"uid":"uvwxyz"}`,
+		`{"requestId":"abcdef1","rooms":["a"]}`, `{"type":6,"requestId":"abcdef1","data":null}`,
+		`{"type":8,"requestId":"abcdef1","clientCount":3,"sids":["a"]}`, `{"type":100,"requestId":"abcdef1","sids":["a"],"uid":"uvwxyz"}`,
+	)
+	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := ours.decodeAnswer(body)
+		if m == nil || err != nil {
+			return
+		}
+		if !ours.mayAnswer(string(body)) && len(body) > 0 && body[0] != '{' {
+			t.Fatal("an answer to this node was not recognised unread")
+		}
+		frame, err := theirs.answer(sockeye, ours.requestID(m.Request), m)
+		if err != nil {
+			return // nested too deeply to be sent, or not JSON after invalid text was replaced
+		}
+		back, err := ours.decodeAnswer(frame)
+		if err != nil || back == nil || back.Kind != m.Kind || back.Request != m.Request || back.Count != m.Count {
+			t.Fatalf("%q: decoded again as %+v, error %v", frame, back, err)
+		}
+	})
+}

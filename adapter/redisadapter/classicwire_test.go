@@ -1,0 +1,558 @@
+package redisadapter
+
+import (
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+const (
+	ourUID   = "abcdef"
+	theirUID = "uvwxyz"
+)
+
+func event(t testing.TB, namespace, name string, args ...any) *parser.Packet {
+	t.Helper()
+	p, err := parser.MarshalEvent(name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &parser.Packet{Type: parser.Event, Namespace: namespace, ID: parser.NoID, Payload: p}
+}
+
+func unhex(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestClassicEncode compares with what the npm packages write for the same calls: the adapter
+// 8.3.0 with the uid abcdef, the emitter 5.1.0.
+func TestClassicEncode(t *testing.T) {
+	payload := event(t, "/chat", "ev", 1, []byte{1}).Payload
+	for _, tt := range []struct {
+		name    string
+		uid     string
+		message adapter.Message
+		channel string
+		body    string // in hex unless it is JSON
+	}{
+		{
+			name:    "broadcast to all",
+			message: adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hello", "world", 1, parser.Payload{JSON: []byte(`{"a":null}`)})},
+			channel: "socket.io#/chat#",
+			body:    "93a661626364656683a47479706502a46461746194a568656c6c6fa5776f726c640181a161c0a36e7370a52f6368617483a5726f6f6d7390a665786365707490a5666c61677380",
+		},
+		{
+			name: "broadcast to a room named twice, with binary data",
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hello", []byte{1, 2, 3}),
+				Selection: adapter.Selection{Rooms: []string{"r1", "r1"}},
+			},
+			channel: "socket.io#/chat#r1#",
+			body:    "93a661626364656683a47479706502a46461746192a568656c6c6fc403010203a36e7370a52f6368617483a5726f6f6d7391a27231a665786365707490a5666c61677380",
+		},
+		{
+			name: "broadcast with everything",
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hi"),
+				Selection: adapter.Selection{Rooms: []string{"r1", "r2"}, Except: []string{"x", "x"}},
+				Flags:     adapter.Flags{Volatile: true, NoCompress: true},
+			},
+			channel: "socket.io#/chat#",
+			body:    "93a661626364656683a47479706502a46461746191a26869a36e7370a52f6368617483a5726f6f6d7392a27231a27232a665786365707491a178a5666c61677382a8766f6c6174696c65c3a8636f6d7072657373c2",
+		},
+		{
+			// The last entry, sids, is ours.
+			name: "broadcast with acknowledgement",
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "q"), Request: "!",
+				Selection: adapter.Selection{Rooms: []string{"r1"}}, Flags: adapter.Flags{Timeout: time.Second},
+			},
+			channel: "socket.io-request#/chat#",
+			body:    "86a3756964a6616263646566a9726571756573744964a761626364656621a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8a473696473c3",
+		},
+		{
+			name:    "server-side event",
+			message: adapter.Message{Kind: adapter.KindServerSide, Payload: payload},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":6,"data":["ev",1,{"type":"Buffer","data":[1]}]}`,
+		},
+		{
+			name:    "server-side event with acknowledgement",
+			message: adapter.Message{Kind: adapter.KindServerSide, Payload: event(t, "/chat", "<&>\u2028").Payload, Request: "7"},
+			channel: "socket.io-request#/chat#",
+			body:    "{\"uid\":\"abcdef\",\"requestId\":\"abcdef7\",\"type\":6,\"data\":[\"<&>\u2028\"]}",
+		},
+		{
+			name:    "join",
+			message: adapter.Message{Kind: adapter.KindJoin, Selection: adapter.Selection{Rooms: []string{"r1"}}, Rooms: []string{"a", "b"}},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":2,"opts":{"rooms":["r1"],"except":[]},"rooms":["a","b"]}`,
+		},
+		{
+			name:    "leave",
+			message: adapter.Message{Kind: adapter.KindLeave, Selection: adapter.Selection{Except: []string{"x"}}, Rooms: []string{"a"}},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":3,"opts":{"rooms":[],"except":["x"]},"rooms":["a"]}`,
+		},
+		{
+			name:    "leave no room",
+			message: adapter.Message{Kind: adapter.KindLeave},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":3,"opts":{"rooms":[],"except":[]},"rooms":[]}`,
+		},
+		{
+			name:    "disconnect",
+			message: adapter.Message{Kind: adapter.KindDisconnect},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":4,"opts":{"rooms":[],"except":[]},"close":false}`,
+		},
+		{
+			name:    "list of rooms",
+			message: adapter.Message{Kind: adapter.KindListRooms, Request: "x"},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdefx","type":1}`,
+		},
+		{
+			name:    "fetch",
+			message: adapter.Message{Kind: adapter.KindFetch, Request: "x", Selection: adapter.Selection{Rooms: []string{"r1"}}},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdefx","type":5,"opts":{"rooms":["r1"],"except":[]}}`,
+		},
+		{
+			name: "broadcast of an emitter", uid: emitterUID,
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hello", 1),
+				Selection: adapter.Selection{Rooms: []string{"r1"}}, Flags: adapter.Flags{Volatile: true, NoCompress: true},
+			},
+			channel: "socket.io#/chat#r1#",
+			body:    "93a7656d697474657283a47479706502a46461746192a568656c6c6f01a36e7370a52f6368617483a5726f6f6d7391a27231a5666c61677382a8766f6c6174696c65c3a8636f6d7072657373c2a665786365707490",
+		},
+		{
+			name: "join of an emitter", uid: emitterUID,
+			message: adapter.Message{Kind: adapter.KindJoin, Selection: adapter.Selection{Rooms: []string{"r"}}, Rooms: []string{"a"}},
+			channel: "socket.io-request#/chat#",
+			body:    `{"type":2,"opts":{"rooms":["r"],"except":[]},"rooms":["a"]}`,
+		},
+		{
+			name: "server-side event of an emitter", uid: emitterUID,
+			message: adapter.Message{Kind: adapter.KindServerSide, Payload: event(t, "/chat", "x", 1).Payload},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"emitter","type":6,"data":["x",1]}`,
+		},
+	} {
+		uid := tt.uid
+		if uid == "" {
+			uid = ourUID
+		}
+		channel, body, err := newClassicWire("socket.io", "/chat", uid).encode(&tt.message)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		got := string(body)
+		if tt.body[0] != '{' {
+			got = hex.EncodeToString(body)
+		}
+		if channel != tt.channel || got != tt.body {
+			t.Errorf("%s:\n got %s %s\nwant %s %s", tt.name, channel, got, tt.channel, tt.body)
+		}
+	}
+}
+
+func TestClassicEncodeErrors(t *testing.T) {
+	w := newClassicWire("socket.io", "/", ourUID)
+	deep := &parser.Packet{Payload: parser.Payload{JSON: []byte(strings.Repeat("[", 2000) + strings.Repeat("]", 2000))}}
+	for _, m := range []adapter.Message{
+		{Kind: adapter.KindBroadcast, Packet: deep},
+		{Kind: adapter.KindBroadcast, Packet: deep, Request: "1"},
+		{Kind: adapter.KindServerSide, Payload: parser.Payload{JSON: []byte("[")}},
+		{Kind: adapter.KindSockets},
+	} {
+		if _, body, err := w.encode(&m); err == nil {
+			t.Errorf("kind %d: encoded as %s", m.Kind, body)
+		}
+	}
+	for _, m := range []adapter.Message{
+		{Kind: adapter.KindAck, Payload: deep.Payload},
+		{Kind: adapter.KindServerReply, Payload: parser.Payload{JSON: []byte("[")}},
+		{Kind: adapter.KindFetch},
+	} {
+		if body, err := w.answer(anyNode, "1", &m); err == nil {
+			t.Errorf("answer of kind %d: encoded as %s", m.Kind, body)
+		}
+	}
+}
+
+// TestClassicAnswers checks what answers look like, and that the node that asked reads the same.
+func TestClassicAnswers(t *testing.T) {
+	theirs, ours := newClassicWire("socket.io", "/chat", theirUID), newClassicWire("socket.io", "/chat", ourUID)
+	details := adapter.SocketDetails{ID: "s1", Handshake: []byte(`{"a":"<"}`), Rooms: []string{"s1", "r"}, Data: []byte(`{"n":1}`)}
+	for _, tt := range []struct {
+		name   string
+		to     asker
+		answer adapter.Message
+		body   string // with the id q; in hex unless it is JSON; "" is no answer
+	}{
+		{
+			name: "sockets", to: anyNode, answer: adapter.Message{Kind: adapter.KindSockets, Sockets: []adapter.SocketDetails{details}},
+			body: `{"requestId":"abcdefq","sockets":[{"id":"s1","handshake":{"a":"<"},"rooms":["s1","r"],"data":{"n":1}}],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "no sockets", to: anyNode, answer: adapter.Message{Kind: adapter.KindSockets},
+			body: `{"requestId":"abcdefq","sockets":[],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "rooms", to: anyNode, answer: adapter.Message{Kind: adapter.KindRooms, Rooms: []string{"a", "b"}},
+			body: `{"requestId":"abcdefq","rooms":["a","b"],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "no rooms", to: anyNode, answer: adapter.Message{Kind: adapter.KindRooms},
+			body: `{"requestId":"abcdefq","rooms":[],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "reply", to: anyNode,
+			answer: adapter.Message{Kind: adapter.KindServerReply, Payload: parser.Payload{JSON: []byte(`{"a":[null]}`)}},
+			body:   `{"type":6,"requestId":"abcdefq","data":{"a":[null]},"uid":"uvwxyz"}`,
+		},
+		{
+			name: "undefined reply", to: anyNode, answer: adapter.Message{Kind: adapter.KindServerReply},
+			body: `{"type":6,"requestId":"abcdefq","uid":"uvwxyz"}`,
+		},
+		{
+			name: "count of nobody", to: anyNode, answer: adapter.Message{Kind: adapter.KindCount},
+			body: `{"type":8,"requestId":"abcdefq","clientCount":0,"uid":"uvwxyz"}`,
+		},
+		{
+			name: "count for one of ours", to: sockeye, answer: adapter.Message{Kind: adapter.KindCount, Count: 2, SocketIDs: []string{"a", "b"}},
+			body: `{"type":8,"requestId":"abcdefq","clientCount":2,"sids":["a","b"],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "acknowledgement", to: anyNode,
+			answer: adapter.Message{Kind: adapter.KindAck, Payload: parser.Payload{JSON: []byte(`null`)}},
+			body:   "84a47479706509a9726571756573744964a761626364656671a67061636b6574c0a3756964a675767778797a",
+		},
+		{
+			name: "undefined acknowledgement for one of ours", to: sockeye, answer: adapter.Message{Kind: adapter.KindAck, SocketID: "s1"},
+			body: "84a47479706509a9726571756573744964a761626364656671a3736964a27331a3756964a675767778797a",
+		},
+		{
+			name: "sockets gone", to: sockeye, answer: adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{"s1"}},
+			body: `{"type":100,"requestId":"abcdefq","sids":["s1"],"uid":"uvwxyz"}`,
+		},
+		{name: "sockets gone, for Node", to: anyNode, answer: adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{"s1"}}},
+	} {
+		body, err := theirs.answer(tt.to, ours.requestID("q"), &tt.answer)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		got := string(body)
+		if !strings.HasPrefix(tt.body, "{") {
+			got = hex.EncodeToString(body)
+		}
+		if got != tt.body {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, tt.body)
+		}
+		if body == nil {
+			continue
+		}
+		if !ours.mayAnswer(got) && !ours.mayAnswer(string(body)) || ours.isOwnAnswer(string(body)) || !theirs.isOwnAnswer(string(body)) {
+			t.Errorf("%s: not recognised unread", tt.name)
+		}
+		want := tt.answer
+		want.From, want.Request = theirUID, "q"
+		m, err := ours.decodeAnswer(body)
+		if err != nil {
+			t.Errorf("%s: decode: %v", tt.name, err)
+		} else if !sameMessage(m, &want) {
+			t.Errorf("%s: decoded as %+v", tt.name, m)
+		}
+		if m, err := theirs.decodeAnswer(body); m != nil || err != nil {
+			t.Errorf("%s: the answer to another node is read as %+v, error %v", tt.name, m, err)
+		}
+	}
+}
+
+// sameMessage compares messages; nil and empty slices are equal.
+func sameMessage(a, b *adapter.Message) bool {
+	normal := func(m adapter.Message) adapter.Message {
+		for _, list := range []*[]string{&m.Selection.Rooms, &m.Selection.Except, &m.Rooms, &m.SocketIDs} {
+			*list = append([]string{}, *list...)
+		}
+		m.Sockets = append([]adapter.SocketDetails{}, m.Sockets...)
+		return m
+	}
+	return reflect.DeepEqual(normal(*a), normal(*b))
+}
+
+func TestClassicAnswerToOldNode(t *testing.T) {
+	w := newClassicWire("socket.io", "/", ourUID)
+	sockets := []adapter.SocketDetails{{ID: "a"}, {ID: "b"}}
+	body, err := w.answer(wantsIDs, "q", &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets})
+	if want := `{"requestId":"q","sockets":["a","b"],"uid":"abcdef"}`; err != nil || string(body) != want {
+		t.Errorf("ids: %s, error %v", body, err)
+	}
+	body, err = w.answer(anyNode, "q", &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets[:1]})
+	if want := `{"requestId":"q","sockets":[{"id":"a","handshake":{},"rooms":[],"data":{}}],"uid":"abcdef"}`; err != nil || string(body) != want {
+		t.Errorf("nothing is null: %s, error %v", body, err)
+	}
+	if body, err = w.done("q"); err != nil || string(body) != `{"requestId":"q"}` {
+		t.Errorf("done: %s, error %v", body, err)
+	}
+}
+
+func TestClassicDecodeBroadcast(t *testing.T) {
+	for _, tt := range []struct {
+		name, namespace, frame string
+		want                   adapter.Message
+	}{
+		{
+			name: "numeric room", namespace: "/chat",
+			frame: "93a675767778797a83a47479706502a46461746191a16ea36e7370a52f6368617483a5726f6f6d739105a665786365707490a5666c61677380",
+			want:  adapter.Message{From: theirUID, Packet: event(t, "/chat", "n"), Selection: adapter.Selection{Rooms: []string{"5"}}},
+		},
+		{
+			name: "emitter, flags", namespace: "/chat",
+			frame: "93a7656d697474657283a47479706502a46461746192a568656c6c6f01a36e7370a52f6368617483a5726f6f6d7391a27231a5666c61677382a8766f6c6174696c65c3a8636f6d7072657373c2a665786365707490",
+			want: adapter.Message{
+				Packet: event(t, "/chat", "hello", 1), Selection: adapter.Selection{Rooms: []string{"r1"}},
+				Flags: adapter.Flags{Volatile: true, NoCompress: true},
+			},
+		},
+		{
+			// ["uvwxyz",{type:5,data:["b",Buffer]},{}, "more"]
+			name: "no namespace, nothing else, a fourth element", namespace: "/",
+			frame: "94a675767778797a82a47479706505a46461746192a162c4010780a46d6f7265",
+			want:  adapter.Message{From: theirUID, Packet: event(t, "/", "b", []byte{7})},
+		},
+		{
+			// flags {volatile:false,compress:true,timeout:1000,broadcast:true}, rooms and except null, id 7
+			name: "flags that are not set", namespace: "/",
+			frame: "93a675767778797a84a47479706502a46461746191a162a36e7370a12fa26964" + "07" +
+				"83a5726f6f6d73c0a6657863657074c0a5666c61677384a8766f6c6174696c65c2a8636f6d7072657373c3a774696d656f7574cd03e8a962726f616463617374c3",
+			want: adapter.Message{
+				From: theirUID, Flags: adapter.Flags{Timeout: time.Second},
+				Packet: &parser.Packet{Type: parser.Event, Namespace: "/", ID: 7, Payload: parser.Payload{JSON: []byte(`["b"]`)}},
+			},
+		},
+	} {
+		m, err := newClassicWire("socket.io", tt.namespace, ourUID).decodeBroadcast(unhex(t, tt.frame))
+		if err != nil || m == nil {
+			t.Errorf("%s: %+v, error %v", tt.name, m, err)
+			continue
+		}
+		tt.want.Kind = adapter.KindBroadcast
+		if !sameMessage(m, &tt.want) {
+			t.Errorf("%s: decoded as %+v with packet %+v", tt.name, m, m.Packet)
+		}
+	}
+}
+
+func TestClassicDecodeForeign(t *testing.T) {
+	w := newClassicWire("socket.io", "/chat", ourUID)
+	_, own, err := w.encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := newClassicWire("socket.io", "/other", theirUID).encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/other", "a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, frame := range map[string][]byte{"own": own, "other namespace": other} {
+		if m, err := w.decodeBroadcast(frame); m != nil || err != nil {
+			t.Errorf("%s: decoded as %+v, error %v", name, m, err)
+		}
+	}
+	for _, m := range []adapter.Message{
+		{Kind: adapter.KindFetch, Request: "1"},
+		{Kind: adapter.KindBroadcast, Request: "1", Packet: event(t, "/chat", "a")},
+	} {
+		_, own, err := w.encode(&m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !w.isOwnRequest(string(own)) || newClassicWire("socket.io", "/chat", theirUID).isOwnRequest(string(own)) {
+			t.Errorf("own request of kind %d is not recognised unread", m.Kind)
+		}
+		if q, err := w.decodeRequest(own); q != nil || err != nil {
+			t.Errorf("own request: decoded as %+v, error %v", q, err)
+		}
+	}
+}
+
+func TestClassicDecodeRequest(t *testing.T) {
+	ack := &parser.Packet{Type: parser.Event, Namespace: "/chat", ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["q"]`)}}
+	for _, tt := range []struct {
+		body string // in hex unless it is JSON
+		want adapter.Message
+	}{
+		{`{"requestId":"q","type":0,"rooms":["a",5,1.5]}`, adapter.Message{Kind: adapter.KindFetch, Request: "iq", Selection: adapter.Selection{Rooms: []string{"a", "5", "1.5"}}}},
+		{`{"uid":"uvwxyz","requestId":"q","type":1}`, adapter.Message{Kind: adapter.KindListRooms, From: theirUID, Request: "nq"}},
+		{`{"uid":"uvwxyz","type":2,"opts":{"rooms":["r"],"except":["x"]},"rooms":["a"]}`, adapter.Message{Kind: adapter.KindJoin, From: theirUID, Selection: adapter.Selection{Rooms: []string{"r"}, Except: []string{"x"}}, Rooms: []string{"a"}}},
+		{`{"type":3,"opts":{"rooms":[],"except":[]},"rooms":["a"]}`, adapter.Message{Kind: adapter.KindLeave, Rooms: []string{"a"}}},
+		{`{"uid":"emitter","type":4,"opts":{"rooms":[],"except":[]},"close":true}`, adapter.Message{Kind: adapter.KindDisconnect, Close: true}},
+		{`{"uid":"uvwxyz","requestId":"q","type":5,"opts":{"rooms":["r"],"except":null}}`, adapter.Message{Kind: adapter.KindFetch, From: theirUID, Request: "nq", Selection: adapter.Selection{Rooms: []string{"r"}}}},
+		{`{"uid":"uvwxyz","type":6,"data":["e",{"type":"Buffer","data":[1]}]}`, adapter.Message{Kind: adapter.KindServerSide, From: theirUID, Payload: parser.Payload{JSON: []byte(`["e",{"type":"Buffer","data":[1]}]`)}}},
+		{`{"uid":"uvwxyz","requestId":"q","type":6,"data":["e"]}`, adapter.Message{Kind: adapter.KindServerSide, From: theirUID, Request: "nq", Payload: parser.Payload{JSON: []byte(`["e"]`)}}},
+		{`{"uid":"uvwxyz","requestId":"q","type":7,"packet":{"type":2,"data":["q"],"nsp":"/chat"},"opts":{"rooms":[],"except":[],"flags":{"timeout":1000.5,"volatile":true,"compress":false}}}`, adapter.Message{Kind: adapter.KindBroadcast, From: theirUID, Request: "nq", Packet: ack, Flags: adapter.Flags{Timeout: time.Second, Volatile: true, NoCompress: true}}},
+		{"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8", adapter.Message{Kind: adapter.KindBroadcast, From: theirUID, Request: "nq", Packet: ack, Selection: adapter.Selection{Rooms: []string{"r1"}}, Flags: adapter.Flags{Timeout: time.Second}}},
+	} {
+		q := decodeRequest(t, tt.body)
+		if q != nil && !sameMessage(&q.message, &tt.want) {
+			t.Errorf("%s: decoded as %+v", tt.body, q.message)
+		}
+	}
+}
+
+func decodeRequest(t *testing.T, body string) *classicRequest {
+	t.Helper()
+	frame := []byte(body)
+	if body[0] != '{' {
+		frame = unhex(t, body)
+	}
+	q, err := newClassicWire("socket.io", "/chat", ourUID).decodeRequest(frame)
+	if err != nil || q == nil {
+		t.Errorf("%s: decoded as %+v, error %v", body, q, err)
+	}
+	return q
+}
+
+// TestClassicDecodeOldNode reads commands about one socket.
+func TestClassicDecodeOldNode(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		want adapter.Message
+	}{
+		{`{"type":2,"sid":"s","room":"a","requestId":"q"}`, adapter.Message{Kind: adapter.KindJoin, Rooms: []string{"a"}}},
+		{`{"type":3,"sid":"s","room":7,"requestId":"q"}`, adapter.Message{Kind: adapter.KindLeave, Rooms: []string{"7"}}},
+		{`{"type":4,"sid":"s","close":true,"requestId":"q"}`, adapter.Message{Kind: adapter.KindDisconnect, Close: true}},
+	} {
+		tt.want.Selection.Rooms = []string{"s"}
+		q := decodeRequest(t, tt.body)
+		if q != nil && (!sameMessage(&q.message, &tt.want) || q.hasOpts || q.sid != "s" || q.requestID != "q") {
+			t.Errorf("%s: decoded as %+v", tt.body, q)
+		}
+	}
+}
+
+// TestClassicDecodeNodeAnswer reads answers as Node 8.3 writes them.
+func TestClassicDecodeNodeAnswer(t *testing.T) {
+	w := newClassicWire("socket.io", "/chat", ourUID)
+	for _, tt := range []struct {
+		body string
+		want adapter.Message
+	}{
+		{`{"requestId":"abcdef1","sockets":[{"id":"s","handshake":{"h":1},"rooms":["s",5],"data":{}}]}`, adapter.Message{Kind: adapter.KindSockets, Sockets: []adapter.SocketDetails{{ID: "s", Handshake: []byte(`{"h":1}`), Rooms: []string{"s", "5"}, Data: []byte(`{}`)}}}},
+		{`{"requestId":"abcdef1","rooms":["a"]}`, adapter.Message{Kind: adapter.KindRooms, Rooms: []string{"a"}}},
+		{`{"type":6,"requestId":"abcdef1","data":null}`, adapter.Message{Kind: adapter.KindServerReply, Payload: parser.Payload{JSON: []byte(`null`)}}},
+		{`{"type":8,"requestId":"abcdef1","clientCount":3}`, adapter.Message{Kind: adapter.KindCount, Count: 3}},
+		{"83a47479706509a9726571756573744964a761626364656631a67061636b6574c40107", adapter.Message{Kind: adapter.KindAck, Payload: parser.Payload{JSON: []byte(`{"_placeholder":true,"num":0}`), Attachments: [][]byte{{7}}}}},
+		{"82a9726571756573744964a761626364656631a7736f636b6574739183a26964a173a9" + "68616e647368616b65" + "80a464617461c40107", adapter.Message{Kind: adapter.KindSockets, Sockets: []adapter.SocketDetails{{ID: "s", Handshake: []byte(`{}`), Data: []byte(`{"type":"Buffer","data":[7]}`)}}}},
+	} {
+		frame := []byte(tt.body)
+		if tt.body[0] != '{' {
+			frame = unhex(t, tt.body)
+		}
+		tt.want.Request = "1"
+		if m, err := w.decodeAnswer(frame); err != nil || m == nil || !sameMessage(m, &tt.want) {
+			t.Errorf("%s: decoded as %+v, error %v", tt.body, m, err)
+		}
+	}
+}
+
+func TestClassicDecodeErrors(t *testing.T) {
+	w := newClassicWire("socket.io", "/", ourUID)
+	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
+	for _, body := range []string{
+		"", "c0", "90", "92a175a175", "93a17583a47479706502", "93a175c080",
+		"93a17582a47479706501a46461746191a16180",   // DISCONNECT
+		"93a17582a47479706502a464617461a16180",     // data is no array
+		"93a17582a47479706502a4646174619080",       // no event name
+		"93a17582a47479706502a46461746191a1618000", // trailing byte
+		"93a17582a47479706502a46461746191a16181a5726f6f6d73a161",
+	} {
+		if m, err := w.decodeBroadcast(unhex(t, body)); !errors.Is(err, errFrame) {
+			t.Errorf("broadcast %s: decoded as %+v, error %v", body, m, err)
+		}
+	}
+	for _, body := range []string{
+		"", "{", "[]", "\xc0", `{}x`, `{"type":"5"}`, `{"type":5,"requestId":7}`, `{"type":1}`, `{"type":5,"requestId":"q"}`,
+		`{"type":2}`, `{"type":6}`, `{"type":6,"data":1}`, `{"type":6,"data":` + deep + `}`, `{"type":7,"requestId":"q"}`,
+		`{"type":7,"requestId":"q","opts":{},"packet":{"type":1}}`, `{"type":2,"opts":{"rooms":[{}]},"rooms":[]}`,
+	} {
+		if q, err := w.decodeRequest([]byte(body)); !errors.Is(err, errFrame) {
+			t.Errorf("request %q: decoded as %+v, error %v", body, q, err)
+		}
+	}
+	for _, body := range []string{`{}`, `{"requestId":"q","type":10}`, `{"requestId":"q","type":8}`, "\x81\xa4type\x0b"} {
+		if q, err := w.decodeRequest([]byte(body)); !errors.Is(err, errUnknownRequest) {
+			t.Errorf("unknown request %q: decoded as %+v, error %v", body, q, err)
+		}
+	}
+	for _, body := range []string{
+		"", "{", "\xc0", `{"requestId":"abcdef1"}`, `{"requestId":"abcdef1","type":8}`, `{"requestId":"abcdef1","type":8,"clientCount":-1}`,
+		`{"requestId":"abcdef1","sockets":["s"]}`, `{"requestId":"abcdef1","type":6,"data":` + deep + `}`,
+	} {
+		if m, err := w.decodeAnswer([]byte(body)); !errors.Is(err, errFrame) {
+			t.Errorf("answer %q: decoded as %+v, error %v", body, m, err)
+		}
+	}
+}
+
+func TestClassicChannels(t *testing.T) {
+	w := newClassicWire("K", "/a", ourUID)
+	for channel, want := range map[string]string{
+		"K#/a#": "", "K#/a#r#": "r", "K#/a#r#s#": "r#s", "K#/a##": "", "K#/a#x": "", "K#/a#5#": "5",
+	} {
+		if room, ok := w.room(channel); room != want || !ok {
+			t.Errorf("%s: room %q, %v", channel, room, ok)
+		}
+	}
+	if room, ok := w.room("K#/b#r#"); ok {
+		t.Errorf("another namespace's channel: room %q", room)
+	}
+	for channel, want := range map[string]string{
+		"K-response#/a#uvwxyz#": "uvwxyz", "K-response#/a#": "", "K-response#/a#b#uvwxyz#": "", "K-response#/a#u": "", "x": "",
+	} {
+		if uid, ok := w.nodeOf(channel); uid != want && ok || ok != (want != "") {
+			t.Errorf("%s: node %q, %v", channel, uid, ok)
+		}
+	}
+	if got, want := escapeGlob(`a*b?[c]\`), `a\*b\?\[c\]\\`; got != want {
+		t.Errorf("escaped %s, want %s", got, want)
+	}
+	if a, b := newUID(), newUID(); len(a) != uidLen || a == b || strings.ContainsAny(a, `#"\`) {
+		t.Errorf("uids %q, %q", a, b)
+	}
+}
+
+func TestUnique(t *testing.T) {
+	long := make([]string, 0, 2*fewRooms)
+	for i := range 2 * fewRooms {
+		long = append(long, string(rune('a'+i%fewRooms)))
+	}
+	for _, tt := range []struct{ in, want []string }{
+		{nil, []string{}}, {[]string{"a", "b"}, []string{"a", "b"}}, {[]string{"b", "a", "b", "c", "a"}, []string{"b", "a", "c"}},
+		{long, long[:fewRooms]},
+	} {
+		before := slices.Clone(tt.in)
+		if got := unique(tt.in); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%v: %v", tt.in, got)
+		}
+		if !slices.Equal(before, tt.in) {
+			t.Errorf("%v was changed into %v", before, tt.in)
+		}
+	}
+}
