@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -36,77 +35,7 @@ func (m *memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel Sel
 	if m.closed.Load() {
 		return AckSummary{}, ErrClosed
 	}
-	w := &localAcks{sink: acks, all: make(chan struct{})}
-	n, cancel := m.local.DeliverWithAck(p, sel, flags, w.ack, w.gone)
-	w.expect(n)
-	var err error
-	select {
-	case <-w.all:
-		return AckSummary{}, nil
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-m.done:
-		err = ErrClosed
-	}
-	for _, sid := range cancel() {
-		w.gone(sid)
-	}
-	w.stop()
-	return AckSummary{}, err
-}
-
-// localAcks counts the answers of this node's sockets; they may come before their number is known.
-type localAcks struct {
-	// Static after construction.
-	sink AckSink
-	all  chan struct{} // closed when every socket has answered or gone
-
-	mu sync.Mutex
-	// Guarded by mu.
-	answered, expected int
-	known, stopped     bool
-}
-
-func (w *localAcks) expect(n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sink.Expected(n)
-	w.expected, w.known = n, true
-	w.checkLocked()
-}
-
-func (w *localAcks) ack(sid string, value parser.Payload) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.sink.Ack("", sid, value)
-		w.answered++
-		w.checkLocked()
-	}
-}
-
-func (w *localAcks) gone(sid string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.stopped {
-		w.sink.Gone("", sid)
-		w.answered++
-		w.checkLocked()
-	}
-}
-
-func (w *localAcks) checkLocked() {
-	if w.known && w.answered == w.expected {
-		w.stopped = true
-		close(w.all)
-	}
-}
-
-// stop ends the counting, so that nothing reaches the sink afterwards.
-func (w *localAcks) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopped = true
+	return AckSummary{}, deliverWithAck(m.local, p, sel, flags, acks).wait(ctx, m.done)
 }
 
 func (m *memory) FetchSockets(ctx context.Context, sel Selection, _ Flags) (Result[SocketDetails], error) {

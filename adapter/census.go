@@ -1,0 +1,191 @@
+package adapter
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// censusTimeout bounds how long the broker may take to list the nodes.
+const censusTimeout = time.Second
+
+// census knows which nodes exist, and which of them are not worth waiting for.
+//
+// Normally nothing but the broker's count is needed. It does not suffice while something listens that is no node, or
+// while some node is known to be silent: then each question begins with a list of the nodes.
+type census struct {
+	// Static after construction.
+	bus  Bus
+	log  *slog.Logger
+	ctx  context.Context // ends with close
+	stop context.CancelFunc
+
+	running    sync.WaitGroup
+	suspicious atomic.Bool // suspects is not empty; spares the lock for each message
+
+	mu sync.Mutex
+	// Guarded by mu.
+	latest    *listing
+	listeners int                 // how many were counted that are no nodes
+	suspects  map[NodeID]struct{} // nodes that exist and did not answer in all the time they had
+	speakers  map[NodeID]struct{} // nodes that answer with their name, in a cluster in which others do not
+}
+
+// listing is one question to the broker which nodes there are.
+type listing struct {
+	began time.Time
+	done  chan struct{}
+	// Set before done is closed.
+	nodes []NodeID // sorted
+	err   error
+}
+
+// nodes lists the nodes, sorted; the list is not older than since. Calls share what they ask the broker, so that it is
+// asked once at a time.
+func (c *census) nodes(ctx context.Context, since time.Time) ([]NodeID, error) {
+	for {
+		l := c.listing(since)
+		select {
+		case <-l.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !l.began.Before(since) || c.ctx.Err() != nil {
+			return l.nodes, l.err
+		}
+	}
+}
+
+// listing returns the latest listing, or begins one if that is over and too old.
+func (c *census) listing(since time.Time) *listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.latest; l != nil {
+		select {
+		case <-l.done:
+			if !l.began.Before(since) {
+				return l
+			}
+		default:
+			return l
+		}
+	}
+	l := &listing{began: time.Now(), done: make(chan struct{})}
+	c.latest = l
+	if c.ctx.Err() != nil {
+		l.err = ErrClosed
+		close(l.done)
+		return l
+	}
+	c.running.Go(func() {
+		defer close(l.done)
+		ctx, cancel := context.WithTimeout(c.ctx, censusTimeout)
+		defer cancel()
+		nodes, err := c.bus.Nodes(ctx)
+		l.nodes, l.err = slices.Clone(nodes), err
+		slices.Sort(l.nodes)
+	})
+	return l
+}
+
+// others compares a list of the nodes with their number, and returns all but this one, and those that are worth waiting
+// for.
+func (c *census) others(count int, nodes []NodeID) (others, awaited []NodeID) {
+	self := c.bus.ID()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.listeners = max(count-len(nodes), 0)
+	for _, known := range []map[NodeID]struct{}{c.suspects, c.speakers} {
+		for id := range known {
+			if _, exists := slices.BinarySearch(nodes, id); !exists {
+				delete(known, id)
+			}
+		}
+	}
+	c.suspicious.Store(len(c.suspects) > 0)
+	for _, id := range nodes {
+		if id == self {
+			continue
+		}
+		others = append(others, id)
+		if _, suspect := c.suspects[id]; !suspect {
+			awaited = append(awaited, id)
+		}
+	}
+	return others, awaited
+}
+
+// doubtful reports whether the broker's count alone would mislead.
+func (c *census) doubtful() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.listeners > 0 || len(c.suspects) > 0
+}
+
+// suspect notes that nodes were silent for a whole question.
+func (c *census) suspect(nodes []NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range nodes {
+		if _, already := c.suspects[id]; already {
+			continue
+		}
+		if c.suspects == nil {
+			c.suspects = make(map[NodeID]struct{})
+		}
+		c.suspects[id] = struct{}{}
+		c.suspicious.Store(true)
+		c.log.Warn("a node does not answer, nothing waits for it until it says something", "node", id)
+	}
+}
+
+// heard clears the node that sent a message of suspicion. A nameless answer clears all from which it can be.
+func (c *census) heard(m *Message) {
+	if !c.suspicious.Load() || m.From == "" && m.Kind < KindSockets {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.From != "" {
+		delete(c.suspects, m.From)
+	} else {
+		for id := range c.suspects {
+			if _, speaks := c.speakers[id]; !speaks {
+				delete(c.suspects, id)
+			}
+		}
+	}
+	c.suspicious.Store(len(c.suspects) > 0)
+}
+
+// speaking returns those of nodes that always tell their names. It learns them from the parts of a question some of whose
+// answers had none.
+func (c *census) speaking(nodes []NodeID, parts map[NodeID]*part) (list []NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range parts {
+		if id != "" {
+			if c.speakers == nil {
+				c.speakers = make(map[NodeID]struct{})
+			}
+			c.speakers[id] = struct{}{}
+		}
+	}
+	for _, id := range nodes {
+		if _, speaks := c.speakers[id]; speaks {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// close ends a listing that is under way.
+func (c *census) close() {
+	c.mu.Lock()
+	c.stop() // with mu held: no listing begins afterwards
+	c.mu.Unlock()
+	c.running.Wait()
+}

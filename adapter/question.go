@@ -1,0 +1,406 @@
+package adapter
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// censusDelay is how long a question waits before it finds out which nodes exist at all, censusInterval how long from
+	// then on. A question with little time asks when half of it is over.
+	censusDelay    = 250 * time.Millisecond
+	censusInterval = 500 * time.Millisecond
+	// suspectAfter is how long a node must have been silent before later questions do not wait for it.
+	suspectAfter = time.Second
+)
+
+// outcome is the cause that ends the context of a settled question. Any other cause is the application's.
+type outcome struct{ err error }
+
+func (outcome) Error() string { return "question is settled" }
+
+// endOf returns why the context of a question has ended: nil if it was answered or had no deadline but our own.
+func endOf(ctx context.Context) error {
+	var o outcome
+	if errors.As(context.Cause(ctx), &o) {
+		return o.err
+	}
+	return ctx.Err()
+}
+
+// limited returns a context with a deadline.
+func (c *clustered) limited(ctx context.Context, flags Flags) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	timeout := flags.Timeout
+	if timeout <= 0 {
+		timeout = c.opts.Timeout
+	}
+	return context.WithTimeoutCause(ctx, timeout, outcome{})
+}
+
+// gather puts a question to all nodes, this one included, that each answers once.
+func gather[T any](ctx context.Context, c *clustered, m *Message, local func() []T, values func(*Message) []T) (Result[T], error) {
+	if c.closed.Load() {
+		return Result[T]{}, ErrClosed
+	}
+	if m.Flags.Local {
+		return Result[T]{Values: local()}, nil
+	}
+	ctx, cancel := c.limited(ctx, m.Flags)
+	defer cancel()
+	q, err := c.ask(ctx, m, nil)
+	result := Result[T]{Values: local()}
+	if err != nil {
+		return result, err
+	}
+	err = c.wait(q)
+	for _, a := range q.answers {
+		result.Values = append(result.Values, values(a)...)
+	}
+	result.Missing, result.Unanswered = q.missing, q.unanswered
+	return result, err
+}
+
+// ask sends a question. It must be waited for unless there is an error.
+func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
+	q := &question{kind: m.Kind, began: time.Now(), acks: acks, expected: -1, parts: make(map[NodeID]*part)}
+	q.ctx, q.settle = context.WithCancelCause(ctx)
+	if err := c.questions.add(q); err != nil {
+		return nil, err
+	}
+	m.Request = q.id
+	if err := c.bus.Publish(m); err != nil {
+		c.questions.remove(q)
+		return nil, err
+	}
+	return q, nil
+}
+
+// wait returns when the question is settled: because every node that exists has answered, with nil, or else with the
+// context's error, ErrClosed or ErrClusterUnavailable. Nothing reaches the question's sink afterwards, and its results
+// may be read. It runs on the goroutine of the call.
+func (c *clustered) wait(q *question) error {
+	defer c.questions.remove(q)
+	count, err := c.bus.Count(q.ctx)
+	switch {
+	case err != nil:
+		q.settle(outcome{err})
+	case c.census.doubtful():
+		c.compare(q, count, q.began)
+	default:
+		q.expect(count - 1)
+	}
+	deadline, _ := q.ctx.Deadline()
+	timer := time.NewTimer(min(censusDelay, time.Until(deadline)/2))
+	defer timer.Stop()
+	for q.ctx.Err() == nil {
+		select {
+		case <-q.ctx.Done():
+		case <-timer.C:
+			since := time.Now().Add(-censusDelay)
+			if since.Before(q.began) {
+				since = q.began
+			}
+			c.compare(q, count, since)
+			timer.Reset(censusInterval)
+		}
+	}
+	err = endOf(q.ctx)
+	known := q.finish(&c.census)
+	if err == nil && !known {
+		err = ErrClusterUnavailable // the broker has not even counted the nodes in all that time
+	}
+	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
+	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
+	if timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= suspectAfter {
+		c.census.suspect(q.silent)
+	}
+	return err
+}
+
+// compare holds the answers against a list of the nodes that is not older than since.
+func (c *clustered) compare(q *question, count int, since time.Time) {
+	nodes, err := c.census.nodes(q.ctx, since)
+	switch {
+	case err == nil:
+		q.compare(c.census.others(count, nodes))
+	case errors.Is(err, ErrClusterUnavailable):
+		q.settle(outcome{err})
+	default:
+		q.expect(count - 1)
+	}
+}
+
+// questions are those of this node that are not settled.
+type questions struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	open   map[string]*question // by id
+	closed bool
+}
+
+// add gives the question an id: 16 hexadecimal digits, as the reference's.
+func (t *questions) add(q *question) error {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	q.id = hex.EncodeToString(b[:])
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		q.settle(nil)
+		return ErrClosed
+	}
+	t.open[q.id] = q
+	return nil
+}
+
+func (t *questions) remove(q *question) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, q.id)
+	q.settle(nil)
+}
+
+func (t *questions) pending() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open)
+}
+
+// answer takes an answer. One that comes too late has no question any more.
+func (t *questions) answer(m *Message) {
+	t.mu.Lock()
+	q := t.open[m.Request]
+	t.mu.Unlock()
+	if q != nil {
+		q.take(m)
+	}
+}
+
+func (t *questions) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, q := range t.open {
+		q.settle(outcome{ErrClosed})
+	}
+}
+
+// question is one that this node has put to the others.
+//
+// Nodes are counted at first: answers are complete when there are as many as the broker counts. Once a list of the nodes
+// has been seen, those in it are awaited by name. An answer without a name can be from any node in the list that has
+// not answered by name, so that such nodes are still only counted.
+type question struct {
+	// Static after construction.
+	id     string
+	kind   Kind
+	began  time.Time
+	acks   AckSink // of a broadcast; nil for other questions
+	ctx    context.Context
+	settle context.CancelCauseFunc // ends ctx
+
+	mu sync.Mutex
+	// Guarded by mu.
+	over     bool // answers do not count any more
+	expected int  // how many nodes the broker counts besides this one; -1 if not known
+	listed   bool // others and awaited are known
+	others   []NodeID
+	awaited  []NodeID // the others without those that are suspected to be silent
+	parts    map[NodeID]*part
+	reports  int        // sum over parts
+	open     int        // sum over parts
+	vanished []NodeID   // nodes that are gone before all their sockets had answered
+	answers  []*Message // of questions that are answered once
+
+	// Set by finish.
+	missing    []NodeID
+	unanswered int
+	silent     []NodeID // those of missing that have not said anything
+}
+
+// part is what a node contributes; all nodes without a name share one.
+type part struct {
+	reports int // answers, or counts of sockets: one from each node
+	open    int // sockets that have neither acknowledged nor gone; negative while the count is not known
+}
+
+// take counts an answer.
+func (q *question) take(m *Message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.over || m.Kind != q.answerKind() && (q.acks == nil || m.Kind != KindAck && m.Kind != KindGone) {
+		return
+	}
+	p := q.parts[m.From]
+	if p == nil {
+		p = new(part)
+		q.parts[m.From] = p
+	}
+	complete := m.From != "" && p.reports > 0 // knows its sockets, and is known by name
+	switch m.Kind {
+	case KindAck:
+		if complete && p.open == 0 {
+			return
+		}
+		q.acks.Ack(m.From, m.SocketID, m.Payload)
+		q.count(p, 0, -1)
+	case KindGone:
+		if complete && p.open < len(m.SocketIDs) {
+			return
+		}
+		for _, sid := range m.SocketIDs {
+			q.acks.Gone(m.From, sid)
+		}
+		q.count(p, 0, -len(m.SocketIDs))
+	default:
+		if complete || m.Count < 0 {
+			return
+		}
+		if q.acks != nil {
+			q.acks.Expected(m.Count)
+			q.count(p, 1, m.Count)
+		} else {
+			q.answers = append(q.answers, m)
+			q.count(p, 1, 0)
+		}
+	}
+	q.checkLocked()
+}
+
+// answerKind is the kind of answer that each node gives once.
+func (q *question) answerKind() Kind {
+	switch q.kind {
+	case KindFetch:
+		return KindSockets
+	case KindListRooms:
+		return KindRooms
+	case KindServerSide:
+		return KindServerReply
+	default:
+		return KindCount
+	}
+}
+
+func (q *question) count(p *part, reports, open int) {
+	p.reports += reports
+	p.open += open
+	q.reports += reports
+	q.open += open
+}
+
+// expect says how many other nodes there are, unless they are known better.
+func (q *question) expect(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.listed {
+		q.expected = n
+		q.checkLocked()
+	}
+}
+
+// compare says which other nodes there are, both lists sorted. Sockets of nodes that are gone will not answer any more.
+func (q *question) compare(others, awaited []NodeID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.listed, q.others, q.awaited = true, others, awaited
+	unnamed := len(q.unreportedLocked())
+	for id, p := range q.parts {
+		_, exists := slices.BinarySearch(others, id)
+		if id == "" {
+			exists = unnamed > 0
+		}
+		if !exists && p.open > 0 {
+			q.vanished = append(q.vanished, id)
+			q.giveUpLocked(id, p)
+		}
+	}
+	q.checkLocked()
+}
+
+// giveUpLocked counts the sockets of a node that have not answered as gone.
+func (q *question) giveUpLocked(id NodeID, p *part) {
+	for range p.open {
+		q.acks.Gone(id, "")
+	}
+	q.count(p, 0, -p.open)
+}
+
+// unreportedLocked returns the existing nodes of which nothing is known by name.
+func (q *question) unreportedLocked() (list []NodeID) {
+	for _, id := range q.others {
+		if p := q.parts[id]; p == nil || p.reports == 0 {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// checkLocked settles the question if no node and no socket is left to wait for.
+func (q *question) checkLocked() {
+	if q.open > 0 {
+		return
+	}
+	waiting := q.expected - q.reports
+	if q.listed {
+		waiting = -q.namelessLocked()
+		for _, id := range q.awaited {
+			if p := q.parts[id]; p == nil || p.reports == 0 {
+				waiting++
+			}
+		}
+	} else if q.expected < 0 {
+		return
+	}
+	if waiting <= 0 {
+		q.over = true
+		q.settle(outcome{})
+	}
+}
+
+// namelessLocked returns how many nodes have answered without a name.
+func (q *question) namelessLocked() int {
+	if p := q.parts[""]; p != nil {
+		return p.reports
+	}
+	return 0
+}
+
+// finish ends the question and sums it up. It reports false if not even the number of nodes is known.
+func (q *question) finish(c *census) (known bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.over = true
+	switch nameless := q.namelessLocked(); {
+	case q.listed:
+		unreported := q.unreportedLocked()
+		q.silent = unreported
+		if nameless > 0 {
+			q.silent = c.speaking(unreported, q.parts)
+		}
+		q.missing = slices.Clone(q.silent)
+		q.unanswered = max(len(unreported)-nameless, len(q.silent))
+	case q.expected >= 0:
+		q.unanswered = max(q.expected-q.reports, 0)
+	}
+	for id, p := range q.parts {
+		if p.open > 0 {
+			q.vanished = append(q.vanished, id)
+			q.giveUpLocked(id, p)
+		}
+	}
+	for _, id := range q.vanished {
+		q.unanswered++
+		if id != "" {
+			q.missing = append(q.missing, id)
+		}
+	}
+	return q.listed || q.expected >= 0
+}
