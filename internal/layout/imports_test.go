@@ -36,6 +36,7 @@ var rules = []rule{
 	{path: "internal/envelope", own: []string{"adapter", "server/parser", "internal/msgpack"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
+	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
 	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
 	{path: "internal/"},
 }
