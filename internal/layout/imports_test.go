@@ -38,6 +38,7 @@ var rules = []rule{
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
 	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
 	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
+	{path: "internal/redistest", foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "internal/"},
 }
 
