@@ -48,7 +48,7 @@ type serveCommand struct {
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
 
-	NodeName string `help:"Name of this node in the demo page; host name and process id by default."`
+	NodeName string `help:"Name of this node in the chat; host name and port by default."`
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
 	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
@@ -149,7 +149,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "bench":
 		return c.socketApp(log, registerBench)
 	default:
-		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName())))
+		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName(c.Addr))))
 	}
 }
 
