@@ -70,7 +70,8 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 
 // ask sends a question. It must be waited for unless there is an error.
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
-	q := &question{kind: m.Kind, began: time.Now(), acks: acks, expected: -1, parts: make(map[NodeID]*part)}
+	now := time.Now()
+	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part)}
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	if err := c.questions.add(q); err != nil {
 		return nil, err
@@ -203,13 +204,15 @@ type question struct {
 	id     string
 	kind   Kind
 	began  time.Time
-	acks   AckSink // of a broadcast; nil for other questions
+	acks   AckSink   // of a broadcast; nil for other questions
+	told   time.Time // until when the other nodes wait for acknowledgements
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 
 	mu sync.Mutex
 	// Guarded by mu.
 	over     bool // answers do not count any more
+	late     bool // a node has stopped waiting for its sockets, so that there is no complete answer
 	expected int  // how many nodes the broker counts besides this one; -1 if not known
 	listed   bool // others and awaited are known
 	others   []NodeID
@@ -260,6 +263,7 @@ func (q *question) take(m *Message) {
 			q.acks.Gone(m.From, sid)
 		}
 		q.count(p, 0, -len(m.SocketIDs))
+		q.late = q.late || !time.Now().Before(q.told)
 	default:
 		if complete || m.Count < 0 {
 			return
@@ -343,9 +347,10 @@ func (q *question) unreportedLocked() (list []NodeID) {
 	return list
 }
 
-// checkLocked settles the question if no node and no socket is left to wait for.
+// checkLocked settles the question if no node and no socket is left to wait for. Once sockets have been silent for too long
+// it is left to the context, so that the error says so.
 func (q *question) checkLocked() {
-	if q.open > 0 {
+	if q.open > 0 || q.late {
 		return
 	}
 	waiting := q.expected - q.reports

@@ -3,9 +3,11 @@ package adaptertest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -101,24 +103,46 @@ func testAcksNobody(t *testing.T, c *cluster) {
 	}
 }
 
-// testAcksGone disconnects a local socket that has not answered: the call must not wait for it.
+// testAcksGone disconnects a socket that has not answered: the call must not wait for it, wherever it is.
 func testAcksGone(t *testing.T, c *cluster) {
+	last := len(c.nodes) - 1
 	c.answerWithID()
-	silent := c.sockets["b0"]
-	silent.Answer(nil)
-	var wg sync.WaitGroup
-	s := &sink{t: t}
-	wg.Go(func() {
-		if _, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), adapter.Selection{Rooms: []string{"red"}}, adapter.Flags{}, s); err != nil {
-			t.Error(err)
+	for node := range map[int]bool{0: true, last: true} {
+		id := fmt.Sprint("b", node)
+		silent := c.sockets[id]
+		silent.Answer(nil)
+		var wg sync.WaitGroup
+		s := &sink{t: t}
+		wg.Go(func() {
+			if _, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), adapter.Selection{Rooms: []string{id, "a0"}}, adapter.Flags{}, s); err != nil {
+				t.Error(err)
+			}
+		})
+		c.nodes[node].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+		silent.Disconnect()
+		wg.Wait()
+		s.end()
+		if !slices.Equal(s.gone, []string{id}) || s.expected != 2 || !slices.Equal(s.values, []string{`"a0"`}) {
+			t.Errorf("%d expected, values %v, gone %v, want %s gone", s.expected, s.values, s.gone, id)
 		}
-	})
-	c.nodes[0].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
-	silent.Disconnect()
-	wg.Wait()
+	}
+}
+
+// testAcksLate lets the time run out while a socket of another node is silent.
+func testAcksLate(t *testing.T, c *cluster) {
+	id := fmt.Sprint("b", len(c.nodes)-1)
+	c.answerWithID()
+	c.sockets[id].Answer(nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	s := &sink{t: t}
+	_, err := c.adapters[0].BroadcastWithAck(ctx, event(t, "/chat", "ask"), adapter.Selection{}, adapter.Flags{}, s)
 	s.end()
-	if !slices.Equal(s.gone, []string{"b0"}) || s.expected != 2*len(c.nodes) || len(s.values) != s.expected-1 {
-		t.Errorf("%d expected, values %v, gone %v", s.expected, s.values, s.gone)
+	if !errors.Is(err, context.DeadlineExceeded) || s.expected != 3*len(c.nodes) || len(s.values) != s.expected-1 {
+		t.Errorf("error %v, %d expected, values %v", err, s.expected, s.values)
+	}
+	if !slices.Equal(s.gone, []string{id}) && !slices.Equal(s.gone, []string{""}) {
+		t.Errorf("gone %v, want %s or a nameless socket", s.gone, id)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -149,6 +150,78 @@ func testServerSideEmitWithAck(t *testing.T, c *cluster) {
 	if !slices.Equal(got, want) {
 		t.Errorf("answers %v, want %v", got, want)
 	}
+}
+
+// testPartialResult asks for answers that one node does not give.
+func testPartialResult(t *testing.T, c *cluster) {
+	last := len(c.nodes) - 1
+	for _, n := range c.nodes[:last] {
+		n.mu.Lock()
+		n.answer = func(parser.Payload) parser.Payload { return parser.Payload{JSON: []byte("1")} }
+		n.mu.Unlock()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	r, err := c.adapters[0].ServerSideEmitWithAck(ctx, event(t, "/chat", "side").Payload)
+	if last == 0 {
+		if err != nil || !r.Complete() || len(r.Values) != 0 {
+			t.Errorf("alone: %+v, error %v", r, err)
+		}
+		return
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || len(r.Values) != last-1 || r.Unanswered != 1 || len(r.Missing) > 1 {
+		t.Errorf("one node is silent: %+v, error %v", r, err)
+	}
+}
+
+// testJoined sends to a room at once when a socket has joined it.
+func testJoined(t *testing.T, c *cluster) {
+	last := len(c.nodes) - 1
+	ctx, s := patient(t), c.sockets[fmt.Sprint("c", last)]
+	for i := range 10 {
+		room := fmt.Sprint("fresh", i)
+		s.node.index.Add(s, room)
+		c.awaitJoined(ctx, t, c.adapters[last], []string{room})
+		if err := c.adapters[0].Broadcast(event(t, "/chat", "welcome"), adapter.Selection{Rooms: []string{room}}, adapter.Flags{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.received(t); len(got) != 1 || len(got[s.id]) != 1 {
+			t.Fatalf("to %s: received %v, want one packet at %s", room, got, s.id)
+		}
+		s.node.index.Remove(s, room)
+	}
+	if w, ok := c.adapters[last].(adapter.JoinWaiter); ok {
+		s.node.index.Add(s, "hasty")
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := w.WaitJoined(over, []string{"hasty"}); err != nil && !errors.Is(err, adapter.ErrClusterUnavailable) {
+			t.Errorf("no time to wait: error %v", err)
+		}
+	}
+}
+
+// testNodeLeaves closes the last node while another one asks for all sockets again and again.
+func testNodeLeaves(t *testing.T, c *cluster) {
+	last := len(c.nodes) - 1
+	want := 3 * len(c.nodes)
+	var wg sync.WaitGroup
+	if last > 0 {
+		want -= 3
+		wg.Go(func() {
+			if err := c.adapters[last].Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for ctx, got := patient(t), 0; got != want; {
+		r, err := c.adapters[0].FetchSockets(ctx, adapter.Selection{}, adapter.Flags{})
+		if err != nil || !r.Complete() {
+			t.Fatalf("error %v, %d nodes unanswered", err, r.Unanswered)
+		}
+		got = len(r.Values)
+	}
+	wg.Wait()
+	c.awaitCount(t, 0, max(last, 1))
 }
 
 func testRooms(t *testing.T, c *cluster) {

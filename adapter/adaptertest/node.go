@@ -57,11 +57,15 @@ func NewNode(name string) *Node {
 	return &Node{name: name, index: rooms.New[*Socket](), changed: make(chan struct{})}
 }
 
+// Observe tells an adapter that is an adapter.RoomObserver which rooms there are. It must come before the first Connect.
+func (n *Node) Observe(o adapter.RoomObserver) { n.index.Observe(o) }
+
 // Connect adds a socket that is in rooms.
 func (n *Node) Connect(id string, rooms ...string) *Socket {
 	s := &Socket{id: id, node: n, waiting: make(map[int64]func())}
 	n.index.Add(s, rooms...)
 	n.index.Connect(s)
+	n.index.Flush()
 	return s
 }
 
@@ -84,6 +88,7 @@ func (s *Socket) Answer(f func(p *parser.Packet) (parser.Payload, bool)) {
 // Disconnect ends the socket.
 func (s *Socket) Disconnect() {
 	s.node.index.RemoveAll(s)
+	s.node.index.Flush()
 	s.node.mu.Lock()
 	waiting := s.waiting
 	s.waiting = make(map[int64]func())

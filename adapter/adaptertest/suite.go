@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -16,8 +17,15 @@ import (
 // NewCluster returns the builders of a fresh cluster, one for each node. What it opens it closes with t.Cleanup.
 type NewCluster func(t *testing.T, nodes int) []adapter.Builder
 
+// Exception is something that an adapter cannot promise in some setting.
+type Exception uint8
+
+// OrderPerSelection says that the packets of one publisher keep their order only among those with the same selection, as
+// where they take different ways.
+const OrderPerSelection Exception = 1
+
 // Run runs the whole suite on clusters of the given number of nodes.
-func Run(t *testing.T, nodes int, newCluster NewCluster) {
+func Run(t *testing.T, nodes int, newCluster NewCluster, exceptions ...Exception) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T, c *cluster)
@@ -30,18 +38,22 @@ func Run(t *testing.T, nodes int, newCluster NewCluster) {
 		{"AcksNobody", testAcksNobody},
 		{"AcksGone", testAcksGone},
 		{"AcksCancelled", testAcksCancelled},
+		{"AcksLate", testAcksLate},
 		{"FetchSockets", testFetchSockets},
 		{"JoinLeave", testJoinLeave},
+		{"Joined", testJoined},
 		{"Disconnect", testDisconnect},
 		{"ServerSideEmit", testServerSideEmit},
 		{"ServerSideEmitWithAck", testServerSideEmitWithAck},
+		{"PartialResult", testPartialResult},
 		{"Rooms", testRooms},
 		{"ServerCount", testServerCount},
 		{"Close", testClose},
 		{"CloseEndsCalls", testCloseEndsCalls},
+		{"NodeLeaves", testNodeLeaves},
 		{"Concurrent", testConcurrent},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, start(t, nodes, newCluster)) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, start(t, nodes, newCluster, exceptions)) })
 	}
 }
 
@@ -52,10 +64,12 @@ type cluster struct {
 	adapters []adapter.Adapter
 	sockets  map[string]*Socket
 	fences   int
+
+	orderPerSelection bool
 }
 
-func start(t *testing.T, nodes int, newCluster NewCluster) *cluster {
-	c := &cluster{sockets: make(map[string]*Socket)}
+func start(t *testing.T, nodes int, newCluster NewCluster, exceptions []Exception) *cluster {
+	c := &cluster{sockets: make(map[string]*Socket), orderPerSelection: slices.Contains(exceptions, OrderPerSelection)}
 	for i, b := range newCluster(t, nodes) {
 		n := NewNode("/chat")
 		a, err := b.New(n)
@@ -67,6 +81,9 @@ func start(t *testing.T, nodes int, newCluster NewCluster) *cluster {
 				t.Errorf("close node %d: %v", i, err)
 			}
 		})
+		if o, ok := a.(adapter.RoomObserver); ok {
+			n.Observe(o)
+		}
 		c.nodes, c.adapters = append(c.nodes, n), append(c.adapters, a)
 		for letter, rooms := range map[string][]string{"a": {"red"}, "b": {"red", "blue"}, "c": nil} {
 			id := fmt.Sprint(letter, i)
@@ -77,19 +94,44 @@ func start(t *testing.T, nodes int, newCluster NewCluster) *cluster {
 	return c
 }
 
-// settle waits until all nodes know each other.
+// settle waits until all nodes know each other and hear what goes to their rooms.
 func (c *cluster) settle(t *testing.T) {
 	t.Helper()
 	ctx := patient(t)
 	for i, a := range c.adapters {
-		for n := 0; n != len(c.nodes); {
-			var err error
-			if n, err = a.ServerCount(ctx); err != nil {
-				t.Fatalf("node %d counts %d of %d servers: %v", i, n, len(c.nodes), err)
-			}
-		}
+		c.awaitCount(t, i, len(c.nodes))
+		c.awaitJoined(ctx, t, a, c.nodes[i].Rooms())
 	}
 	c.fence(t)
+}
+
+// awaitCount waits until a node counts n servers.
+func (c *cluster) awaitCount(t *testing.T, node, n int) {
+	t.Helper()
+	ctx := patient(t)
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for {
+		count, err := c.adapters[node].ServerCount(ctx)
+		if err == nil && count == n {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			t.Fatalf("node %d counts %d servers, not %d: %v", node, count, n, err)
+		}
+	}
+}
+
+// awaitJoined waits until what others send to the rooms arrives at the node of an adapter.
+func (c *cluster) awaitJoined(ctx context.Context, t *testing.T, a adapter.Adapter, rooms []string) {
+	t.Helper()
+	if w, ok := a.(adapter.JoinWaiter); ok {
+		if err := w.WaitJoined(ctx, rooms); err != nil {
+			t.Fatalf("joining %v: %v", rooms, err)
+		}
+	}
 }
 
 // patient returns a context that ends with the suite's patience.
@@ -103,20 +145,30 @@ func patient(t *testing.T) context.Context {
 // order, everything published before has arrived too, or never will.
 func (c *cluster) fence(t *testing.T) {
 	t.Helper()
-	for i, a := range c.adapters {
-		c.fences++
-		mark := event(t, "/chat", "fence", c.fences)
-		if err := a.Broadcast(mark, adapter.Selection{}, adapter.Flags{}); err != nil {
-			t.Fatalf("fence from node %d: %v", i, err)
+	selections := []adapter.Selection{{}}
+	if c.orderPerSelection {
+		for _, n := range c.nodes {
+			for _, room := range n.Rooms() {
+				selections = append(selections, adapter.Selection{Rooms: []string{room}})
+			}
 		}
-		want := delivery(mark, adapter.Flags{}).Text
-		for j, n := range c.nodes {
-			live := n.sockets(adapter.Selection{})
-			n.await(t, fmt.Sprintf("fence from node %d on node %d", i, j), func() bool {
-				return !slices.ContainsFunc(live, func(s *Socket) bool {
-					return !slices.ContainsFunc(s.got, func(d Delivery) bool { return d.Text == want })
+	}
+	for i, a := range c.adapters {
+		for _, sel := range selections {
+			c.fences++
+			mark := event(t, "/chat", "fence", c.fences)
+			if err := a.Broadcast(mark, sel, adapter.Flags{}); err != nil {
+				t.Fatalf("fence from node %d: %v", i, err)
+			}
+			want := delivery(mark, adapter.Flags{}).Text
+			for j, n := range c.nodes {
+				live := n.sockets(sel)
+				n.await(t, fmt.Sprintf("fence from node %d on node %d", i, j), func() bool {
+					return !slices.ContainsFunc(live, func(s *Socket) bool {
+						return !slices.ContainsFunc(s.got, func(d Delivery) bool { return d.Text == want })
+					})
 				})
-			})
+			}
 		}
 	}
 }
