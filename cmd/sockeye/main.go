@@ -16,15 +16,12 @@ import (
 
 // Exit statuses.
 const (
-	exitFailure = 1   // the command ran and failed
-	exitUsage   = 2   // wrong flags or options
-	exitStopped = 130 // a benchmark was interrupted, as shells report it
+	exitFailure = 1 // the command ran and failed
+	exitUsage   = 2 // wrong flags or options
 )
 
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
-	Bench   benchCommand   `cmd:"" help:"Put load on a Socket.IO server and measure it."`
-	Worker  workerCommand  `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -65,11 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintf(stderr, "sockeye: %v\n", err)
-		switch {
-		case errors.As(err, new(usageError)):
+		if errors.As(err, new(usageError)) {
 			return exitUsage
-		case errors.Is(err, errInterrupted):
-			return exitStopped
 		}
 		return exitFailure
 	}

@@ -31,14 +31,13 @@ var rules = []rule{
 	{path: "server/servertest", own: []string{"server", "server/engine", "server/parser", "adapter", "internal/websocket"}},
 	{path: "server/", own: []string{"server", "adapter"}},
 	{path: "adapter", own: []string{"server/parser"}},
-	{path: "adapter/redisadapter", own: []string{"adapter", "server/parser", "internal/msgpack", "internal/envelope"}, foreign: []string{"github.com/redis/go-redis/"}},
+	{path: "adapter/redisadapter", own: []string{"adapter", "server/parser", "internal/msgpack", "internal/envelope", "internal/classic"}, foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "adapter/adaptertest", own: []string{"adapter", "server/parser", "internal/"}},
 	{path: "internal/envelope", own: []string{"adapter", "server/parser", "internal/msgpack"}},
+	{path: "internal/classic", own: []string{"adapter", "server/parser", "internal/msgpack"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
-	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
 	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
-	{path: "internal/redistest", foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "internal/"},
 }
 

@@ -188,7 +188,7 @@ func (c *wsConn) writeFailed(b *batch, err error) {
 	if current {
 		s.fail(err)
 	}
-	c.close()
+	_ = c.conn.Close()
 	s.mu.Lock()
 	c.busy = false
 	s.mu.Unlock()

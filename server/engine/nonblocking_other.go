@@ -15,5 +15,3 @@ func (b *batch) tryWrite(syscall.RawConn) error { return nil }
 func (b *batch) write(uintptr) bool { return true }
 
 func (r *reader) fill(uintptr) bool { return true }
-
-func (b *readBatch) tryRead(uintptr) bool { return true }

@@ -40,8 +40,6 @@ func (p *pausing) onReadable(b []byte) verdict {
 	return pauseReading
 }
 
-func (p *pausing) continuation() func() { return nil }
-
 func (p *pausing) awaitResume() { p.events += "wait " }
 
 func (p *pausing) onReadEnd(err error) {

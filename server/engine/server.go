@@ -46,7 +46,6 @@ type Server struct {
 	cfg    *settings
 	accept func(*Session) Handler
 	wheel  *timerwheel.Wheel
-	poller *poller // nil: a goroutine reads each connection
 	shards []*shard
 	tag    [nodeTagSize]byte
 
@@ -90,9 +89,6 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		return nil, err
 	}
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
-	if cfg.ReadMode != ReadGoroutine {
-		srv.poller = newPoller(&srv.tasks)
-	}
 	for range runtime.GOMAXPROCS(0) {
 		srv.shards = append(srv.shards, &shard{srv: srv})
 	}
@@ -263,7 +259,7 @@ func (srv *Server) Close() error {
 		return nil
 	}
 	for _, c := range srv.stillLingering() {
-		c.close()
+		_ = c.conn.Close()
 	}
 	srv.tasks.wait(-1)
 	return nil

@@ -35,10 +35,6 @@ type wsConn struct {
 	parser  websocket.Parser
 	probing bool    // not yet the session's transport
 	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
-	// continued is what the handler of the message being delivered left to do; see Session.Continue.
-	continued func()
-
-	poll pollState // safe for concurrent use by itself
 
 	// Guarded by s.mu.
 	busy          bool // a writer is at work and will find whatever is queued
@@ -57,7 +53,7 @@ type linger struct {
 // Expired runs on the wheel's goroutine.
 func (l *linger) Expired(*timerwheel.Entry) {
 	// Closing a TLS connection may wait for its peer.
-	l.c.s.srv.tasks.start(l.c.close)
+	l.c.s.srv.tasks.start(func() { _ = l.c.conn.Close() })
 }
 
 // serveWebSocket answers a verified upgrade request: a handshake, an upgrade of the session, or neither.
@@ -99,7 +95,7 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 		srv.turnAway(c)
 		return
 	}
-	c.startReading(early)
+	startReading(&srv.tasks, conn, c.raw, early, c)
 }
 
 // openWebSocket starts a session on c. The session is known before the client can know its id, and is kept from writing
@@ -108,7 +104,7 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 	s := c.s
 	s.ws, c.busy = c, true
 	if !srv.open(s) {
-		c.close()
+		_ = c.conn.Close()
 		return
 	}
 	if !srv.respond(c.conn, response) {
@@ -117,24 +113,7 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 		return
 	}
 	c.release()
-	c.startReading(early)
-}
-
-// startReading begins to read the connection; early is what has been read of it already.
-func (c *wsConn) startReading(early []byte) {
-	srv := c.s.srv
-	if srv.poller != nil && c.raw != nil && c.startPolling(early) {
-		return
-	}
 	startReading(&srv.tasks, c.conn, c.raw, early, c)
-}
-
-// close closes the connection, from any goroutine. The poller hears nothing of what this side closes.
-func (c *wsConn) close() {
-	_ = c.conn.Close()
-	if c.poll.wake() {
-		go c.readReady()
-	}
 }
 
 // release ends the time in which nothing may be written; what has gathered follows.
@@ -268,12 +247,6 @@ func (c *wsConn) Stop() bool { return !c.probing && c.s.paused.Load() }
 
 func (c *wsConn) awaitResume() { c.s.awaitResume() }
 
-func (c *wsConn) continuation() func() {
-	f := c.continued
-	c.continued = nil
-	return f
-}
-
 // onReadEnd follows the end of the connection, for whatever reason.
 func (c *wsConn) onReadEnd(error) {
 	s := c.s
@@ -299,7 +272,7 @@ func (c *wsConn) broken() {
 	c.s.mu.Lock()
 	c.closeSent = true
 	c.s.mu.Unlock()
-	c.close()
+	_ = c.conn.Close()
 }
 
 // violated answers a violation of the websocket protocol with its close code. What follows is discarded.
@@ -422,5 +395,5 @@ func (c *wsConn) shutdown() {
 		_ = half.CloseWrite()
 		return
 	}
-	c.close()
+	_ = c.conn.Close()
 }

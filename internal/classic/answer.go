@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"github.com/sockeye-io/sockeye/adapter"
@@ -6,8 +6,8 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// classicReply is an answer of another node as it comes.
-type classicReply struct {
+// reply is an answer of another node as it comes.
+type reply struct {
 	kind       int // -1 when there is none
 	requestID  string
 	uid        string
@@ -22,9 +22,9 @@ type classicReply struct {
 	sids       []string
 }
 
-// decodeAnswer reads an answer in either format. It returns nil for one to a question of another node.
-func (w *classicWire) decodeAnswer(body []byte) (*adapter.Message, error) {
-	a := &classicReply{kind: -1}
+// DecodeAnswer reads an answer in either format. It returns nil for one to a question of another node.
+func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
+	a := &reply{kind: -1}
 	var err error
 	if len(body) > 0 && body[0] == '{' {
 		err = a.readJSON(body)
@@ -34,19 +34,19 @@ func (w *classicWire) decodeAnswer(body []byte) (*adapter.Message, error) {
 	if err != nil {
 		return nil, wrapFrame(err)
 	}
-	request, ok := w.questionOf(a.requestID)
-	if !ok || a.uid == w.uid {
+	request, ok := c.questionOf(a.requestID)
+	if !ok || a.uid == c.uid {
 		return nil, nil
 	}
 	m := &adapter.Message{From: nodeID(a.uid), Request: request, SocketID: a.sid}
 	switch {
-	case a.kind == classicServerSide:
+	case a.kind == typeServerSide:
 		m.Kind, m.Payload = adapter.KindServerReply, a.value
-	case a.kind == classicCount && a.hasCount && a.count >= 0:
-		m.Kind, m.Count, m.SocketIDs = adapter.KindCount, a.count, a.sids
-	case a.kind == classicAck:
+	case a.kind == typeCount && a.hasCount && a.count >= 0:
+		m.Kind, m.Count = adapter.KindCount, a.count
+	case a.kind == typeAck:
 		m.Kind, m.Payload = adapter.KindAck, a.value
-	case a.kind == classicGone:
+	case a.kind == typeGone:
 		m.Kind, m.SocketIDs = adapter.KindGone, a.sids
 	case a.hasSockets:
 		m.Kind, m.Sockets = adapter.KindSockets, a.sockets
@@ -58,7 +58,7 @@ func (w *classicWire) decodeAnswer(body []byte) (*adapter.Message, error) {
 	return m, nil
 }
 
-func (a *classicReply) readMsgpack(body []byte) error {
+func (a *reply) readMsgpack(body []byte) error {
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
 		return err
@@ -69,7 +69,7 @@ func (a *classicReply) readMsgpack(body []byte) error {
 	return r.End()
 }
 
-func (a *classicReply) readEntry(r *msgpack.Reader, key []byte) (err error) {
+func (a *reply) readEntry(r *msgpack.Reader, key []byte) (err error) {
 	switch string(key) {
 	case "packet", "data": // null is an answer too
 		a.value, err = r.Payload()

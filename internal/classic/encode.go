@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"fmt"
@@ -9,24 +9,24 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// classicCommand is a question or a command in JSON, with the keys in the order in which Node writes them.
-type classicCommand struct {
-	UID       string            `json:"uid,omitempty"`
-	RequestID string            `json:"requestId,omitempty"`
-	Type      int               `json:"type"`
-	Opts      *classicSelection `json:"opts,omitempty"`
-	Rooms     []string          `json:"rooms,omitzero"`
-	Close     *bool             `json:"close,omitempty"`
-	Data      *parser.Payload   `json:"data,omitempty"`
+// command is a question or a command in JSON, with the keys in the order in which Node writes them.
+type command struct {
+	UID       string          `json:"uid,omitempty"`
+	RequestID string          `json:"requestId,omitempty"`
+	Type      int             `json:"type"`
+	Opts      *selection      `json:"opts,omitempty"`
+	Rooms     []string        `json:"rooms,omitzero"`
+	Close     *bool           `json:"close,omitempty"`
+	Data      *parser.Payload `json:"data,omitempty"`
 }
 
-type classicSelection struct {
+type selection struct {
 	Rooms  []string `json:"rooms"`
 	Except []string `json:"except"`
 }
 
-// classicAnswer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
-type classicAnswer struct {
+// answer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
+type answer struct {
 	Type        int             `json:"type,omitempty"`
 	RequestID   string          `json:"requestId"`
 	Sockets     any             `json:"sockets,omitempty"`
@@ -37,60 +37,60 @@ type classicAnswer struct {
 	UID         string          `json:"uid,omitempty"`
 }
 
-// encode writes a message or a question. Those that reach sockets without asking for anything go out as Node's emitter
-// writes them if this is the wire form of an emitter.
-func (w *classicWire) encode(m *adapter.Message) (channel string, body []byte, err error) {
+// Encode writes a message or a question and chooses its channel. Emitters ask nothing.
+func (c *Codec) Encode(m *adapter.Message) (channel string, body []byte, err error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		rooms := unique(m.Selection.Rooms)
 		if m.Request != "" {
-			body, err = w.question(m, rooms)
-			return w.request, body, err
+			body, err = c.question(m, rooms)
+			return c.requests, body, err
 		}
-		channel = w.broadcast
+		channel = c.broadcasts
 		if len(rooms) == 1 {
-			channel += rooms[0] + "#"
+			channel = c.RoomChannel(rooms[0])
 		}
-		body, err = w.broadcastBody(m, rooms)
+		body, err = c.broadcastBody(m, rooms)
 		return channel, body, err
 	case adapter.KindJoin, adapter.KindLeave, adapter.KindDisconnect, adapter.KindFetch, adapter.KindListRooms,
 		adapter.KindServerSide:
-		body, err = encodeJSON(w.command(m))
-		return w.request, body, err
+		body, err = encodeJSON(c.command(m))
+		return c.requests, body, err
 	}
 	return "", nil, fmt.Errorf("classic adapter: message of kind %d cannot be published", m.Kind)
 }
 
-func (w *classicWire) command(m *adapter.Message) *classicCommand {
-	c := &classicCommand{UID: w.uid}
+func (c *Codec) command(m *adapter.Message) *command {
+	out := &command{UID: c.uid}
 	if m.Request != "" {
-		c.RequestID = w.requestID(m.Request)
+		out.RequestID = c.requestID(m.Request)
 	}
-	selection := &classicSelection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
+	sel := &selection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
 	switch m.Kind {
 	case adapter.KindJoin:
-		c.Type, c.Opts, c.Rooms = classicJoin, selection, unique(m.Rooms)
+		out.Type, out.Opts, out.Rooms = typeJoin, sel, unique(m.Rooms)
 	case adapter.KindLeave:
-		c.Type, c.Opts, c.Rooms = classicLeave, selection, unique(m.Rooms)
+		out.Type, out.Opts, out.Rooms = typeLeave, sel, unique(m.Rooms)
 	case adapter.KindDisconnect:
-		c.Type, c.Opts, c.Close = classicDisconnect, selection, &m.Close
+		out.Type, out.Opts, out.Close = typeDisconnect, sel, &m.Close
 	case adapter.KindFetch:
-		c.Type, c.Opts = classicFetch, selection
+		out.Type, out.Opts = typeFetch, sel
 	case adapter.KindListRooms:
-		c.Type = classicAllRooms
+		out.Type = typeAllRooms
 	case adapter.KindServerSide:
-		c.Type, c.Data = classicServerSide, &m.Payload
+		out.Type, out.Data = typeServerSide, &m.Payload
 	}
-	if w.uid == emitterUID && m.Kind != adapter.KindServerSide {
-		c.UID = ""
+	if c.uid == Emitter && m.Kind != adapter.KindServerSide {
+		out.UID = ""
 	}
-	return c
+	return out
 }
 
-// answer writes an answer to a question with that id on the wire. It returns nil when there is nothing that the asking
-// node would understand.
-func (w *classicWire) answer(to asker, requestID string, m *adapter.Message) ([]byte, error) {
-	a := &classicAnswer{RequestID: requestID, UID: w.uid}
+// EncodeAnswer writes an answer to a question that has been decoded. It returns nil when the node that asked would not
+// understand it.
+func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
+	to, requestID := askerOf(question.Request)
+	a := &answer{RequestID: requestID, UID: c.uid}
 	switch m.Kind {
 	case adapter.KindSockets:
 		a.Sockets = socketList(m.Sockets)
@@ -102,32 +102,27 @@ func (w *classicWire) answer(to asker, requestID string, m *adapter.Message) ([]
 			a.Rooms = []string{}
 		}
 	case adapter.KindServerReply:
-		a.Type = classicServerSide
+		a.Type = typeServerSide
 		if len(m.Payload.JSON) > 0 {
 			a.Data = &m.Payload
 		}
 	case adapter.KindCount:
-		a.Type, a.ClientCount = classicCount, &m.Count
-		if to == sockeye {
-			a.SIDs = m.SocketIDs
-		}
+		a.Type, a.ClientCount = typeCount, &m.Count
 	case adapter.KindAck:
-		return w.ack(to, requestID, m)
+		return c.ack(to, requestID, m)
 	case adapter.KindGone:
 		if to != sockeye {
 			return nil, nil
 		}
-		a.Type, a.SIDs = classicGone, m.SocketIDs
+		a.Type, a.SIDs = typeGone, m.SocketIDs
 	default:
 		return nil, fmt.Errorf("classic adapter: message of kind %d is no answer", m.Kind)
 	}
 	return encodeJSON(a)
 }
 
-// done is the answer to an old node's command about one socket.
-func (w *classicWire) done(requestID string) ([]byte, error) {
-	return encodeJSON(&classicAnswer{RequestID: requestID})
-}
+// Confirm writes the answer to a command about one socket.
+func Confirm(q *Request) ([]byte, error) { return encodeJSON(&answer{RequestID: q.requestID}) }
 
 // encodeJSON writes v as JSON.stringify does, with binary data as it writes Buffers.
 func encodeJSON(v any) ([]byte, error) {
@@ -168,22 +163,22 @@ func socketIDs(sockets []adapter.SocketDetails) []string {
 const envelope = 128
 
 // broadcastBody writes [uid, packet, opts].
-func (w *classicWire) broadcastBody(m *adapter.Message, rooms []string) ([]byte, error) {
+func (c *Codec) broadcastBody(m *adapter.Message, rooms []string) ([]byte, error) {
 	size := envelope + len(m.Packet.JSON)
 	for _, a := range m.Packet.Attachments {
 		size += len(a)
 	}
 	dst := msgpack.AppendArray(make([]byte, 0, size), 3)
-	dst = msgpack.AppendString(dst, w.uid)
-	dst, err := w.appendPacket(dst, m.Packet)
+	dst = msgpack.AppendString(dst, c.uid)
+	dst, err := c.appendPacket(dst, m.Packet)
 	if err != nil {
 		return nil, err
 	}
-	return w.appendOptions(dst, rooms, &m.Selection, &m.Flags), nil
+	return c.appendOptions(dst, rooms, &m.Selection, &m.Flags), nil
 }
 
 // appendPacket writes a packet in the key order of the reference, which sets the namespace last.
-func (w *classicWire) appendPacket(dst []byte, p *parser.Packet) ([]byte, error) {
+func (c *Codec) appendPacket(dst []byte, p *parser.Packet) ([]byte, error) {
 	dst = msgpack.AppendMap(dst, 3)
 	dst = msgpack.AppendString(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(parser.Event))
@@ -193,19 +188,19 @@ func (w *classicWire) appendPacket(dst []byte, p *parser.Packet) ([]byte, error)
 		return nil, err
 	}
 	dst = msgpack.AppendString(dst, "nsp")
-	return msgpack.AppendString(dst, w.namespace), nil
+	return msgpack.AppendString(dst, c.namespace), nil
 }
 
-func (w *classicWire) appendOptions(dst []byte, rooms []string, sel *adapter.Selection, flags *adapter.Flags) []byte {
+func (c *Codec) appendOptions(dst []byte, rooms []string, sel *adapter.Selection, flags *adapter.Flags) []byte {
 	dst = msgpack.AppendMap(dst, 3)
 	dst = msgpack.AppendString(dst, "rooms")
 	dst = msgpack.AppendStrings(dst, rooms)
-	if w.uid == emitterUID { // whose order is another one
+	if c.uid == Emitter { // whose order is another one
 		dst = appendFlags(msgpack.AppendString(dst, "flags"), flags)
 	}
 	dst = msgpack.AppendString(dst, "except")
 	dst = msgpack.AppendStrings(dst, unique(sel.Except))
-	if w.uid != emitterUID {
+	if c.uid != Emitter {
 		dst = appendFlags(msgpack.AppendString(dst, "flags"), flags)
 	}
 	return dst
@@ -239,27 +234,27 @@ func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / t
 const questionEntries = 6
 
 // question writes a broadcast that asks for acknowledgements.
-func (w *classicWire) question(m *adapter.Message, rooms []string) ([]byte, error) {
+func (c *Codec) question(m *adapter.Message, rooms []string) ([]byte, error) {
 	dst := msgpack.AppendMap(nil, questionEntries)
 	dst = msgpack.AppendString(dst, "uid")
-	dst = msgpack.AppendString(dst, w.uid)
+	dst = msgpack.AppendString(dst, c.uid)
 	dst = msgpack.AppendString(dst, "requestId")
-	dst = msgpack.AppendString(dst, w.requestID(m.Request))
+	dst = msgpack.AppendString(dst, c.requestID(m.Request))
 	dst = msgpack.AppendString(dst, "type")
-	dst = msgpack.AppendInt(dst, classicBroadcast)
+	dst = msgpack.AppendInt(dst, typeBroadcast)
 	dst = msgpack.AppendString(dst, "packet")
-	dst, err := w.appendPacket(dst, m.Packet)
+	dst, err := c.appendPacket(dst, m.Packet)
 	if err != nil {
 		return nil, err
 	}
 	dst = msgpack.AppendString(dst, "opts")
-	dst = w.appendOptions(dst, rooms, &m.Selection, &m.Flags)
+	dst = c.appendOptions(dst, rooms, &m.Selection, &m.Flags)
 	dst = msgpack.AppendString(dst, "sids")
 	return msgpack.AppendBool(dst, true), nil
 }
 
 // ack writes an acknowledgement. Without a first argument, which is undefined in Node, there is no packet.
-func (w *classicWire) ack(to asker, requestID string, m *adapter.Message) ([]byte, error) {
+func (c *Codec) ack(to asker, requestID string, m *adapter.Message) ([]byte, error) {
 	hasValue, hasSID := len(m.Payload.JSON) > 0, to == sockeye && m.SocketID != ""
 	n := 3
 	for _, has := range []bool{hasValue, hasSID} {
@@ -269,7 +264,7 @@ func (w *classicWire) ack(to asker, requestID string, m *adapter.Message) ([]byt
 	}
 	dst := msgpack.AppendMap(nil, n)
 	dst = msgpack.AppendString(dst, "type")
-	dst = msgpack.AppendInt(dst, classicAck)
+	dst = msgpack.AppendInt(dst, typeAck)
 	dst = msgpack.AppendString(dst, "requestId")
 	dst = msgpack.AppendString(dst, requestID)
 	if hasValue {
@@ -282,5 +277,5 @@ func (w *classicWire) ack(to asker, requestID string, m *adapter.Message) ([]byt
 	if hasSID {
 		dst = msgpack.AppendString(msgpack.AppendString(dst, "sid"), m.SocketID)
 	}
-	return msgpack.AppendString(msgpack.AppendString(dst, "uid"), w.uid), nil
+	return msgpack.AppendString(msgpack.AppendString(dst, "uid"), c.uid), nil
 }

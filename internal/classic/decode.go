@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"errors"
@@ -12,31 +12,31 @@ import (
 
 // Errors of decoding, beside those of the formats themselves.
 var (
-	// errFrame is wrapped by the errors of frames that Node would not send.
-	errFrame = errors.New("malformed message")
-	// errUnknownRequest is the error of a request of a type that 8.3 does not know. Node is silent then and so are we: an
+	// ErrMalformed is wrapped by the errors of frames that Node would not send.
+	ErrMalformed = errors.New("classic adapter: malformed message")
+	// ErrUnknownRequest is the error of a request of a type that 8.3 does not know. Node is silent then and so are we: an
 	// answer without the key that Node awaits is worse than none, because it is counted and then does not complete the
 	// call.
-	errUnknownRequest = errors.New("unknown request type")
+	ErrUnknownRequest = errors.New("classic adapter: unknown request type")
 )
 
-func frameError(what string) error { return fmt.Errorf("%w: %s", errFrame, what) }
+func frameError(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
 // wrapFrame turns an error of a decoder into one of a frame.
 func wrapFrame(err error) error {
-	if err == nil || errors.Is(err, errFrame) || errors.Is(err, errUnknownRequest) {
+	if err == nil || errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnknownRequest) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", errFrame, err)
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
 
-// decodeBroadcast reads [uid, packet, opts]. It returns nil for a message of this node or of another namespace.
-func (w *classicWire) decodeBroadcast(body []byte) (*adapter.Message, error) {
-	m, err := w.readBroadcast(body)
+// Broadcast reads [uid, packet, opts]. It returns nil for a message of this node or of another namespace.
+func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
+	m, err := c.readBroadcast(body)
 	return m, wrapFrame(err)
 }
 
-func (w *classicWire) readBroadcast(body []byte) (*adapter.Message, error) {
+func (c *Codec) readBroadcast(body []byte) (*adapter.Message, error) {
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
 		return nil, err
@@ -53,18 +53,18 @@ func (w *classicWire) readBroadcast(body []byte) (*adapter.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if uid == w.uid {
+	if uid == c.uid {
 		return nil, nil
 	}
 	m.From = nodeID(uid)
-	p := classicPacket{namespace: "/"}
+	p := packet{namespace: "/"}
 	if err := p.read(&r); err != nil {
 		return nil, err
 	}
-	if p.namespace != w.namespace {
+	if p.namespace != c.namespace {
 		return nil, nil
 	}
-	if m.Packet, err = p.packet(w.namespace); err != nil {
+	if m.Packet, err = p.packet(c.namespace); err != nil {
 		return nil, err
 	}
 	if err := readOptions(&r, m); err != nil {
@@ -78,23 +78,15 @@ func (w *classicWire) readBroadcast(body []byte) (*adapter.Message, error) {
 	return m, r.End()
 }
 
-// nodeID is the node with that uid. An emitter is none.
-func nodeID(uid string) adapter.NodeID {
-	if uid == emitterUID {
-		return ""
-	}
-	return adapter.NodeID(uid)
-}
-
-// classicPacket is a packet as it comes.
-type classicPacket struct {
+// packet is a packet as it comes.
+type packet struct {
 	kind      parser.Type
 	namespace string
 	id        int64
 	data      parser.Payload
 }
 
-func (p *classicPacket) read(r *msgpack.Reader) error {
+func (p *packet) read(r *msgpack.Reader) error {
 	p.id = parser.NoID
 	return readMap(r, func(key []byte) (err error) {
 		switch string(key) {
@@ -121,7 +113,7 @@ func (p *classicPacket) read(r *msgpack.Reader) error {
 
 // packet checks that it is an event: nothing else is broadcast, and a client told to disconnect by a broadcast would be
 // one that no node knows to be gone.
-func (p *classicPacket) packet(namespace string) (*parser.Packet, error) {
+func (p *packet) packet(namespace string) (*parser.Packet, error) {
 	if p.kind != parser.Event && p.kind != parser.BinaryEvent {
 		return nil, frameError("packet is no event")
 	}
@@ -210,35 +202,39 @@ func timeoutOf(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), maxTimeoutMillis)) * time.Millisecond
 }
 
-// classicRequest is a question or a command of another node.
-type classicRequest struct {
+// Request is a question or a command of another node.
+type Request struct {
+	Message adapter.Message
+	// Socket is the id of the only socket that is meant, in a command of an old node. A node that has it does what Message
+	// says and confirms it, other nodes do nothing. Else it is "".
+	Socket string
+
 	uid       string
 	requestID string
-	kind      int
-	hasOpts   bool // with opts the message selects; without, an old node means the socket sid
-	message   adapter.Message
+	kind      int  // -1 when there is none
+	hasOpts   bool // the command or question has a selection
 	rooms     []string
 	sid, room string
 	close     bool
 	sids      bool
-	packet    classicPacket
+	packet    packet
 	data      parser.Payload
 }
 
-// decodeRequest reads a request in either format. It returns nil for one of this node.
-func (w *classicWire) decodeRequest(body []byte) (*classicRequest, error) {
-	q := &classicRequest{kind: -1}
+// DecodeRequest reads a request in either format. It returns nil for one of this node.
+func (c *Codec) DecodeRequest(body []byte) (*Request, error) {
+	q := &Request{kind: -1}
 	var err error
 	if len(body) > 0 && body[0] == '{' {
 		err = q.readJSON(body)
 	} else {
 		err = q.readMsgpack(body)
 	}
-	if err == nil && q.uid == w.uid {
+	if err == nil && q.uid == c.uid {
 		return nil, nil
 	}
 	if err == nil {
-		err = q.check(w.namespace)
+		err = q.check(c.namespace)
 	}
 	if err != nil {
 		return nil, wrapFrame(err)
@@ -246,7 +242,7 @@ func (w *classicWire) decodeRequest(body []byte) (*classicRequest, error) {
 	return q, nil
 }
 
-func (q *classicRequest) readMsgpack(body []byte) error {
+func (q *Request) readMsgpack(body []byte) error {
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
 		return err
@@ -257,7 +253,7 @@ func (q *classicRequest) readMsgpack(body []byte) error {
 	return r.End()
 }
 
-func (q *classicRequest) readEntry(r *msgpack.Reader, key []byte) (err error) {
+func (q *Request) readEntry(r *msgpack.Reader, key []byte) (err error) {
 	if r.Nil() {
 		return nil
 	}
@@ -272,7 +268,7 @@ func (q *classicRequest) readEntry(r *msgpack.Reader, key []byte) (err error) {
 		q.kind = int(min(max(kind, -1), 1<<16))
 	case "opts":
 		q.hasOpts = true
-		err = readOptions(r, &q.message)
+		err = readOptions(r, &q.Message)
 	case "rooms":
 		q.rooms, err = r.Texts()
 	case "sid":
@@ -304,29 +300,29 @@ func readRoom(r *msgpack.Reader) (string, error) {
 }
 
 // check completes the message and refuses what Node would not send.
-func (q *classicRequest) check(namespace string) error {
-	m := &q.message
+func (q *Request) check(namespace string) error {
+	m := &q.Message
 	m.From = nodeID(q.uid)
-	asks, asker := false, anyNode
+	asks, who := false, anyNode
 	switch q.kind {
-	case classicSockets:
-		m.Kind, asks, asker = adapter.KindFetch, true, wantsIDs
+	case typeSockets:
+		m.Kind, asks, who = adapter.KindFetch, true, wantsIDs
 		m.Selection.Rooms = q.rooms
-	case classicAllRooms:
+	case typeAllRooms:
 		m.Kind, asks = adapter.KindListRooms, true
-	case classicJoin, classicLeave, classicDisconnect:
+	case typeJoin, typeLeave, typeDisconnect:
 		return q.checkControl()
-	case classicFetch:
+	case typeFetch:
 		if !q.hasOpts {
 			return frameError("fetch without opts")
 		}
 		m.Kind, asks = adapter.KindFetch, true
-	case classicServerSide:
+	case typeServerSide:
 		if _, err := q.data.Args(); err != nil || len(q.data.JSON) == 0 {
 			return frameError("server-side event without arguments")
 		}
 		m.Kind, m.Payload = adapter.KindServerSide, q.data
-	case classicBroadcast:
+	case typeBroadcast:
 		if !q.hasOpts {
 			return frameError("broadcast without opts")
 		}
@@ -337,25 +333,25 @@ func (q *classicRequest) check(namespace string) error {
 		p.ID = parser.NoID
 		m.Kind, m.Packet, asks = adapter.KindBroadcast, p, true
 		if q.sids {
-			asker = sockeye
+			who = sockeye
 		}
 	default:
-		return errUnknownRequest
+		return ErrUnknownRequest
 	}
 	if asks && q.requestID == "" {
 		return frameError("question without an id")
 	}
 	if q.requestID != "" {
-		m.Request = asker.request(q.requestID)
+		m.Request = who.request(q.requestID)
 	}
 	return nil
 }
 
 // checkControl completes a command. One about a single socket, from an old node, selects the room of that id.
-func (q *classicRequest) checkControl() error {
-	m := &q.message
+func (q *Request) checkControl() error {
+	m := &q.Message
 	m.Kind = map[int]adapter.Kind{
-		classicJoin: adapter.KindJoin, classicLeave: adapter.KindLeave, classicDisconnect: adapter.KindDisconnect,
+		typeJoin: adapter.KindJoin, typeLeave: adapter.KindLeave, typeDisconnect: adapter.KindDisconnect,
 	}[q.kind]
 	m.Rooms, m.Close = q.rooms, q.close
 	if q.hasOpts {
@@ -364,8 +360,9 @@ func (q *classicRequest) checkControl() error {
 	if q.sid == "" {
 		return frameError("command without a selection")
 	}
+	q.Socket = q.sid
 	m.Selection.Rooms = []string{q.sid}
-	if q.kind != classicDisconnect {
+	if q.kind != typeDisconnect {
 		m.Rooms = []string{q.room}
 	}
 	return nil

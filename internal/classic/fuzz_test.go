@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"encoding/hex"
@@ -28,12 +28,12 @@ func addSeeds(f *testing.F, more ...string) {
 	}
 }
 
-// FuzzClassicBroadcast decodes, and what is decoded must come out the same after another node has sent it on.
-func FuzzClassicBroadcast(f *testing.F) {
+// FuzzBroadcast decodes, and what is decoded must come out the same after another node has sent it on.
+func FuzzBroadcast(f *testing.F) {
 	addSeeds(f)
-	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := ours.decodeBroadcast(body)
+		m, err := ours.DecodeBroadcast(body)
 		if m == nil || err != nil {
 			return
 		}
@@ -43,22 +43,22 @@ func FuzzClassicBroadcast(f *testing.F) {
 		again := *m
 		again.From, again.Packet.ID = theirUID, -1
 		again.Selection = adapter.Selection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
-		_, frame, err := theirs.encode(&again)
+		_, frame, err := theirs.Encode(&again)
 		if err != nil {
 			return // nested too deeply to be sent
 		}
-		back, err := ours.decodeBroadcast(frame)
+		back, err := ours.DecodeBroadcast(frame)
 		if err != nil {
 			t.Fatalf("%x: not decoded again: %v", frame, err)
 		}
-		_, twice, err := theirs.encode(back)
+		_, twice, err := theirs.Encode(back)
 		if err != nil || string(twice) != string(frame) {
 			t.Fatalf("%x became %x, error %v", frame, twice, err)
 		}
 	})
 }
 
-func FuzzClassicRequest(f *testing.F) {
+func FuzzRequest(f *testing.F) {
 	addSeeds(f,
 		`{"uid":"uvwxyz","type":2,"opts":{"rooms":["r1"],"except":["x",5]},"rooms":["a","b"]}`,
 		`{"uid":"uvwxyz","type":4,"opts":{"rooms":[],"except":[]},"close":false}`,
@@ -67,46 +67,46 @@ func FuzzClassicRequest(f *testing.F) {
 		`{"requestId":"q","type":0,"rooms":["a"]}`, `{"type":2,"sid":"s","room":5,"requestId":"q"}`, `{"type":3,"sid":"s","room":"a","requestId":"q"}`,
 		`{"requestId":"q","type":1}`, `{"requestId":"q","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`,
 	)
-	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := ours.decodeRequest(body)
+		q, err := ours.DecodeRequest(body)
 		if q == nil || err != nil {
 			return
 		}
-		m := q.message
+		m := q.Message
 		if m.Request != "" {
 			if a, id := askerOf(m.Request); id != q.requestID || a != anyNode && a != sockeye && a != wantsIDs {
 				t.Fatalf("question %q with the id %q", m.Request, q.requestID)
 			}
 		}
-		if _, frame, err := theirs.encode(&m); err == nil {
-			if _, err := ours.decodeRequest(frame); err != nil && m.Kind != adapter.KindBroadcast {
+		if _, frame, err := theirs.Encode(&m); err == nil {
+			if _, err := ours.DecodeRequest(frame); err != nil && m.Kind != adapter.KindBroadcast {
 				t.Fatalf("%q: not decoded again: %v", frame, err)
 			}
 		}
 	})
 }
 
-func FuzzClassicAnswer(f *testing.F) {
+func FuzzAnswer(f *testing.F) {
 	addSeeds(f,
 		`{"requestId":"abcdef1","sockets":[{"id":"s","handshake":{"h":1},"rooms":["s",5],"data":{}}],"uid":"uvwxyz"}`,
 		`{"requestId":"abcdef1","rooms":["a"]}`, `{"type":6,"requestId":"abcdef1","data":null}`,
 		`{"type":8,"requestId":"abcdef1","clientCount":3,"sids":["a"]}`, `{"type":100,"requestId":"abcdef1","sids":["a"],"uid":"uvwxyz"}`,
 	)
-	ours, theirs := newClassicWire("socket.io", "/chat", ourUID), newClassicWire("socket.io", "/chat", theirUID)
+	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := ours.decodeAnswer(body)
+		m, err := ours.DecodeAnswer(body)
 		if m == nil || err != nil {
 			return
 		}
-		if !ours.mayAnswer(string(body)) && len(body) > 0 && body[0] != '{' {
+		if !ours.MayAnswer(string(body)) && len(body) > 0 && body[0] != '{' {
 			t.Fatal("an answer to this node was not recognised unread")
 		}
-		frame, err := theirs.answer(sockeye, ours.requestID(m.Request), m)
+		frame, err := theirs.EncodeAnswer(&adapter.Message{Request: sockeye.request(ours.requestID(m.Request))}, m)
 		if err != nil {
 			return // nested too deeply to be sent, or not JSON after invalid text was replaced
 		}
-		back, err := ours.decodeAnswer(frame)
+		back, err := ours.DecodeAnswer(frame)
 		if err != nil || back == nil || back.Kind != m.Kind || back.Request != m.Request || back.Count != m.Count {
 			t.Fatalf("%q: decoded again as %+v, error %v", frame, back, err)
 		}

@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"bytes"
@@ -82,7 +82,7 @@ type jsonPacket struct {
 }
 
 // readJSON reads a request. A key of another case is taken too, as encoding/json does.
-func (q *classicRequest) readJSON(body []byte) error {
+func (q *Request) readJSON(body []byte) error {
 	var v struct {
 		UID       string       `json:"uid"`
 		RequestID string       `json:"requestId"`
@@ -106,14 +106,14 @@ func (q *classicRequest) readJSON(body []byte) error {
 	}
 	if v.Opts != nil {
 		q.hasOpts = true
-		v.Opts.set(&q.message)
+		v.Opts.set(&q.Message)
 	}
-	q.packet = classicPacket{kind: parser.Type(min(max(v.Packet.Type, 0), 0xff)), id: parser.NoID, data: v.Packet.Data.Payload}
+	q.packet = packet{kind: parser.Type(min(max(v.Packet.Type, 0), 0xff)), id: parser.NoID, data: v.Packet.Data.Payload}
 	return nil
 }
 
 // readJSON reads an answer.
-func (a *classicReply) readJSON(body []byte) error {
+func (a *reply) readJSON(body []byte) error {
 	var v struct {
 		Type        *int        `json:"type"`
 		RequestID   string      `json:"requestId"`
@@ -132,7 +132,7 @@ func (a *classicReply) readJSON(body []byte) error {
 	if v.Type != nil {
 		a.kind = *v.Type
 	}
-	if a.kind == classicAck {
+	if a.kind == typeAck {
 		a.value = v.Packet.Payload
 	}
 	if v.ClientCount != nil {

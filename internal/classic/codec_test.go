@@ -1,4 +1,4 @@
-package redisadapter
+package classic
 
 import (
 	"encoding/hex"
@@ -36,9 +36,9 @@ func unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-// TestClassicEncode compares with what the npm packages write for the same calls: the adapter
+// TestEncode compares with what the npm packages write for the same calls: the adapter
 // 8.3.0 with the uid abcdef, the emitter 5.1.0.
-func TestClassicEncode(t *testing.T) {
+func TestEncode(t *testing.T) {
 	payload := event(t, "/chat", "ev", 1, []byte{1}).Payload
 	for _, tt := range []struct {
 		name    string
@@ -131,7 +131,7 @@ func TestClassicEncode(t *testing.T) {
 			body:    `{"uid":"abcdef","requestId":"abcdefx","type":5,"opts":{"rooms":["r1"],"except":[]}}`,
 		},
 		{
-			name: "broadcast of an emitter", uid: emitterUID,
+			name: "broadcast of an emitter", uid: Emitter,
 			message: adapter.Message{
 				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hello", 1),
 				Selection: adapter.Selection{Rooms: []string{"r1"}}, Flags: adapter.Flags{Volatile: true, NoCompress: true},
@@ -140,13 +140,13 @@ func TestClassicEncode(t *testing.T) {
 			body:    "93a7656d697474657283a47479706502a46461746192a568656c6c6f01a36e7370a52f6368617483a5726f6f6d7391a27231a5666c61677382a8766f6c6174696c65c3a8636f6d7072657373c2a665786365707490",
 		},
 		{
-			name: "join of an emitter", uid: emitterUID,
+			name: "join of an emitter", uid: Emitter,
 			message: adapter.Message{Kind: adapter.KindJoin, Selection: adapter.Selection{Rooms: []string{"r"}}, Rooms: []string{"a"}},
 			channel: "socket.io-request#/chat#",
 			body:    `{"type":2,"opts":{"rooms":["r"],"except":[]},"rooms":["a"]}`,
 		},
 		{
-			name: "server-side event of an emitter", uid: emitterUID,
+			name: "server-side event of an emitter", uid: Emitter,
 			message: adapter.Message{Kind: adapter.KindServerSide, Payload: event(t, "/chat", "x", 1).Payload},
 			channel: "socket.io-request#/chat#",
 			body:    `{"uid":"emitter","type":6,"data":["x",1]}`,
@@ -156,7 +156,7 @@ func TestClassicEncode(t *testing.T) {
 		if uid == "" {
 			uid = ourUID
 		}
-		channel, body, err := newClassicWire("socket.io", "/chat", uid).encode(&tt.message)
+		channel, body, err := New("socket.io", "/chat", uid).Encode(&tt.message)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -171,8 +171,8 @@ func TestClassicEncode(t *testing.T) {
 	}
 }
 
-func TestClassicEncodeErrors(t *testing.T) {
-	w := newClassicWire("socket.io", "/", ourUID)
+func TestEncodeErrors(t *testing.T) {
+	c := New("socket.io", "/", ourUID)
 	deep := &parser.Packet{Payload: parser.Payload{JSON: []byte(strings.Repeat("[", 2000) + strings.Repeat("]", 2000))}}
 	for _, m := range []adapter.Message{
 		{Kind: adapter.KindBroadcast, Packet: deep},
@@ -180,7 +180,7 @@ func TestClassicEncodeErrors(t *testing.T) {
 		{Kind: adapter.KindServerSide, Payload: parser.Payload{JSON: []byte("[")}},
 		{Kind: adapter.KindSockets},
 	} {
-		if _, body, err := w.encode(&m); err == nil {
+		if _, body, err := c.Encode(&m); err == nil {
 			t.Errorf("kind %d: encoded as %s", m.Kind, body)
 		}
 	}
@@ -189,15 +189,15 @@ func TestClassicEncodeErrors(t *testing.T) {
 		{Kind: adapter.KindServerReply, Payload: parser.Payload{JSON: []byte("[")}},
 		{Kind: adapter.KindFetch},
 	} {
-		if body, err := w.answer(anyNode, "1", &m); err == nil {
+		if body, err := c.EncodeAnswer(&adapter.Message{Request: "n1"}, &m); err == nil {
 			t.Errorf("answer of kind %d: encoded as %s", m.Kind, body)
 		}
 	}
 }
 
-// TestClassicAnswers checks what answers look like, and that the node that asked reads the same.
-func TestClassicAnswers(t *testing.T) {
-	theirs, ours := newClassicWire("socket.io", "/chat", theirUID), newClassicWire("socket.io", "/chat", ourUID)
+// TestAnswers checks what answers look like, and that the node that asked reads the same.
+func TestAnswers(t *testing.T) {
+	theirs, ours := New("socket.io", "/chat", theirUID), New("socket.io", "/chat", ourUID)
 	details := adapter.SocketDetails{ID: "s1", Handshake: []byte(`{"a":"<"}`), Rooms: []string{"s1", "r"}, Data: []byte(`{"n":1}`)}
 	for _, tt := range []struct {
 		name   string
@@ -235,8 +235,8 @@ func TestClassicAnswers(t *testing.T) {
 			body: `{"type":8,"requestId":"abcdefq","clientCount":0,"uid":"uvwxyz"}`,
 		},
 		{
-			name: "count for one of ours", to: sockeye, answer: adapter.Message{Kind: adapter.KindCount, Count: 2, SocketIDs: []string{"a", "b"}},
-			body: `{"type":8,"requestId":"abcdefq","clientCount":2,"sids":["a","b"],"uid":"uvwxyz"}`,
+			name: "count", to: sockeye, answer: adapter.Message{Kind: adapter.KindCount, Count: 2},
+			body: `{"type":8,"requestId":"abcdefq","clientCount":2,"uid":"uvwxyz"}`,
 		},
 		{
 			name: "acknowledgement", to: anyNode,
@@ -253,7 +253,7 @@ func TestClassicAnswers(t *testing.T) {
 		},
 		{name: "sockets gone, for Node", to: anyNode, answer: adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{"s1"}}},
 	} {
-		body, err := theirs.answer(tt.to, ours.requestID("q"), &tt.answer)
+		body, err := theirs.EncodeAnswer(&adapter.Message{Request: tt.to.request(ours.requestID("q"))}, &tt.answer)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -268,18 +268,18 @@ func TestClassicAnswers(t *testing.T) {
 		if body == nil {
 			continue
 		}
-		if !ours.mayAnswer(got) && !ours.mayAnswer(string(body)) || ours.isOwnAnswer(string(body)) || !theirs.isOwnAnswer(string(body)) {
+		if !ours.MayAnswer(got) && !ours.MayAnswer(string(body)) || ours.OwnAnswer(string(body)) || !theirs.OwnAnswer(string(body)) {
 			t.Errorf("%s: not recognised unread", tt.name)
 		}
 		want := tt.answer
 		want.From, want.Request = theirUID, "q"
-		m, err := ours.decodeAnswer(body)
+		m, err := ours.DecodeAnswer(body)
 		if err != nil {
 			t.Errorf("%s: decode: %v", tt.name, err)
 		} else if !sameMessage(m, &want) {
 			t.Errorf("%s: decoded as %+v", tt.name, m)
 		}
-		if m, err := theirs.decodeAnswer(body); m != nil || err != nil {
+		if m, err := theirs.DecodeAnswer(body); m != nil || err != nil {
 			t.Errorf("%s: the answer to another node is read as %+v, error %v", tt.name, m, err)
 		}
 	}
@@ -297,23 +297,23 @@ func sameMessage(a, b *adapter.Message) bool {
 	return reflect.DeepEqual(normal(*a), normal(*b))
 }
 
-func TestClassicAnswerToOldNode(t *testing.T) {
-	w := newClassicWire("socket.io", "/", ourUID)
+func TestAnswerToOldNode(t *testing.T) {
+	c := New("socket.io", "/", ourUID)
 	sockets := []adapter.SocketDetails{{ID: "a"}, {ID: "b"}}
-	body, err := w.answer(wantsIDs, "q", &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets})
+	body, err := c.EncodeAnswer(&adapter.Message{Request: "iq"}, &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets})
 	if want := `{"requestId":"q","sockets":["a","b"],"uid":"abcdef"}`; err != nil || string(body) != want {
 		t.Errorf("ids: %s, error %v", body, err)
 	}
-	body, err = w.answer(anyNode, "q", &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets[:1]})
+	body, err = c.EncodeAnswer(&adapter.Message{Request: "nq"}, &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets[:1]})
 	if want := `{"requestId":"q","sockets":[{"id":"a","handshake":{},"rooms":[],"data":{}}],"uid":"abcdef"}`; err != nil || string(body) != want {
 		t.Errorf("nothing is null: %s, error %v", body, err)
 	}
-	if body, err = w.done("q"); err != nil || string(body) != `{"requestId":"q"}` {
+	if body, err = Confirm(&Request{requestID: "q"}); err != nil || string(body) != `{"requestId":"q"}` {
 		t.Errorf("done: %s, error %v", body, err)
 	}
 }
 
-func TestClassicDecodeBroadcast(t *testing.T) {
+func TestDecodeBroadcast(t *testing.T) {
 	for _, tt := range []struct {
 		name, namespace, frame string
 		want                   adapter.Message
@@ -348,7 +348,7 @@ func TestClassicDecodeBroadcast(t *testing.T) {
 			},
 		},
 	} {
-		m, err := newClassicWire("socket.io", tt.namespace, ourUID).decodeBroadcast(unhex(t, tt.frame))
+		m, err := New("socket.io", tt.namespace, ourUID).DecodeBroadcast(unhex(t, tt.frame))
 		if err != nil || m == nil {
 			t.Errorf("%s: %+v, error %v", tt.name, m, err)
 			continue
@@ -360,18 +360,18 @@ func TestClassicDecodeBroadcast(t *testing.T) {
 	}
 }
 
-func TestClassicDecodeForeign(t *testing.T) {
-	w := newClassicWire("socket.io", "/chat", ourUID)
-	_, own, err := w.encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "a")})
+func TestDecodeForeign(t *testing.T) {
+	c := New("socket.io", "/chat", ourUID)
+	_, own, err := c.Encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "a")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, other, err := newClassicWire("socket.io", "/other", theirUID).encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/other", "a")})
+	_, other, err := New("socket.io", "/other", theirUID).Encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/other", "a")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, frame := range map[string][]byte{"own": own, "other namespace": other} {
-		if m, err := w.decodeBroadcast(frame); m != nil || err != nil {
+		if m, err := c.DecodeBroadcast(frame); m != nil || err != nil {
 			t.Errorf("%s: decoded as %+v, error %v", name, m, err)
 		}
 	}
@@ -379,20 +379,20 @@ func TestClassicDecodeForeign(t *testing.T) {
 		{Kind: adapter.KindFetch, Request: "1"},
 		{Kind: adapter.KindBroadcast, Request: "1", Packet: event(t, "/chat", "a")},
 	} {
-		_, own, err := w.encode(&m)
+		_, own, err := c.Encode(&m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !w.isOwnRequest(string(own)) || newClassicWire("socket.io", "/chat", theirUID).isOwnRequest(string(own)) {
+		if !c.OwnRequest(string(own)) || New("socket.io", "/chat", theirUID).OwnRequest(string(own)) {
 			t.Errorf("own request of kind %d is not recognised unread", m.Kind)
 		}
-		if q, err := w.decodeRequest(own); q != nil || err != nil {
+		if q, err := c.DecodeRequest(own); q != nil || err != nil {
 			t.Errorf("own request: decoded as %+v, error %v", q, err)
 		}
 	}
 }
 
-func TestClassicDecodeRequest(t *testing.T) {
+func TestDecodeRequest(t *testing.T) {
 	ack := &parser.Packet{Type: parser.Event, Namespace: "/chat", ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["q"]`)}}
 	for _, tt := range []struct {
 		body string // in hex unless it is JSON
@@ -410,27 +410,27 @@ func TestClassicDecodeRequest(t *testing.T) {
 		{"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8", adapter.Message{Kind: adapter.KindBroadcast, From: theirUID, Request: "nq", Packet: ack, Selection: adapter.Selection{Rooms: []string{"r1"}}, Flags: adapter.Flags{Timeout: time.Second}}},
 	} {
 		q := decodeRequest(t, tt.body)
-		if q != nil && !sameMessage(&q.message, &tt.want) {
-			t.Errorf("%s: decoded as %+v", tt.body, q.message)
+		if q != nil && !sameMessage(&q.Message, &tt.want) {
+			t.Errorf("%s: decoded as %+v", tt.body, q.Message)
 		}
 	}
 }
 
-func decodeRequest(t *testing.T, body string) *classicRequest {
+func decodeRequest(t *testing.T, body string) *Request {
 	t.Helper()
 	frame := []byte(body)
 	if body[0] != '{' {
 		frame = unhex(t, body)
 	}
-	q, err := newClassicWire("socket.io", "/chat", ourUID).decodeRequest(frame)
+	q, err := New("socket.io", "/chat", ourUID).DecodeRequest(frame)
 	if err != nil || q == nil {
 		t.Errorf("%s: decoded as %+v, error %v", body, q, err)
 	}
 	return q
 }
 
-// TestClassicDecodeOldNode reads commands about one socket.
-func TestClassicDecodeOldNode(t *testing.T) {
+// TestDecodeOldNode reads commands about one socket.
+func TestDecodeOldNode(t *testing.T) {
 	for _, tt := range []struct {
 		body string
 		want adapter.Message
@@ -441,15 +441,15 @@ func TestClassicDecodeOldNode(t *testing.T) {
 	} {
 		tt.want.Selection.Rooms = []string{"s"}
 		q := decodeRequest(t, tt.body)
-		if q != nil && (!sameMessage(&q.message, &tt.want) || q.hasOpts || q.sid != "s" || q.requestID != "q") {
+		if q != nil && (!sameMessage(&q.Message, &tt.want) || q.Socket != "s") {
 			t.Errorf("%s: decoded as %+v", tt.body, q)
 		}
 	}
 }
 
-// TestClassicDecodeNodeAnswer reads answers as Node 8.3 writes them.
-func TestClassicDecodeNodeAnswer(t *testing.T) {
-	w := newClassicWire("socket.io", "/chat", ourUID)
+// TestDecodeNodeAnswer reads answers as Node 8.3 writes them.
+func TestDecodeNodeAnswer(t *testing.T) {
+	c := New("socket.io", "/chat", ourUID)
 	for _, tt := range []struct {
 		body string
 		want adapter.Message
@@ -466,14 +466,14 @@ func TestClassicDecodeNodeAnswer(t *testing.T) {
 			frame = unhex(t, tt.body)
 		}
 		tt.want.Request = "1"
-		if m, err := w.decodeAnswer(frame); err != nil || m == nil || !sameMessage(m, &tt.want) {
+		if m, err := c.DecodeAnswer(frame); err != nil || m == nil || !sameMessage(m, &tt.want) {
 			t.Errorf("%s: decoded as %+v, error %v", tt.body, m, err)
 		}
 	}
 }
 
-func TestClassicDecodeErrors(t *testing.T) {
-	w := newClassicWire("socket.io", "/", ourUID)
+func TestDecodeErrors(t *testing.T) {
+	c := New("socket.io", "/", ourUID)
 	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
 	for _, body := range []string{
 		"", "c0", "90", "92a175a175", "93a17583a47479706502", "93a175c080",
@@ -483,7 +483,7 @@ func TestClassicDecodeErrors(t *testing.T) {
 		"93a17582a47479706502a46461746191a1618000", // trailing byte
 		"93a17582a47479706502a46461746191a16181a5726f6f6d73a161",
 	} {
-		if m, err := w.decodeBroadcast(unhex(t, body)); !errors.Is(err, errFrame) {
+		if m, err := c.DecodeBroadcast(unhex(t, body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("broadcast %s: decoded as %+v, error %v", body, m, err)
 		}
 	}
@@ -492,12 +492,12 @@ func TestClassicDecodeErrors(t *testing.T) {
 		`{"type":2}`, `{"type":6}`, `{"type":6,"data":1}`, `{"type":6,"data":` + deep + `}`, `{"type":7,"requestId":"q"}`,
 		`{"type":7,"requestId":"q","opts":{},"packet":{"type":1}}`, `{"type":2,"opts":{"rooms":[{}]},"rooms":[]}`,
 	} {
-		if q, err := w.decodeRequest([]byte(body)); !errors.Is(err, errFrame) {
+		if q, err := c.DecodeRequest([]byte(body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("request %q: decoded as %+v, error %v", body, q, err)
 		}
 	}
 	for _, body := range []string{`{}`, `{"requestId":"q","type":10}`, `{"requestId":"q","type":8}`, "\x81\xa4type\x0b"} {
-		if q, err := w.decodeRequest([]byte(body)); !errors.Is(err, errUnknownRequest) {
+		if q, err := c.DecodeRequest([]byte(body)); !errors.Is(err, ErrUnknownRequest) {
 			t.Errorf("unknown request %q: decoded as %+v, error %v", body, q, err)
 		}
 	}
@@ -505,35 +505,32 @@ func TestClassicDecodeErrors(t *testing.T) {
 		"", "{", "\xc0", `{"requestId":"abcdef1"}`, `{"requestId":"abcdef1","type":8}`, `{"requestId":"abcdef1","type":8,"clientCount":-1}`,
 		`{"requestId":"abcdef1","sockets":["s"]}`, `{"requestId":"abcdef1","type":6,"data":` + deep + `}`,
 	} {
-		if m, err := w.decodeAnswer([]byte(body)); !errors.Is(err, errFrame) {
+		if m, err := c.DecodeAnswer([]byte(body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("answer %q: decoded as %+v, error %v", body, m, err)
 		}
 	}
 }
 
-func TestClassicChannels(t *testing.T) {
-	w := newClassicWire("K", "/a", ourUID)
+func TestChannels(t *testing.T) {
+	c := New("K", "/a", ourUID)
 	for channel, want := range map[string]string{
 		"K#/a#": "", "K#/a#r#": "r", "K#/a#r#s#": "r#s", "K#/a##": "", "K#/a#x": "", "K#/a#5#": "5",
 	} {
-		if room, ok := w.room(channel); room != want || !ok {
+		if room, ok := c.Room(channel); room != want || !ok {
 			t.Errorf("%s: room %q, %v", channel, room, ok)
 		}
 	}
-	if room, ok := w.room("K#/b#r#"); ok {
+	if room, ok := c.Room("K#/b#r#"); ok {
 		t.Errorf("another namespace's channel: room %q", room)
 	}
 	for channel, want := range map[string]string{
 		"K-response#/a#uvwxyz#": "uvwxyz", "K-response#/a#": "", "K-response#/a#b#uvwxyz#": "", "K-response#/a#u": "", "x": "",
 	} {
-		if uid, ok := w.nodeOf(channel); uid != want && ok || ok != (want != "") {
+		if uid, ok := c.Node(channel); uid != want && ok || ok != (want != "") {
 			t.Errorf("%s: node %q, %v", channel, uid, ok)
 		}
 	}
-	if got, want := escapeGlob(`a*b?[c]\`), `a\*b\?\[c\]\\`; got != want {
-		t.Errorf("escaped %s, want %s", got, want)
-	}
-	if a, b := newUID(), newUID(); len(a) != uidLen || a == b || strings.ContainsAny(a, `#"\`) {
+	if a, b := NewUID(), NewUID(); len(a) != uidLen || a == b || strings.ContainsAny(a, `#"\`) {
 		t.Errorf("uids %q, %q", a, b)
 	}
 }
