@@ -19,7 +19,8 @@
 //
 //   - Reading side: the engine calls a client's OnText and OnBinary, one at a time. Packets are decoded, acknowledgements
 //     resolved and events queued there; no application code runs.
-//   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. With a handler concurrency
+//   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. The goroutine that read the
+//     first event becomes it, once it has let go of the connection (engine.Session.Continue). With a handler concurrency
 //     above 1 there may be several for events, never beside a lifecycle step.
 //   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
 //     worker. A namespace without middlewares needs none.

@@ -48,16 +48,28 @@ func eventTask(p *parser.Packet) task {
 
 // enqueue adds a task and makes sure that a worker runs.
 func (s *Socket) enqueue(t task) {
+	if s.put(t) {
+		s.nsp.server.spawn(s.work)
+	}
+}
+
+// enqueueRead is enqueue for the reading side.
+func (s *Socket) enqueueRead(t task) {
+	if s.put(t) {
+		s.client.continueWith(s.work)
+	}
+}
+
+// put adds a task and reports whether the caller must start a worker.
+func (s *Socket) put(t task) (start bool) {
 	s.mu.Lock()
 	overflow := s.putLocked(t)
-	start := s.staffLocked()
+	start = s.staffLocked()
 	s.mu.Unlock()
 	if overflow {
 		s.client.overflow(1)
 	}
-	if start {
-		s.nsp.server.spawn(s.work)
-	}
+	return start
 }
 
 // work is a worker: it runs tasks until there are none left.

@@ -77,7 +77,7 @@ func (s *Socket) abandon(reason string) {
 func (s *Socket) onPacket(p *parser.Packet) {
 	switch p.Type {
 	case parser.Event:
-		s.enqueue(eventTask(p))
+		s.enqueueRead(eventTask(p))
 	case parser.Ack:
 		s.onAck(p)
 	case parser.Disconnect:

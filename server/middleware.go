@@ -38,7 +38,7 @@ func (c *client) connect(name string, auth []byte) {
 		if start, ok := c.join(s, nil); !ok {
 			s.abandon(ReasonForcedServerClose)
 		} else if start {
-			c.server.spawn(s.work)
+			c.continueWith(s.work)
 		}
 		return
 	}
@@ -51,7 +51,7 @@ func (c *client) connect(name string, auth []byte) {
 		c.drop()
 		return
 	}
-	c.server.spawn(func() { c.decide(a, nsp, auth) })
+	c.continueWith(func() { c.decide(a, nsp, auth) })
 }
 
 // tooMuch says why a client may not join another namespace, "" if it may. Only the reading side adds namespaces, so

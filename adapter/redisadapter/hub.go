@@ -2,11 +2,19 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
 )
 
-// space is one of the three spaces of channels that Redis keeps apart.
+// space is one of the three spaces of channels that Redis keeps apart. A name is not used in both plain and shard: a
+// message does not say in which of the two it was published.
 type space uint8
 
 const (
@@ -16,31 +24,218 @@ const (
 )
 
 // sink takes the messages of subscribed channels. It is called by the goroutine that reads the connection and must be
-// quick: look at the channel, then push to a feed. For a pattern, channel is the one that matched.
+// quick: look at the channel, then push to a feed. For a pattern, channel is the one that matched. A call may be under way
+// when unsubscribe returns.
 type sink func(channel, body string)
 
 // hub is everything that one node has open to Redis. All methods may be called concurrently; none blocks but those that
 // take a context.
+//
+// Lock order: hub.mu > subscriber.mu; the others are leaves.
 type hub struct {
-	rdb redis.UniversalClient
+	// Static after construction.
+	rdb    redis.UniversalClient
+	opts   Options
+	stats  *counters
+	status *status
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	users int
+	now   *run
 }
 
-// open adds a user and starts the hub for the first one; close takes one away and stops it with the last one.
-func (h *hub) open() error { panic("hub") }
-func (h *hub) close()      { panic("hub") }
+// run is what exists between the first open and the last close.
+type run struct {
+	// Static after construction.
+	ctx     context.Context // ends with the last close
+	cancel  context.CancelFunc
+	servers *servers
+	pub     *publisher
+	sub     *subscriber
+	done    chan struct{} // closed when every goroutine and connection is gone
+}
+
+func newHub(rdb redis.UniversalClient, opts Options) *hub {
+	opts = opts.withDefaults()
+	return &hub{rdb: rdb, opts: opts, stats: newCounters(), status: newStatus(opts)}
+}
+
+// open adds a user and starts the hub for the first one. It fails only for a client that we cannot use.
+func (h *hub) open() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users > 0 {
+		h.users++
+		return nil
+	}
+	servers, err := newServers(h.rdb)
+	if err != nil {
+		return err
+	}
+	h.users = 1
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &run{
+		ctx: ctx, cancel: cancel, servers: servers, done: make(chan struct{}),
+		pub: newPublisher(servers, h.stats, h.opts),
+		sub: newSubscriber(servers, h.stats, h.opts),
+	}
+	mon := &monitor{servers: servers, sub: r.sub, status: h.status}
+	h.now = r
+	var wg sync.WaitGroup
+	wg.Go(r.pub.run)
+	wg.Go(func() { r.sub.run(ctx) })
+	wg.Go(func() { mon.run(ctx) })
+	go func() {
+		wg.Wait()
+		close(r.done)
+	}()
+	return nil
+}
+
+// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within a
+// second, all else ends. The caller's client stays open.
+func (h *hub) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.users--; h.users > 0 {
+		return
+	}
+	h.now.cancel()
+	h.now.pub.close()
+	h.now = nil
+	h.status.set(Starting, nil)
+}
+
+// running returns what is there between the first open and the last close, else nil.
+func (h *hub) running() *run {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+// Ready waits until the cluster can be reached, and returns why it cannot when ctx ends first. Without it a server starts
+// at once and reaches other nodes as soon as it can.
+func (h *hub) Ready(ctx context.Context) error {
+	if err := h.status.waitUp(ctx); err != nil {
+		return fmt.Errorf("redis is not ready: %w", err)
+	}
+	return nil
+}
 
 // send queues a command. Commands are sent in order, none twice. Its outcome is counted and logged, not returned:
 // the error is adapter.ErrClusterUnavailable when Redis is down or the queue is full, and the command is not sent then.
-func (h *hub) send(cmd redis.Cmder) error { panic("hub") }
+// PUBLISH goes to any master, every other command to the one that serves its first argument.
+func (h *hub) send(cmd redis.Cmder) error {
+	r := h.running()
+	if r == nil {
+		return adapter.ErrClusterUnavailable
+	}
+	return r.pub.send(cmd)
+}
 
 // subscribe wants a channel from now on, unsubscribe not any more. A name has one sink.
-func (h *hub) subscribe(s space, name string, to sink) { panic("hub") }
-func (h *hub) unsubscribe(s space, name string)        { panic("hub") }
+func (h *hub) subscribe(s space, name string, to sink) {
+	if r := h.running(); r != nil {
+		r.sub.subscribe(s, name, to)
+	}
+}
 
-// wait returns when Redis has confirmed the subscriptions, or adapter.ErrClusterUnavailable when ctx ends first.
-func (h *hub) wait(ctx context.Context, s space, names ...string) error { panic("hub") }
+func (h *hub) unsubscribe(s space, name string) {
+	if r := h.running(); r != nil {
+		r.sub.unsubscribe(s, name)
+	}
+}
 
-// numSub counts the subscribers of a channel over all masters. channels lists the active channels that match glob.
-// Both return adapter.ErrClusterUnavailable at once while Redis is down or our own subscriptions are not in place.
-func (h *hub) numSub(ctx context.Context, s space, name string) (int, error)        { panic("hub") }
-func (h *hub) channels(ctx context.Context, s space, glob string) ([]string, error) { panic("hub") }
+// wait returns when Redis has confirmed the subscriptions, or adapter.ErrClusterUnavailable when ctx ends first. Names
+// that are not wanted any more are not waited for.
+func (h *hub) wait(ctx context.Context, s space, names ...string) error {
+	r := h.running()
+	if r == nil {
+		return adapter.ErrClusterUnavailable
+	}
+	return r.sub.wait(ctx, s, names)
+}
+
+// numSub counts the subscribers of a channel over all servers.
+// It returns adapter.ErrClusterUnavailable at once while Redis is down or our own subscriptions are not in place.
+func (h *hub) numSub(ctx context.Context, s space, name string) (int, error) {
+	var mu sync.Mutex
+	total := 0
+	err := h.ask(ctx, s, name, func(ctx context.Context, rdb *redis.Client) error {
+		var counts map[string]int64
+		var err error
+		if s == shard {
+			counts, err = rdb.PubSubShardNumSub(ctx, name).Result()
+		} else {
+			counts, err = rdb.PubSubNumSub(ctx, name).Result()
+		}
+		mu.Lock()
+		total += int(counts[name])
+		mu.Unlock()
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// channels lists the active channels that match glob, over all servers. It fails like numSub.
+func (h *hub) channels(ctx context.Context, s space, glob string) ([]string, error) {
+	var mu sync.Mutex
+	found := map[string]bool{}
+	err := h.ask(ctx, s, "", func(ctx context.Context, rdb *redis.Client) error {
+		var names []string
+		var err error
+		if s == shard {
+			names, err = rdb.PubSubShardChannels(ctx, glob).Result()
+		} else {
+			names, err = rdb.PubSubChannels(ctx, glob).Result()
+		}
+		mu.Lock()
+		for _, name := range names {
+			found[name] = true
+		}
+		mu.Unlock()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// server returns a client for the server that serves a key. Its connections are those of the caller's client, its
+// timeouts ours: two seconds for each read and write.
+func (h *hub) server(ctx context.Context, key string) (*redis.Client, error) {
+	r := h.running()
+	if r == nil {
+		return nil, adapter.ErrClusterUnavailable
+	}
+	n, err := r.servers.forKey(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return n.rdb, nil
+}
+
+// loop calls do again and again until ctx ends or the hub is closed, at once when it succeeded and after a growing pause
+// of up to a second when it did not. The context that do gets ends with either.
+func (h *hub) loop(ctx context.Context, do func(ctx context.Context) error) {
+	r := h.running()
+	if r == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	for failures := 0; ctx.Err() == nil; {
+		if err := do(ctx); err == nil || errors.Is(err, redis.Nil) {
+			failures = 0
+			continue
+		}
+		failures++
+		_ = pause(ctx, backOff(failures))
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -20,6 +21,14 @@ func registerBench(srv *server.Server) {
 		return server.None{}, s.Join(ctx, room)
 	}))
 	main.Handle("message", server.Func(messageBack))
+	main.Handle("direct", server.Func(
+		func(_ context.Context, _ *server.Socket, call server.Args2[string, parser.Payload]) error {
+			return main.To(call.First).Emit("msg", call.Second)
+		}))
+	main.Handle("gc", server.FuncAck(func(context.Context, *server.Socket, server.None) (server.None, error) {
+		debug.FreeOSMemory()
+		return server.None{}, nil
+	}))
 	main.Handle("bcast", server.FuncAck(
 		func(_ context.Context, _ *server.Socket, call server.Args2[int, parser.Payload]) (server.None, error) {
 			if call.First < 0 || call.First > benchMax {

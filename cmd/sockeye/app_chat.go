@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -18,8 +20,11 @@ import (
 // maxName bounds user ids and room names, in bytes.
 const maxName = 256
 
-// userKey is where a socket's data holds the user that logged in.
-const userKey = "user"
+// userKey and nodeKey are where a socket's data holds the user that logged in and the node that serves the socket.
+const (
+	userKey = "user"
+	nodeKey = "node"
+)
 
 // maxRooms bounds the public rooms that one socket is in.
 const maxRooms = 100
@@ -34,7 +39,7 @@ type chat struct {
 	node      string
 	sockets   *server.Namespace
 	directory *directory
-	presence  *announcer
+	board     *board
 }
 
 // registerChat returns what registers the chat's events on the server of a node.
@@ -45,7 +50,7 @@ func registerChat(node string) func(*server.Server) {
 func newChat(srv *server.Server, node string) {
 	c := chat{node: node, sockets: srv.Of("/")}
 	c.directory = &directory{ask: c.askCluster}
-	c.presence = &announcer{directory: c.directory, emit: c.announce}
+	c.board = &board{ask: c.directory.since, nodes: c.sockets.ServerCount, tellNodes: c.announceToNodes, tell: c.announce}
 	c.sockets.Handle("login", server.FuncAck(c.login))
 	c.sockets.Handle("send", server.FuncAck(c.send))
 	c.sockets.Handle("join", server.FuncAck(c.join))
@@ -55,13 +60,21 @@ func newChat(srv *server.Server, node string) {
 	c.sockets.Handle("members", server.FuncAck(c.members))
 	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
 	c.sockets.OnDisconnect(c.left)
+	c.sockets.HandleServerSide(presenceEvent, server.ServerSideFunc(func(context.Context, server.None) error {
+		c.board.hint()
+		return nil
+	}))
 }
 
-// defaultNodeName names this process among those of a cluster.
-func defaultNodeName() string {
+// defaultNodeName names this process among those of a cluster: the host's name with the port, or with the process id if
+// any port will do.
+func defaultNodeName(addr string) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "node"
+	}
+	if _, port, err := net.SplitHostPort(addr); err == nil && port != "" && port != "0" {
+		return host + ":" + port
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
 }
@@ -140,23 +153,35 @@ func (c chat) login(ctx context.Context, s *server.Socket, user name) (loggedIn,
 	if before != "" && before != user {
 		s.Leave(string(before))
 	}
-	if err := s.Data().Set(userKey, user); err != nil {
+	if err := errors.Join(s.Data().Set(nodeKey, c.node), s.Data().Set(userKey, user)); err != nil {
 		return loggedIn{}, err
 	}
-	if err := s.Join(ctx, string(user)); err != nil {
+	if err := c.enter(ctx, s, string(user)); err != nil {
 		return loggedIn{}, err
 	}
-	c.presence.note(before, publicRooms(s.Rooms())...)
-	c.presence.note(user)
+	c.board.note()
 	return loggedIn{User: user}, nil
+}
+
+// enter makes a socket join a room. As long as the other nodes cannot be reached it holds on this node, and for the others
+// as soon as they are back: so that is no error.
+func (c chat) enter(ctx context.Context, s *server.Socket, room string) error {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	if err := s.Join(ctx, room); errors.Is(err, server.ErrDisconnected) {
+		return err
+	}
+	return nil
 }
 
 // left tells the watchers that a socket has gone.
 func (c chat) left(s *server.Socket, _ string) {
-	user, err := userOf(s)
-	rooms := publicRooms(s.Rooms())
-	if err == nil && (user != "" || len(rooms) > 0) {
-		c.presence.note(user, rooms...)
+	rooms := s.Rooms()
+	if slices.Contains(rooms, presenceRoom) {
+		c.board.leave()
+	}
+	if user, err := userOf(s); err == nil && user != "" || len(publicRooms(rooms)) > 0 {
+		c.board.note()
 	}
 }
 
@@ -212,24 +237,33 @@ func (c chat) address(s *server.Socket, to name) (addressee, error) {
 	return addressee{s.To(string(to)), about{From: from, Room: to}}, to.checkRoom()
 }
 
-// send gives a message to every socket of a user, or of a public room but the sender's own. The answer says whether
-// anybody was there.
+// send gives a message to every socket of a user, or of a public room but the sender's own, on whichever nodes they are.
+// The answer says whether anybody was there, as far as the other nodes can be asked.
 func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (delivery, error) {
 	to, err := c.address(s, out.To)
 	if err != nil {
 		return delivery{}, err
 	}
-	online, err := c.reaches(ctx, to)
-	if err != nil {
-		return delivery{}, err
-	}
-	if err := to.target.Emit("receive", out.Message, to.note); err != nil {
+	// The message goes first: to ask may take long while a node is in trouble.
+	if err := reached(to.target.Emit("receive", out.Message, to.note)); err != nil {
 		return delivery{}, err
 	}
 	if from := to.note.From; from != "" && !out.To.isRoom() && out.To != from {
-		err = s.To(string(from)).Emit("sent", out.Message, copied{To: out.To})
+		if err := reached(s.To(string(from)).Emit("sent", out.Message, copied{To: out.To})); err != nil {
+			return delivery{}, err
+		}
 	}
+	online, err := c.reaches(ctx, to)
 	return delivery{Online: online}, err
+}
+
+// reached drops the error that says that only this node's sockets were served: a client cannot do anything about it, and
+// who is online tells it so.
+func reached(err error) error {
+	if errors.Is(err, adapter.ErrClusterUnavailable) {
+		return nil
+	}
+	return err
 }
 
 // copied is the second argument of sent.
@@ -249,7 +283,12 @@ func (c chat) reaches(ctx context.Context, to addressee) (bool, error) {
 			return true, nil
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
 	found, err := to.target.FetchSockets(ctx)
+	if err != nil && isPartial(err) {
+		err = nil
+	}
 	return len(found.Values) > 0, err
 }
 
@@ -265,10 +304,10 @@ func (c chat) join(ctx context.Context, s *server.Socket, room name) (membership
 	if !slices.Contains(in, string(room)) && len(publicRooms(in)) >= maxRooms {
 		return membership{}, refused("a socket can be in 100 public rooms at most")
 	}
-	if err := s.Join(ctx, string(room)); err != nil {
+	if err := c.enter(ctx, s, string(room)); err != nil {
 		return membership{}, err
 	}
-	c.presence.note("", room)
+	c.board.note()
 	return membership{Room: room}, nil
 }
 
@@ -277,7 +316,7 @@ func (c chat) leave(_ context.Context, s *server.Socket, room name) (membership,
 		return membership{}, err
 	}
 	s.Leave(string(room))
-	c.presence.note("", room)
+	c.board.note()
 	return membership{Room: room}, nil
 }
 
@@ -305,7 +344,7 @@ func (c chat) typing(ctx context.Context, s *server.Socket, dest destination) (s
 			return server.None{}, err
 		}
 	}
-	return server.None{}, to.target.Except(s.ID()).Volatile().Emit("typing", to.note)
+	return server.None{}, reached(to.target.Except(s.ID()).Volatile().Emit("typing", to.note))
 }
 
 // identity is the answer to whoami: what this node knows about the client.

@@ -3,7 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -14,175 +14,28 @@ import (
 const (
 	// presenceRoom holds the sockets that watch. No user and no public room can have this name, see checkUser and checkRoom.
 	presenceRoom = "#"
+	// presenceEvent is what the nodes tell each other when somebody came, went, or joined or left a room.
+	presenceEvent = "sockeye:presence"
 	// maxListed bounds the names in one answer.
 	maxListed = 200
 	// maxChanges bounds the names in one presence event; beyond it the watchers are asked to look again.
 	maxChanges = 100
-	// crowd is the number of sockets from which on a room is too large for what costs work per member.
-	crowd = 100
 )
 
-// How often the cluster is asked and the watchers are told. Both grow with the number of sockets, so that neither the
-// work of a node nor the messages per second that presence costs do.
+// How often the cluster is asked and the watchers are told. The waits grow with the number of sockets, so that neither
+// the work of a node nor the messages per second that presence costs do.
 const (
-	minCensusAge    = 250 * time.Millisecond
-	censusLoad      = 20 // a census is kept for this many times as long as it took
-	censusTimeout   = 5 * time.Second
 	minPresenceWait = 100 * time.Millisecond
 	waitPerSocket   = time.Millisecond
+	// pulse is how often the number of nodes is looked at, which is how a node that died is found out.
+	pulse = 2 * time.Second
+	// maxViewAge is how old the view may become when nothing seems to have changed, unsureAge the same while some node
+	// does not answer, or is none of ours and tells no changes.
+	maxViewAge = 30 * time.Second
+	unsureAge  = 5 * time.Second
+	// silence is how long the users of a node that does not answer are taken to be still there.
+	silence = 15 * time.Second
 )
-
-// census says who was where in the cluster at one time. It is not changed after it has been taken.
-type census struct {
-	at       time.Time // when it was asked for: what happened before is in it
-	took     time.Duration
-	complete bool // every node answered
-	sockets  int
-	users    []name // sorted
-	rooms    map[name]occupancy
-}
-
-// occupancy is a public room in a census.
-type occupancy struct {
-	sockets int
-	users   []name // sorted
-}
-
-func (o occupancy) isCrowd() bool { return o.sockets >= crowd }
-
-func (c *census) isOnline(user name) bool {
-	_, found := slices.BinarySearch(c.users, user)
-	return found
-}
-
-// present is what the cluster tells about one socket.
-type present struct {
-	user  name // "" before login
-	rooms []name
-}
-
-// count sums up the sockets of the cluster.
-func count(sockets []present) *census {
-	c := &census{sockets: len(sockets), rooms: make(map[name]occupancy)}
-	for _, s := range sockets {
-		if s.user != "" {
-			c.users = append(c.users, s.user)
-		}
-		for _, room := range s.rooms {
-			o := c.rooms[room]
-			o.sockets++
-			if s.user != "" {
-				o.users = append(o.users, s.user)
-			}
-			c.rooms[room] = o
-		}
-	}
-	c.users = distinct(c.users)
-	for room, o := range c.rooms {
-		o.users = distinct(o.users)
-		c.rooms[room] = o
-	}
-	return c
-}
-
-func distinct(names []name) []name {
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// askCluster takes a census. Nodes that do not answer are missing in it.
-func (c chat) askCluster(ctx context.Context) (*census, error) {
-	ctx, cancel := context.WithTimeout(ctx, censusTimeout)
-	defer cancel()
-	found, err := c.sockets.FetchSockets(ctx)
-	if err != nil && len(found.Values) == 0 {
-		return nil, err
-	}
-	sockets := make([]present, 0, len(found.Values))
-	for _, s := range found.Values {
-		var data struct{ User name }
-		if json.Unmarshal(s.Data(), &data) != nil {
-			data.User = "" // a socket of another kind of node
-		}
-		sockets = append(sockets, present{user: data.User, rooms: publicRooms(s.Rooms())})
-	}
-	result := count(sockets)
-	result.complete = err == nil && found.Complete()
-	return result, nil
-}
-
-// directory keeps the latest census. Any number of callers at the same time cause one question to the cluster.
-type directory struct {
-	// Static after construction.
-	ask func(context.Context) (*census, error)
-
-	mu sync.Mutex
-	// Guarded by mu.
-	latest *question // answered without an error, or nil
-	asking *question // on its way, or nil
-}
-
-// question is one census, from the moment it is asked for.
-type question struct {
-	at     time.Time
-	done   chan struct{}
-	answer *census // set before done is closed, like err
-	err    error
-}
-
-// recent returns a census that is as new as its cost allows.
-func (d *directory) recent(ctx context.Context) (*census, error) {
-	d.mu.Lock()
-	age := time.Duration(minCensusAge)
-	if d.latest != nil {
-		age = max(age, censusLoad*d.latest.answer.took)
-	}
-	d.mu.Unlock()
-	return d.since(ctx, time.Now().Add(-age))
-}
-
-// since returns a census that was asked for at start or later.
-func (d *directory) since(ctx context.Context, start time.Time) (*census, error) {
-	for {
-		d.mu.Lock()
-		if q := d.latest; q != nil && !q.at.Before(start) {
-			d.mu.Unlock()
-			return q.answer, nil
-		}
-		q := d.asking
-		if q == nil {
-			q = &question{at: time.Now(), done: make(chan struct{})}
-			d.asking = q
-			d.mu.Unlock()
-			d.run(ctx, q)
-			return q.answer, q.err
-		}
-		d.mu.Unlock()
-		select {
-		case <-q.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		// The one who asked may have gone away meanwhile: that error is not ours.
-		if !q.at.Before(start) && q.err == nil {
-			return q.answer, nil
-		}
-	}
-}
-
-func (d *directory) run(ctx context.Context, q *question) {
-	q.answer, q.err = d.ask(ctx)
-	if q.err == nil {
-		q.answer.at, q.answer.took = q.at, time.Since(q.at)
-	}
-	d.mu.Lock()
-	d.asking = nil
-	if q.err == nil {
-		d.latest = q
-	}
-	d.mu.Unlock()
-	close(q.done)
-}
 
 // roomSize is a public room in lists; members counts distinct users.
 type roomSize struct {
@@ -190,121 +43,263 @@ type roomSize struct {
 	Members int  `json:"members"`
 }
 
-// change is the argument of presence: the state, at one time, of what has changed. With Stale there was too much to tell,
-// and watchers are to ask watch again some time within the given milliseconds.
+// change is the argument of presence: what is different now. Online has who came or is served by other nodes than before.
+// With Stale there was too much to tell, and watchers are to ask watch again some time within the given milliseconds.
 type change struct {
-	Online  []name     `json:"online,omitempty"`
+	Online  []person   `json:"online,omitempty"`
 	Offline []name     `json:"offline,omitempty"`
 	Rooms   []roomSize `json:"rooms,omitempty"`
 	Total   int        `json:"total"`
+	Alone   bool       `json:"alone"` // this node has lost the others, and tells of itself only
 	Stale   bool       `json:"stale,omitempty"`
 	Within  int64      `json:"within,omitempty"`
 }
 
-// announcer gathers what changes on this node and tells the watchers of the whole cluster about it, as the cluster sees
-// it then. Between two announcements it waits in proportion to the number of sockets.
-type announcer struct {
-	// Static after construction.
-	directory *directory
-	emit      func(change)
+// board knows what this node's watchers have been told, and tells them what changes. A change on this node is told to the
+// other nodes too, as a hint to look. What is true is always asked anew, from every node: so a node that was killed
+// leaves no users behind, and nothing has to be repaired when Redis was away. While nobody watches, nothing is asked.
+type board struct {
+	// Static after construction. tellNodes and tell do not block.
+	ask       func(ctx context.Context, since time.Time) (*census, error)
+	nodes     func(context.Context) (int, error) // how many take part
+	tellNodes func()
+	tell      func(change)
 
 	mu sync.Mutex
 	// Guarded by mu.
-	users, rooms map[name]struct{}
-	scheduled    bool          // a timer or its function is running
-	wait         time.Duration // of the next announcement
+	watchers  int
+	view      *census       // what the watchers know; nil while there are none
+	whole     time.Time     // when every node answered last
+	count     int           // nodes at the last pulse
+	ours      bool          // something changed here and the other nodes do not know
+	changed   bool          // something may have changed anywhere
+	scheduled bool          // a timer or its function is running
+	pulsing   bool          // the same for the pulse
+	wait      time.Duration // before the next look
 }
 
-// note marks a user, unless it is empty, and rooms as changed. It never blocks.
-func (a *announcer) note(user name, rooms ...name) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.users == nil {
-		a.users, a.rooms = make(map[name]struct{}), make(map[name]struct{})
+// note says that something changed on this node, hint that it did on another. Neither blocks.
+func (b *board) note() { b.schedule(true) }
+func (b *board) hint() { b.schedule(false) }
+
+func (b *board) schedule(ours bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ours = b.ours || ours
+	b.changed = true
+	b.scheduleLocked()
+}
+
+func (b *board) scheduleLocked() {
+	if !b.scheduled {
+		b.scheduled = true
+		time.AfterFunc(max(b.wait, minPresenceWait), b.run)
 	}
-	if user != "" && len(a.users) <= maxChanges {
-		a.users[user] = struct{}{}
+}
+
+// run is the timer's function. What is noted while it works is looked at next time.
+func (b *board) run() {
+	b.mu.Lock()
+	ours, watched := b.ours, b.watchers > 0
+	b.ours, b.changed = false, false
+	b.mu.Unlock()
+	if ours {
+		b.tellNodes()
 	}
-	for _, room := range rooms {
-		if len(a.rooms) <= maxChanges {
-			a.rooms[room] = struct{}{}
+	wait := minPresenceWait
+	if watched {
+		wait = b.look()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.scheduled, b.wait = false, wait
+	if b.changed {
+		b.scheduleLocked()
+	}
+}
+
+// look asks the cluster, tells the watchers the difference and returns how long to wait before the next look. On an error
+// there is nothing to tell; the next pulse tries again.
+func (b *board) look() time.Duration {
+	now, err := b.ask(context.Background(), time.Now())
+	if err != nil {
+		return minPresenceWait
+	}
+	wait := minPresenceWait + time.Duration(now.sockets)*waitPerSocket
+	b.mu.Lock()
+	before := b.view
+	switch {
+	case b.watchers == 0:
+		now = nil
+	case now.complete:
+		b.whole = now.at
+	case !now.alone && before != nil && now.at.Sub(b.whole) < silence:
+		now = now.withMissing(before)
+	}
+	b.view = now
+	b.mu.Unlock()
+	if now != nil && before != nil {
+		if news, any := difference(before, now, wait); any {
+			b.tell(news)
 		}
 	}
-	if !a.scheduled && len(a.users)+len(a.rooms) > 0 {
-		a.scheduled = true
-		time.AfterFunc(max(a.wait, minPresenceWait), a.run)
+	return wait
+}
+
+// enter counts a watcher, leave takes one away.
+func (b *board) enter() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watchers++
+	if !b.pulsing {
+		b.pulsing = true
+		time.AfterFunc(pulse, b.beat)
 	}
 }
 
-// run is the timer's function. What is noted while it works is announced next time.
-func (a *announcer) run() {
-	a.mu.Lock()
-	users, rooms := a.users, a.rooms
-	a.users, a.rooms = nil, nil
-	a.mu.Unlock()
-
-	// On an error there is nothing to tell; watchers ask again now and then by themselves.
-	now, err := a.directory.since(context.Background(), time.Now())
-	wait := time.Duration(minPresenceWait)
-	if err == nil {
-		wait += time.Duration(now.sockets) * waitPerSocket
-		a.emit(changes(now, users, rooms, wait))
-	}
-
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.scheduled, a.wait = false, wait
-	if len(a.users)+len(a.rooms) > 0 {
-		a.scheduled = true
-		time.AfterFunc(wait, a.run)
+func (b *board) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watchers--; b.watchers == 0 {
+		b.view = nil
 	}
 }
 
-// changes describes the users and rooms that may have changed.
-func changes(now *census, users, rooms map[name]struct{}, wait time.Duration) change {
-	c := change{Total: len(now.users)}
-	if len(users) > maxChanges || len(rooms) > maxChanges {
-		c.Stale, c.Within = true, wait.Milliseconds()
-		return c
+// beat is the function of the pulse. It ends with the last watcher.
+func (b *board) beat() {
+	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
+	n, err := b.nodes(ctx)
+	cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watchers == 0 {
+		b.pulsing = false
+		return
 	}
-	for user := range users {
-		switch {
-		case now.isOnline(user):
-			c.Online = append(c.Online, user)
-		case now.complete: // else the user may be on the node that did not answer
-			c.Offline = append(c.Offline, user)
+	if v := b.view; v == nil || n != b.count || (err != nil) != v.alone || time.Since(v.at) >= v.goodFor() {
+		b.changed = true
+		b.scheduleLocked()
+	}
+	b.count = n
+	time.AfterFunc(pulse, b.beat)
+}
+
+// goodFor returns how long a census may be believed without a sign of a change.
+func (c *census) goodFor() time.Duration {
+	limit := maxViewAge
+	if c.foreign || !c.complete && !c.alone {
+		limit = unsureAge
+	}
+	return max(limit, time.Duration(c.sockets)*waitPerSocket)
+}
+
+// current returns what the watchers know, or a new census for the first one.
+func (b *board) current(ctx context.Context, recent func(context.Context) (*census, error)) (*census, error) {
+	b.mu.Lock()
+	view := b.view
+	b.mu.Unlock()
+	if view != nil {
+		return view, nil
+	}
+	now, err := recent(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.view == nil && b.watchers > 0 {
+		b.view, b.whole = now, now.at
+	}
+	return cmp.Or(b.view, now), nil
+}
+
+// withMissing adds who was there before and may still be, on a node that has not answered: users of whose nodes no
+// socket at all was found this time. A node that did answer knows best.
+func (c *census) withMissing(before *census) *census {
+	heard := make(map[string]bool)
+	for _, p := range c.users {
+		for _, node := range p.Nodes {
+			heard[node] = true
 		}
 	}
-	for room := range rooms {
-		if size := len(now.rooms[room].users); size > 0 || now.complete {
-			c.Rooms = append(c.Rooms, roomSize{room, size})
+	merged := *c
+	merged.users, merged.rooms = slices.Clone(c.users), maps.Clone(c.rooms)
+	for _, p := range before.users {
+		at, found := slices.BinarySearchFunc(merged.users, p.User, byUser)
+		if found || slices.ContainsFunc(p.Nodes, func(node string) bool { return heard[node] }) {
+			continue
+		}
+		merged.users = slices.Insert(merged.users, at, p)
+		for room, o := range before.rooms {
+			if _, member := slices.BinarySearch(o.users, p.User); member {
+				now := merged.rooms[room]
+				merged.rooms[room] = occupancy{now.sockets + 1, distinct(append(slices.Clone(now.users), p.User))}
+			}
 		}
 	}
-	slices.Sort(c.Online)
-	slices.Sort(c.Offline)
-	slices.SortFunc(c.Rooms, func(a, b roomSize) int { return cmp.Compare(a.Room, b.Room) })
-	return c
+	return &merged
 }
 
-// announce tells the watchers. A watcher that is not ready for more would miss it for good, so it is not volatile.
+// difference describes what changed, and reports whether anything did.
+func difference(before, now *census, wait time.Duration) (change, bool) {
+	c := change{Total: len(now.users), Alone: now.alone}
+	for _, p := range now.users {
+		at, found := slices.BinarySearchFunc(before.users, p.User, byUser)
+		if !found || !slices.Equal(before.users[at].Nodes, p.Nodes) {
+			c.Online = append(c.Online, p)
+		}
+	}
+	for _, p := range before.users {
+		if _, found := slices.BinarySearchFunc(now.users, p.User, byUser); !found {
+			c.Offline = append(c.Offline, p.User)
+		}
+	}
+	for room, o := range now.rooms {
+		if len(o.users) != len(before.rooms[room].users) {
+			c.Rooms = append(c.Rooms, roomSize{room, len(o.users)})
+		}
+	}
+	for room, o := range before.rooms {
+		if _, found := now.rooms[room]; !found && len(o.users) > 0 {
+			c.Rooms = append(c.Rooms, roomSize{room, 0})
+		}
+	}
+	changed := len(c.Online)+len(c.Offline)+len(c.Rooms) > 0 || now.alone != before.alone
+	if len(c.Online)+len(c.Offline) > maxChanges || len(c.Rooms) > maxChanges {
+		return change{Total: c.Total, Alone: c.Alone, Stale: true, Within: wait.Milliseconds()}, true
+	}
+	slices.SortFunc(c.Rooms, func(a, b roomSize) int { return compareNames(a.Room, b.Room) })
+	return c, changed
+}
+
+func compareNames(a, b name) int { return cmp.Compare(a, b) }
+
+// announce tells the watchers of this node. One that is not ready for more would miss it for good, so it is not volatile.
 func (c chat) announce(news change) {
-	_ = c.sockets.To(presenceRoom).Emit("presence", news) // the adapter logs; local watchers have been told
+	_ = c.sockets.Local().To(presenceRoom).Emit("presence", news) // fails only for the other nodes, which are not meant
 }
+
+// announceToNodes tells the other nodes to look. If they cannot be reached, their pulse tells them.
+func (c chat) announceToNodes() { _ = c.sockets.ServerSideEmit(presenceEvent) }
 
 // listing is the answer to watch. Lists are cut at 200 names; the totals are not.
 type listing struct {
-	Users []name     `json:"users"`
+	Users []person   `json:"users"`
 	Total int        `json:"total"`
 	Rooms []roomSize `json:"rooms"`
+	Alone bool       `json:"alone"`
 }
 
 // watch answers who is online and which rooms there are, and from then on sends presence events.
 func (c chat) watch(ctx context.Context, s *server.Socket, _ server.None) (listing, error) {
 	// First the room, then the question: what happens in between is told twice rather than not at all.
-	if err := s.Join(ctx, presenceRoom); err != nil {
-		return listing{}, err
+	if !slices.Contains(s.Rooms(), presenceRoom) {
+		if err := c.enter(ctx, s, presenceRoom); err != nil {
+			return listing{}, err
+		}
+		c.board.enter()
 	}
-	now, err := c.directory.recent(ctx)
+	now, err := c.board.current(ctx, c.directory.recent)
 	if err != nil {
 		return listing{}, err
 	}
@@ -312,7 +307,7 @@ func (c chat) watch(ctx context.Context, s *server.Socket, _ server.None) (listi
 }
 
 func (c *census) list() listing {
-	l := listing{Users: first(c.users), Total: len(c.users), Rooms: []roomSize{}}
+	l := listing{Users: first(c.users), Total: len(c.users), Rooms: []roomSize{}, Alone: c.alone}
 	for room, o := range c.rooms {
 		if len(o.users) > 0 {
 			l.Rooms = append(l.Rooms, roomSize{room, len(o.users)})
@@ -320,18 +315,18 @@ func (c *census) list() listing {
 	}
 	// The largest first, so that the cut takes the smallest.
 	slices.SortFunc(l.Rooms, func(a, b roomSize) int {
-		return cmp.Or(cmp.Compare(b.Members, a.Members), cmp.Compare(a.Room, b.Room))
+		return cmp.Or(cmp.Compare(b.Members, a.Members), compareNames(a.Room, b.Room))
 	})
 	l.Rooms = l.Rooms[:min(len(l.Rooms), maxListed)]
 	return l
 }
 
 // first cuts a list for an answer. It never returns nil, which JSON would show as null.
-func first(names []name) []name {
-	if len(names) == 0 {
-		return []name{}
+func first[T any](list []T) []T {
+	if len(list) == 0 {
+		return []T{}
 	}
-	return names[:min(len(names), maxListed)]
+	return list[:min(len(list), maxListed)]
 }
 
 // memberList is the answer to members, cut at 200 names.

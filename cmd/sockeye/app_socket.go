@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"html"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server"
 	webdemo "github.com/sockeye-io/sockeye/web-demo"
@@ -27,7 +32,11 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 		return nil, err
 	}
 	register(srv)
-	page := pageHandler()
+	path := opts.Engine.Path
+	if c.AddTrailingSlash {
+		path = strings.TrimSuffix(path, "/") + "/"
+	}
+	page := pageHandler(path)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if srv.Engine().Matches(r) {
 			srv.ServeHTTP(w, r)
@@ -43,13 +52,29 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 	}, nil
 }
 
-// pageHandler serves the demo page, or says how to get it.
-func pageHandler() http.Handler {
+// pathInPage is where the page looks for the path of the protocol.
+const pathInPage = `<meta name="socket-path" content="/socket.io/"`
+
+// pageHandler serves the demo page, which connects to path, or says how to get it.
+func pageHandler(path string) http.Handler {
 	files, ok := webdemo.Page()
 	if !ok {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "The demo page is not part of this binary: `make build` puts it in.", http.StatusNotFound)
 		})
 	}
-	return http.FileServerFS(files)
+	index, err := fs.ReadFile(files, "index.html")
+	if err != nil {
+		panic(err) // embedded with the other files
+	}
+	own := strings.Replace(pathInPage, "/socket.io/", html.EscapeString(path), 1)
+	index = bytes.Replace(index, []byte(pathInPage), []byte(own), 1)
+	rest := http.FileServerFS(files)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			http.ServeContent(w, r, "index.html", time.Time{}, bytes.NewReader(index))
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }

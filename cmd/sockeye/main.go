@@ -16,12 +16,15 @@ import (
 
 // Exit statuses.
 const (
-	exitFailure = 1 // the command ran and failed
-	exitUsage   = 2 // wrong flags or options
+	exitFailure = 1   // the command ran and failed
+	exitUsage   = 2   // wrong flags or options
+	exitStopped = 130 // a benchmark was interrupted, as shells report it
 )
 
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
+	Bench   benchCommand   `cmd:"" help:"Put load on a Socket.IO server and measure it."`
+	Worker  workerCommand  `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -62,8 +65,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	if err := command.Run(); err != nil {
 		fmt.Fprintf(stderr, "sockeye: %v\n", err)
-		if errors.As(err, new(usageError)) {
+		switch {
+		case errors.As(err, new(usageError)):
 			return exitUsage
+		case errors.Is(err, errInterrupted):
+			return exitStopped
 		}
 		return exitFailure
 	}

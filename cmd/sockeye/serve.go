@@ -21,33 +21,34 @@ type serveCommand struct {
 	Addr string `default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
 	App  string `default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
 
-	Path               string        `help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
-	AddTrailingSlash   bool          `default:"true" negatable:"" help:"Append a slash to the path."`
-	PingInterval       time.Duration `default:"25s" help:"Time between two heartbeats."`
-	PingTimeout        time.Duration `default:"20s" help:"How long to wait for the answer to a heartbeat."`
-	UpgradeTimeout     time.Duration `default:"10s" help:"How long an upgrade of the transport may take."`
-	ConnectTimeout     time.Duration `default:"45s" help:"How long a client may stay without joining a namespace."`
-	MaxHTTPBufferSize  int64         `name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
-	Transports         []string      `default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
-	AllowUpgrades      bool          `default:"true" negatable:"" help:"Let polling clients upgrade."`
-	InitialPacket      string        `help:"Text message that follows the handshake of every session."`
-	Cookie             string        `help:"Name of a cookie that carries the session id; none by default."`
-	PerMessageDeflate  bool          `negatable:"" help:"Compress websocket messages."`
-	DeflateThreshold   int           `default:"1024" help:"Smallest websocket message to compress, in bytes."`
-	HTTPCompression    bool          `name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
-	HTTPThreshold      int           `name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
-	CORSOrigin         []string      `name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
-	CORSMethods        []string      `name:"cors-methods" help:"Methods that a preflight allows."`
-	CORSAllowedHeaders []string      `name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
-	CORSExposedHeaders []string      `name:"cors-exposed-headers" help:"Response headers that scripts may read."`
-	CORSCredentials    bool          `name:"cors-credentials" help:"Allow cookies from allowed origins."`
-	CORSMaxAge         time.Duration `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
+	Path               string          `help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
+	AddTrailingSlash   bool            `default:"true" negatable:"" help:"Append a slash to the path."`
+	PingInterval       time.Duration   `default:"25s" help:"Time between two heartbeats."`
+	PingTimeout        time.Duration   `default:"20s" help:"How long to wait for the answer to a heartbeat."`
+	UpgradeTimeout     time.Duration   `default:"10s" help:"How long an upgrade of the transport may take."`
+	ConnectTimeout     time.Duration   `default:"45s" help:"How long a client may stay without joining a namespace."`
+	MaxHTTPBufferSize  int64           `name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
+	Transports         []string        `default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
+	AllowUpgrades      bool            `default:"true" negatable:"" help:"Let polling clients upgrade."`
+	InitialPacket      string          `help:"Text message that follows the handshake of every session."`
+	Cookie             string          `help:"Name of a cookie that carries the session id; none by default."`
+	PerMessageDeflate  bool            `negatable:"" help:"Compress websocket messages."`
+	DeflateThreshold   int             `default:"1024" help:"Smallest websocket message to compress, in bytes."`
+	HTTPCompression    bool            `name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
+	HTTPThreshold      int             `name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
+	ReadMode           engine.ReadMode `default:"auto" enum:"auto,poller,goroutine" help:"How idle websocket connections wait: auto, poller (no goroutine each; Linux) or goroutine."`
+	CORSOrigin         []string        `name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
+	CORSMethods        []string        `name:"cors-methods" help:"Methods that a preflight allows."`
+	CORSAllowedHeaders []string        `name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
+	CORSExposedHeaders []string        `name:"cors-exposed-headers" help:"Response headers that scripts may read."`
+	CORSCredentials    bool            `name:"cors-credentials" help:"Allow cookies from allowed origins."`
+	CORSMaxAge         time.Duration   `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
 
 	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
 
-	NodeName string `help:"Name of this node in the demo page; host name and process id by default."`
+	NodeName string `help:"Name of this node in the chat; host name and port by default."`
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
 	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
@@ -148,7 +149,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "bench":
 		return c.socketApp(log, registerBench)
 	default:
-		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName())))
+		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName(c.Addr))))
 	}
 }
 
@@ -163,6 +164,7 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 		PingInterval:         c.PingInterval,
 		PingTimeout:          c.PingTimeout,
 		UpgradeTimeout:       c.UpgradeTimeout,
+		ReadMode:             c.ReadMode,
 		MaxHTTPBufferSize:    c.MaxHTTPBufferSize,
 		Transports:           c.Transports,
 		DisableUpgrades:      !c.AllowUpgrades,

@@ -242,8 +242,8 @@ scene("a restart of the server", async (open) => {
     await bob.open("#steady");
     await ann.write("before");
     await bob.message("before");
-    await ann.find("#connection-text").getByText("·").waitFor();
-    const label = await ann.find("#connection-text").textContent();
+    await ann.find("#connection").click();
+    const first = await ann.find("#p-socket").textContent();
 
     await own.stop();
     await ann.find("#banner").getByText("Connection lost").waitFor();
@@ -263,10 +263,29 @@ scene("a restart of the server", async (open) => {
     await bob.message("before");
     await bob.write("welcome back");
     await ann.message("welcome back");
-    await ann.find("#connection-text").getByText("·").waitFor();
-    assert.notEqual(await ann.find("#connection-text").textContent(), label, "another process serves now");
+    await ann.find("#p-socket").getByText(/^[\w-]{20}$/).waitFor();
+    assert.notEqual(await ann.find("#p-socket").textContent(), first);
   } finally {
     await own.stop();
+  }
+});
+
+scene("another path, and a name for the node", async (open) => {
+  for (const [path, slash] of [["/chat/live", true], ["/rt", false]]) {
+    const own = new Node(await freePort(), ["--path", path, "--node-name", "north", ...(slash ? [] : ["--no-add-trailing-slash"])]);
+    await own.start();
+    try {
+      const [ann, bob] = await Promise.all(["Ann elsewhere", "Bob elsewhere"].map((user) => open(user, { url: own.url })));
+      await ann.row("Bob elsewhere").getByText("north").waitFor();
+      await ann.open("Bob elsewhere");
+      await ann.find("#thread-node").getByText("north").waitFor();
+      await ann.write("this way");
+      await ann.state("this way", "delivered");
+      await bob.row("Ann elsewhere").first().getByText("this way").waitFor();
+      await ann.find("#connection-text").getByText("WebSocket · north").waitFor();
+    } finally {
+      await own.stop();
+    }
   }
 });
 

@@ -37,7 +37,9 @@ var rules = []rule{
 	{path: "internal/classic", own: []string{"adapter", "server/parser", "internal/msgpack"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
+	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
 	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
+	{path: "internal/redistest", foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "internal/"},
 }
 

@@ -37,6 +37,9 @@ func FuzzFeed(f *testing.F) {
 			equalEvents(t, "masked", run(cfg, nil, bytewise(in)...), run(cfg, nil, in))
 		}
 		checkLimits(t, cfg, in)
+		fromServer := &Config{MaxMessageSize: 4096, MaxFragments: 8, FromServer: true}
+		equalEvents(t, "of a server", run(fromServer, nil, bytewise(in)...), run(fromServer, nil, in))
+		checkLimits(t, fromServer, in)
 	})
 }
 

@@ -96,7 +96,11 @@ func (p *Parser) readHead(cfg *Config, d *Deflate, b []byte) (n int, err error) 
 	if p.headLen < 2 {
 		return n, nil
 	}
-	if err := p.checkBits(d != nil); err != nil {
+	mask := uint8(4)
+	if cfg.fromServer() {
+		mask = 0
+	}
+	if err := p.checkBits(d != nil, mask > 0); err != nil {
 		return n, err
 	}
 	length, ext := uint64(p.head[1]&^bitMask), uint8(0)
@@ -120,11 +124,13 @@ func (p *Parser) readHead(cfg *Config, d *Deflate, b []byte) (n int, err error) 
 	if limit := uint64(cfg.maxMessageSize()); !control && (length > limit || length+uint64(p.total) > limit) {
 		return n, errTooBig
 	}
-	n += p.fill(b[n:], 2+ext+4)
-	if p.headLen < 2+ext+4 {
+	n += p.fill(b[n:], 2+ext+mask)
+	if p.headLen < 2+ext+mask {
 		return n, nil
 	}
-	p.key = binary.LittleEndian.Uint32(p.head[2+ext:])
+	if mask > 0 {
+		p.key = binary.LittleEndian.Uint32(p.head[2+ext:])
+	}
 	p.begin(int32(length))
 	return n, nil
 }
@@ -140,7 +146,7 @@ func (p *Parser) fill(b []byte, want uint8) int {
 }
 
 // checkBits judges the first two bytes of a frame; RFC 6455 sections 5.2, 5.4 and 5.5, RFC 7692 section 6.
-func (p *Parser) checkBits(deflate bool) error {
+func (p *Parser) checkBits(deflate, masked bool) error {
 	first, second := p.head[0], p.head[1]
 	rsv1 := first&BitRSV1 != 0
 	if first&bitsRSV23 != 0 || rsv1 && !deflate {
@@ -169,8 +175,11 @@ func (p *Parser) checkBits(deflate bool) error {
 	default:
 		return errOpcode
 	}
-	if second&bitMask == 0 {
+	switch {
+	case masked && second&bitMask == 0:
 		return errNotMasked
+	case !masked && second&bitMask != 0:
+		return errMasked
 	}
 	return nil
 }

@@ -268,3 +268,15 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedFromServer reads what AppendFrame wrote, as a client does.
+func TestFeedFromServer(t *testing.T) {
+	cfg := &Config{FromServer: true}
+	long := strings.Repeat("x", 70_000)
+	in := stream(AppendFrame(nil, OpText, false, []byte("hello")), AppendFrame(nil, OpPing, false, nil),
+		AppendFrame(nil, OpBinary, false, []byte(long)), AppendFrame(nil, OpBinary, false, []byte(long[:200])), AppendClose(nil, 1000, "bye"))
+	want := []string{`message 1 "hello"`, `ping ""`, fmt.Sprintf("message 2 %q", long), fmt.Sprintf("message 2 %q", long[:200]), `close 1000 "bye"`}
+	equalEvents(t, "at once", run(cfg, nil, in), want)
+	equalEvents(t, "bytewise", run(cfg, nil, bytewise(in)...), want)
+	equalEvents(t, "masked", run(cfg, nil, frame(finText, "hello")), []string{"error 1002 frame of a server masked"})
+}

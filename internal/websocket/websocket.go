@@ -1,6 +1,7 @@
-// Package websocket is the server side of RFC 6455 with permessage-deflate (RFC 7692), written as a push parser: bytes
-// go in, messages come out of callbacks. It starts no goroutine, reads from no connection and holds no buffer between
-// messages, so one implementation serves a parked reader goroutine, a poller and TLS alike.
+// Package websocket is the server side of RFC 6455 with permessage-deflate (RFC 7692), and with Config.FromServer the
+// reading half of the client side, written as a push parser: bytes go in, messages come out of callbacks. It starts no
+// goroutine, reads from no connection and holds no buffer between messages, so one implementation serves a parked reader
+// goroutine, a poller and TLS alike.
 //
 // Its outcomes (what is accepted, which close code answers which violation, what a refused handshake looks like) are
 // those of the npm package ws 8.21, which the Engine.IO reference uses. Known differences:
@@ -64,7 +65,11 @@ type Config struct {
 	MaxMessageSize int64
 	// MaxFragments is the largest number of frames of one message. 0 means 16384. More end the connection with 1008.
 	MaxFragments int
+	// FromServer says that the bytes come from a server, as a client reads them: frames must not be masked.
+	FromServer bool
 }
+
+func (c *Config) fromServer() bool { return c != nil && c.FromServer }
 
 func (c *Config) maxMessageSize() int64 {
 	if c == nil || c.MaxMessageSize <= 0 {
@@ -113,6 +118,7 @@ var (
 	ErrOpcode        = errors.New("unexpected opcode")
 	ErrControlFrame  = errors.New("fragmented or overlong control frame")
 	ErrNotMasked     = errors.New("frame not masked")
+	ErrMasked        = errors.New("frame of a server masked")
 	ErrTooBig        = errors.New("message too big")
 	ErrFragments     = errors.New("too many fragments")
 	ErrCloseCode     = errors.New("close code not allowed on the wire")
@@ -126,6 +132,7 @@ var (
 	errOpcode       = &CloseError{CloseProtocolError, ErrOpcode}
 	errControlFrame = &CloseError{CloseProtocolError, ErrControlFrame}
 	errNotMasked    = &CloseError{CloseProtocolError, ErrNotMasked}
+	errMasked       = &CloseError{CloseProtocolError, ErrMasked}
 	errTooBig       = &CloseError{CloseTooBig, ErrTooBig}
 	errFragments    = &CloseError{ClosePolicyViolation, ErrFragments}
 	errCloseCode    = &CloseError{CloseProtocolError, ErrCloseCode}

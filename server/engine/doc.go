@@ -22,9 +22,13 @@
 //
 // Each has an owner that Server.Close waits for.
 //
-//   - One reader for each websocket connection, parked while nothing arrives (reader, read.go). Each batch of bytes is
-//     handled on a short-lived goroutine for which the reader waits, so that the parked stack stays small. Handler's
-//     OnText and OnBinary run there, or on the goroutine of a POST request.
+//   - One poller while there are connections that it watches (poller_linux.go): websocket connections over plain TCP or
+//     Unix sockets on Linux, unless Options.ReadMode says otherwise. A connection that becomes readable gets a short-lived
+//     goroutine (wsConn.readReady, readpoll.go); an idle one has none.
+//   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go). Each batch of
+//     bytes is handled on a short-lived goroutine for which the reader waits, so that the parked stack stays small.
+//   - Handler's OnText and OnBinary run on these short-lived goroutines, or on the goroutine of a POST request. What they
+//     give to Session.Continue runs there too, after the connection has been let go; that part has no owner here.
 //   - One worker for each shard while its dirty list is not empty (shard.work, outbox.go): it writes what SendQueued has
 //     queued, never waiting for a peer.
 //   - One writer for a connection whose peer does not keep up, or which has no descriptor of its own such as TLS, until
@@ -38,8 +42,8 @@
 //
 // # Locks
 //
-// Session.mu comes before the locks of the timer wheel, of tasks and of Server.mu; a table shard's lock is taken before
-// or without them. No lock is held while a Handler, a hook or a write runs.
+// Session.mu comes before the locks of the timer wheel, of tasks and of Server.mu; poller.mu comes before that of tasks; a
+// table shard's lock is taken before or without them. No lock is held while a Handler, a hook or a write runs.
 //
 // # Where do I change X
 //
@@ -52,7 +56,8 @@
 //     compress.go; POST requests: post.go; payloads, base64: payload.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from polling to websocket: upgrade.go
-//   - how bytes are read from a connection: read.go, nonblocking_unix.go
+//   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; the system
+//     calls: nonblocking_unix.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - what is encoded once and shared: message.go
 //   - what is kept of the first request: handshake.go; query strings: query.go

@@ -188,7 +188,7 @@ func (c *wsConn) writeFailed(b *batch, err error) {
 	if current {
 		s.fail(err)
 	}
-	_ = c.conn.Close()
+	c.close()
 	s.mu.Lock()
 	c.busy = false
 	s.mu.Unlock()

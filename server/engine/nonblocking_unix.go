@@ -81,3 +81,23 @@ func (r *reader) fill(fd uintptr) bool {
 		return true
 	}
 }
+
+// tryRead is the callback of RawConn.Read for a watched connection. It always reports true, so that it never parks the
+// goroutine; n is 0 without an error when there is nothing to read.
+func (b *readBatch) tryRead(fd uintptr) bool {
+	for {
+		n, err := syscall.Read(int(fd), b.buf)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+		case err != nil:
+			b.err = err
+		case n == 0:
+			b.err = io.EOF
+		default:
+			b.n = n
+		}
+		return true
+	}
+}

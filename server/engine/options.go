@@ -69,6 +69,9 @@ type Options struct {
 	// it the sessions with the longest backlogs end. Default 256 MiB.
 	OutboxTotal int64
 
+	// ReadMode is how websocket connections are read. Default ReadAuto.
+	ReadMode ReadMode
+
 	// Logger gets warnings; nil means slog.Default() at the time of New.
 	Logger *slog.Logger
 
@@ -78,6 +81,19 @@ type Options struct {
 	// 101 of a websocket handshake included). They run on the request's goroutine.
 	OnInitialHeaders, OnHeaders func(http.Header, *http.Request)
 }
+
+// ReadMode is how the bytes of idle websocket connections are waited for.
+type ReadMode string
+
+const (
+	// ReadAuto is ReadPoller where that is possible.
+	ReadAuto ReadMode = "auto"
+	// ReadPoller lets a poller watch the connections: an idle one has no goroutine. It needs Linux and plain TCP or Unix
+	// connections; others are read as in ReadGoroutine.
+	ReadPoller ReadMode = "poller"
+	// ReadGoroutine parks a goroutine for each connection.
+	ReadGoroutine ReadMode = "goroutine"
+)
 
 // PerMessageDeflate configures RFC 7692 compression of websocket messages.
 type PerMessageDeflate struct {
@@ -162,6 +178,13 @@ func (cfg *settings) setPath() error {
 }
 
 func (cfg *settings) setLimits() error {
+	switch cfg.ReadMode {
+	case "":
+		cfg.ReadMode = ReadAuto
+	case ReadAuto, ReadPoller, ReadGoroutine:
+	default:
+		return fmt.Errorf("engine: read mode %q is none of auto, poller, goroutine", cfg.ReadMode)
+	}
 	for _, d := range []struct {
 		name  string
 		value *time.Duration

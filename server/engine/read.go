@@ -21,10 +21,12 @@ const (
 )
 
 // receiver is the seam between the way connections are read and what is above it. A reader calls one method at a time.
-// Nothing above may assume how many goroutines there are; a poller takes the place of reader without a change there.
+// Nothing above may assume how many goroutines there are: a connection that the poller watches has none (readpoll.go).
 type receiver interface {
 	// onReadable gets the next bytes, which it may change and must not keep. After a pause it is called with none.
 	onReadable(p []byte) verdict
+	// continuation returns once what is to run after the batch, when another may be read already; nil for nothing.
+	continuation() func()
 	// awaitResume returns when a pause is over.
 	awaitResume()
 	// onReadEnd is the last call: the connection is at its end or broken.
@@ -85,28 +87,38 @@ func (r *reader) readWhenReady() {
 	r.hand(r.handleEnd)
 }
 
-// hand runs f on another goroutine and waits.
-func (r *reader) hand(f func()) {
+// hand runs handle on another goroutine and waits until the batch is handled. What the handlers left to do follows there,
+// while this goroutine reads on.
+func (r *reader) hand(handle func()) {
 	r.batch.Add(1)
-	go f()
+	go handle()
 	r.batch.Wait()
 }
 
+// handled ends a batch, also one whose handler has called runtime.Goexit.
+func (r *reader) handled() {
+	f := r.to.continuation()
+	r.batch.Done()
+	if f != nil {
+		f()
+	}
+}
+
 func (r *reader) handleBuffer() {
-	defer r.batch.Done()
+	defer r.handled()
 	r.verdict = r.to.onReadable((*r.buf)[:r.n])
 	readBuffers.Put(r.buf)
 	r.buf = nil
 }
 
 func (r *reader) handleFirst() {
-	defer r.batch.Done()
+	defer r.handled()
 	r.verdict = r.to.onReadable(r.first)
 	r.first = nil
 }
 
 func (r *reader) handleNothing() {
-	defer r.batch.Done()
+	defer r.handled()
 	r.verdict = r.to.onReadable(nil)
 }
 

@@ -40,6 +40,8 @@ func (p *pausing) onReadable(b []byte) verdict {
 	return pauseReading
 }
 
+func (p *pausing) continuation() func() { return nil }
+
 func (p *pausing) awaitResume() { p.events += "wait " }
 
 func (p *pausing) onReadEnd(err error) {

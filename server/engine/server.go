@@ -46,6 +46,7 @@ type Server struct {
 	cfg    *settings
 	accept func(*Session) Handler
 	wheel  *timerwheel.Wheel
+	poller *poller // nil: a goroutine reads each connection
 	shards []*shard
 	tag    [nodeTagSize]byte
 
@@ -89,6 +90,9 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		return nil, err
 	}
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
+	if cfg.ReadMode != ReadGoroutine {
+		srv.poller = newPoller(&srv.tasks)
+	}
 	for range runtime.GOMAXPROCS(0) {
 		srv.shards = append(srv.shards, &shard{srv: srv})
 	}
@@ -259,7 +263,7 @@ func (srv *Server) Close() error {
 		return nil
 	}
 	for _, c := range srv.stillLingering() {
-		_ = c.conn.Close()
+		c.close()
 	}
 	srv.tasks.wait(-1)
 	return nil

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +27,9 @@ type Session struct {
 	handshake Handshake
 
 	paused atomic.Bool // written under mu
+
+	// reading is the connection whose message is being delivered, nil over polling. Owned by the delivering goroutine.
+	reading *wsConn
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -158,7 +160,7 @@ func (s *Session) finish(e *ending) {
 		}
 	}
 	if abort != nil {
-		s.srv.tasks.start(func() { _ = abort.Close() })
+		s.srv.tasks.start(abort.close)
 	}
 	if report {
 		s.srv.tasks.start(s.report)
@@ -167,7 +169,7 @@ func (s *Session) finish(e *ending) {
 
 // endTransportsLocked starts to close the websocket connections. It returns those that the caller must kick and one
 // that it must close.
-func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort net.Conn) {
+func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort *wsConn) {
 	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, 0, "") {
 		kick[0] = up.conn
 	}
@@ -175,7 +177,7 @@ func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort net.Con
 	case s.ws == nil:
 	case e.abrupt:
 		s.ws.closeSent = true
-		abort = s.ws.conn
+		abort = s.ws
 	case s.ws.closeLocked(e.code, e.text):
 		kick[1] = s.ws
 	}
@@ -224,6 +226,7 @@ func (s *Session) receive(from *wsConn, kind byte, data []byte) {
 		s.calling = true
 		h := s.handler
 		s.mu.Unlock()
+		s.reading = from
 		s.deliver(h, kind == packetBase64, data)
 		return
 	case packetPong:
@@ -267,6 +270,17 @@ func (s *Session) receiveText(from *wsConn, p []byte) {
 	default:
 		s.receive(from, packetInvalid, nil)
 	}
+}
+
+// Continue runs f on a goroutine of its own, which may block. It is for Handler.OnText and OnBinary, to be called on
+// their goroutine: that goroutine then runs f when it has let go of the connection, which saves a hand-off. Only the end
+// of f, not Server.Close, ends the goroutine.
+func (s *Session) Continue(f func()) {
+	if c := s.reading; c != nil && c.continued == nil && c.raw != nil {
+		c.continued = f
+		return
+	}
+	go f()
 }
 
 // Pause asks for no more messages: the one being delivered is the last, apart from those that have already been read

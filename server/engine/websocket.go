@@ -35,6 +35,10 @@ type wsConn struct {
 	parser  websocket.Parser
 	probing bool    // not yet the session's transport
 	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
+	// continued is what the handler of the message being delivered left to do; see Session.Continue.
+	continued func()
+
+	poll pollState // safe for concurrent use by itself
 
 	// Guarded by s.mu.
 	busy          bool // a writer is at work and will find whatever is queued
@@ -53,7 +57,7 @@ type linger struct {
 // Expired runs on the wheel's goroutine.
 func (l *linger) Expired(*timerwheel.Entry) {
 	// Closing a TLS connection may wait for its peer.
-	l.c.s.srv.tasks.start(func() { _ = l.c.conn.Close() })
+	l.c.s.srv.tasks.start(l.c.close)
 }
 
 // serveWebSocket answers a verified upgrade request: a handshake, an upgrade of the session, or neither.
@@ -95,7 +99,7 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 		srv.turnAway(c)
 		return
 	}
-	startReading(&srv.tasks, conn, c.raw, early, c)
+	c.startReading(early)
 }
 
 // openWebSocket starts a session on c. The session is known before the client can know its id, and is kept from writing
@@ -104,7 +108,7 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 	s := c.s
 	s.ws, c.busy = c, true
 	if !srv.open(s) {
-		_ = c.conn.Close()
+		c.close()
 		return
 	}
 	if !srv.respond(c.conn, response) {
@@ -113,7 +117,24 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 		return
 	}
 	c.release()
+	c.startReading(early)
+}
+
+// startReading begins to read the connection; early is what has been read of it already.
+func (c *wsConn) startReading(early []byte) {
+	srv := c.s.srv
+	if srv.poller != nil && c.raw != nil && c.startPolling(early) {
+		return
+	}
 	startReading(&srv.tasks, c.conn, c.raw, early, c)
+}
+
+// close closes the connection, from any goroutine. The poller hears nothing of what this side closes.
+func (c *wsConn) close() {
+	_ = c.conn.Close()
+	if c.poll.wake() {
+		go c.readReady()
+	}
 }
 
 // release ends the time in which nothing may be written; what has gathered follows.
@@ -247,6 +268,12 @@ func (c *wsConn) Stop() bool { return !c.probing && c.s.paused.Load() }
 
 func (c *wsConn) awaitResume() { c.s.awaitResume() }
 
+func (c *wsConn) continuation() func() {
+	f := c.continued
+	c.continued = nil
+	return f
+}
+
 // onReadEnd follows the end of the connection, for whatever reason.
 func (c *wsConn) onReadEnd(error) {
 	s := c.s
@@ -272,7 +299,7 @@ func (c *wsConn) broken() {
 	c.s.mu.Lock()
 	c.closeSent = true
 	c.s.mu.Unlock()
-	_ = c.conn.Close()
+	c.close()
 }
 
 // violated answers a violation of the websocket protocol with its close code. What follows is discarded.
@@ -395,5 +422,5 @@ func (c *wsConn) shutdown() {
 		_ = half.CloseWrite()
 		return
 	}
-	_ = c.conn.Close()
+	c.close()
 }

@@ -3,27 +3,30 @@
 const maxKept = 1000; // names; the server tells at most 200 at once, and changes add to them
 
 export class People extends EventTarget {
-  users = new Set();
+  users = new Map(); // name -> names of the nodes that serve them, as one text; "" if they tell none
   rooms = new Map(); // name -> number of members
   total = 0;
+  alone = false; // the node has lost the other ones, and tells of its own users only
 
   /** Takes the answer to "watch". */
-  replace({ users, rooms, total }) {
-    this.users = new Set(users);
+  replace({ users, rooms, total, alone }) {
+    this.users = new Map(users.map(({ user, nodes }) => [user, nodes.join(", ")]));
     this.rooms = new Map(rooms.map(({ room, members }) => [room, members]));
     this.total = total;
+    this.alone = alone;
     this.dispatchEvent(new Event("change"));
   }
 
   /** Takes a "presence" event. */
-  apply({ online = [], offline = [], rooms = [], total }) {
+  apply({ online = [], offline = [], rooms = [], total, alone }) {
     for (const user of offline) this.users.delete(user);
-    for (const user of online) if (this.users.size < maxKept) this.users.add(user);
+    for (const { user, nodes } of online) if (this.users.has(user) || this.users.size < maxKept) this.users.set(user, nodes.join(", "));
     for (const { room, members } of rooms) {
       if (members === 0) this.rooms.delete(room);
       else if (this.rooms.has(room) || this.rooms.size < maxKept) this.rooms.set(room, members);
     }
     this.total = total;
+    this.alone = alone;
     this.dispatchEvent(new Event("change"));
   }
 
@@ -36,7 +39,7 @@ export class People extends EventTarget {
   /** Takes what the answer to a message told about a user. */
   note(user, online) {
     if (this.users.has(user) === online) return;
-    if (online) this.users.add(user);
+    if (online) this.users.set(user, "");
     else this.users.delete(user);
     this.dispatchEvent(new Event("change"));
   }

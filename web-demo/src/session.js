@@ -36,7 +36,11 @@ export class Session extends EventTarget {
     this.#conversations = conversations;
     this.#people = people;
     this.way = way in transports ? way : "auto";
+    // The server writes its path into the page, with a slash at the end if it wants one.
+    const path = document.querySelector('meta[name="socket-path"]').content;
     this.#socket = io({
+      path,
+      addTrailingSlash: path.endsWith("/"),
       transports: transports[this.way],
       reconnectionDelay: 400,
       reconnectionDelayMax: 3000,

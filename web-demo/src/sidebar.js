@@ -83,7 +83,7 @@ export class Sidebar {
 
     const rooms = new Map([[lobby, 0], ...this.#people.rooms]);
     const otherRooms = [...rooms].filter(([id]) => !isOpen.has(id) && matches(id)).sort(([a, m], [b, n]) => n - m || a.localeCompare(b));
-    const others = [...this.#people.users].filter((id) => id !== this.#session.user);
+    const others = [...this.#people.users.keys()].filter((id) => id !== this.#session.user);
     // Everybody who is online; while one searches, nobody twice.
     const people = others.filter((id) => matches(id) && !(wanted && isOpen.has(id))).sort((a, b) => a.localeCompare(b));
 
@@ -96,7 +96,7 @@ export class Sidebar {
     }));
     this.#list("list-open", open, ({ id }) => id, (conversation) => this.#row(conversation));
     this.#list("list-rooms", otherRooms, ([id]) => id, ([id, members]) => ({ id, line: members === 1 ? "1 person" : members ? `${members} people` : "Nobody yet" }));
-    this.#list("list-people", people, (id) => id, (id) => ({ id, online: true, current: id === this.#current && !isOpen.has(id) }));
+    this.#list("list-people", people, (id) => id, (id) => ({ id, online: true, line: this.#people.users.get(id), current: id === this.#current && !isOpen.has(id) }));
 
     const total = Math.max(this.#people.total - (this.#people.users.has(this.#session.user) ? 1 : 0), others.length);
     setText($("online-count"), String(total));
@@ -107,6 +107,7 @@ export class Sidebar {
     else if (total === 0) note = "Nobody else is here yet. Open this page in a second window and log in under another name.";
     setText($("people-note"), note);
     $("people-note").hidden = note === "";
+    $("people-alone").hidden = !this.#people.alone;
   }
 
   #row({ id, messages, unread, at }) {

@@ -134,6 +134,8 @@ export class Thread {
     // What was known about others is of the time before the connection was lost.
     if (!this.#session.connected) line = "Not connected";
     setText($("thread-state"), line);
+    const node = line === "Online" ? this.#people.users.get(id) : "";
+    setText($("thread-node"), node ? ` · ${node}` : "");
     $("thread-state").classList.toggle("online", line === "Online");
   }
 

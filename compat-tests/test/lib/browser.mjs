@@ -51,12 +51,14 @@ export async function freePort() {
 /** `sockeye serve` on a fixed port, which can be stopped and started again. */
 export class Node {
   #child = null;
-  constructor(port) {
+  #args;
+  constructor(port, args = []) {
     this.port = port;
+    this.#args = args;
     this.url = `http://127.0.0.1:${port}/`;
   }
   async start() {
-    const child = spawn(binary, ["serve", "--addr", `127.0.0.1:${this.port}`], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(binary, ["serve", "--addr", `127.0.0.1:${this.port}`, ...this.#args], { stdio: ["ignore", "ignore", "pipe"] });
     this.#child = child;
     let log = "";
     await new Promise((resolve, reject) => {

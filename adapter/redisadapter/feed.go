@@ -1,0 +1,90 @@
+package redisadapter
+
+import "sync"
+
+// feed is the queue between the goroutine that reads a connection and the one that decodes the messages of a namespace.
+// The latter exists only while the queue is not empty. All methods may be called concurrently.
+type feed struct {
+	// Static after construction.
+	stats  *counters
+	limit  int
+	handle func(channel, body string) // called for one message at a time, in order
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	idle    sync.Cond // signalled when running becomes false
+	queue   []delivery
+	bytes   int
+	running bool
+	closed  bool
+}
+
+type delivery struct{ channel, body string }
+
+func (h *hub) newFeed(handle func(channel, body string)) *feed {
+	f := &feed{stats: h.stats, limit: h.opts.FeedLimit, handle: handle}
+	f.idle.L = &f.mu
+	return f
+}
+
+// push queues a message, or drops it when too many wait. It does not block.
+func (f *feed) push(channel, body string) {
+	size := len(channel) + len(body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed:
+	case f.bytes+size > f.limit && f.bytes > 0:
+		f.stats.feedDropped.Add(1)
+	default:
+		f.queue = append(f.queue, delivery{channel, body})
+		f.bytes += size
+		if !f.running {
+			f.running = true
+			go f.work()
+		}
+	}
+}
+
+func (f *feed) work() {
+	var batch []delivery
+	for {
+		f.mu.Lock()
+		if len(f.queue) == 0 || f.closed {
+			f.queue, f.running = nil, false
+			f.idle.Broadcast()
+			f.mu.Unlock()
+			return
+		}
+		batch, f.queue = f.queue, batch[:0]
+		f.mu.Unlock()
+		for i := range batch {
+			f.handleOne(&batch[i])
+		}
+		clear(batch)
+	}
+}
+
+// handleOne hands one message over unless the feed was closed meanwhile.
+func (f *feed) handleOne(d *delivery) {
+	f.mu.Lock()
+	closed := f.closed
+	f.mu.Unlock()
+	if !closed {
+		f.handle(d.channel, d.body)
+	}
+	f.mu.Lock()
+	f.bytes -= len(d.channel) + len(d.body)
+	f.mu.Unlock()
+}
+
+// close forgets what waits. handle is not called any more once it has returned; it must not be called by handle.
+func (f *feed) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.queue = nil
+	for f.running {
+		f.idle.Wait()
+	}
+}

@@ -1,0 +1,181 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	lookEvery  = 100 * time.Millisecond
+	probeEvery = 500 * time.Millisecond
+)
+
+// monitor finds out whether the hub works and tells the status.
+type monitor struct {
+	// Static after construction.
+	servers *servers
+	sub     *subscriber
+	status  *status
+
+	probing   atomic.Bool
+	uncounted atomic.Pointer[link] // a connection whose subscription Redis did not count
+	counted   atomic.Bool          // Redis has counted a subscription of every connection since the last trouble
+}
+
+// run looks at everything until ctx ends.
+func (m *monitor) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var probed time.Time
+	for {
+		if time.Since(probed) >= probeEvery || m.status.is(Down) || m.status.is(Starting) {
+			if m.probing.CompareAndSwap(false, true) {
+				probed = time.Now()
+				wg.Go(func() {
+					m.probe(ctx)
+					m.probing.Store(false)
+				})
+			}
+		}
+		m.look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// look decides on the state from what is known.
+func (m *monitor) look() {
+	now := time.Now()
+	oldest := now.Add(-answerWithin).UnixNano()
+	var down error
+	var some, anyDown bool
+	for _, n := range m.servers.masters() {
+		for _, since := range []int64{n.busy.Load(), n.probing.Load()} {
+			if since != 0 && since < oldest {
+				n.failed(errNoAnswer)
+			}
+		}
+		err := n.trouble()
+		anyDown = anyDown || err != nil
+		if !m.watched(n, now) {
+			continue
+		}
+		some = true
+		if err != nil && down == nil {
+			down = fmt.Errorf("redis at %s: %w", n.addr, err)
+		}
+	}
+	if err := m.servers.failure(); err != nil {
+		anyDown, down = true, err
+	}
+	m.servers.anyDown.Store(anyDown)
+	switch placed := m.sub.inPlace(); {
+	case down != nil:
+		m.counted.Store(false)
+		m.status.set(Down, down)
+	case placed != nil:
+		m.counted.Store(false)
+		if !m.status.is(Starting) || !errors.Is(placed, errUnsettled) {
+			m.status.set(Down, placed)
+		}
+	case m.uncounted.Load() != nil:
+		m.status.set(Down, errNotCounted)
+	case some && m.counted.Load():
+		m.status.set(Up, nil)
+	}
+}
+
+// watched reports whether the state depends on a server.
+func (m *monitor) watched(n *node, now time.Time) bool {
+	return m.servers.single == n || now.UnixNano()-n.used.Load() < int64(usedWithin)
+}
+
+// probe asks each server that matters for a sign of life, and whether it counts our subscriptions.
+func (m *monitor) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	if m.status.is(Down) || m.servers.masters() == nil {
+		_ = m.servers.reload(ctx)
+	}
+	if n, err := m.servers.any(ctx); err == nil {
+		n.used.Store(time.Now().UnixNano())
+	}
+	links := m.sub.active()
+	for _, l := range links {
+		l.to.used.Store(time.Now().UnixNano())
+	}
+	placed := m.sub.inPlace() == nil
+	var wg sync.WaitGroup
+	var failed atomic.Bool
+	var lost atomic.Pointer[link]
+	for _, n := range m.servers.masters() {
+		if !m.watched(n, time.Now()) {
+			continue
+		}
+		var own *link
+		for _, l := range links {
+			if l.to == n {
+				own = l
+			}
+		}
+		wg.Go(func() {
+			counted, err := m.ask(ctx, n, own)
+			if err != nil {
+				failed.Store(true)
+			} else if !counted && placed {
+				lost.Store(own)
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	l := lost.Load()
+	if l != nil && m.uncounted.Swap(l) == l {
+		l.restart(errNotCounted)
+	}
+	if l == nil {
+		m.uncounted.Store(nil)
+		m.counted.Store(placed && !failed.Load())
+	}
+	m.look()
+}
+
+// ask asks one server. l is our connection with subscriptions there, or nil.
+func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err error) {
+	n.probing.Store(time.Now().UnixNano())
+	defer n.probing.Store(0)
+	pipe := n.rdb.Pipeline()
+	ping := pipe.Ping(ctx)
+	var numSub *redis.MapStringIntCmd
+	if sp, name := m.sub.sample(l); name != "" && sp == shard {
+		numSub = pipe.PubSubShardNumSub(ctx, name)
+	} else if name != "" {
+		numSub = pipe.PubSubNumSub(ctx, name)
+	}
+	_, _ = pipe.Exec(ctx)
+	if err := ping.Err(); err != nil {
+		n.failed(err)
+		return false, err
+	}
+	n.alive()
+	if numSub == nil || numSub.Err() != nil {
+		return true, nil
+	}
+	for _, count := range numSub.Val() {
+		return count > 0, nil
+	}
+	return false, nil
+}

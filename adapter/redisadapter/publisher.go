@@ -1,0 +1,265 @@
+package redisadapter
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+const (
+	pipelineCommands = 512
+	pipelineBytes    = 1 << 20
+	// staleAfter is how long a command may wait for its turn.
+	staleAfter = time.Second
+	// drainWithin is how long the publisher goes on after the last namespace was closed.
+	drainWithin = time.Second
+)
+
+// command is a queued command. go-redis must not send it twice: it cannot know whether Redis executed the first.
+type command struct {
+	redis.Cmder
+	key    string // decides on the server; "" for what any master does
+	size   int
+	queued time.Time
+}
+
+// NoRetry makes go-redis give up a pipeline that failed half-way.
+func (c *command) NoRetry() bool { return true }
+
+func newCommand(cmd redis.Cmder) *command {
+	c := &command{Cmder: cmd, size: 64, queued: time.Now()}
+	args := cmd.Args()
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			c.size += len(arg)
+		case []byte:
+			c.size += len(arg)
+		default:
+			c.size += 16
+		}
+	}
+	if len(args) > 1 && !strings.EqualFold(cmd.Name(), "publish") {
+		c.key, _ = args[1].(string)
+	}
+	return c
+}
+
+// publisher sends commands in the order in which they were queued, each at most once. Its goroutine takes what has
+// gathered, sends it as one pipeline for each server and waits for the answers before it takes more.
+type publisher struct {
+	// Static after construction.
+	servers *servers
+	stats   *counters
+	opts    Options
+	wake    chan struct{} // capacity 1
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	queue   []*command
+	bytes   int
+	closing bool
+
+	// Owned by run.
+	batch  []*command
+	groups []group
+}
+
+// group is the part of a batch that one server gets.
+type group struct {
+	to   *node
+	cmds []redis.Cmder
+}
+
+func newPublisher(servers *servers, stats *counters, opts Options) *publisher {
+	return &publisher{servers: servers, stats: stats, opts: opts, wake: make(chan struct{}, 1)}
+}
+
+// send queues a command.
+func (p *publisher) send(cmd redis.Cmder) error {
+	c := newCommand(cmd)
+	if !p.servers.accepts(c.key) {
+		p.stats.drop("down", 1)
+		return adapter.ErrClusterUnavailable
+	}
+	p.mu.Lock()
+	if p.closing || p.bytes+c.size > p.opts.QueueLimit && p.bytes > 0 {
+		reason := "full"
+		if p.closing {
+			reason = "closed"
+		}
+		p.mu.Unlock()
+		p.stats.drop(reason, 1)
+		return adapter.ErrClusterUnavailable
+	}
+	p.queue = append(p.queue, c)
+	p.bytes += c.size
+	p.mu.Unlock()
+	p.poke()
+	return nil
+}
+
+func (p *publisher) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close lets run send what is queued and end.
+func (p *publisher) close() {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	p.poke()
+}
+
+func (p *publisher) run() {
+	var deadline time.Time
+	for {
+		if p.take() {
+			p.exec()
+			continue
+		}
+		p.mu.Lock()
+		ended := p.closing && (len(p.queue) == 0 || !deadline.IsZero() && time.Now().After(deadline))
+		if p.closing && deadline.IsZero() {
+			deadline = time.Now().Add(drainWithin)
+		}
+		p.mu.Unlock()
+		if ended {
+			return
+		}
+		<-p.wake
+	}
+}
+
+// take moves the next commands from the queue to the batch and drops those that are too old.
+func (p *publisher) take() bool {
+	oldest := time.Now().Add(-staleAfter)
+	p.batch = p.batch[:0]
+	size, stale, n := 0, 0, 0
+	p.mu.Lock()
+	for _, c := range p.queue {
+		if len(p.batch) == pipelineCommands || size > 0 && size+c.size > pipelineBytes {
+			break
+		}
+		n++
+		p.bytes -= c.size
+		if c.queued.Before(oldest) {
+			stale++
+			continue
+		}
+		size += c.size
+		p.batch = append(p.batch, c)
+	}
+	rest := copy(p.queue, p.queue[n:])
+	clear(p.queue[rest:])
+	p.queue = p.queue[:rest]
+	p.mu.Unlock()
+	if stale > 0 {
+		p.stats.drop("stale", stale)
+	}
+	return n > 0
+}
+
+// exec sends the batch.
+func (p *publisher) exec() {
+	p.groups = p.groups[:0]
+	for _, c := range p.batch {
+		p.assign(c)
+	}
+	if len(p.groups) == 1 {
+		p.pipeline(p.groups[0])
+	} else {
+		var wg sync.WaitGroup
+		for _, g := range p.groups {
+			wg.Go(func() { p.pipeline(g) })
+		}
+		wg.Wait()
+	}
+	for _, g := range p.groups {
+		p.settle(g)
+	}
+	clear(p.batch)
+	clear(p.groups)
+}
+
+// assign puts a command into the group of its server.
+func (p *publisher) assign(c *command) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	var to *node
+	var err error
+	if c.key == "" {
+		to, err = p.servers.any(ctx)
+	} else {
+		to, err = p.servers.forKey(ctx, c.key)
+	}
+	if err != nil {
+		p.stats.fail(err, 1)
+		return
+	}
+	for i := range p.groups {
+		if p.groups[i].to == to {
+			p.groups[i].cmds = append(p.groups[i].cmds, c)
+			return
+		}
+	}
+	p.groups = append(p.groups, group{to: to, cmds: []redis.Cmder{c}})
+}
+
+// pipeline sends the commands of one server and reads the answers.
+func (p *publisher) pipeline(g group) {
+	now := time.Now().UnixNano()
+	g.to.used.Store(now)
+	g.to.busy.Store(now)
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	pipe := g.to.rdb.Pipeline()
+	_ = pipe.BatchProcess(ctx, g.cmds...)
+	_, _ = pipe.Exec(ctx) // the same errors are in the commands
+	g.to.busy.Store(0)
+}
+
+// settle counts the outcome and learns from it how the server is.
+func (p *publisher) settle(g group) {
+	sent := 0
+	var failure error
+	for _, cmd := range g.cmds {
+		err := cmd.Err()
+		if err != nil && p.servers.cluster != nil && redirected(err) {
+			err = p.redirect(cmd)
+		}
+		switch {
+		case err == nil || err == redis.Nil:
+			sent++
+		case isRefusal(err) || !isReply(err):
+			failure = err
+			p.stats.fail(err, 1)
+		default:
+			p.stats.fail(err, 1)
+			p.opts.Logger.Warn("redis refused a command", "command", cmd.Name(), "error", err)
+		}
+	}
+	p.stats.sent.Add(uint64(sent))
+	switch {
+	case sent > 0:
+		g.to.answered()
+	case failure != nil:
+		g.to.failed(failure)
+		p.servers.anyDown.Store(true)
+	}
+}
+
+// redirect sends a command again that a server of a Redis Cluster has not executed because it is not, or not any more,
+// responsible for the slot.
+func (p *publisher) redirect(cmd redis.Cmder) error {
+	cmd.SetErr(nil)
+	return p.servers.cluster.Process(context.Background(), cmd)
+}

@@ -1,0 +1,387 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// commandTimeout bounds each read and write of ours, whatever the client's own timeouts are.
+	commandTimeout = 2 * time.Second
+	// answerWithin is how long Redis may keep us waiting before it counts as down.
+	answerWithin = time.Second
+	// usedWithin is how long a server of a Redis Cluster is watched after the last command for it.
+	usedWithin = time.Minute
+	// retryRefused is how often a command is let through to a server that refuses commands.
+	retryRefused = time.Second
+)
+
+// node is one Redis server that takes our commands.
+type node struct {
+	// Static after construction.
+	addr string
+	rdb  *redis.Client // the caller's client with our timeouts; shares its connections, never to be closed
+
+	down    atomic.Bool  // err is not nil
+	trial   atomic.Int64 // when the next command may be tried though the server refuses commands, Unix nanoseconds
+	busy    atomic.Int64 // when the pipeline in flight was sent; 0 without one
+	probing atomic.Int64 // the same for the monitor's question
+	used    atomic.Int64 // when the last command was sent
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	err     error
+	refused bool
+	since   time.Time
+}
+
+// failed notes that the server did not answer, or refused a command.
+func (n *node) failed(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err == nil || isRefusal(err) != n.refused {
+		n.since = time.Now()
+	}
+	n.err, n.refused = err, isRefusal(err)
+	n.trial.Store(time.Now().Add(retryRefused).UnixNano())
+	n.down.Store(true)
+}
+
+// answered notes that the server executed a command of an application.
+func (n *node) answered() {
+	if !n.down.Load() {
+		return
+	}
+	n.mu.Lock()
+	n.err, n.refused = nil, false
+	n.down.Store(false)
+	n.mu.Unlock()
+}
+
+// alive notes that the server answers the monitor. That says nothing about a server which refuses to write, so such a
+// server stays down until it has executed a command, or until nobody has tried for five seconds.
+func (n *node) alive() {
+	if !n.down.Load() {
+		return
+	}
+	n.mu.Lock()
+	if !n.refused || time.Since(time.Unix(0, n.trial.Load())) > 5*time.Second {
+		n.err, n.refused = nil, false
+		n.down.Store(false)
+	}
+	n.mu.Unlock()
+}
+
+func (n *node) trouble() error {
+	if !n.down.Load() {
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// accepts reports whether a command may be queued for the server.
+func (n *node) accepts() bool {
+	if !n.down.Load() {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.refused {
+		return n.err == nil
+	}
+	now := time.Now().UnixNano()
+	if now < n.trial.Load() {
+		return false
+	}
+	n.trial.Store(now + int64(retryRefused))
+	return true
+}
+
+// servers finds the Redis servers behind a client. All methods may be called concurrently.
+type servers struct {
+	// Static after construction.
+	single  *node
+	cluster *redis.ClusterClient
+
+	anyDown atomic.Bool
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	nodes    map[*redis.Client]*node
+	replicas []*redis.Client
+	pinned   *node         // serves what every master can serve: plain channels
+	loading  chan struct{} // closed when the reload under way is done
+	loaded   bool
+	loadErr  error
+	avoid    *node // do not pin it again if there is another
+}
+
+func newServers(rdb redis.UniversalClient) (*servers, error) {
+	s := &servers{nodes: map[*redis.Client]*node{}}
+	switch rdb := rdb.(type) {
+	case *redis.Client:
+		if rdb == nil {
+			return nil, errors.New("redis client is nil")
+		}
+		s.single = s.nodeLocked(rdb)
+	case *redis.ClusterClient:
+		if rdb == nil {
+			return nil, errors.New("redis client is nil")
+		}
+		s.cluster = rdb
+	case *redis.Ring:
+		return nil, errors.New("a redis ring spreads channels over servers that do not know each other: use a client of one server or of Redis Cluster")
+	case nil:
+		return nil, errors.New("redis client is nil")
+	default:
+		return nil, fmt.Errorf("redis client of type %T: use *redis.Client or *redis.ClusterClient", rdb)
+	}
+	return s, nil
+}
+
+func (s *servers) nodeLocked(rdb *redis.Client) *node {
+	n := s.nodes[rdb]
+	if n == nil {
+		n = &node{addr: rdb.Options().Addr, rdb: rdb.WithTimeout(commandTimeout)}
+		s.nodes[rdb] = n
+	}
+	return n
+}
+
+// forKey returns the master that serves a key or shard channel.
+func (s *servers) forKey(ctx context.Context, key string) (*node, error) {
+	if s.single != nil {
+		return s.single, nil
+	}
+	if err := s.known(ctx); err != nil {
+		return nil, err
+	}
+	rdb, err := s.cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("find the redis server of a slot: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodeLocked(rdb), nil
+}
+
+// any returns the master that we use for what every master can do. It stays the same until it fails, so that messages
+// keep their order.
+func (s *servers) any(ctx context.Context) (*node, error) {
+	if s.single != nil {
+		return s.single, nil
+	}
+	if err := s.known(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pinned == nil {
+		return nil, errors.New("redis cluster has no master")
+	}
+	return s.pinned, nil
+}
+
+// leave lets any choose another master than n.
+func (s *servers) leave(n *node) {
+	if s.single != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pinned == n {
+		s.avoid = n
+		s.pinLocked()
+	}
+}
+
+func (s *servers) pinLocked() {
+	s.pinned = nil
+	for _, n := range s.nodes {
+		if s.pinned == nil || s.pinned == s.avoid || s.pinned.down.Load() && !n.down.Load() && n != s.avoid {
+			s.pinned = n
+		}
+	}
+}
+
+// known returns at once if the servers of the cluster are known, and asks for them otherwise.
+func (s *servers) known(ctx context.Context) error {
+	s.mu.Lock()
+	loaded := s.loaded
+	s.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	return s.reload(ctx)
+}
+
+// reload asks the cluster which master serves what. One question is under way at a time; it may outlast ctx, because
+// go-redis asks one server after the other with its own timeouts.
+func (s *servers) reload(ctx context.Context) error {
+	if s.single != nil {
+		return nil
+	}
+	s.mu.Lock()
+	if s.loading == nil {
+		s.loading = make(chan struct{})
+		go s.load()
+	}
+	done := s.loading
+	s.mu.Unlock()
+	select {
+	case <-done:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.loadErr
+	case <-ctx.Done():
+		return fmt.Errorf("ask redis cluster for its slots: %w", ctx.Err())
+	}
+}
+
+func (s *servers) load() {
+	var mu sync.Mutex
+	var masters []*redis.Client
+	err := s.cluster.ForEachMaster(context.Background(), func(_ context.Context, rdb *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		masters = append(masters, rdb)
+		return nil
+	})
+	var replicas []*redis.Client
+	_ = s.cluster.ForEachSlave(context.Background(), func(_ context.Context, rdb *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		replicas = append(replicas, rdb.WithTimeout(commandTimeout))
+		return nil
+	})
+	if err == nil && len(masters) == 0 {
+		err = errors.New("redis cluster has no master")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.loading)
+	s.loading = nil
+	s.loadErr = err
+	if err != nil {
+		s.anyDown.Store(true)
+		return
+	}
+	s.loaded, s.replicas = true, replicas
+	old := s.nodes
+	s.nodes = make(map[*redis.Client]*node, len(masters))
+	for _, rdb := range masters {
+		if n := old[rdb]; n != nil {
+			s.nodes[rdb] = n
+		} else {
+			s.nodeLocked(rdb)
+		}
+	}
+	if s.pinned == nil || !s.hasLocked(s.pinned) {
+		s.pinLocked()
+	}
+}
+
+func (s *servers) hasLocked(n *node) bool {
+	for _, known := range s.nodes {
+		if known == n {
+			return true
+		}
+	}
+	return false
+}
+
+// masters lists the known masters.
+func (s *servers) masters() []*node {
+	if s.single != nil {
+		return []*node{s.single}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*node, 0, len(s.nodes))
+	for _, n := range s.nodes {
+		list = append(list, n)
+	}
+	return list
+}
+
+// accepts reports whether a command for key may be queued; key is "" for what any master does.
+func (s *servers) accepts(key string) bool {
+	if s.single != nil {
+		return s.single.accepts()
+	}
+	if !s.anyDown.Load() {
+		return true
+	}
+	s.mu.Lock()
+	loaded, n := s.loaded, s.pinned
+	s.mu.Unlock()
+	if !loaded {
+		return false
+	}
+	if key != "" {
+		rdb, err := s.cluster.MasterForKey(context.Background(), key)
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		n = s.nodeLocked(rdb)
+		s.mu.Unlock()
+	}
+	return n != nil && n.accepts()
+}
+
+// failure says why the servers of a Redis Cluster are not known.
+func (s *servers) failure() error {
+	if s.single != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded {
+		return nil
+	}
+	return s.loadErr
+}
+
+// each calls question for the server of a shard channel, or for all servers at once. Replicas are asked too, because a
+// client of a Redis Cluster may subscribe at any of them, but they need not answer.
+func (s *servers) each(ctx context.Context, sp space, name string, question func(context.Context, *redis.Client) error) error {
+	if s.single != nil {
+		return question(ctx, s.single.rdb)
+	}
+	if sp == shard && name != "" {
+		n, err := s.forKey(ctx, name)
+		if err != nil {
+			return err
+		}
+		return question(ctx, n.rdb)
+	}
+	s.mu.Lock()
+	replicas := s.replicas
+	s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, rdb := range replicas {
+		wg.Go(func() { _ = question(ctx, rdb) })
+	}
+	var failure atomic.Pointer[error]
+	for _, n := range s.masters() {
+		wg.Go(func() {
+			if err := question(ctx, n.rdb); err != nil {
+				failure.Store(&err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

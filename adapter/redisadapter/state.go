@@ -1,0 +1,195 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// State says whether the cluster can be reached through Redis.
+type State uint8
+
+const (
+	// Starting: no namespace is open, or Redis has neither answered nor failed to answer yet.
+	Starting State = iota
+	// Up: commands are answered, all subscriptions are confirmed and Redis counts them.
+	Up
+	// Down: one of that does not hold. Local delivery goes on; what needs other nodes fails at once.
+	Down
+)
+
+func (s State) String() string {
+	switch s {
+	case Up:
+		return "up"
+	case Down:
+		return "down"
+	default:
+		return "starting"
+	}
+}
+
+var (
+	errNoAnswer   = errors.New("no answer from redis for a second")
+	errNotCounted = errors.New("redis does not count our subscription")
+	errUnsettled  = errors.New("subscriptions are not confirmed")
+	errClosed     = errors.New("no namespace is open")
+)
+
+// trouble names the kind of an error in statistics.
+func trouble(err error) string {
+	var refusal redis.Error
+	if errors.As(err, &refusal) {
+		word, _, _ := strings.Cut(refusal.Error(), " ")
+		switch word {
+		case "READONLY", "LOADING", "CLUSTERDOWN", "OOM", "NOPERM", "MOVED", "ASK", "TRYAGAIN", "MASTERDOWN", "MISCONF", "BUSY", "NOREPLICAS":
+			return strings.ToLower(word)
+		case "NOAUTH", "WRONGPASS":
+			return "auth"
+		case "ERR":
+			if strings.Contains(refusal.Error(), "invalid password") {
+				return "auth"
+			}
+		}
+		return "other"
+	}
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errNoAnswer) || errors.As(err, &timeout) && timeout.Timeout() {
+		return "timeout"
+	}
+	return "connection"
+}
+
+// isRefusal reports whether Redis answered, but in a way that says that it takes no commands of this sort for now.
+func isRefusal(err error) bool {
+	var refusal redis.Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	switch trouble(err) {
+	case "other", "moved", "ask", "tryagain", "noperm":
+		return false
+	}
+	return true
+}
+
+// status is the state of a hub. All methods may be called concurrently.
+type status struct {
+	opts Options
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	state   State
+	reason  error
+	since   time.Time
+	changes uint64
+	waiting []transition
+	telling bool
+	changed chan struct{} // closed with the next change
+}
+
+type transition struct {
+	state  State
+	reason error
+}
+
+func newStatus(opts Options) *status {
+	return &status{opts: opts, since: time.Now(), changed: make(chan struct{})}
+}
+
+func (s *status) current() (State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.reason
+}
+
+// set changes the state. Another reason for being down is remembered, but is no change.
+func (s *status) set(state State, reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == state {
+		s.reason = reason
+		return
+	}
+	lasted := time.Since(s.since).Round(time.Millisecond)
+	s.state, s.reason, s.since = state, reason, time.Now()
+	s.changes++
+	close(s.changed)
+	s.changed = make(chan struct{})
+	switch state {
+	case Down:
+		s.opts.Logger.Warn("redis adapter is down", "reason", reason)
+	case Up:
+		s.opts.Logger.Info("redis adapter is up", "after", lasted)
+	}
+	if s.opts.OnStateChange == nil {
+		return
+	}
+	if len(s.waiting) == 64 {
+		s.waiting = s.waiting[1:]
+	}
+	s.waiting = append(s.waiting, transition{state, reason})
+	if !s.telling {
+		s.telling = true
+		go s.tell()
+	}
+}
+
+// tell runs the hook until it knows everything.
+func (s *status) tell() {
+	for {
+		s.mu.Lock()
+		if len(s.waiting) == 0 {
+			s.telling = false
+			s.mu.Unlock()
+			return
+		}
+		next := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		s.mu.Unlock()
+		s.opts.OnStateChange(next.state, next.reason)
+	}
+}
+
+// waitUp returns nil once the state is Up, or the reason why it is not when ctx ends.
+func (s *status) waitUp(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		state, reason, changed := s.state, s.reason, s.changed
+		s.mu.Unlock()
+		if state == Up {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if reason == nil {
+				reason = ctx.Err()
+			}
+			return reason
+		}
+	}
+}
+
+func (s *status) is(state State) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == state
+}
+
+// isReply reports whether an error is an answer of Redis, not trouble with the connection.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// redirected reports whether a server of a Redis Cluster has not executed a command because of its slot.
+func redirected(err error) bool {
+	kind := trouble(err)
+	return kind == "moved" || kind == "ask"
+}

@@ -1,0 +1,89 @@
+package redisadapter
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Stats tells what an adapter has done since it was made, for all its namespaces together.
+type Stats struct {
+	State  State
+	Reason error     // why the state is Down, else nil
+	Since  time.Time // when the state began
+	// StateChanges counts the changes of State.
+	StateChanges uint64
+
+	// Connections is the number of connections with subscriptions, Reconnects how many of them were made anew.
+	Connections int
+	Reconnects  uint64
+	// Wanted and Confirmed count channels and patterns: those we want, and those of them that Redis has confirmed.
+	Wanted, Confirmed int
+	// Resubscribed counts subscriptions that Redis or a lost connection had ended and that were asked for again.
+	Resubscribed uint64
+
+	// Queued commands wait to be sent; Sent were executed; Failed were refused or not answered, by kind of error; Dropped
+	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than a second), "closed".
+	Queued, QueuedBytes int
+	Sent                uint64
+	Failed              map[string]uint64
+	Dropped             map[string]uint64
+
+	// Received counts messages on our channels, ReceivedBytes their bodies, Foreign those of them that nobody on this
+	// node needs, BadFrames those that could not be decoded, FeedDropped those dropped because a namespace had too many
+	// waiting.
+	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped uint64
+}
+
+// counters is the part of Stats that is only counted.
+type counters struct {
+	sent, reconnects, resubscribed                           atomic.Uint64
+	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	failed  map[string]uint64
+	dropped map[string]uint64
+}
+
+func newCounters() *counters {
+	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}}
+}
+
+func (c *counters) drop(reason string, n int) {
+	c.mu.Lock()
+	c.dropped[reason] += uint64(n)
+	c.mu.Unlock()
+}
+
+func (c *counters) fail(err error, n int) {
+	kind := trouble(err)
+	c.mu.Lock()
+	c.failed[kind] += uint64(n)
+	c.mu.Unlock()
+}
+
+// Stats returns the current figures.
+func (h *hub) Stats() Stats {
+	c := h.stats
+	s := Stats{
+		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.foreign.Load(),
+		BadFrames: c.badFrames.Load(), FeedDropped: c.feedDropped.Load(),
+	}
+	c.mu.Lock()
+	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
+	c.mu.Unlock()
+
+	h.status.mu.Lock()
+	s.State, s.Reason, s.Since, s.StateChanges = h.status.state, h.status.reason, h.status.since, h.status.changes
+	h.status.mu.Unlock()
+	if r := h.running(); r != nil {
+		r.pub.mu.Lock()
+		s.Queued, s.QueuedBytes = len(r.pub.queue), r.pub.bytes
+		r.pub.mu.Unlock()
+		s.Connections, s.Wanted, s.Confirmed = r.sub.figures()
+	}
+	return s
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/load"
+)
+
+// errInterrupted ends a benchmark that was stopped from outside; its results so far have been printed.
+var errInterrupted = errors.New("interrupted")
+
+// benchCommand holds the flags of `sockeye bench`. 0 stands for a default that depends on the scenario; docs/benchmarking.md
+// explains them.
+type benchCommand struct {
+	URL string `arg:"" help:"The server, for example http://localhost:3000; its path is /socket.io/ unless given."`
+
+	Scenario  string `default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn" help:"What to do: idle, connect, echo, burst, single, targeted or churn."`
+	Transport string `default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
+	Clients   int    `help:"Clients to connect; 50 for echo, otherwise 1000."`
+	Steps     []int  `help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
+
+	Size     int `default:"64" help:"Payload of a message in bytes, at least 48."`
+	Copies   int `default:"100" help:"For burst: broadcasts of one burst."`
+	Rounds   int `help:"Bursts (5) or single broadcasts (50)."`
+	Messages int `help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all."`
+	InFlight int `default:"100" help:"For targeted: messages under way at the same time."`
+	Warmup   int `help:"Rounds or messages before the measurement."`
+
+	Rate        float64       `help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
+	Concurrency int           `default:"50" help:"Connects at the same time."`
+	Processes   int           `help:"Processes to spread the clients over; as many as the limit of descriptors requires by default."`
+	Source      []string      `help:"Addresses to connect from, for example 127.0.0.2,127.0.0.3; an address has some 28,000 ports."`
+	Hold        time.Duration `default:"10s" help:"For idle: time from the last connect until memory is read."`
+	Timeout     time.Duration `default:"15s" help:"How long to wait for a connection, or while no message arrives."`
+	Insecure    bool          `help:"Do not check the server's certificate."`
+
+	PID     int    `name:"pid" help:"Process of the server, whose CPU and memory are read."`
+	PIDTree bool   `name:"pid-tree" help:"Include the processes below --pid."`
+	GC      bool   `name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
+	JSON    string `name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
+	Quiet   bool   `help:"No progress on the standard error."`
+}
+
+// Run makes the run and prints its result. It fails if anything was lost.
+func (c *benchCommand) Run(ctx context.Context, out *streams) error {
+	cfg, err := c.config(out)
+	if err != nil {
+		return usageError{err}
+	}
+	result, err := load.Run(ctx, cfg)
+	if !c.Quiet && isTerminal(out.stderr) {
+		fmt.Fprint(out.stderr, clearLine)
+	}
+	switch {
+	case errors.As(err, new(*load.ConfigError)):
+		return usageError{err}
+	case err != nil && ctx.Err() != nil:
+		return errInterrupted // before there was anything to tell
+	case err != nil:
+		return err
+	}
+	if err := c.write(result, out.stdout); err != nil {
+		return err
+	}
+	if result.Interrupted {
+		return errors.Join(errInterrupted, result.Err())
+	}
+	return result.Err()
+}
+
+func (c *benchCommand) config(out *streams) (load.Config, error) {
+	target, err := load.ParseTarget(c.URL)
+	if err != nil {
+		return load.Config{}, err
+	}
+	target.Transport, target.Insecure = c.Transport, c.Insecure
+	if c.PIDTree && c.PID == 0 {
+		return load.Config{}, errors.New("--pid-tree needs --pid")
+	}
+	cfg := load.Config{
+		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
+		Concurrency: c.Concurrency, Size: c.Size, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
+		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
+		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },
+	}
+	for _, text := range c.Source {
+		ip := net.ParseIP(strings.TrimSpace(text))
+		if ip == nil {
+			return load.Config{}, fmt.Errorf("--source %q is not an IP address", text)
+		}
+		cfg.Sources = append(cfg.Sources, ip)
+	}
+	if !c.Quiet {
+		cfg.Progress = newProgress(out.stderr)
+	}
+	return cfg, nil
+}
+
+func (c *benchCommand) write(result *load.Result, stdout io.Writer) error {
+	if c.JSON != "-" {
+		if _, err := io.WriteString(stdout, result.Text()); err != nil {
+			return err
+		}
+	}
+	if c.JSON == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if c.JSON == "-" {
+		_, err = stdout.Write(data)
+		return err
+	}
+	return os.WriteFile(c.JSON, data, 0o644)
+}
+
+// workerCommand is a process that holds clients for a `sockeye bench`, which talks to it over its standard input and
+// output. A Ctrl-C at a terminal reaches it too, and is left to the bench.
+type workerCommand struct{}
+
+// Run works until the standard input ends.
+func (workerCommand) Run(out *streams) error { return load.Work(os.Stdin, out.stdout) }
+
+// startWorker runs this program once more, as a worker.
+func startWorker(stderr io.Writer) (*load.Link, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "bench-worker")
+	cmd.Stderr = stderr
+	commands, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &load.Link{Commands: commands, Events: events, Wait: cmd.Wait}, nil
+}
+
+const (
+	clearLine = "\r\x1b[K"
+	logEvery  = 2 * time.Second
+)
+
+// newProgress returns a function that shows progress: on a terminal in one line that changes, elsewhere now and then in a
+// line of its own.
+func newProgress(stderr io.Writer) func(load.Progress) {
+	terminal := isTerminal(stderr)
+	var last time.Time
+	return func(p load.Progress) {
+		text := fmt.Sprintf("%s: %d clients, %d messages", p.Phase, p.Clients, p.Messages)
+		if terminal {
+			fmt.Fprint(stderr, clearLine, text)
+			return
+		}
+		if now := time.Now(); now.Sub(last) >= logEvery {
+			last = now
+			fmt.Fprintln(stderr, text)
+		}
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,191 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+)
+
+// Scenarios of the generator.
+const (
+	Idle     = "idle"     // connect, join the room, stay
+	Connects = "connect"  // connect and join, with latencies
+	Echo     = "echo"     // each client sends, and sends again when its message is back
+	Burst    = "burst"    // many broadcasts at once to the room of all clients
+	Single   = "single"   // the next broadcast when all clients have the last
+	Targeted = "targeted" // messages from client to client
+	Churn    = "churn"    // clients leave and come back
+)
+
+// Scenarios lists them all.
+var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Churn}
+
+// Room is the one that all clients join; the bench app's broadcasts go there.
+const Room = "room"
+
+// perProcess is how many descriptors of a process are left to other things than clients.
+const perProcess = 200
+
+// Config is a run of one scenario. Zero values mean the defaults named.
+type Config struct {
+	Target   Target
+	Scenario string
+
+	Clients     int           // 50 for echo, otherwise 1000
+	Steps       []int         // Idle only: ascending numbers of clients at which memory is read; Clients is the last of them
+	Processes   int           // as many as the descriptors require
+	Sources     []net.IP      // addresses to connect from, in turns; the system chooses
+	Rate        float64       // connects (or cycles of churn) a second; 0 is as fast as it goes
+	Concurrency int           // connects at the same time; 50
+	Size        int           // payload in bytes; 64
+	Copies      int           // broadcasts of a burst; 100
+	Rounds      int           // bursts or single broadcasts; 5 and 50
+	Messages    int           // of echo, targeted and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn
+	InFlight    int           // messages of targeted under way at the same time; 100
+	Warmup      int           // rounds or messages before the measurement, whose messages count but not their cost
+	Hold        time.Duration // from the last connect until memory is read; 10 s
+	Timeout     time.Duration // without any progress; 15 s
+
+	Server  Process // whose CPU and memory are read
+	Collect bool    // Idle only: read memory once more after the event "gc" has been acknowledged
+
+	// Start starts a worker as another process, as if it were number n; nil runs the one worker in this process.
+	Start func(n int) (*Link, error)
+	// Progress, unless nil, is called now and then, by one goroutine.
+	Progress func(Progress)
+}
+
+// Link is the way to a worker: another process that runs Work.
+type Link struct {
+	Commands io.WriteCloser
+	Events   io.Reader
+	Wait     func() error // returns when the worker has ended, after Commands has been closed
+}
+
+// Progress says how far a run is.
+type Progress struct {
+	Phase    string
+	Clients  int // connected
+	Messages int64
+}
+
+// ConfigError says what is wrong with a Config.
+type ConfigError struct{ Err error }
+
+// Error is the problem in one sentence.
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the problem.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// normal returns the config with defaults, or what is wrong with it.
+func (c Config) normal() (Config, error) {
+	if !slices.Contains(Scenarios, c.Scenario) {
+		return c, fmt.Errorf("unknown scenario %q", c.Scenario)
+	}
+	if len(c.Steps) > 0 {
+		if c.Scenario != Idle || !slices.IsSorted(c.Steps) || c.Steps[0] < 1 {
+			return c, errors.New("steps belong to the idle scenario, and ascend from 1")
+		}
+		c.Clients = c.Steps[len(c.Steps)-1]
+	}
+	for _, field := range []struct {
+		value *int
+		name  string
+		least int
+		usual int
+	}{
+		{&c.Clients, "clients", 1, c.usualClients()},
+		{&c.Concurrency, "concurrency", 1, 50},
+		{&c.Size, "size", MinSize, 64},
+		{&c.Copies, "copies", 1, 100},
+		{&c.Rounds, "rounds", 1, c.usualRounds()},
+		{&c.InFlight, "messages in flight", 1, 100},
+	} {
+		if *field.value == 0 {
+			*field.value = field.usual
+		}
+		if *field.value < field.least {
+			return c, fmt.Errorf("%s must be at least %d", field.name, field.least)
+		}
+	}
+	c.Messages = orUsual(c.Messages, c.usualMessages())
+	if c.Messages < 1 || c.Rate < 0 || c.Warmup < 0 || c.Hold < 0 || c.Timeout < 0 {
+		return c, errors.New("rate, warm-up and times must not be negative, and there must be a message")
+	}
+	c.Hold, c.Timeout = orUsual(c.Hold, 10*time.Second), orUsual(c.Timeout, 15*time.Second)
+	switch c.Scenario {
+	case Single:
+		c.Copies = 1
+	case Echo:
+		c.InFlight = c.Clients
+	}
+	if len(c.Steps) == 0 {
+		c.Steps = []int{c.Clients}
+	}
+	return c.spread()
+}
+
+// spread decides how many processes there are.
+func (c Config) spread() (Config, error) {
+	descriptors := c.Clients
+	if c.Target.Transport == Polling {
+		descriptors *= 2
+	}
+	room := maxDescriptors() - perProcess
+	if room < 1 {
+		return c, errors.New("this process may open too few descriptors; see `ulimit -n`")
+	}
+	needed := (descriptors + room - 1) / room
+	if c.Processes == 0 {
+		c.Processes = needed
+	}
+	switch {
+	case c.Processes < needed:
+		return c, fmt.Errorf("%d clients need %d processes here, each of which may open %d descriptors", c.Clients, needed, room+perProcess)
+	case c.Processes > c.Clients:
+		return c, errors.New("there are more processes than clients")
+	case c.Processes > 1 && c.Start == nil:
+		return c, errors.New("more than one process, and no way to start them")
+	}
+	return c, nil
+}
+
+func (c Config) usualClients() int {
+	if c.Scenario == Echo {
+		return 50
+	}
+	return 1000
+}
+
+func (c Config) usualRounds() int {
+	if c.Scenario == Single {
+		return 50
+	}
+	return 5
+}
+
+func (c Config) usualMessages() int {
+	switch c.Scenario {
+	case Echo:
+		return 1000 * c.Clients
+	case Targeted:
+		return 10 * c.Clients
+	default:
+		return c.Clients
+	}
+}
+
+func orUsual[T comparable](value, usual T) T {
+	var zero T
+	if value == zero {
+		return usual
+	}
+	return value
+}
+
+// share is worker i's part of n.
+func share(n, i, workers int) int { return n*(i+1)/workers - n*i/workers }

@@ -1,0 +1,161 @@
+package load
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+var packets = sync.Pool{New: func() any { return new([]byte) }}
+
+// exchange has so many messages go to and fro: several are under way at a time, and whoever receives one sends the next.
+// A client's messages go back to itself, or with plan.Targeted to the socket of its neighbour, so that each receiver
+// hears one sender only. It returns when all have arrived, or when none has for plan.Timeout.
+func (w *worker) exchange(ctx context.Context, messages int64) {
+	connected := w.connected()
+	tokens := min(int64(w.plan.InFlight), int64(len(connected)), messages)
+	if tokens <= 0 {
+		return
+	}
+	for i, s := range connected {
+		target := ""
+		if w.plan.Targeted {
+			target = connected[(i+1)%len(connected)].client.SID
+		}
+		s.receiver.prepare(true, target)
+	}
+	w.exchanged = make(chan struct{})
+	w.remaining.Store(messages)
+	w.tokens.Store(tokens)
+	for i := range tokens {
+		s := connected[int(i)*len(connected)/int(tokens)]
+		w.pass(s.client, s.receiver)
+	}
+	w.awaitExchange(ctx)
+	for _, s := range connected {
+		s.receiver.prepare(false, "")
+	}
+}
+
+// connected returns the slots whose client has not ended.
+func (w *worker) connected() []*slot {
+	var list []*slot
+	for _, s := range w.clients {
+		if s.receiver != nil && !s.receiver.gone() {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// awaitExchange returns when nothing is under way any more, or nothing moves.
+func (w *worker) awaitExchange(ctx context.Context) {
+	timer := time.NewTimer(w.plan.Timeout)
+	defer timer.Stop()
+	for before := w.received.Load(); ; {
+		select {
+		case <-w.exchanged:
+			return
+		case <-ctx.Done():
+			w.remaining.Store(0)
+			return
+		case <-timer.C:
+			now := w.received.Load()
+			if now == before {
+				w.remaining.Store(0)
+				return
+			}
+			before = now
+			timer.Reset(w.plan.Timeout)
+		}
+	}
+}
+
+// pass sends the next message from a client, or takes one from circulation when all have been sent.
+func (w *worker) pass(c *Client, r *receiver) {
+	if w.remaining.Add(-1) >= 0 {
+		r.send(c)
+		return
+	}
+	if w.tokens.Add(-1) == 0 {
+		close(w.exchanged)
+	}
+}
+
+func (r *receiver) prepare(relay bool, target string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.relay, r.target = relay, target
+}
+
+func (r *receiver) gone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}
+
+// send sends one stamped message. An error is heard of when the connection is read.
+func (r *receiver) send(c *Client) {
+	r.mu.Lock()
+	r.sent++
+	number, target := r.sent, r.target
+	r.mu.Unlock()
+	buf := packets.Get().(*[]byte)
+	p := (*buf)[:0]
+	if target == "" {
+		p = append(p, `42["message","`...)
+	} else {
+		p = append(append(append(p, `42["direct","`...), target...), `","`...)
+	}
+	p = append(appendStamp(p, r.w.plan.Tag, number, time.Now(), r.w.plan.Size), `"]`...)
+	_ = c.Emit(p)
+	*buf = p
+	packets.Put(buf)
+}
+
+// churn replaces clients: each in turn leaves in the orderly way, comes back, and proves with an echo that it is there.
+func (w *worker) churn(ctx context.Context, cycles int) {
+	if len(w.clients) == 0 {
+		return
+	}
+	pace := newPace(w.plan.Rate)
+	workers := min(w.plan.Concurrency, len(w.clients), cycles)
+	var churning sync.WaitGroup
+	for first := range workers {
+		churning.Go(func() {
+			slot := first
+			for done := first; done < cycles && pace.wait(ctx); done += workers {
+				w.replace(ctx, slot)
+				if slot += workers; slot >= len(w.clients) {
+					slot = first
+				}
+			}
+		})
+	}
+	churning.Wait()
+}
+
+// replace makes one cycle of churn. Only the calling goroutine uses the slot.
+func (w *worker) replace(ctx context.Context, i int) {
+	s := w.clients[i]
+	if s.client != nil {
+		leave, cancel := context.WithTimeout(ctx, w.plan.Timeout)
+		_ = s.client.Close(leave) // whatever comes of it, the connection is gone
+		cancel()
+		w.mu.Lock()
+		w.total.add(s.receiver.report())
+		w.mu.Unlock()
+		s.client, s.receiver = nil, nil
+	}
+	if w.fill(ctx, i) != nil {
+		return
+	}
+	s.receiver.send(s.client)
+	timer := time.NewTimer(w.plan.Timeout)
+	defer timer.Stop()
+	select {
+	case <-s.receiver.arrived:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,84 @@
+package load
+
+import (
+	"sync"
+	"time"
+)
+
+// receiver is what one client sees.
+type receiver struct {
+	// Static after construction.
+	w       *worker
+	arrived chan struct{} // holds one token when a message has come, for churn
+
+	mu sync.Mutex
+	// Guarded by mu.
+	tally   tally
+	sent    int64
+	foreign int64
+	ended   bool
+	relay   bool   // an exchange is under way
+	target  string // id of the socket that its messages go to; "" is the sender itself
+}
+
+func newReceiver(w *worker) *receiver {
+	return &receiver{w: w, tally: tally{copies: w.plan.Copies}, arrived: make(chan struct{}, 1)}
+}
+
+// OnEvent counts a message and, in an exchange, sends the next.
+func (r *receiver) OnEvent(c *Client, args []byte) {
+	payload, ok := payloadOf(args, "msg")
+	if !ok {
+		if payload, ok = payloadOf(args, "message-back"); !ok {
+			return // a server may greet
+		}
+	}
+	s, err := parseStamp(payload, r.w.plan.Tag)
+	if err != nil {
+		r.mu.Lock()
+		r.foreign++
+		r.mu.Unlock()
+		return
+	}
+	r.w.latency.add(c.Index, time.Since(s.sent))
+	r.mu.Lock()
+	before := r.tally.got
+	complete := r.tally.add(s.number)
+	counts := r.tally.got > before
+	relay := r.relay
+	r.mu.Unlock()
+	if !counts {
+		return
+	}
+	r.w.received.Add(1)
+	switch {
+	case relay:
+		r.w.pass(c, r)
+	case complete:
+		r.w.has(s.number)
+		select {
+		case r.arrived <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// OnAck has nothing to do: receivers ask for nothing.
+func (r *receiver) OnAck(*Client, int, []byte) {}
+
+// OnEnd counts connections that end by themselves.
+func (r *receiver) OnEnd(_ *Client, err error, closed bool) {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
+	r.w.left()
+	if !closed {
+		r.w.lost(err)
+	}
+}
+
+func (r *receiver) report() *report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &report{Sent: r.sent, Got: r.tally.got, Late: r.tally.late, Double: r.tally.double, Foreign: r.foreign}
+}

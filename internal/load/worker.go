@@ -1,0 +1,390 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	progressEvery = 250 * time.Millisecond
+	maxReasons    = 20
+)
+
+var errStopped = errors.New("stopped")
+
+// Work runs a worker: it reads commands until they end, and writes what happens. It returns when every client is gone.
+func Work(commands io.Reader, events io.Writer) error {
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	w := &worker{events: newLines(events)}
+	w.live.pending = make(map[int64]int)
+	queue := make(chan command, 16)
+	var readErr error
+	go func() {
+		defer close(queue)
+		defer stop(errStopped)
+		dec := json.NewDecoder(commands)
+		for {
+			var c command
+			if err := dec.Decode(&c); err != nil {
+				if !errors.Is(err, io.EOF) {
+					readErr = fmt.Errorf("read a command: %w", err)
+				}
+				return
+			}
+			if c.Op == opStop {
+				stop(errStopped)
+				continue
+			}
+			queue <- c
+		}
+	}()
+	ticking := w.progress()
+	for c := range queue {
+		if err := w.obey(ctx, c); err != nil {
+			_ = w.events.write(event{Op: evFailed, Error: err.Error()})
+		}
+	}
+	ticking()
+	w.cutAll()
+	return readErr
+}
+
+// worker holds clients and does what it is told.
+type worker struct {
+	events  *lines
+	plan    plan // static after opSetup
+	sources []net.IP
+
+	// Owned by the goroutine that obeys; during an operation its goroutines own one slot each.
+	clients []*slot
+	sender  *Client
+
+	latency    latencies // of messages
+	connecting latencies
+	received   atomic.Int64
+	open       atomic.Int64 // clients connected
+	remaining  atomic.Int64 // messages that an exchange may still send
+	tokens     atomic.Int64 // messages of an exchange under way
+	exchanged  chan struct{}
+
+	live live
+
+	mu    sync.Mutex
+	total report // guarded by mu; of clients that are gone, and of connections
+}
+
+// slot is the place of one client, which changes only by churn. Its receiver is nil while it is empty.
+type slot struct {
+	client   *Client
+	receiver *receiver
+}
+
+// live finds out when all clients have a broadcast.
+type live struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	clients int
+	pending map[int64]int // number of a broadcast -> clients that have it
+	newest  int64         // reported
+}
+
+func (w *worker) obey(ctx context.Context, c command) error {
+	switch c.Op {
+	case opSetup:
+		return w.setUp(c.Plan)
+	case opConnect:
+		return errors.Join(w.connect(ctx, c.Count), w.done())
+	case opBroadcast:
+		return w.broadcast(ctx, c)
+	case opCollect:
+		return w.ask(ctx, `["gc"]`, c.Number)
+	case opExchange:
+		w.exchange(ctx, int64(c.Count))
+		return w.done()
+	case opChurn:
+		w.churn(ctx, c.Count)
+		return w.done()
+	case opReset:
+		w.latency.take()
+		w.connecting.take()
+		return w.done()
+	case opReport:
+		r, err := w.report()
+		return errors.Join(err, w.events.write(event{Op: evReport, Report: r}))
+	}
+	return fmt.Errorf("unknown command %q", c.Op)
+}
+
+func (w *worker) setUp(p *plan) error {
+	if p == nil {
+		return errors.New("a setup without a plan")
+	}
+	w.plan = *p
+	for _, text := range p.Sources {
+		ip := net.ParseIP(text)
+		if ip == nil {
+			return fmt.Errorf("source %q is not an IP address", text)
+		}
+		w.sources = append(w.sources, ip)
+	}
+	return nil
+}
+
+// progress starts telling the coordinator how far things are, until the returned function is called.
+func (w *worker) progress() (stop func()) {
+	ended := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		ticker := time.NewTicker(progressEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-ticker.C:
+				w.tellProgress()
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		ticking.Wait()
+	}
+}
+
+// done tells how far things are, and that an operation is over.
+func (w *worker) done() error {
+	w.tellProgress()
+	return w.events.write(event{Op: evDone})
+}
+
+func (w *worker) tellProgress() {
+	_ = w.events.write(event{Op: evProgress, Clients: int(w.open.Load()), Messages: w.received.Load()})
+}
+
+// connect opens clients until there are count, several at a time and not faster than the rate.
+func (w *worker) connect(ctx context.Context, count int) error {
+	first := len(w.clients)
+	for len(w.clients) < count {
+		w.clients = append(w.clients, &slot{})
+	}
+	pace := newPace(w.plan.Rate)
+	var next atomic.Int64
+	next.Store(int64(first))
+	var openers sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for range min(w.plan.Concurrency, count-first) {
+		openers.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= count || !pace.wait(ctx) {
+					return
+				}
+				if err := w.fill(ctx, i); exhausted(err) {
+					cancel(err)
+				}
+			}
+		})
+	}
+	openers.Wait()
+	if err := context.Cause(ctx); exhausted(err) {
+		return err
+	}
+	return nil
+}
+
+// exhausted reports whether this machine, not the server, is at an end.
+func exhausted(err error) bool {
+	var local *UnreachableError
+	return errors.As(err, &local) && local.here()
+}
+
+// fill opens the client of a slot and counts what comes of it.
+func (w *worker) fill(ctx context.Context, i int) error {
+	r := newReceiver(w)
+	began := time.Now()
+	client, err := w.dial(ctx, i, w.plan.Room, r)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.mu.Lock()
+			w.total.Failed++
+			w.reasonLocked("connect: " + err.Error())
+			w.mu.Unlock()
+		}
+		return err
+	}
+	w.connecting.add(i, time.Since(began))
+	w.joined()
+	w.mu.Lock()
+	w.total.Opened++
+	w.mu.Unlock()
+	w.clients[i].client, w.clients[i].receiver = client, r
+	return nil
+}
+
+func (w *worker) dial(ctx context.Context, i int, room string, h Handler) (*Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, w.plan.Timeout, fmt.Errorf("not done after %v", w.plan.Timeout))
+	defer cancel()
+	var source net.IP
+	if len(w.sources) > 0 {
+		source = w.sources[i%len(w.sources)]
+	}
+	return Connect(ctx, &w.plan.Target, source, room, i, h)
+}
+
+// reasonLocked counts why something went wrong; a server may word each case differently, so that there is a bound.
+func (w *worker) reasonLocked(reason string) {
+	if w.total.Reasons == nil {
+		w.total.Reasons = make(map[string]int64)
+	}
+	if _, known := w.total.Reasons[reason]; !known && len(w.total.Reasons) >= maxReasons {
+		reason = "other"
+	}
+	w.total.Reasons[reason]++
+}
+
+// joined and left follow how many clients a broadcast has to reach.
+func (w *worker) joined() {
+	w.open.Add(1)
+	w.live.mu.Lock()
+	defer w.live.mu.Unlock()
+	w.live.clients++
+}
+
+func (w *worker) left() {
+	w.open.Add(-1)
+	w.live.mu.Lock()
+	defer w.live.mu.Unlock()
+	w.live.clients--
+	w.settleLocked()
+}
+
+// has notes that a client has all copies of a broadcast.
+func (w *worker) has(number int64) {
+	w.live.mu.Lock()
+	defer w.live.mu.Unlock()
+	w.live.pending[number]++
+	w.settleLocked()
+}
+
+func (w *worker) settleLocked() {
+	for number, clients := range w.live.pending {
+		if clients < w.live.clients {
+			continue
+		}
+		delete(w.live.pending, number)
+		if number > w.live.newest {
+			w.live.newest = number
+			_ = w.events.write(event{Op: evReceived, Number: number})
+		}
+	}
+}
+
+// broadcast has the sender ask for a broadcast, and waits until the server says that it is made.
+func (w *worker) broadcast(ctx context.Context, c command) error {
+	payload := appendStamp(nil, w.plan.Tag, c.Number, time.Now(), w.plan.Size)
+	return w.ask(ctx, `["bcast",`+strconv.FormatInt(w.plan.Copies, 10)+`,"`+string(payload)+`"]`, c.Number)
+}
+
+// ask sends an event through the sender, a client in no room, and tells when it is acknowledged.
+func (w *worker) ask(ctx context.Context, args string, number int64) error {
+	if w.sender == nil {
+		client, err := w.dial(ctx, 0, "", senderHandler{w})
+		if err != nil {
+			return fmt.Errorf("connect the sender: %w", err)
+		}
+		w.sender = client
+	}
+	return w.sender.Emit([]byte("42" + strconv.FormatInt(number, 10) + args))
+}
+
+// senderHandler listens to the client that asks for broadcasts.
+type senderHandler struct{ w *worker }
+
+func (h senderHandler) OnEvent(*Client, []byte) {}
+
+func (h senderHandler) OnAck(_ *Client, id int, _ []byte) {
+	_ = h.w.events.write(event{Op: evAcked, Number: int64(id)})
+}
+
+func (h senderHandler) OnEnd(_ *Client, err error, closed bool) {
+	if !closed {
+		h.w.lost(err)
+	}
+}
+
+func (w *worker) lost(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total.Lost++
+	w.reasonLocked("lost: " + err.Error())
+}
+
+// report adds up what has been seen so far.
+func (w *worker) report() (*report, error) {
+	w.mu.Lock()
+	sum := w.total
+	sum.Reasons = nil
+	sum.add(&report{Reasons: w.total.Reasons})
+	w.mu.Unlock()
+	for _, s := range w.clients {
+		if s.receiver != nil {
+			sum.add(s.receiver.report())
+		}
+	}
+	sum.CPU = ownCPU()
+	var err, err2 error
+	sum.Latency, err = packHistogram(w.latency.take())
+	sum.Connecting, err2 = packHistogram(w.connecting.take())
+	return &sum, errors.Join(err, err2)
+}
+
+func (w *worker) cutAll() {
+	for _, s := range w.clients {
+		if s.client != nil {
+			s.client.Cut()
+		}
+	}
+	if w.sender != nil {
+		w.sender.Cut()
+	}
+}
+
+// pace spreads events evenly in time.
+type pace struct {
+	every time.Duration // 0 for no limit
+	begin time.Time
+	next  atomic.Int64
+}
+
+func newPace(rate float64) *pace {
+	p := &pace{begin: time.Now()}
+	if rate > 0 {
+		p.every = time.Duration(float64(time.Second) / rate)
+	}
+	return p
+}
+
+// wait returns when the next event may happen; false if ctx has ended.
+func (p *pace) wait(ctx context.Context) bool {
+	if p.every > 0 {
+		at := p.begin.Add(time.Duration(p.next.Add(1)-1) * p.every)
+		timer := time.NewTimer(time.Until(at))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}

@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"os"
+	"sync"
+	"syscall"
+)
+
+// poller watches the websocket connections of a server that wait for their next bytes, so that an idle one has no
+// goroutine and no buffer. A connection that becomes readable gets a short-lived goroutine (wsConn.readReady).
+//
+// The epoll descriptor is itself registered with Go's network poller: waiting for it blocks a goroutine and not a thread,
+// and costs the scheduler nothing. Connections are registered once, edge-triggered. That a readable connection has one
+// reader at a time and that no edge is lost is the work of pollState.
+type poller struct {
+	tasks *tasks // static after construction
+
+	mu sync.Mutex
+	// Guarded by mu.
+	set   *epollSet // nil while there are no connections
+	slots []pollSlot
+	free  []int32 // unused slots
+	n     int     // connections
+}
+
+// epollSet is one epoll descriptor. It exists while there are connections.
+type epollSet struct {
+	file *os.File
+	raw  syscall.RawConn
+	fd   int
+}
+
+// pollSlot is where an event finds its connection. The generation keeps an event that comes late away from the connection
+// that has the slot by then.
+type pollSlot struct {
+	conn       *wsConn
+	generation int32
+}
+
+const (
+	pollEvents    = syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLET&0xffffffff
+	pollHups      = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
+	pollBatchSize = 128
+)
+
+func newPoller(t *tasks) *poller { return &poller{tasks: t} }
+
+// add watches c, whose state is pollReading. It reports false, having changed nothing, when that cannot be done.
+func (p *poller) add(c *wsConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.set == nil && !p.openLocked() {
+		return false
+	}
+	if len(p.free) == 0 {
+		p.slots = append(p.slots, pollSlot{})
+		p.free = append(p.free, int32(len(p.slots)-1))
+	}
+	slot := p.free[len(p.free)-1]
+	event := syscall.EpollEvent{Events: pollEvents, Fd: slot, Pad: p.slots[slot].generation}
+	added := syscall.EBADF
+	err := c.raw.Control(func(fd uintptr) {
+		added, _ = syscall.EpollCtl(p.set.fd, syscall.EPOLL_CTL_ADD, int(fd), &event).(syscall.Errno)
+	})
+	if err != nil || added != 0 {
+		p.closeIfEmptyLocked()
+		return false
+	}
+	p.free = p.free[:len(p.free)-1]
+	p.slots[slot].conn = c
+	c.poll.slot = slot
+	p.n++
+	return true
+}
+
+// remove forgets c. Its descriptor leaves the epoll set when it is closed, which follows.
+func (p *poller) remove(c *wsConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slot := &p.slots[c.poll.slot]
+	slot.conn = nil
+	slot.generation++
+	p.free = append(p.free, c.poll.slot)
+	p.n--
+	p.closeIfEmptyLocked()
+}
+
+func (p *poller) openLocked() bool {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	_ = syscall.SetNonblock(fd, true)
+	file := os.NewFile(uintptr(fd), "epoll")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close()
+		return false
+	}
+	p.set = &epollSet{file: file, raw: raw, fd: fd}
+	set := p.set
+	p.tasks.start(func() { p.run(set) })
+	return true
+}
+
+// closeIfEmptyLocked ends the goroutine of the set with the last connection, and gives back what they needed.
+func (p *poller) closeIfEmptyLocked() {
+	if p.n > 0 {
+		return
+	}
+	_ = p.set.file.Close()
+	p.set, p.slots, p.free = nil, nil, nil
+}
+
+// run waits for events until the set is closed.
+func (p *poller) run(set *epollSet) {
+	events := make([]syscall.EpollEvent, pollBatchSize)
+	n := 0
+	wait := func(fd uintptr) bool {
+		n, _ = syscall.EpollWait(int(fd), events, 0)
+		return n > 0
+	}
+	ready := make([]*wsConn, 0, pollBatchSize)
+	for set.raw.Read(wait) == nil {
+		ready = p.ready(set, events[:n], ready[:0])
+		for _, c := range ready {
+			if c.poll.wake() {
+				go c.readReady()
+			}
+		}
+		clear(ready)
+	}
+}
+
+// ready appends the connections that the events are for.
+func (p *poller) ready(set *epollSet, events []syscall.EpollEvent, list []*wsConn) []*wsConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.set != set {
+		return list
+	}
+	for i := range events {
+		e := &events[i]
+		slot := &p.slots[e.Fd]
+		if slot.conn == nil || slot.generation != e.Pad {
+			continue
+		}
+		if e.Events&pollHups != 0 {
+			slot.conn.poll.hup.Store(true)
+		}
+		list = append(list, slot.conn)
+	}
+	return list
+}

@@ -1,0 +1,165 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// pollState is a connection's part of the poller. The zero value is a connection that is not watched.
+type pollState struct {
+	state atomic.Uint32 // one of the poll constants
+	hup   atomic.Bool   // the peer has ended or broken the connection
+	slot  int32         // owned by the reading side
+}
+
+const (
+	pollOff     uint32 = iota
+	pollIdle           // waits for an event
+	pollReading        // a goroutine reads
+	pollAgain          // a goroutine reads, and there was another event
+)
+
+// wake notes an event. It reports whether the caller must see to it that wsConn.readReady runs.
+func (s *pollState) wake() bool {
+	for {
+		switch s.state.Load() {
+		case pollIdle:
+			if s.state.CompareAndSwap(pollIdle, pollReading) {
+				return true
+			}
+		case pollReading:
+			if s.state.CompareAndSwap(pollReading, pollAgain) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+}
+
+// rest ends the turn of the goroutine that reads. It reports false when there was an event meanwhile.
+func (s *pollState) rest() bool {
+	if s.state.CompareAndSwap(pollReading, pollIdle) {
+		return true
+	}
+	s.state.Store(pollReading)
+	return false
+}
+
+// readBatch is what one read of a watched connection needs.
+type readBatch struct {
+	buf  []byte
+	n    int
+	err  error
+	read func(fd uintptr) bool // the callback, which would otherwise be an allocation for each read
+}
+
+var readBatches = sync.Pool{New: func() any {
+	b := &readBatch{buf: make([]byte, readBufferSize)}
+	b.read = b.tryRead
+	return b
+}}
+
+// startPolling lets the poller watch the connection; first is what has been read of it already. It reports false, having
+// changed nothing, when that cannot be done.
+func (c *wsConn) startPolling(first []byte) bool {
+	srv := c.s.srv
+	c.poll.state.Store(pollReading)
+	if len(first) == 0 {
+		if !srv.poller.add(c) {
+			c.poll.state.Store(pollOff)
+			return false
+		}
+		srv.tasks.hold()
+		if !c.poll.rest() {
+			go c.readReady()
+		}
+		return true
+	}
+	srv.tasks.hold()
+	go c.readFirst(first)
+	return true
+}
+
+func (c *wsConn) readFirst(first []byte) {
+	srv := c.s.srv
+	if !srv.poller.add(c) {
+		c.poll.state.Store(pollOff)
+		startReading(&srv.tasks, c.conn, c.raw, first, c)
+		srv.tasks.done()
+		return
+	}
+	defer c.readReady() // deferred, because a handler may call runtime.Goexit
+	c.handle(first)
+}
+
+// readReady reads and handles what there is, until there is no more, on a goroutine of its own. What the handlers left to
+// do for the application follows when the connection has been let go.
+func (c *wsConn) readReady() {
+	over := false
+	defer func() {
+		if !over { // a handler has called runtime.Goexit
+			go c.readReady()
+		}
+	}()
+	for {
+		drained, err := c.readSome()
+		if err != nil {
+			over = true
+			c.poll.state.Store(pollOff)
+			c.s.srv.poller.remove(c)
+			c.onReadEnd(err)
+			c.s.srv.tasks.done()
+			return
+		}
+		if !drained {
+			c.runElsewhere()
+			continue
+		}
+		// What is continued must be taken before another goroutine may read.
+		f := c.continuation()
+		if c.poll.rest() {
+			over = true
+			if f != nil {
+				f()
+			}
+			return
+		}
+		c.continued = f
+		c.runElsewhere()
+	}
+}
+
+// readSome handles one read. drained says that there was no more at that moment.
+func (c *wsConn) readSome() (drained bool, err error) {
+	b := readBatches.Get().(*readBatch)
+	defer readBatches.Put(b)
+	b.n, b.err = 0, nil
+	if err := c.raw.Read(b.read); err != nil {
+		return false, err
+	}
+	if b.n == 0 {
+		return b.err == nil, b.err
+	}
+	c.handle(b.buf[:b.n])
+	// A read that did not fill the buffer has taken everything, unless the end of the connection comes behind it: that has
+	// been signalled together with the data.
+	return b.n < len(b.buf) && !c.poll.hup.Load(), nil
+}
+
+// handle hands p on and sits out the pauses that follow.
+func (c *wsConn) handle(p []byte) {
+	v := c.onReadable(p)
+	for v == pauseReading {
+		c.runElsewhere()
+		c.awaitResume()
+		v = c.onReadable(nil)
+	}
+}
+
+// runElsewhere lets another goroutine do what the handlers left to do: this one goes on reading, or waits.
+func (c *wsConn) runElsewhere() {
+	if f := c.continuation(); f != nil {
+		go f()
+	}
+}
