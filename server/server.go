@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -196,3 +197,9 @@ func (srv *Server) spawn(f func()) {
 		f()
 	}()
 }
+
+// NewListener returns a listener for TLS in this process: idle websocket connections that come through it then need no
+// goroutine; see engine.NewListener.
+//
+//	http.Serve(tls.NewListener(server.NewListener(l), config), srv)
+func NewListener(l net.Listener) net.Listener { return engine.NewListener(l) }

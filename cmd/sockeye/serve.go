@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 )
 
@@ -20,6 +22,9 @@ import (
 type serveCommand struct {
 	Addr string `default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
 	App  string `default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
+
+	TLSCert string `name:"tls-cert" type:"existingfile" help:"PEM file of the certificate chain; with --tls-key connections are TLS."`
+	TLSKey  string `name:"tls-key" type:"existingfile" help:"PEM file of the certificate's private key."`
 
 	Path               string          `help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
 	AddTrailingSlash   bool            `default:"true" negatable:"" help:"Append a slash to the path."`
@@ -68,6 +73,10 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	certificate, err := c.certificate()
+	if err != nil {
+		return usageError{err}
+	}
 	listener, err := net.Listen("tcp", c.Addr)
 	if err != nil {
 		if errors.As(err, new(*net.AddrError)) || errors.As(err, new(*net.DNSError)) {
@@ -75,7 +84,22 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		}
 		return fmt.Errorf("%w; --addr chooses another address", err)
 	}
+	if certificate != nil {
+		listener = tls.NewListener(server.NewListener(listener), certificate)
+	}
 	return c.serve(ctx, log, node, listener)
+}
+
+// certificate returns the configuration for TLS, nil without.
+func (c *serveCommand) certificate() (*tls.Config, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // Validate refuses values that the program would otherwise take for something else. It is called by the flag parser.
@@ -87,6 +111,8 @@ func (c *serveCommand) Validate() error {
 		return fmt.Errorf("--deflate-threshold must not be negative, got %d", c.DeflateThreshold)
 	case c.HTTPThreshold < 0:
 		return fmt.Errorf("--http-compression-threshold must not be negative, got %d", c.HTTPThreshold)
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key need each other")
 	case c.ShutdownTimeout <= 0:
 		return fmt.Errorf("--shutdown-timeout must be positive, got %v", c.ShutdownTimeout)
 	case len(c.CORSOrigin) == 0 && (c.CORSCredentials || c.CORSMaxAge != 0 ||

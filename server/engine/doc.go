@@ -23,7 +23,8 @@
 // Each has an owner that Server.Close waits for.
 //
 //   - One poller while there are connections that it watches (poller_linux.go): websocket connections over plain TCP or
-//     Unix sockets on Linux, unless Options.ReadMode says otherwise. A connection that becomes readable gets a short-lived
+//     Unix sockets on Linux, and those over TLS from NewListener's listener (listener_unix.go), unless Options.ReadMode
+//     says otherwise. A connection that becomes readable gets a short-lived
 //     goroutine (wsConn.readReady, readpoll.go); an idle one has none.
 //   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go). Each batch of
 //     bytes is handled on a short-lived goroutine for which the reader waits, so that the parked stack stays small.

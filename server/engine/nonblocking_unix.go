@@ -18,6 +18,8 @@ func rawConn(conn net.Conn) syscall.RawConn {
 		sc = c
 	case *net.UnixConn:
 		sc = c
+	case *pollConn:
+		return c.raw
 	default:
 		return nil
 	}
@@ -85,19 +87,24 @@ func (r *reader) fill(fd uintptr) bool {
 // tryRead is the callback of RawConn.Read for a watched connection. It always reports true, so that it never parks the
 // goroutine; n is 0 without an error when there is nothing to read.
 func (b *readBatch) tryRead(fd uintptr) bool {
+	b.n, b.err = readNow(fd, b.buf)
+	return true
+}
+
+// readNow reads once, without waiting. It returns 0 and no error when there is nothing to read.
+func readNow(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), b.buf)
+		n, err := syscall.Read(int(fd), p)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case errors.Is(err, syscall.EAGAIN):
+			return 0, nil
 		case err != nil:
-			b.err = err
+			return 0, err
 		case n == 0:
-			b.err = io.EOF
-		default:
-			b.n = n
+			return 0, io.EOF
 		}
-		return true
+		return n, nil
 	}
 }

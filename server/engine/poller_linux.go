@@ -47,6 +47,10 @@ func newPoller(t *tasks) *poller { return &poller{tasks: t} }
 
 // add watches c, whose state is pollReading. It reports false, having changed nothing, when that cannot be done.
 func (p *poller) add(c *wsConn) bool {
+	raw := c.raw
+	if raw == nil {
+		raw = pollable(c.conn).raw
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.set == nil && !p.openLocked() {
@@ -59,7 +63,7 @@ func (p *poller) add(c *wsConn) bool {
 	slot := p.free[len(p.free)-1]
 	event := syscall.EpollEvent{Events: pollEvents, Fd: slot, Pad: p.slots[slot].generation}
 	added := syscall.EBADF
-	err := c.raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		added, _ = syscall.EpollCtl(p.set.fd, syscall.EPOLL_CTL_ADD, int(fd), &event).(syscall.Errno)
 	})
 	if err != nil || added != 0 {

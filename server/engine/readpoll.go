@@ -19,6 +19,9 @@ const (
 	pollAgain          // a goroutine reads, and there was another event
 )
 
+// watched reports whether the poller watches the connection.
+func (s *pollState) watched() bool { return s.state.Load() != pollOff }
+
 // wake notes an event. It reports whether the caller must see to it that wsConn.readReady runs.
 func (s *pollState) wake() bool {
 	for {
@@ -65,32 +68,28 @@ var readBatches = sync.Pool{New: func() any {
 func (c *wsConn) startPolling(first []byte) bool {
 	srv := c.s.srv
 	c.poll.state.Store(pollReading)
-	if len(first) == 0 {
-		if !srv.poller.add(c) {
-			c.poll.state.Store(pollOff)
-			return false
-		}
-		srv.tasks.hold()
-		if !c.poll.rest() {
-			go c.readReady()
-		}
-		return true
+	if !srv.poller.add(c) {
+		c.poll.state.Store(pollOff)
+		return false
 	}
 	srv.tasks.hold()
-	go c.readFirst(first)
+	switch {
+	case c.raw == nil:
+		pollable(c.conn).noWait.Store(true)
+		fallthrough // TLS may hold what it has read with the handshake
+	case len(first) > 0:
+		go c.readFirst(first)
+	case !c.poll.rest():
+		go c.readReady()
+	}
 	return true
 }
 
 func (c *wsConn) readFirst(first []byte) {
-	srv := c.s.srv
-	if !srv.poller.add(c) {
-		c.poll.state.Store(pollOff)
-		startReading(&srv.tasks, c.conn, c.raw, first, c)
-		srv.tasks.done()
-		return
-	}
 	defer c.readReady() // deferred, because a handler may call runtime.Goexit
-	c.handle(first)
+	if len(first) > 0 {
+		c.handle(first)
+	}
 }
 
 // readReady reads and handles what there is, until there is no more, on a goroutine of its own. What the handlers left to
@@ -134,6 +133,9 @@ func (c *wsConn) readReady() {
 func (c *wsConn) readSome() (drained bool, err error) {
 	b := readBatches.Get().(*readBatch)
 	defer readBatches.Put(b)
+	if c.raw == nil {
+		return c.readTLS(b)
+	}
 	b.n, b.err = 0, nil
 	if err := c.raw.Read(b.read); err != nil {
 		return false, err
@@ -145,6 +147,18 @@ func (c *wsConn) readSome() (drained bool, err error) {
 	// A read that did not fill the buffer has taken everything, unless the end of the connection comes behind it: that has
 	// been signalled together with the data.
 	return b.n < len(b.buf) && !c.poll.hup.Load(), nil
+}
+
+// readTLS is readSome for TLS, which has more until it says that it has not.
+func (c *wsConn) readTLS(b *readBatch) (drained bool, err error) {
+	n, err := c.conn.Read(b.buf)
+	if n > 0 {
+		c.handle(b.buf[:n])
+	}
+	if isNotReady(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // handle hands p on and sits out the pauses that follow.

@@ -276,7 +276,7 @@ func (s *Session) receiveText(from *wsConn, p []byte) {
 // their goroutine: that goroutine then runs f when it has let go of the connection, which saves a hand-off. Only the end
 // of f, not Server.Close, ends the goroutine.
 func (s *Session) Continue(f func()) {
-	if c := s.reading; c != nil && c.continued == nil && c.raw != nil {
+	if c := s.reading; c != nil && c.continued == nil && (c.raw != nil || c.poll.watched()) {
 		c.continued = f
 		return
 	}

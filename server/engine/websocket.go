@@ -123,7 +123,7 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 // startReading begins to read the connection; early is what has been read of it already.
 func (c *wsConn) startReading(early []byte) {
 	srv := c.s.srv
-	if srv.poller != nil && c.raw != nil && c.startPolling(early) {
+	if srv.poller != nil && (c.raw != nil || pollable(c.conn) != nil) && c.startPolling(early) {
 		return
 	}
 	startReading(&srv.tasks, c.conn, c.raw, early, c)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,36 +76,68 @@ func TestPerMessageDeflate(t *testing.T) {
 	})
 }
 
-// TLS connections have no descriptor to wait on and take the plain paths.
+// pieces is a connection that writes three bytes at a time.
+type pieces struct{ net.Conn }
+
+func (c pieces) Write(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var k int
+		k, err = c.Conn.Write(p[n:min(n+3, len(p))])
+		n += k
+	}
+	return n, err
+}
+
+// TLS connections are read by a goroutine each, or by the poller when they come from NewListener's listener, and records
+// may come in any pieces.
 func TestTLS(t *testing.T) {
+	for _, polled := range []bool{false, true} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(fmt.Sprintf("polled=%v %s", polled, tls.VersionName(version)), func(t *testing.T) { testTLS(t, polled, version) })
+		}
+	}
+}
+
+func testTLS(t *testing.T, polled bool, version uint16) {
 	srv, err := New(&Options{MaxHTTPBufferSize: 1 << 20}, func(s *Session) Handler { return echoHandler{s} })
 	if err != nil {
 		t.Fatal(err)
 	}
 	hs := httptest.NewUnstartedServer(srv)
 	hs.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if polled {
+		hs.Listener = NewListener(hs.Listener)
+	}
 	hs.StartTLS()
 	defer hs.Close()
-	conn, err := tls.Dial("tcp", hs.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the test's own certificate
+	tcp, err := net.Dial("tcp", hs.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer tcp.Close()
+	conn := tls.Client(pieces{tcp}, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // the test's own certificate
 	ws := &wsClient{t: t, conn: conn, r: bufio.NewReader(conn)}
 	fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n%s\r\n", wsHeaders)
 	if ws.res, err = http.ReadResponse(ws.r, nil); err != nil {
 		t.Fatal(err)
 	}
 	sid := parseOpen(t, ws.text()).SID
-	if h := srv.lookup(sid).Handshake(); !h.Secure() || h.Address() != "127.0.0.1" {
+	s := srv.lookup(sid)
+	if h := s.Handshake(); !h.Secure() || h.Address() != "127.0.0.1" {
 		t.Errorf("secure %v, address %q", h.Secure(), h.Address())
 	}
-	for _, n := range []int{1, 511, 512, 513, 5000, 300_000} {
+	for _, n := range []int{1, 511, 512, 513, 5000, 40_000} {
 		text := "4" + strings.Repeat("x", n)
 		go func() { _ = ws.trySend(websocket.OpText, text) }()
 		if got := ws.text(); got != text {
 			t.Fatalf("%d bytes came back as %d", len(text), len(got))
 		}
+	}
+	s.mu.Lock()
+	watched := s.ws.poll.watched()
+	s.mu.Unlock()
+	if watched != (polled && runtime.GOOS == "linux") {
+		t.Errorf("watched by the poller: %v", watched)
 	}
 	ws.goodbye()
 	ws.expect("close", "end")

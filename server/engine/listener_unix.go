@@ -1,0 +1,112 @@
+//go:build linux || darwin
+
+package engine
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// NewListener returns a listener whose connections the server's poller can watch when they carry TLS:
+//
+//	l, err := net.Listen("tcp", ":443")
+//	http.Serve(tls.NewListener(engine.NewListener(l), config), srv)
+//
+// Connections without TLS can be watched with and without it. Elsewhere than on Linux it changes nothing.
+func NewListener(l net.Listener) net.Listener { return pollListener{l} }
+
+type pollListener struct{ net.Listener }
+
+// Accept waits for the next connection.
+func (l pollListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if raw := rawConn(conn); raw != nil {
+		return &pollConn{Conn: conn, raw: raw}, nil
+	}
+	return conn, nil
+}
+
+// CloseWrite ends the sending side.
+func (c *pollConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Conn.Close()
+}
+
+// pollConn lies between a TLS connection and the socket. Once it has been told not to wait, a read that would have to
+// wait returns errNotReady: crypto/tls keeps a record that it has read in part, and tries again later, after an error
+// that calls itself temporary.
+type pollConn struct {
+	net.Conn
+	raw    syscall.RawConn
+	noWait atomic.Bool
+}
+
+type notReady struct{}
+
+func (notReady) Error() string   { return "nothing to read yet" }
+func (notReady) Timeout() bool   { return true }
+func (notReady) Temporary() bool { return true }
+
+var errNotReady net.Error = notReady{}
+
+// Read reads what there is.
+func (c *pollConn) Read(p []byte) (int, error) {
+	if !c.noWait.Load() {
+		return c.Conn.Read(p)
+	}
+	r := tlsReads.Get().(*tlsRead)
+	r.p, r.n, r.err = p, 0, nil
+	err := c.raw.Read(r.read)
+	n, failed := r.n, r.err
+	r.p = nil
+	tlsReads.Put(r)
+	switch {
+	case err != nil:
+		return 0, err
+	case failed != nil:
+		return 0, failed
+	case n == 0:
+		return 0, errNotReady
+	}
+	return n, nil
+}
+
+// tlsRead is one read that does not wait.
+type tlsRead struct {
+	p    []byte
+	n    int
+	err  error
+	read func(fd uintptr) bool
+}
+
+var tlsReads = sync.Pool{New: func() any {
+	r := new(tlsRead)
+	r.read = func(fd uintptr) bool {
+		r.n, r.err = readNow(fd, r.p)
+		return true
+	}
+	return r
+}}
+
+// pollable returns access to the socket under a TLS connection that came from NewListener's listener, and the connection
+// between them.
+func pollable(conn net.Conn) *pollConn {
+	t, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	c, _ := t.NetConn().(*pollConn)
+	return c
+}
+
+// isNotReady reports whether a read has found nothing and may be tried again.
+func isNotReady(err error) bool { return errors.Is(err, errNotReady) }
