@@ -38,7 +38,7 @@ func (s *Socket) expectAck(id int64, w ackWaiter) error {
 	if s.state.Load() == stateClosed {
 		return &DisconnectError{s.reason}
 	}
-	// Checked with mu held: overflow sets the flag before it fails what is in the table.
+	// Checked with mu held: regulate sets the flag before it fails what is in the table.
 	if s.client.paused.Load() {
 		return ErrInboxFull
 	}

@@ -31,10 +31,13 @@ type client struct {
 
 	// Owned by the reading side.
 	decoder parser.Decoder
-	broken  bool // the client has violated the protocol; its input is ignored
+	held    int64 // bytes of the decoder's incomplete packet that are charged to the session
+	broken  bool  // the client has violated the protocol; its input is ignored
 
 	// paused is written with mu held; it is set before the sockets' acknowledgements are failed.
 	paused atomic.Bool
+	// inboxes is what the events in the inboxes of all sockets are charged, in bytes.
+	inboxes atomic.Int64
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -44,7 +47,6 @@ type client struct {
 	overdue  *time.Timer // runs while attachments are awaited; nil before the first
 	closed   bool
 	joined   bool // some namespace was joined at some time
-	full     int  // inboxes over their limit
 	flowing  bool // a goroutine is telling the session to pause or resume
 }
 
@@ -89,7 +91,9 @@ func (c *client) OnText(data []byte) {
 		c.drop()
 		return
 	}
-	c.onDecoded(p, err)
+	if c.settle() {
+		c.onDecoded(p, err)
+	}
 }
 
 // OnBinary takes a binary message.
@@ -101,7 +105,33 @@ func (c *client) OnBinary(data []byte) {
 	if p != nil || err != nil {
 		c.stopAwaiting()
 	}
+	if !c.settle() {
+		return
+	}
 	c.onDecoded(p, err)
+}
+
+// settle brings the charge for an incomplete packet in line with what the decoder holds. It reports false if there is
+// no room for it; the connection ends then.
+func (c *client) settle() bool {
+	more := c.decoder.Held() - c.held
+	switch {
+	case more > 0 && !c.session.HoldInput(more):
+		c.broken = true
+		c.forgetPacket()
+		return false
+	case more < 0:
+		c.session.ReleaseInput(-more)
+	}
+	c.held += more
+	return true
+}
+
+// forgetPacket drops an incomplete packet.
+func (c *client) forgetPacket() {
+	c.decoder.Reset()
+	c.session.ReleaseInput(c.held)
+	c.held = 0
 }
 
 // awaitAttachment bounds the time to the next attachment.
@@ -140,7 +170,7 @@ func (c *client) onOverdue() {
 
 // OnClose ends the client's sockets with the session's reason.
 func (c *client) OnClose(reason string, _ error) {
-	c.decoder.Reset()
+	c.forgetPacket()
 	c.stopAwaiting()
 	c.end(reason)
 }
@@ -255,14 +285,60 @@ func (c *client) end(reason string) {
 	}
 }
 
-// overflow counts the inboxes over their limit up or down, and pauses or resumes reading accordingly. While reading is
-// paused no acknowledgement can arrive, so that those who wait for one are told.
-func (c *client) overflow(delta int) {
+// charge accounts for n bytes of an event that goes to an inbox. It reports false if there is no room for it; the connection
+// ends then.
+func (c *client) charge(n int64) bool {
+	if !c.session.HoldInput(n) {
+		return false
+	}
+	c.inboxes.Add(n)
+	return true
+}
+
+// checkInboxes follows when the event is in its inbox.
+func (c *client) checkInboxes() {
+	if !c.paused.Load() && c.inboxes.Load() > c.inboxLimit() {
+		c.regulate()
+	}
+}
+
+// discharge ends the charge of n bytes.
+func (c *client) discharge(n int64) {
+	if n == 0 {
+		return
+	}
+	c.session.ReleaseInput(n)
+	c.inboxes.Add(-n)
+	if c.paused.Load() {
+		c.regulate()
+	}
+}
+
+// inboxLimit is what all inboxes of the client may hold at the moment. When the server's budget for input runs short, a
+// client is paused before its connection would have to end.
+func (c *client) inboxLimit() int64 {
+	return min(c.server.opts.InboxLimit, c.session.InputShare()/2)
+}
+
+// regulate pauses reading when the inboxes hold more than their limit and resumes it when they hold half of it. While
+// reading is paused no acknowledgement can arrive, so that those who wait for one are told.
+func (c *client) regulate() {
 	c.mu.Lock()
-	before := c.full > 0
-	c.full += delta
-	after := c.full > 0
-	c.paused.Store(after)
+	before := c.paused.Load()
+	after := before
+	for {
+		limit := c.inboxLimit()
+		if after {
+			limit /= 2
+		}
+		want := c.inboxes.Load() > limit
+		if want == after {
+			break
+		}
+		// What changes the inboxes looks at paused afterwards, so paused must be set before a last look at them.
+		c.paused.Store(want)
+		after = want
+	}
 	var sockets []*Socket
 	if after && !before {
 		sockets = slices.Clone(c.sockets)

@@ -11,18 +11,16 @@ import (
 type inbox struct {
 	items []task
 	head  int
-	bytes int64
 
 	workers   int  // goroutines that run, or are about to run, Socket.work
 	exclusive bool // a lifecycle task is running; nothing may run beside it
-	full      bool // over the limit and not yet below half of it
 }
 
 // task is one thing to do: an event when packet is set, or else a lifecycle step.
 type task struct {
 	packet *parser.Packet
 	step   step
-	bytes  int32
+	bytes  int32 // charged to the client
 }
 
 type step uint8
@@ -46,6 +44,19 @@ func eventTask(p *parser.Packet) task {
 	return task{packet: p, bytes: int32(min(n, 1<<30))}
 }
 
+// onEvent queues an event on the reading side.
+func (s *Socket) onEvent(p *parser.Packet) {
+	t := eventTask(p)
+	if !s.client.charge(int64(t.bytes)) {
+		return
+	}
+	start := s.put(t)
+	s.client.checkInboxes()
+	if start {
+		s.client.continueWith(s.work)
+	}
+}
+
 // enqueue adds a task and makes sure that a worker runs.
 func (s *Socket) enqueue(t task) {
 	if s.put(t) {
@@ -53,30 +64,19 @@ func (s *Socket) enqueue(t task) {
 	}
 }
 
-// enqueueRead is enqueue for the reading side.
-func (s *Socket) enqueueRead(t task) {
-	if s.put(t) {
-		s.client.continueWith(s.work)
-	}
-}
-
 // put adds a task and reports whether the caller must start a worker.
 func (s *Socket) put(t task) (start bool) {
 	s.mu.Lock()
-	overflow := s.putLocked(t)
+	s.putLocked(t)
 	start = s.staffLocked()
 	s.mu.Unlock()
-	if overflow {
-		s.client.overflow(1)
-	}
 	return start
 }
 
 // work is a worker: it runs tasks until there are none left.
 func (s *Socket) work() { s.serve(false) }
 
-// putLocked appends a task and reports whether the inbox went over its limit by it.
-func (s *Socket) putLocked(t task) (overflow bool) {
+func (s *Socket) putLocked(t task) {
 	if s.inbox == nil {
 		s.inbox = inboxes.Get().(*inbox)
 	}
@@ -87,12 +87,6 @@ func (s *Socket) putLocked(t task) (overflow bool) {
 		in.items, in.head = in.items[:n], 0
 	}
 	in.items = append(in.items, t)
-	in.bytes += int64(t.bytes)
-	if !in.full && in.bytes > s.nsp.server.opts.InboxLimit {
-		in.full = true
-		return true
-	}
-	return false
 }
 
 // staffLocked reserves a place for one more worker if there is work for it.
@@ -161,34 +155,19 @@ func (s *Socket) next(lifecycle bool) (t task, ok, more bool) {
 		in.items, in.head = in.items[:0], 0
 	}
 	in.exclusive = t.step != stepEvent
-	relief := s.takenLocked(int64(t.bytes))
 	more = s.staffLocked()
 	s.mu.Unlock()
-	if relief {
-		s.client.overflow(-1)
-	}
+	s.client.discharge(int64(t.bytes))
 	return t, true, more
 }
 
-// takenLocked lowers the byte count and reports whether the inbox is no longer full.
-func (s *Socket) takenLocked(n int64) (relief bool) {
-	in := s.inbox
-	in.bytes -= n
-	if in.full && in.bytes <= s.nsp.server.opts.InboxLimit/2 {
-		in.full = false
-		return true
-	}
-	return false
-}
-
-// dropEventsLocked removes the events that have not been started and reports whether the inbox is no longer full.
-func (s *Socket) dropEventsLocked() (relief bool) {
+// dropEventsLocked removes the events that have not been started and returns their bytes.
+func (s *Socket) dropEventsLocked() (freed int64) {
 	in := s.inbox
 	if in == nil {
-		return false
+		return 0
 	}
 	kept := in.items[:in.head]
-	var freed int64
 	for _, t := range in.items[in.head:] {
 		if t.step == stepEvent {
 			freed += int64(t.bytes)
@@ -198,7 +177,7 @@ func (s *Socket) dropEventsLocked() (relief bool) {
 	}
 	clear(in.items[len(kept):])
 	in.items = kept
-	return s.takenLocked(freed)
+	return freed
 }
 
 func (in *inbox) reset() {

@@ -13,7 +13,7 @@ import (
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
 func (s *Socket) close(reason string) {
-	acks, relief, busy, ok := s.detach(reason)
+	acks, freed, busy, ok := s.detach(reason)
 	if !ok {
 		return
 	}
@@ -22,9 +22,7 @@ func (s *Socket) close(reason string) {
 	for _, e := range acks {
 		e.waiter.failed(s, &DisconnectError{reason})
 	}
-	if relief {
-		s.client.overflow(-1)
-	}
+	s.client.discharge(freed)
 	// Callbacks that are still to run may register the functions that the disconnect is to call.
 	if busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
 		s.enqueue(task{step: stepDisconnect})
@@ -34,15 +32,15 @@ func (s *Socket) close(reason string) {
 
 // detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
 // the DISCONNECT packet on its way. It is one step with respect to join: a client that comes back is neither refused nor
-// told of this end. busy says that callbacks are still to run.
-func (s *Socket) detach(reason string) (acks ackTable, relief, busy, ok bool) {
+// told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
+func (s *Socket) detach(reason string) (acks ackTable, freed int64, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateConnected {
-		return nil, false, false, false
+		return nil, 0, false, false
 	}
 	s.state.Store(stateClosed)
 	s.reason = reason
@@ -50,11 +48,11 @@ func (s *Socket) detach(reason string) (acks ackTable, relief, busy, ok bool) {
 	acks = s.takeAcksLocked()
 	c.removeLocked(s)
 	if reason == ReasonServerDisconnect {
-		relief = s.dropEventsLocked()
+		freed = s.dropEventsLocked()
 		// SendQueued does no I/O. The session may have closed; then nobody waits for the packet.
 		_ = c.session.SendQueued(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
 	}
-	return acks, relief, s.inbox != nil, true
+	return acks, freed, s.inbox != nil, true
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
@@ -77,7 +75,7 @@ func (s *Socket) abandon(reason string) {
 func (s *Socket) onPacket(p *parser.Packet) {
 	switch p.Type {
 	case parser.Event:
-		s.enqueueRead(eventTask(p))
+		s.onEvent(p)
 	case parser.Ack:
 		s.onAck(p)
 	case parser.Disconnect:

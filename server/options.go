@@ -38,8 +38,9 @@ type Options struct {
 	// AckTimeout is how long to wait for acknowledgements when the context has no deadline. Default 10 s.
 	AckTimeout time.Duration
 
-	// InboxLimit bounds the events of one socket that wait for their handlers, in bytes. At the bound, reading from the
-	// client pauses. Default 1 MiB.
+	// InboxLimit bounds the events of one client that wait for their handlers, in bytes, in all its namespaces together. At
+	// the bound, reading from the client pauses. What all clients have waiting counts towards Engine.InputTotal. Default
+	// 1 MiB.
 	InboxLimit int64
 
 	// HandlerConcurrency is how many events of one socket may be handled at the same time. Above 1 handlers of one socket

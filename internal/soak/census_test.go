@@ -16,7 +16,7 @@ type census struct {
 	Sessions, Polling, WebSocket, Upgrading, Closing      int
 	Timers, Unjoined                                      int
 	Namespaces, Sockets, Connecting, Rooms, Acks, Workers int
-	Queued                                                int64
+	Queued, Input                                         int64
 }
 
 func count(srv *server.Server) census {
@@ -26,7 +26,7 @@ func count(srv *server.Server) census {
 		Sessions: s.Engine.Sessions, Polling: s.Engine.Polling, WebSocket: s.Engine.WebSocket,
 		Upgrading: s.Engine.Upgrading, Closing: s.Engine.Closing, Timers: s.Engine.Timers, Unjoined: s.Unjoined,
 		Namespaces: s.Namespaces, Sockets: s.Sockets, Connecting: s.Connecting, Rooms: s.Rooms, Acks: s.PendingAcks,
-		Workers: s.Workers, Queued: s.Engine.QueuedBytes,
+		Workers: s.Workers, Queued: s.Engine.QueuedBytes, Input: s.Engine.InputBytes,
 	}
 }
 

@@ -16,9 +16,12 @@ var bufferPools [maxBufferBits - minBufferBits + 1]sync.Pool
 
 type buffer struct{ b []byte }
 
+// classOf is the smallest power of two, at least minBufferBits, that holds n bytes.
+func classOf(n int) int { return max(bits.Len(uint(max(n, 1)-1)), minBufferBits) }
+
 // newBuffer returns an empty buffer with room for n bytes.
 func newBuffer(n int) *buffer {
-	class := max(bits.Len(uint(max(n, 1)-1)), minBufferBits)
+	class := classOf(n)
 	if class > maxBufferBits {
 		return &buffer{b: make([]byte, 0, n)}
 	}
@@ -41,6 +44,30 @@ func (b *buffer) free() {
 	bufferPools[class-minBufferBits].Put(b)
 }
 
+// wanted is the room that a buffer with room for n bytes gets, at least doubled within limit.
+func (b *buffer) wanted(n, limit int) int {
+	if b == nil {
+		return n
+	}
+	return max(n, min(2*cap(b.b), limit))
+}
+
+// growth is how much more memory grow would hold; b may be nil.
+func (b *buffer) growth(n, limit int) int {
+	have := 0
+	if b != nil {
+		have = cap(b.b)
+	}
+	if b != nil && n <= have {
+		return 0
+	}
+	room := b.wanted(n, limit)
+	if class := classOf(room); class <= maxBufferBits {
+		room = 1 << class
+	}
+	return room - have
+}
+
 // grow returns a buffer with the same content and room for n bytes in all, at least doubled; b is no longer valid.
 // b may be nil. limit bounds what doubling may add, never n itself.
 func (b *buffer) grow(n, limit int) *buffer {
@@ -50,7 +77,7 @@ func (b *buffer) grow(n, limit int) *buffer {
 	if n <= cap(b.b) {
 		return b
 	}
-	larger := newBuffer(max(n, min(2*cap(b.b), limit)))
+	larger := newBuffer(b.wanted(n, limit))
 	larger.b = append(larger.b, b.b...)
 	b.free()
 	return larger

@@ -51,7 +51,10 @@ func (p *Parser) Release() {
 	*p = Parser{done: true}
 }
 
-type stopper interface{ Stop() bool }
+type (
+	stopper  interface{ Stop() bool }
+	reserver interface{ Reserve(n int) bool }
+)
 
 // Feed parses data, the next bytes of the connection, and calls h for each complete item, in order. d is nil when
 // permessage-deflate was not negotiated. The consumed part of data may be overwritten (payloads are unmasked in place),
@@ -223,12 +226,9 @@ func (p *Parser) readPayload(cfg *Config, d *Deflate, h Handler, b []byte) (n in
 		return n, true, p.message(h, b)
 	}
 	if n > 0 {
-		have := 0
-		if p.msg != nil {
-			have = len(p.msg.b)
+		if !p.makeRoom(h, n) {
+			return n, false, errNoRoom
 		}
-		// The announced total bounds the doubling; it has passed the size limit.
-		p.msg = p.msg.grow(have+n, int(p.total))
 		p.take(p.msg, b)
 	}
 	if !whole {
@@ -237,6 +237,23 @@ func (p *Parser) readPayload(cfg *Config, d *Deflate, h Handler, b []byte) (n in
 	p.inFrame = false
 	called, err = p.endFrame(cfg, d, h)
 	return n, called, err
+}
+
+// makeRoom grows the unfinished message by n bytes, if h lets it.
+func (p *Parser) makeRoom(h Handler, n int) bool {
+	if p.msg != nil {
+		n += len(p.msg.b)
+	}
+	// The announced total bounds the doubling; it has passed the size limit.
+	more := p.msg.growth(n, int(p.total))
+	if more == 0 {
+		return true
+	}
+	if r, ok := h.(reserver); ok && !r.Reserve(more) {
+		return false
+	}
+	p.msg = p.msg.grow(n, int(p.total))
+	return true
 }
 
 // take appends b to dst, which has room, and unmasks it there. It returns the whole content.

@@ -1,7 +1,9 @@
 package websocket
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +217,55 @@ func TestMemory(t *testing.T) {
 	feed(frame(finText, "ignored"))
 	if len(r.events) != before {
 		t.Error("a released parser called its handler")
+	}
+}
+
+// frugal lets the parser have so much memory and no more.
+type frugal struct {
+	recorder
+	left, asked int
+}
+
+func (f *frugal) Reserve(n int) bool {
+	f.asked += n
+	f.left -= n
+	return f.left >= 0
+}
+
+// TestReserve checks that memory for unfinished messages is asked for before it is held, all of it.
+func TestReserve(t *testing.T) {
+	whole := frame(finText, strings.Repeat("x", 3_000_000))
+	cfg := &Config{MaxMessageSize: 4_000_000}
+	var p Parser
+	h := &frugal{left: math.MaxInt}
+	for len(whole) > 1 {
+		n := min(len(whole)-1, 4096)
+		if _, err := p.Feed(cfg, nil, h, whole[:n]); err != nil {
+			t.Fatal(err)
+		}
+		whole = whole[n:]
+		if h.asked != p.Partial() {
+			t.Fatalf("asked for %d, holds %d", h.asked, p.Partial())
+		}
+	}
+	p.Release()
+
+	p, h = Parser{}, &frugal{left: 256}
+	if _, err := p.Feed(nil, nil, h, frame(text, strings.Repeat("x", 200))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.Feed(nil, nil, h, frame(finText&^byte(OpText), strings.Repeat("x", 100)))
+	var refused *CloseError
+	if !errors.As(err, &refused) || refused.Code != CloseTryAgainLater || !errors.Is(err, ErrNoRoom) {
+		t.Errorf("got %v", err)
+	}
+	if p.Partial() != 0 || len(h.events) != 0 {
+		t.Errorf("%d bytes held, events %v", p.Partial(), h.events)
+	}
+	// A message in one piece needs no memory.
+	p, h = Parser{}, &frugal{}
+	if _, err := p.Feed(nil, nil, h, frame(finText, strings.Repeat("x", 1000))); err != nil || len(h.events) != 1 {
+		t.Errorf("%v, events %v", err, h.events)
 	}
 }
 

@@ -48,6 +48,7 @@ const (
 	CloseInvalidPayload  = 1007
 	ClosePolicyViolation = 1008
 	CloseTooBig          = 1009
+	CloseTryAgainLater   = 1013 // registered with IANA after the RFC
 )
 
 const (
@@ -87,7 +88,9 @@ func (c *Config) maxFragments() int {
 
 // Handler receives what Feed finds, in wire order, on Feed's goroutine. Payloads are valid only during the call.
 //
-// A Handler that also has the method Stop() bool is asked after each callback whether Feed shall return early.
+// A Handler that also has the method Stop() bool is asked after each callback whether Feed shall return early. One that
+// has Reserve(n int) bool is asked before Feed takes n more bytes of memory for an unfinished message; without its consent
+// the connection ends with 1013. What is held is in Partial.
 type Handler interface {
 	// OnMessage gets a complete message: op is OpText (valid UTF-8) or OpBinary, the payload unmasked and inflated.
 	OnMessage(op Opcode, payload []byte)
@@ -124,6 +127,7 @@ var (
 	ErrCloseCode     = errors.New("close code not allowed on the wire")
 	ErrUTF8          = errors.New("text is not UTF-8")
 	ErrCorruptStream = errors.New("corrupt deflate stream")
+	ErrNoRoom        = errors.New("no memory for an unfinished message")
 )
 
 // Preallocated, so that a hostile peer costs no allocation for its violation.
@@ -138,6 +142,7 @@ var (
 	errCloseCode    = &CloseError{CloseProtocolError, ErrCloseCode}
 	errUTF8         = &CloseError{CloseInvalidPayload, ErrUTF8}
 	errCorrupt      = &CloseError{CloseInvalidPayload, ErrCorruptStream}
+	errNoRoom       = &CloseError{CloseTryAgainLater, ErrNoRoom}
 )
 
 // ValidCloseCode reports whether a close frame may carry code, as ws decides it: 1000 to 1014 without 1004, 1005 and

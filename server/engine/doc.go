@@ -7,7 +7,8 @@
 // A Server is an http.Handler and mounts in any mux whose writers can be hijacked. On the wire it does what the npm
 // package engine.io 6.6 does. Known differences:
 //
-//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal); Node buffers without end.
+//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal), and so is unfinished input of all clients together
+//     (Options.InputTotal); Node buffers without end.
 //   - An upgrade request for revision 3 is refused before the 101 response, not after it.
 //   - An ordinary request with transport=websocket for a websocket session is answered 400; Node leaves it open.
 //   - A pong that is outstanding when a session is upgraded stays due, PingTimeout from the upgrade.
@@ -59,6 +60,7 @@
 //   - the move from polling to websocket: upgrade.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; the system
 //     calls: nonblocking_unix.go
+//   - the budget for unfinished input: input.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - what is encoded once and shared: message.go
 //   - what is kept of the first request: handshake.go; query strings: query.go

@@ -46,6 +46,8 @@ var (
 	ErrSlowConsumer = errors.New("engine: slow consumer")
 	// ErrOutboxTotal ends the sessions with the longest backlogs when all together exceed Options.OutboxTotal.
 	ErrOutboxTotal = errors.New("engine: outbox budget of the process exceeded")
+	// ErrInputTotal ends a session that would pin more input than Options.InputTotal leaves it.
+	ErrInputTotal = errors.New("engine: input budget of the server exceeded")
 )
 
 // The causes of transport errors.

@@ -357,6 +357,7 @@ func TestOptionErrors(t *testing.T) {
 		{Options{PingInterval: math.MaxInt64}, "ping interval"},
 		{Options{MaxHTTPBufferSize: math.MaxInt64}, "not be more than 1 GiB"},
 		{Options{OutboxLimit: -1}, "outbox limit"},
+		{Options{InputTotal: -1}, "input total"},
 		{Options{Transports: []string{"polling", "tcp"}}, `unknown transport "tcp"`},
 		{Options{HTTPCompression: &HTTPCompression{Level: 10}}, "compression level 10"},
 		{Options{PerMessageDeflate: &PerMessageDeflate{ServerMaxWindowBits: 7}}, "window of 7 bits"},

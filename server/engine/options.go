@@ -68,6 +68,12 @@ type Options struct {
 	// OutboxTotal bounds the bytes queued in the whole process, a message shared by many sessions counted once. Beyond
 	// it the sessions with the longest backlogs end. Default 256 MiB.
 	OutboxTotal int64
+	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
+	// messages, bodies of POST requests, and what the layer above holds (see Session.HoldInput). Above half of it a session
+	// may hold no more than that half divided by the number of sessions; one that would, or that would exceed the whole,
+	// ends, over websocket with 1013. Default 256 MiB, or 32 times MaxHTTPBufferSize if that is more; at least 8 times
+	// MaxHTTPBufferSize.
+	InputTotal int64
 
 	// ReadMode is how websocket connections are read. Default ReadAuto.
 	ReadMode ReadMode
@@ -127,6 +133,7 @@ const (
 	maxBuffer             = 1 << 30
 	defaultOutboxLimit    = 1 << 20
 	defaultOutboxTotal    = 256 << 20
+	defaultInputTotal     = 256 << 20
 	defaultThreshold      = 1024
 	defaultHTTPLevel      = 6
 
@@ -209,6 +216,7 @@ func (cfg *settings) setLimits() error {
 		{"maximum HTTP buffer size", &cfg.MaxHTTPBufferSize, defaultMaxBuffer},
 		{"outbox limit", &cfg.OutboxLimit, defaultOutboxLimit},
 		{"outbox total", &cfg.OutboxTotal, defaultOutboxTotal},
+		{"input total", &cfg.InputTotal, max(defaultInputTotal, 32*cfg.MaxHTTPBufferSize)},
 	} {
 		if *n.value == 0 {
 			*n.value = n.def
@@ -219,6 +227,12 @@ func (cfg *settings) setLimits() error {
 	}
 	if cfg.MaxHTTPBufferSize > maxBuffer {
 		return fmt.Errorf("engine: maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)
+	}
+	// The buffer of a message may be twice as long as the message, and what is decoded comes beside it; both must fit in half
+	// of the budget.
+	if cfg.InputTotal/8 < cfg.MaxHTTPBufferSize {
+		return fmt.Errorf("engine: input total %d must be at least 8 times the maximum HTTP buffer size %d",
+			cfg.InputTotal, cfg.MaxHTTPBufferSize)
 	}
 	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
 	return nil

@@ -1,22 +1,34 @@
 package engine
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 const (
-	// warnInterval is the least time between two warnings about oversized input.
+	// warnInterval is the least time between two warnings about the same limit.
 	warnInterval = 10 * time.Second
+	minBody      = 512
 	// maxPooledBody is the largest body buffer that goes back to the pool.
-	maxPooledBody = 64 << 10
+	maxPooledBody = 16 << 10
 )
 
-var bodyPool = sync.Pool{New: func() any { return &bytes.Buffer{} }}
+// postBody is the body of a POST while it is collected and handled. Its memory is charged to the session.
+type postBody struct{ data []byte }
+
+var bodyPool = sync.Pool{New: func() any { return &postBody{data: make([]byte, 0, minBody)} }}
+
+func (b *postBody) free() {
+	if cap(b.data) <= maxPooledBody {
+		b.data = b.data[:0]
+		bodyPool.Put(b)
+	}
+}
 
 // servePost takes the packets of a POST.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
@@ -24,19 +36,13 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
-	body := bodyPool.Get().(*bytes.Buffer)
-	err := s.readBody(w, r, p, body)
-	if err == nil {
-		s.deliverPost(p, validUTF8(body.Bytes()))
-	}
-	if body.Cap() <= maxPooledBody {
-		body.Reset()
-		bodyPool.Put(body)
-	}
+	err := s.takePost(w, r, p)
 	s.endPost(p)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	case errors.Is(err, ErrInputTotal):
+		w.WriteHeader(http.StatusServiceUnavailable)
 	case err != nil:
 		if p.current() {
 			s.fail(errDataGone)
@@ -50,6 +56,34 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 		s.srv.setAnswerHeaders(h, r, false)
 		_, _ = io.WriteString(w, "ok")
 	}
+}
+
+// takePost reads the body and delivers its packets.
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling) error {
+	body := bodyPool.Get().(*postBody)
+	defer body.free()
+	if !s.HoldInput(int64(cap(body.data))) {
+		return ErrInputTotal
+	}
+	defer func() { s.ReleaseInput(int64(cap(body.data))) }()
+	if err := s.readBody(w, r, p, body); err != nil {
+		return err
+	}
+	if !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
+		return ErrInputTotal
+	}
+	s.deliverPost(p, body.data)
+	return nil
+}
+
+// replaceBody moves the body to data. It reports false if the session may not hold that much.
+func (s *Session) replaceBody(body *postBody, data []byte) bool {
+	if !s.HoldInput(int64(cap(data))) {
+		return false
+	}
+	s.ReleaseInput(int64(cap(body.data)))
+	body.data = data
+	return true
 }
 
 // beginPost returns the transport that takes the request, after which no other POST is let in until endPost. It returns
@@ -93,8 +127,8 @@ func cut(w http.ResponseWriter) {
 
 var errBodyTooLarge = errors.New("request body too large")
 
-// readBody reads the body into buf, no further than one byte beyond the limit.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, buf *bytes.Buffer) error {
+// readBody reads the body, no further than one byte beyond the limit.
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, body *postBody) error {
 	limit := s.srv.cfg.MaxHTTPBufferSize
 	if r.ContentLength > limit {
 		s.noteTooLarge()
@@ -107,17 +141,37 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, b
 		// The session ended or left before the abort was in place.
 		p.abortBody()
 	}
-	n, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
+	err := s.collect(body, io.LimitReader(r.Body, limit+1))
 	p.setAbort(nil)
 	_ = rc.SetReadDeadline(time.Time{})
 	if err != nil {
 		return err
 	}
-	if n > limit {
+	if int64(len(body.data)) > limit {
 		s.noteTooLarge()
 		return errBodyTooLarge
 	}
 	return nil
+}
+
+// collect reads r to its end. Memory is charged before it is taken.
+func (s *Session) collect(body *postBody, r io.Reader) error {
+	for {
+		if have := cap(body.data); len(body.data) == have {
+			if !s.HoldInput(int64(have)) {
+				return ErrInputTotal
+			}
+			body.data = append(make([]byte, 0, 2*have), body.data...)
+		}
+		n, err := r.Read(body.data[len(body.data):cap(body.data)])
+		body.data = body.data[:len(body.data)+n]
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func (p *polling) setAbort(abort func()) {
@@ -141,11 +195,16 @@ func (s *Session) noteTooLarge() {
 	s.srv.warnTooLarge("polling request too large", s.id)
 }
 
-// warnTooLarge logs what would otherwise fail silently, but not more often than a client can make it useful.
 func (srv *Server) warnTooLarge(what, sid string) {
-	now, last := monotonic(), srv.warnedTooLarge.Load()
-	if (last == 0 || now-last >= int64(warnInterval)) && srv.warnedTooLarge.CompareAndSwap(last, now) {
-		srv.cfg.Logger.Warn(what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
+	srv.warn(&srv.warnedTooLarge, what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
+}
+
+// warn logs what would otherwise fail silently, but not more often than a client can make it useful. last is when that
+// happened before.
+func (srv *Server) warn(last *atomic.Int64, what string, args ...any) {
+	now, before := monotonic(), last.Load()
+	if (before == 0 || now-before >= int64(warnInterval)) && last.CompareAndSwap(before, now) {
+		srv.cfg.Logger.Warn(what, args...)
 	}
 }
 

@@ -51,17 +51,19 @@ type Server struct {
 	tag    [nodeTagSize]byte
 
 	// Safe for concurrent use by themselves.
-	table          [tableShards]tableShard
-	tasks          tasks
-	count          counters
-	nextShard      atomic.Uint32
-	closed         atomic.Bool
-	shedding       atomic.Bool
-	chain          atomic.Pointer[http.Handler]
-	originRefused  sync.Once
-	foreignCookie  sync.Once
-	notHijackable  sync.Once
-	warnedTooLarge atomic.Int64 // see monotonic; 0 for never
+	table         [tableShards]tableShard
+	tasks         tasks
+	count         counters
+	nextShard     atomic.Uint32
+	closed        atomic.Bool
+	shedding      atomic.Bool
+	inputBytes    atomic.Int64 // what the sessions hold, see Session.HoldInput
+	chain         atomic.Pointer[http.Handler]
+	originRefused sync.Once
+	foreignCookie sync.Once
+	notHijackable sync.Once
+	// When the last warnings were logged, see warn; 0 for never.
+	warnedTooLarge, warnedInput atomic.Int64
 
 	mu sync.Mutex
 	// Guarded by mu.

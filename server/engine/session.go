@@ -26,7 +26,8 @@ type Session struct {
 	id        string
 	handshake Handshake
 
-	paused atomic.Bool // written under mu
+	paused atomic.Bool  // written under mu
+	input  atomic.Int64 // bytes of input that are held, see HoldInput
 
 	// reading is the connection whose message is being delivered, nil over polling. Owned by the delivering goroutine.
 	reading *wsConn

@@ -15,6 +15,8 @@ type Stats struct {
 	// QueuedBytes is what is queued in the whole process, shared messages counted once, as Options.OutboxTotal bounds
 	// it.
 	QueuedBytes int64
+	// InputBytes is what unfinished and unhandled input pins, as Options.InputTotal bounds it.
+	InputBytes int64
 
 	// Opened and Closed count sessions since the start.
 	Opened, Closed uint64
@@ -26,7 +28,7 @@ type Stats struct {
 	// writable), "closed" (it ended first), "slow_consumer", "outbox_total".
 	Drops map[string]uint64
 	// Limits counts how often a limit was hit: "body_size", "message_size", "handshake_size", "slow_consumer",
-	// "outbox_total", "upgrade_timeout".
+	// "outbox_total", "input_total", "upgrade_timeout".
 	Limits map[string]uint64
 }
 
@@ -50,12 +52,13 @@ const (
 	limitHandshakeSize
 	limitSlowConsumer
 	limitOutboxTotal
+	limitInputTotal
 	limitUpgradeTimeout
 	limitKinds
 )
 
 var limitNames = [limitKinds]string{
-	"body_size", "message_size", "handshake_size", "slow_consumer", "outbox_total", "upgrade_timeout",
+	"body_size", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
 }
 
 // counters are the server's totals that change rarely; those that change with every packet are in the shards.
@@ -93,6 +96,7 @@ func (srv *Server) Stats() Stats {
 		Closing:     int(c.closing.Load()),
 		Timers:      srv.wheel.Len(),
 		QueuedBytes: queuedBytes.Load(),
+		InputBytes:  srv.inputBytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),
 		Drops:       make(map[string]uint64, dropReasons),

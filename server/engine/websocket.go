@@ -33,6 +33,7 @@ type wsConn struct {
 
 	// Owned by the reading side.
 	parser  websocket.Parser
+	held    int     // bytes of the parser that are charged to the session
 	probing bool    // not yet the session's transport
 	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
 	// continued is what the handler of the message being delivered left to do; see Session.Continue.
@@ -255,11 +256,29 @@ func (c *wsConn) onReadable(p []byte) verdict {
 			return keepReading
 		}
 		n, err := c.parser.Feed(&c.s.srv.cfg.websocket, c.deflate, c, p)
+		c.settleHeld()
 		if err != nil {
 			c.violated(err)
 			return keepReading
 		}
 		p = p[n:]
+	}
+}
+
+// Reserve charges memory that the parser is about to take.
+func (c *wsConn) Reserve(n int) bool {
+	if !c.s.HoldInput(int64(n)) {
+		return false
+	}
+	c.held += n
+	return true
+}
+
+// settleHeld brings the charge in line with what the parser holds.
+func (c *wsConn) settleHeld() {
+	if n := c.parser.Partial(); n != c.held {
+		c.s.ReleaseInput(int64(c.held - n))
+		c.held = n
 	}
 }
 
@@ -278,6 +297,7 @@ func (c *wsConn) continuation() func() {
 func (c *wsConn) onReadEnd(error) {
 	s := c.s
 	c.parser.Release()
+	c.settleHeld()
 	c.broken()
 	s.mu.Lock()
 	current := s.ws == c

@@ -151,6 +151,14 @@ func (d *Decoder) Namespace() string {
 	return d.pending.packet.Namespace
 }
 
+// Held returns the bytes of the packet whose attachments are awaited, 0 if there is none.
+func (d *Decoder) Held() int64 {
+	if d.pending == nil {
+		return 0
+	}
+	return d.pending.bytes
+}
+
 // Reset drops an incomplete packet.
 func (d *Decoder) Reset() { d.pending = nil }
 
