@@ -161,19 +161,24 @@ func (c *census) heard(m *Message) {
 	c.suspicious.Store(len(c.suspects) > 0)
 }
 
-// speaking returns those of nodes that always tell their names. It learns them from the parts of a question some of whose
-// answers had none.
-func (c *census) speaking(nodes []NodeID, parts map[NodeID]*part) (list []NodeID) {
+// learn notes which nodes tell their names, from the parts of a question that some others answered without.
+func (c *census) learn(parts map[NodeID]*part) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.speakers == nil {
+		c.speakers = make(map[NodeID]struct{})
+	}
 	for id := range parts {
 		if id != "" {
-			if c.speakers == nil {
-				c.speakers = make(map[NodeID]struct{})
-			}
 			c.speakers[id] = struct{}{}
 		}
 	}
+}
+
+// speaking returns those of nodes that tell their names.
+func (c *census) speaking(nodes []NodeID) (list []NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, id := range nodes {
 		if _, speaks := c.speakers[id]; speaks {
 			list = append(list, id)

@@ -15,6 +15,8 @@ const (
 	// then on. A question with little time asks when half of it is over.
 	censusDelay    = 250 * time.Millisecond
 	censusInterval = 500 * time.Millisecond
+	// censusAge is how old the list of the nodes may be that questions share.
+	censusAge = 100 * time.Millisecond
 	// suspectAfter is how long a node must have been silent before later questions do not wait for it.
 	suspectAfter = time.Second
 )
@@ -105,7 +107,7 @@ func (c *clustered) wait(q *question) error {
 		select {
 		case <-q.ctx.Done():
 		case <-timer.C:
-			since := time.Now().Add(-censusDelay)
+			since := time.Now().Add(-censusAge)
 			if since.Before(q.began) {
 				since = q.began
 			}
@@ -383,12 +385,16 @@ func (q *question) finish(c *census) (known bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.over = true
-	switch nameless := q.namelessLocked(); {
+	nameless := q.namelessLocked()
+	if nameless > 0 {
+		c.learn(q.parts)
+	}
+	switch {
 	case q.listed:
 		unreported := q.unreportedLocked()
 		q.silent = unreported
 		if nameless > 0 {
-			q.silent = c.speaking(unreported, q.parts)
+			q.silent = c.speaking(unreported)
 		}
 		q.missing = slices.Clone(q.silent)
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))

@@ -1,0 +1,278 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// TestClusteredSuite runs the suite with the settings that adaptertest.Cluster does not have by itself.
+func TestClusteredSuite(t *testing.T) {
+	for _, nodes := range []int{1, 3} {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
+			adaptertest.Run(t, nodes, func(t *testing.T, nodes int) []adapter.Builder {
+				var c adaptertest.Cluster
+				var builders []adapter.Builder
+				for i := range nodes {
+					builders = append(builders, adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
+						bus := &observingBus{Bus: c.Bus(adapter.NodeID(fmt.Sprint("n", i)), local.Name())}
+						return adapter.NewClustered(local, bus, &adapter.ClusteredOptions{RoomsByFetch: true})
+					}))
+				}
+				return builders
+			})
+		})
+	}
+}
+
+// observingBus wants to know the rooms, and answers for them when asked.
+type observingBus struct {
+	adapter.Bus
+	mu    sync.Mutex
+	rooms []string
+}
+
+func (b *observingBus) RoomCreated(room string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rooms = append(b.rooms, room)
+}
+
+func (b *observingBus) RoomDeleted(room string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rooms = slices.DeleteFunc(b.rooms, func(r string) bool { return r == room })
+}
+
+// WaitJoined does not need to wait, but knows whether it was told.
+func (b *observingBus) WaitJoined(_ context.Context, rooms []string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, room := range rooms {
+		if !slices.Contains(b.rooms, room) {
+			return fmt.Errorf("never heard of room %s", room)
+		}
+	}
+	return nil
+}
+
+// TestOptionalInterfaces checks that the adapter has exactly the abilities of its bus.
+func TestOptionalInterfaces(t *testing.T) {
+	var c adaptertest.Cluster
+	plain := c.Bus("a", "/")
+	both := &observingBus{Bus: plain}
+	for name, tt := range map[string]struct {
+		bus             adapter.Bus
+		observes, waits bool
+	}{
+		"plain": {plain, false, false},
+		"observes": {struct {
+			adapter.Bus
+			adapter.RoomObserver
+		}{plain, both}, true, false},
+		"waits": {struct {
+			adapter.Bus
+			adapter.JoinWaiter
+		}{plain, both}, false, true},
+		"both": {both, true, true},
+	} {
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), tt.bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, observes := a.(adapter.RoomObserver)
+		_, waits := a.(adapter.JoinWaiter)
+		if observes != tt.observes || waits != tt.waits {
+			t.Errorf("%s: observes %v, waits %v", name, observes, waits)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// host is a node with handlers of server-side events.
+type host struct {
+	*adaptertest.Node
+	reply func(reply func(parser.Payload))
+}
+
+func (h *host) OnServerSideEmit(_ parser.Payload, reply func(parser.Payload)) {
+	if reply != nil && h.reply != nil {
+		h.reply(reply)
+	}
+}
+
+// network is a cluster of nodes named a, b, c..., with two sockets each: a1, a2 and so on.
+type network struct {
+	adaptertest.Cluster
+	adapters map[adapter.NodeID]adapter.Clustered
+	hosts    map[adapter.NodeID]*host
+	sockets  map[string]*adaptertest.Socket
+}
+
+// bubble runs a test of a network of three nodes on virtual time. All goroutines have to end with it.
+func bubble(t *testing.T, test func(t *testing.T, n *network)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{
+			adapters: make(map[adapter.NodeID]adapter.Clustered),
+			hosts:    make(map[adapter.NodeID]*host),
+			sockets:  make(map[string]*adaptertest.Socket),
+		}
+		for _, id := range []adapter.NodeID{"a", "b", "c"} {
+			n.add(t, id)
+		}
+		test(t, n)
+		for id, a := range n.adapters {
+			if p := a.Pending(); p != 0 {
+				t.Errorf("%d questions of %s are pending", p, id)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func (n *network) add(t *testing.T, id adapter.NodeID) {
+	h := &host{Node: adaptertest.NewNode("/"), reply: func(reply func(parser.Payload)) {
+		reply(parser.Payload{JSON: []byte(id)})
+	}}
+	a, err := adapter.NewClustered(h, n.Bus(id, "/"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.adapters[id], n.hosts[id] = a, h
+	for i := 1; i <= 2; i++ {
+		sid := fmt.Sprint(id, i)
+		n.sockets[sid] = h.Connect(sid, "room")
+		n.sockets[sid].Answer(func(*parser.Packet) (parser.Payload, bool) { return parser.Payload{JSON: []byte(sid)}, true })
+	}
+}
+
+func (n *network) silence(sids ...string) {
+	for _, sid := range sids {
+		n.sockets[sid].Answer(nil)
+	}
+}
+
+// answer is what came of a question, as text.
+type answer struct {
+	values     string
+	missing    []adapter.NodeID
+	unanswered int
+	err        error
+	took       time.Duration
+}
+
+func (a answer) check(t *testing.T, what string, want answer) {
+	t.Helper()
+	if a.values != want.values || !slices.Equal(a.missing, want.missing) || a.unanswered != want.unanswered ||
+		!errors.Is(a.err, want.err) || a.took != want.took {
+		t.Errorf("%s: %+v, want %+v", what, a, want)
+	}
+}
+
+func sorted(list []string) string {
+	slices.Sort(list)
+	return fmt.Sprint(list)
+}
+
+func newAnswer[T any](r adapter.Result[T], err error, began time.Time, text func(T) string) answer {
+	var values []string
+	for _, v := range r.Values {
+		values = append(values, text(v))
+	}
+	slices.Sort(r.Missing)
+	return answer{sorted(values), r.Missing, r.Unanswered, err, time.Since(began)}
+}
+
+// fetch asks a for all sockets.
+func (n *network) fetch(ctx context.Context) answer {
+	began := time.Now()
+	r, err := n.adapters["a"].FetchSockets(ctx, adapter.Selection{}, adapter.Flags{})
+	return newAnswer(r, err, began, func(d adapter.SocketDetails) string { return d.ID })
+}
+
+// serverSide makes a ask the servers.
+func (n *network) serverSide(ctx context.Context) answer {
+	began := time.Now()
+	r, err := n.adapters["a"].ServerSideEmitWithAck(ctx, parser.Payload{JSON: []byte(`["who"]`)})
+	return newAnswer(r, err, began, func(p parser.Payload) string { return string(p.JSON) })
+}
+
+// sink records acknowledgements.
+type sink struct {
+	mu       sync.Mutex
+	expected int
+	events   []string
+}
+
+func (s *sink) Expected(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expected += n
+}
+
+func (s *sink) Ack(node adapter.NodeID, sid string, value parser.Payload) {
+	s.note(fmt.Sprintf("%s/%s=%s", node, sid, value.JSON))
+}
+
+func (s *sink) Gone(node adapter.NodeID, sid string) { s.note(fmt.Sprintf("%s/%s!", node, sid)) }
+
+func (s *sink) note(event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, event)
+}
+
+func (s *sink) taken() (events string, expected int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sorted(s.events), s.expected
+}
+
+var question = &parser.Packet{Type: parser.Event, Namespace: "/", ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["ask"]`)}}
+
+// acks makes a ask all sockets. Nothing may come afterwards.
+func (n *network) acks(t *testing.T, ctx context.Context, wantExpected int) answer {
+	t.Helper()
+	began := time.Now()
+	s := new(sink)
+	summary, err := n.adapters["a"].BroadcastWithAck(ctx, question, adapter.Selection{}, adapter.Flags{}, s)
+	took := time.Since(began)
+	events, expected := s.taken()
+	if expected != wantExpected {
+		t.Errorf("%d sockets expected, want %d", expected, wantExpected)
+	}
+	t.Cleanup(func() {
+		if later, _ := s.taken(); later != events {
+			t.Errorf("the sink was called after the end: %v, then %v", events, later)
+		}
+	})
+	slices.Sort(summary.Missing)
+	return answer{events, summary.Missing, summary.Unanswered, err, took}
+}
+
+// later runs f while the test goes on and hands over what it returned.
+func later[T any](f func() T) <-chan T {
+	c := make(chan T, 1)
+	go func() { c <- f() }()
+	synctest.Wait()
+	return c
+}
+
+const (
+	allSockets = "[a1 a2 b1 b2 c1 c2]"
+	withoutC   = "[a1 a2 b1 b2]"
+)

@@ -1,0 +1,351 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+type ids = []adapter.NodeID
+
+// TestKilledNode lets a node vanish while it is asked. It costs no more than until the next census, and is not missing:
+// it does not exist any more.
+func TestKilledNode(t *testing.T) {
+	for _, tt := range []struct{ killed, took time.Duration }{{0, 250 * time.Millisecond}, {300 * time.Millisecond, 750 * time.Millisecond}} {
+		bubble(t, func(t *testing.T, n *network) {
+			n.Freeze("c")
+			fetched := later(func() answer { return n.fetch(t.Context()) })
+			emitted := later(func() answer { return n.serverSide(t.Context()) })
+			if p := n.adapters["a"].Pending(); p != 2 {
+				t.Errorf("%d questions are pending, want 2", p)
+			}
+			time.Sleep(tt.killed)
+			n.Kill("c")
+			(<-fetched).check(t, "fetch", answer{values: withoutC, took: tt.took})
+			(<-emitted).check(t, "server-side", answer{values: "[b]", took: tt.took})
+			n.fetch(t.Context()).check(t, "fetch afterwards", answer{values: withoutC})
+		})
+	}
+}
+
+// TestKilledInAcks lets a node vanish before it has counted its sockets, and when one of two has answered.
+func TestKilledInAcks(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Freeze("c")
+		asked := later(func() answer { return n.acks(t, t.Context(), 4) })
+		n.Kill("c")
+		(<-asked).check(t, "before the count", answer{values: "[/a1=a1 /a2=a2 b/b1=b1 b/b2=b2]", took: 250 * time.Millisecond})
+	})
+	bubble(t, func(t *testing.T, n *network) {
+		n.silence("c2")
+		asked := later(func() answer { return n.acks(t, t.Context(), 6) })
+		n.Kill("c")
+		(<-asked).check(t, "after the count", answer{values: "[/a1=a1 /a2=a2 b/b1=b1 b/b2=b2 c/! c/c1=c1]",
+			missing: ids{"c"}, unanswered: 1, took: 250 * time.Millisecond})
+		n.sockets["c2"].Disconnect() // the killed node still owes its word
+	})
+}
+
+// TestListener has something listen that is no node. It is recognised once, and later calls do not wait for it; when it
+// leaves and a node comes, so that the number stays the same, that node is not forgotten.
+func TestListener(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Listen(1)
+		n.fetch(t.Context()).check(t, "first", answer{values: allSockets, took: 250 * time.Millisecond})
+		n.fetch(t.Context()).check(t, "second", answer{values: allSockets})
+		n.serverSide(t.Context()).check(t, "server-side", answer{values: "[b c]"})
+		if count, err := n.adapters["a"].ServerCount(t.Context()); err != nil || count != 3 {
+			t.Errorf("%d servers, error %v", count, err)
+		}
+		n.Listen(-1)
+		n.add(t, "d")
+		n.Freeze("d")
+		time.Sleep(time.Millisecond) // a list of the nodes that is just being made may be shared
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(100 * time.Millisecond)
+		n.Thaw("d")
+		(<-fetched).check(t, "a node instead", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", took: 100 * time.Millisecond})
+	})
+}
+
+// TestFrozenNode has a node that exists but does not answer. It costs the timeout once, and is missing until it speaks.
+func TestFrozenNode(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		missing := answer{values: withoutC, missing: ids{"c"}, unanswered: 1}
+		n.Freeze("c")
+		first := missing
+		first.took = 5 * time.Second
+		n.fetch(t.Context()).check(t, "first", first)
+		n.fetch(t.Context()).check(t, "second", missing)
+		n.acks(t, t.Context(), 4).check(t, "acks", answer{values: "[/a1=a1 /a2=a2 b/b1=b1 b/b2=b2]", missing: ids{"c"}, unanswered: 1})
+		n.Thaw("c")
+		synctest.Wait() // its late answers
+		n.fetch(t.Context()).check(t, "thawed", answer{values: allSockets})
+		n.Freeze("c")
+		n.fetch(t.Context()).check(t, "frozen again", first)
+		n.Kill("c")
+		n.fetch(t.Context()).check(t, "killed", answer{values: withoutC})
+	})
+}
+
+// TestShortPatience asks with so little time that a node's silence says nothing about it, and that it is named all the same.
+func TestShortPatience(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Freeze("c")
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		n.fetch(ctx).check(t, "deadline", answer{values: withoutC, missing: ids{"c"}, unanswered: 1,
+			err: context.DeadlineExceeded, took: 50 * time.Millisecond})
+		ctx, cancel = context.WithCancel(t.Context())
+		fetched := later(func() answer { return n.fetch(ctx) })
+		cancel()
+		(<-fetched).check(t, "cancelled", answer{values: withoutC, unanswered: 1, err: context.Canceled})
+		fetched = later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(time.Second)
+		n.Thaw("c")
+		(<-fetched).check(t, "patient", answer{values: allSockets, took: time.Second})
+	})
+}
+
+// TestSilentServer has a handler that never replies: the node is missing, but nothing is wrong with it.
+func TestSilentServer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.hosts["c"].reply = nil
+		for range 2 {
+			n.serverSide(t.Context()).check(t, "silent", answer{values: "[b]", missing: ids{"c"}, unanswered: 1, took: 5 * time.Second})
+		}
+	})
+}
+
+// TestSilentSockets names the sockets of other nodes that let the time run out, and waits no longer than it is allowed to.
+func TestSilentSockets(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.silence("a2", "b2", "c1", "c2")
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		n.acks(t, ctx, 6).check(t, "named", answer{values: "[/a1=a1 /a2! b/b1=b1 b/b2! c/c1! c/c2!]",
+			err: context.DeadlineExceeded, took: 10 * time.Second})
+		n.acks(t, t.Context(), 6).check(t, "without a deadline", answer{values: "[/a1=a1 /a2! b/b1=b1 b/b2! c/c1! c/c2!]", took: 5 * time.Second})
+		n.Conceal("b")
+		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		n.acks(t, ctx, 6).check(t, "one is nameless", answer{values: "[/! /=b1 /a1=a1 /a2! c/c1! c/c2!]",
+			unanswered: 1, err: context.DeadlineExceeded, took: 10 * time.Second})
+	})
+}
+
+// TestUnavailable does everything while the broker is down: this node's part is done, and the error comes at once.
+func TestUnavailable(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		for id := range n.adapters {
+			n.Cut(id)
+		}
+		own := answer{values: "[a1 a2]", err: adapter.ErrClusterUnavailable}
+		n.fetch(t.Context()).check(t, "fetch", own)
+		n.serverSide(t.Context()).check(t, "server-side", answer{values: "[]", err: adapter.ErrClusterUnavailable})
+		a := n.adapters["a"]
+		rooms, err := a.Rooms(t.Context())
+		if sorted(rooms.Values) != "[a1 a2 room]" || !errors.Is(err, adapter.ErrClusterUnavailable) {
+			t.Errorf("rooms: %+v, error %v", rooms, err)
+		}
+		n.silence("a2")
+		asked := later(func() answer { return n.acks(t, t.Context(), 2) })
+		n.sockets["a2"].Disconnect()
+		(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2!]", err: adapter.ErrClusterUnavailable})
+		sel := adapter.Selection{Rooms: []string{"a1"}}
+		_, countErr := a.ServerCount(t.Context())
+		for name, err := range map[string]error{
+			"count":      countErr,
+			"broadcast":  a.Broadcast(question, sel, adapter.Flags{}),
+			"join":       a.SocketsJoin(sel, adapter.Flags{}, []string{"new"}),
+			"leave":      a.SocketsLeave(sel, adapter.Flags{}, []string{"room"}),
+			"side":       a.ServerSideEmit(question.Payload),
+			"disconnect": a.DisconnectSockets(adapter.Selection{Rooms: []string{"nobody"}}, adapter.Flags{}, false),
+		} {
+			if !errors.Is(err, adapter.ErrClusterUnavailable) {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
+		if got := sorted(n.sockets["a1"].Rooms()); got != "[a1 new]" {
+			t.Errorf("a1 is in %s", got)
+		}
+		if err := a.Broadcast(question, sel, adapter.Flags{Local: true}); err != nil {
+			t.Errorf("on this node only: %v", err)
+		}
+		for id := range n.adapters {
+			n.Heal(id)
+		}
+		n.fetch(t.Context()).check(t, "healed", answer{values: "[a1 b1 b2 c1 c2]"})
+	})
+}
+
+// TestBecomesUnavailable cuts the asking node off while it waits: no answer can come any more.
+func TestBecomesUnavailable(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Freeze("c")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Cut("a")
+		(<-fetched).check(t, "fetch", answer{values: withoutC, unanswered: 1, err: adapter.ErrClusterUnavailable, took: 250 * time.Millisecond})
+	})
+}
+
+// TestNamelessNodes has nodes whose answers do not say who they are.
+func TestNamelessNodes(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Conceal("b")
+		n.Conceal("c")
+		n.fetch(t.Context()).check(t, "fetch", answer{values: allSockets})
+		n.serverSide(t.Context()).check(t, "server-side", answer{values: "[b c]"})
+		n.acks(t, t.Context(), 6).check(t, "acks", answer{values: "[/=b1 /=b2 /=c1 /=c2 /a1=a1 /a2=a2]"})
+		n.Freeze("c")
+		n.fetch(t.Context()).check(t, "frozen", answer{values: withoutC, unanswered: 1, took: 5 * time.Second})
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Kill("c")
+		(<-fetched).check(t, "killed", answer{values: withoutC, took: 250 * time.Millisecond})
+		n.silence("b2")
+		asked := later(func() answer { return n.acks(t, t.Context(), 4) })
+		n.Kill("b")
+		(<-asked).check(t, "killed in acks", answer{values: "[/! /=b1 /a1=a1 /a2=a2]", unanswered: 1, took: 250 * time.Millisecond})
+		n.sockets["b2"].Disconnect()
+	})
+}
+
+// TestNamelessAndNamed freezes each kind of node among both.
+func TestNamelessAndNamed(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Conceal("b")
+		n.fetch(t.Context()).check(t, "all", answer{values: allSockets})
+		n.Freeze("c")
+		n.fetch(t.Context()).check(t, "named", answer{values: withoutC, missing: ids{"c"}, unanswered: 1, took: 5 * time.Second})
+		n.fetch(t.Context()).check(t, "named, again", answer{values: withoutC, missing: ids{"c"}, unanswered: 1})
+		n.Thaw("c")
+		synctest.Wait()
+		n.Freeze("b")
+		withoutB := answer{values: "[a1 a2 c1 c2]", missing: ids{"b"}, unanswered: 1, took: 5 * time.Second}
+		n.fetch(t.Context()).check(t, "nameless", withoutB)
+		withoutB.took = 0
+		n.fetch(t.Context()).check(t, "nameless, again", withoutB)
+		n.Thaw("b")
+		synctest.Wait()
+		n.fetch(t.Context()).check(t, "all again", answer{values: allSockets})
+	})
+}
+
+// TestCloseWhileWaiting closes the asking node, and then one that still owes acknowledgements.
+func TestCloseWhileWaiting(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Freeze("c")
+		n.silence("b1", "b2")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		emitted := later(func() answer { return n.serverSide(t.Context()) })
+		asked := later(func() answer { return n.acks(t, t.Context(), 4) })
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := n.adapters["a"].Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		(<-fetched).check(t, "fetch", answer{values: withoutC, unanswered: 1, err: adapter.ErrClosed})
+		(<-emitted).check(t, "server-side", answer{values: "[b]", unanswered: 1, err: adapter.ErrClosed})
+		(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2=a2 b/! b/!]", missing: ids{"b"}, unanswered: 2, err: adapter.ErrClosed})
+		if err := n.adapters["b"].Close(); err != nil {
+			t.Error(err)
+		}
+		n.sockets["b1"].Disconnect()
+		n.Thaw("c")
+	})
+}
+
+// TestStress asks from all sides while nodes freeze, are cut off, leave and come.
+func TestStress(t *testing.T) {
+	var c adaptertest.Cluster
+	c.Listen(1)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, id := range []adapter.NodeID{"a", "b", "c", "d"} {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					live(t, &c, id)
+				}
+			}
+		})
+	}
+	for range 300 {
+		id := adapter.NodeID('a' + rune(rand.IntN(4)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		switch rand.IntN(4) {
+		case 0:
+			c.Freeze(id)
+		case 1:
+			c.Cut(id)
+		case 2:
+			c.Kill(id)
+		case 3:
+			c.Conceal(id)
+		}
+		<-ctx.Done()
+		cancel()
+		c.Thaw(id)
+		c.Heal(id)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// live is the life of a node: it joins, asks everything at once, and leaves.
+func live(t *testing.T, c *adaptertest.Cluster, id adapter.NodeID) {
+	n := adaptertest.NewNode("/")
+	for _, sid := range []string{"1", "2"} {
+		s := n.Connect(string(id) + sid)
+		if sid == "1" {
+			s.Answer(func(*parser.Packet) (parser.Payload, bool) { return parser.Payload{JSON: []byte("1")}, true })
+		}
+	}
+	a, err := adapter.NewClustered(n, c.Bus(id, "/"), nil)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { _, _ = a.FetchSockets(ctx, adapter.Selection{}, adapter.Flags{}) })
+		wg.Go(func() { _, _ = a.Rooms(ctx) })
+		wg.Go(func() { _, _ = a.ServerSideEmitWithAck(ctx, question.Payload) })
+		wg.Go(func() {
+			s := new(sink)
+			_, _ = a.BroadcastWithAck(ctx, question, adapter.Selection{}, adapter.Flags{}, s)
+			before, _ := s.taken()
+			if after, _ := s.taken(); after != before {
+				t.Error("the sink was called after the end")
+			}
+		})
+		wg.Go(func() { _ = a.Broadcast(question, adapter.Selection{}, adapter.Flags{}) })
+	}
+	if rand.IntN(2) == 0 {
+		wg.Wait()
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if p := a.Pending(); p != 0 {
+		t.Errorf("%d questions are pending", p)
+	}
+}
