@@ -12,7 +12,6 @@ type feed struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	idle    sync.Cond // signalled when running becomes false
 	queue   []delivery
 	bytes   int
 	running bool
@@ -22,9 +21,7 @@ type feed struct {
 type delivery struct{ channel, body string }
 
 func (h *hub) newFeed(handle func(channel, body string)) *feed {
-	f := &feed{stats: h.stats, limit: h.opts.FeedLimit, handle: handle}
-	f.idle.L = &f.mu
-	return f
+	return &feed{stats: h.stats, limit: h.opts.FeedLimit, handle: handle}
 }
 
 // push queues a message, or drops it when too many wait. It does not block.
@@ -52,7 +49,6 @@ func (f *feed) work() {
 		f.mu.Lock()
 		if len(f.queue) == 0 || f.closed {
 			f.queue, f.running = nil, false
-			f.idle.Broadcast()
 			f.mu.Unlock()
 			return
 		}
@@ -78,13 +74,10 @@ func (f *feed) handleOne(d *delivery) {
 	f.mu.Unlock()
 }
 
-// close forgets what waits. handle is not called any more once it has returned; it must not be called by handle.
+// close forgets what waits. It does not wait for a call of handle that is running, and may be called by it.
 func (f *feed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
 	f.queue = nil
-	for f.running {
-		f.idle.Wait()
-	}
 }

@@ -1,0 +1,202 @@
+package redisadapter
+
+import (
+	"context"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/classic"
+)
+
+// classicBus is the classic adapter's bus of one namespace.
+type classicBus struct {
+	// Static after construction.
+	hub      *hub
+	local    adapter.Local
+	codec    *classic.Codec
+	specific bool // answers go to the node that asked alone
+	exact    bool // no pattern is subscribed
+
+	mailbox *mailbox // static after Start
+}
+
+func (b *classicBus) ID() adapter.NodeID { return adapter.NodeID(b.codec.UID()) }
+
+// Start subscribes. The channel of the requests is the last: who is counted hears everything.
+func (b *classicBus) Start(receive func(m *adapter.Message)) error {
+	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
+	if b.exact {
+		b.hub.subscribe(plain, b.codec.Broadcasts(), b.takeBroadcast)
+	} else {
+		b.hub.subscribe(pattern, b.pattern(), b.takeBroadcast)
+	}
+	b.hub.subscribe(plain, b.codec.Private(b.codec.UID()), b.takeAnswer)
+	b.hub.subscribe(plain, b.codec.Responses(), b.takeAnswer)
+	b.hub.subscribe(plain, b.codec.Requests(), b.takeRequest)
+	return nil
+}
+
+// pattern covers the channels of all broadcasts. Node does not escape what it makes it of, and so hears other namespaces too
+// if the name of one has a * in it.
+func (b *classicBus) pattern() string { return escapeGlob(b.codec.Broadcasts()) + "*" }
+
+// takeBroadcast drops what nobody on this node needs by the channel alone: there it names the room, for this purpose.
+func (b *classicBus) takeBroadcast(channel, body string) {
+	room, ok := b.codec.Room(channel)
+	switch {
+	case !ok || room != "" && !b.local.HasRoom(room):
+		b.hub.stats.foreign.Add(1)
+	case !b.codec.OwnBroadcast(body):
+		b.mailbox.feed.push(channel, body)
+	}
+}
+
+func (b *classicBus) takeRequest(channel, body string) {
+	if !b.codec.OwnRequest(body) {
+		b.mailbox.feed.push(channel, body)
+	}
+}
+
+// takeAnswer drops the answers to questions of other nodes, which all nodes hear.
+func (b *classicBus) takeAnswer(channel, body string) {
+	switch {
+	case b.codec.OwnAnswer(body):
+	case !b.codec.MayAnswer(body):
+		b.hub.stats.foreign.Add(1)
+	default:
+		b.mailbox.feed.push(channel, body)
+	}
+}
+
+// open decodes and hands on what has been published on a channel.
+func (b *classicBus) open(channel, body string) {
+	switch channel {
+	case b.codec.Requests():
+		b.openRequest(channel, []byte(body))
+	case b.codec.Responses(), b.codec.Private(b.codec.UID()):
+		m, err := b.codec.DecodeAnswer([]byte(body))
+		b.mailbox.deliver(m, err, channel)
+	default:
+		m, err := b.codec.DecodeBroadcast([]byte(body))
+		b.mailbox.deliver(m, err, channel)
+	}
+}
+
+func (b *classicBus) openRequest(channel string, body []byte) {
+	q, err := b.codec.DecodeRequest(body)
+	if q == nil {
+		b.mailbox.deliver(nil, err, channel)
+		return
+	}
+	if q.Socket != "" && !b.has(q.Socket) {
+		b.mailbox.deliver(nil, nil, channel)
+		return
+	}
+	b.mailbox.deliver(&q.Message, nil, channel)
+	if q.Socket != "" {
+		answer, err := classic.Confirm(q)
+		if err == nil {
+			err = b.publish(b.answerChannel(q.Message.From), answer)
+		}
+		b.mailbox.unsent(err)
+	}
+}
+
+// has reports whether a socket is connected to this node.
+func (b *classicBus) has(sid string) bool {
+	inRoom := b.local.FetchSockets(adapter.Selection{Rooms: []string{sid}})
+	return slices.ContainsFunc(inRoom, func(d adapter.SocketDetails) bool { return d.ID == sid })
+}
+
+func (b *classicBus) publish(channel string, body []byte) error {
+	return b.hub.send(redis.NewIntCmd(context.Background(), "publish", channel, body))
+}
+
+func (b *classicBus) Publish(m *adapter.Message) error {
+	channel, body, err := b.codec.Encode(m)
+	if err != nil {
+		return err
+	}
+	return b.publish(channel, body)
+}
+
+func (b *classicBus) Respond(question, answer *adapter.Message) {
+	body, err := b.codec.EncodeAnswer(question, answer)
+	if err != nil && answer.Kind == adapter.KindAck {
+		// A client's acknowledgement that no frame can hold. Node is left to its timeout: any value would be a wrong one.
+		b.mailbox.unsent(err)
+		body, err = b.codec.EncodeAnswer(question, &adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{answer.SocketID}})
+	}
+	if err == nil && body != nil {
+		channel := b.codec.Responses()
+		if answer.Kind != adapter.KindServerReply { // which Node sends to all in any case
+			channel = b.answerChannel(question.From)
+		}
+		err = b.publish(channel, body)
+	}
+	b.mailbox.unsent(err)
+}
+
+// answerChannel is where the node that asked hears answers. Old nodes do not say who they are.
+func (b *classicBus) answerChannel(to adapter.NodeID) string {
+	if b.specific && to != "" {
+		return b.codec.Private(string(to))
+	}
+	return b.codec.Responses()
+}
+
+func (b *classicBus) Count(ctx context.Context) (int, error) {
+	return b.hub.numSub(ctx, plain, b.codec.Requests())
+}
+
+// Nodes lists the private channels, which every node subscribes to whether or not it is answered there.
+func (b *classicBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	channels, err := b.hub.channels(ctx, plain, escapeGlob(b.codec.Responses())+"*#")
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]adapter.NodeID, 0, len(channels))
+	for _, c := range channels {
+		if uid, ok := b.codec.Node(c); ok {
+			nodes = append(nodes, adapter.NodeID(uid))
+		}
+	}
+	return nodes, nil
+}
+
+func (b *classicBus) Close() error {
+	b.hub.unsubscribe(plain, b.codec.Requests())
+	b.hub.unsubscribe(plain, b.codec.Responses())
+	b.hub.unsubscribe(plain, b.codec.Private(b.codec.UID()))
+	if b.exact {
+		b.hub.unsubscribe(plain, b.codec.Broadcasts())
+	} else {
+		b.hub.unsubscribe(pattern, b.pattern())
+	}
+	b.mailbox.close()
+	b.hub.close()
+	return nil
+}
+
+// exactBus subscribes to the channels of the rooms of this node one by one.
+type exactBus struct {
+	*classicBus
+	rooms *roomChannels
+}
+
+func (b *exactBus) RoomCreated(room string) {
+	b.rooms.created(room, b.codec.RoomChannel(room), b.takeBroadcast)
+}
+
+func (b *exactBus) RoomDeleted(room string) { b.rooms.deleted(room) }
+
+func (b *exactBus) WaitJoined(ctx context.Context, rooms []string) error {
+	return b.rooms.wait(ctx, rooms)
+}
+
+func (b *exactBus) Close() error {
+	b.rooms.close()
+	return b.classicBus.Close()
+}

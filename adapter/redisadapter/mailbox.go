@@ -1,0 +1,71 @@
+package redisadapter
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// mailbox takes what arrives for a namespace, and hands the messages on one at a time.
+type mailbox struct {
+	// Static after construction.
+	hub     *hub
+	log     *slog.Logger
+	feed    *feed
+	receive func(m *adapter.Message)
+
+	closed atomic.Bool
+	quiet  atomic.Int64 // no complaint before this moment, Unix nanoseconds
+}
+
+// newMailbox returns a mailbox whose feed hands what is pushed into it to open, which decodes it and calls deliver.
+func newMailbox(h *hub, namespace string, open func(channel, body string), receive func(m *adapter.Message)) *mailbox {
+	b := &mailbox{hub: h, log: h.opts.Logger.With("namespace", namespace), receive: receive}
+	b.feed = h.newFeed(open)
+	return b
+}
+
+// deliver hands a message on; nil is one that is not for this node. source says where it comes from in case it is none.
+func (b *mailbox) deliver(m *adapter.Message, err error, source string) {
+	switch {
+	case err != nil:
+		b.hub.stats.badFrames.Add(1)
+		b.complain("message that cannot be decoded", err, source)
+	case m == nil:
+		b.hub.stats.foreign.Add(1)
+	case !b.closed.Load():
+		b.receive(m)
+	}
+}
+
+// unsent takes note of an answer that could not be sent. The hub counts those for which Redis is the reason.
+func (b *mailbox) unsent(err error) {
+	if err != nil && !errors.Is(err, adapter.ErrClusterUnavailable) {
+		b.complain("answer that cannot be encoded", err, "")
+	}
+}
+
+// complaintsEvery is the least time between two complaints of a namespace.
+const complaintsEvery = 10 * time.Second
+
+func (b *mailbox) complain(what string, err error, source string) {
+	now, quiet := time.Now().UnixNano(), b.quiet.Load()
+	if now >= quiet && b.quiet.CompareAndSwap(quiet, now+int64(complaintsEvery)) {
+		b.log.Warn(what+"; more in the next seconds are only counted", "error", err, "source", source)
+	}
+}
+
+// close ends the deliveries. It may be called by receive.
+func (b *mailbox) close() {
+	b.closed.Store(true)
+	b.feed.close()
+}
+
+// escapeGlob makes a pattern that text alone matches.
+func escapeGlob(text string) string { return globSpecial.Replace(text) }
+
+var globSpecial = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)

@@ -1,0 +1,84 @@
+package redisadapter
+
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/classic"
+)
+
+// PubSubOptions configure NewPubSub. The zero value means the defaults of @socket.io/redis-adapter 8.3.
+type PubSubOptions struct {
+	Options
+
+	// Key begins the names of all channels. All nodes and emitters of a cluster have the same. Default: "socket.io".
+	Key string
+
+	// RequestsTimeout is how long a question waits for the other nodes when its context has no deadline. Default: 5 s.
+	RequestsTimeout time.Duration
+
+	// PublishOnSpecificResponseChannel sends answers to the node that asked alone, instead of to all. All nodes that ask
+	// must be able to hear it there: nodes of Sockeye, and of Node from version 7 of the adapter on.
+	PublishOnSpecificResponseChannel bool
+
+	// ExactChannels subscribes to the channels of the rooms that exist on this node, instead of to the pattern that covers
+	// all rooms of a namespace. The node then receives no broadcast to a single room that nobody here is in, and publishers
+	// do not notice a difference. In return Redis keeps a subscription for each room and for each socket, and a join takes
+	// effect in the cluster one round trip to Redis later: Socket.Join waits for it.
+	ExactChannels bool
+}
+
+// PubSub is the builder of classic adapters, see NewPubSub.
+type PubSub struct {
+	*hub
+	opts PubSubOptions
+}
+
+// NewPubSub connects nodes through the pub/sub that every Redis has, in the way of createAdapter of
+// @socket.io/redis-adapter 8.3. opts may be nil.
+//
+// A broadcast to one room is published on a channel that names the room, so that a node without anybody in it drops the
+// message unread. Everything else reaches all nodes. Binary data in server-side events and in the data of sockets is
+// JSON on its way and arrives as {"type":"Buffer","data":[...]}, as in Node.
+//
+// Three things differ from Node. SocketsJoin, SocketsLeave and DisconnectSockets act on this node at once and not when
+// their message comes back from Redis. What goes missing while nodes are asked is told in the result and no error. And a
+// broadcast with acknowledgements keeps its flags on other nodes.
+func NewPubSub(rdb redis.UniversalClient, opts *PubSubOptions) *PubSub {
+	p := &PubSub{}
+	if opts != nil {
+		p.opts = *opts
+	}
+	if p.opts.Key == "" {
+		p.opts.Key = defaultKey
+	}
+	p.hub = newHub(rdb, p.opts.Options)
+	return p
+}
+
+const defaultKey = "socket.io"
+
+// New makes the adapter of a namespace. It does not wait for Redis, see Ready.
+func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
+	if err := p.open(); err != nil {
+		return nil, err
+	}
+	b := &classicBus{
+		hub: p.hub, local: local, codec: classic.New(p.opts.Key, local.Name(), classic.NewUID()),
+		specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
+	}
+	var bus adapter.Bus = b
+	if p.opts.ExactChannels {
+		bus = &exactBus{classicBus: b, rooms: newRoomChannels(p.hub, plain, local)}
+	}
+	a, err := adapter.NewClustered(local, bus, &adapter.ClusteredOptions{
+		Timeout: p.opts.RequestsTimeout, Logger: p.hub.opts.Logger,
+	})
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return a, nil
+}
