@@ -75,12 +75,13 @@ func (h *hub) open() error {
 	}
 	h.users = 1
 	ctx, cancel := context.WithCancel(context.Background())
+	mon := newMonitor(servers, h.status)
 	r := &run{
 		ctx: ctx, cancel: cancel, servers: servers, done: make(chan struct{}),
-		pub: newPublisher(servers, h.stats, h.opts),
-		sub: newSubscriber(servers, h.stats, h.opts),
+		pub: newPublisher(servers, h.stats, h.opts, mon),
+		sub: newSubscriber(servers, h.stats, h.opts, mon),
 	}
-	mon := &monitor{servers: servers, sub: r.sub, status: h.status}
+	mon.sub = r.sub
 	h.now = r
 	var wg sync.WaitGroup
 	wg.Go(r.pub.run)

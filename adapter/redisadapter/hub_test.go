@@ -14,6 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine), goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.init.0.func1"))
 }
 
@@ -129,3 +130,8 @@ func TestMessageCrossesAfterRestart(t *testing.T) {
 	}
 	redistest.Eventually(t, "arrives", func() bool { return in.count("x") == 1 })
 }
+
+// quiet is a logger for go-redis, which tells of every failed attempt to connect.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}

@@ -126,6 +126,7 @@ func (l *link) run(ctx context.Context) {
 	if !l.caughtUp {
 		s.servers.leave(l.to)
 	}
+	s.mon.changed()
 }
 
 var errIdle = errors.New("no channel is left on the connection")
@@ -382,6 +383,7 @@ func (l *link) pong() {
 func (l *link) doneLocked() {
 	if l.replies[0].first {
 		l.caughtUp = true
+		l.sub.mon.poke()
 	}
 	l.replies[0] = reply{}
 	if l.replies = l.replies[1:]; len(l.replies) == 0 {
@@ -445,7 +447,7 @@ func (l *link) refuse(err error) error {
 		l.live = true
 		return nil
 	}
-	if r.kind == replySubscribed {
+	if r.kind == replySubscribed && s.stats.worthTelling(err) {
 		s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err)
 	}
 	for _, c := range r.names {

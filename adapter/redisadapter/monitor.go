@@ -22,10 +22,29 @@ type monitor struct {
 	servers *servers
 	sub     *subscriber
 	status  *status
+	wake    chan struct{} // capacity 1
 
 	probing   atomic.Bool
 	uncounted atomic.Pointer[link] // a connection whose subscription Redis did not count
 	counted   atomic.Bool          // Redis has counted a subscription of every connection since the last trouble
+}
+
+func newMonitor(servers *servers, status *status) *monitor {
+	return &monitor{servers: servers, status: status, wake: make(chan struct{}, 1)}
+}
+
+// poke makes run ask the servers now.
+func (m *monitor) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// changed is called when the connections with subscriptions are not what they were.
+func (m *monitor) changed() {
+	m.look()
+	m.poke()
 }
 
 // run looks at everything until ctx ends.
@@ -35,20 +54,29 @@ func (m *monitor) run(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var probed time.Time
-	for {
-		if time.Since(probed) >= probeEvery || m.status.is(Down) || m.status.is(Starting) {
-			if m.probing.CompareAndSwap(false, true) {
-				probed = time.Now()
-				wg.Go(func() {
-					m.probe(ctx)
-					m.probing.Store(false)
-				})
+	down := 0 // probes in a row while not up
+	for now := true; ; {
+		every := probeEvery
+		if !m.status.is(Up) {
+			every = min(backOff(down+2), probeEvery)
+		}
+		if (now || time.Since(probed) >= every) && m.probing.CompareAndSwap(false, true) {
+			now = false
+			probed = time.Now()
+			if down++; m.status.is(Up) {
+				down = 0
 			}
+			wg.Go(func() {
+				m.probe(ctx)
+				m.probing.Store(false)
+			})
 		}
 		m.look()
 		select {
 		case <-ctx.Done():
 			return
+		case <-m.wake:
+			now = true
 		case <-look.C:
 		}
 	}

@@ -58,6 +58,7 @@ type publisher struct {
 	stats   *counters
 	opts    Options
 	wake    chan struct{} // capacity 1
+	mon     *monitor      // learns of servers that did not answer
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -76,8 +77,8 @@ type group struct {
 	cmds []redis.Cmder
 }
 
-func newPublisher(servers *servers, stats *counters, opts Options) *publisher {
-	return &publisher{servers: servers, stats: stats, opts: opts, wake: make(chan struct{}, 1)}
+func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor) *publisher {
+	return &publisher{servers: servers, stats: stats, opts: opts, mon: mon, wake: make(chan struct{}, 1)}
 }
 
 // send queues a command.
@@ -244,16 +245,21 @@ func (p *publisher) settle(g group) {
 			p.stats.fail(err, 1)
 		default:
 			p.stats.fail(err, 1)
-			p.opts.Logger.Warn("redis refused a command", "command", cmd.Name(), "error", err)
+			if p.stats.worthTelling(err) {
+				p.opts.Logger.Warn("redis refused a command", "command", cmd.Name(), "error", err)
+			}
 		}
 	}
 	p.stats.sent.Add(uint64(sent))
 	switch {
 	case sent > 0:
 		g.to.answered()
-	case failure != nil:
+	case failure != nil && isRefusal(failure):
 		g.to.failed(failure)
 		p.servers.anyDown.Store(true)
+		p.mon.poke()
+	case failure != nil: // perhaps only the connection broke: the monitor finds out
+		p.mon.poke()
 	}
 }
 

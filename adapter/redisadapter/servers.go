@@ -37,18 +37,14 @@ type node struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	err     error
-	refused bool
-	since   time.Time
+	refused bool // the server answers but does not execute commands
 }
 
 // failed notes that the server did not answer, or refused a command.
 func (n *node) failed(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.err == nil || isRefusal(err) != n.refused {
-		n.since = time.Now()
-	}
-	n.err, n.refused = err, isRefusal(err)
+	n.err, n.refused = err, refusesWrites(err)
 	n.trial.Store(time.Now().Add(retryRefused).UnixNano())
 	n.down.Store(true)
 }

@@ -67,15 +67,20 @@ func trouble(err error) string {
 
 // isRefusal reports whether Redis answered, but in a way that says that it takes no commands of this sort for now.
 func isRefusal(err error) bool {
-	var refusal redis.Error
-	if !errors.As(err, &refusal) {
-		return false
-	}
 	switch trouble(err) {
-	case "other", "moved", "ask", "tryagain", "noperm":
-		return false
+	case "loading", "auth", "masterdown", "busy":
+		return true
 	}
-	return true
+	return refusesWrites(err)
+}
+
+// refusesWrites reports whether Redis answers and lets us read, but does not execute the command. A PING cannot tell.
+func refusesWrites(err error) bool {
+	switch trouble(err) {
+	case "readonly", "oom", "clusterdown", "misconf", "noreplicas":
+		return true
+	}
+	return false
 }
 
 // status is the state of a hub. All methods may be called concurrently.

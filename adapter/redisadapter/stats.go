@@ -45,10 +45,11 @@ type counters struct {
 	mu      sync.Mutex
 	failed  map[string]uint64
 	dropped map[string]uint64
+	told    map[string]time.Time
 }
 
 func newCounters() *counters {
-	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}}
+	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}, told: map[string]time.Time{}}
 }
 
 func (c *counters) drop(reason string, n int) {
@@ -62,6 +63,18 @@ func (c *counters) fail(err error, n int) {
 	c.mu.Lock()
 	c.failed[kind] += uint64(n)
 	c.mu.Unlock()
+}
+
+// worthTelling reports whether an error should be logged: one of each kind in ten seconds.
+func (c *counters) worthTelling(err error) bool {
+	kind := trouble(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.told[kind]) < 10*time.Second {
+		return false
+	}
+	c.told[kind] = time.Now()
+	return true
 }
 
 // Stats returns the current figures.

@@ -43,6 +43,7 @@ type subscriber struct {
 	stats   *counters
 	opts    Options
 	wake    chan struct{} // capacity 1
+	mon     *monitor      // learns of connections that have ended or caught up
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -56,9 +57,9 @@ type subscriber struct {
 	failures map[*node]int // connections in a row that ended soon
 }
 
-func newSubscriber(servers *servers, stats *counters, opts Options) *subscriber {
+func newSubscriber(servers *servers, stats *counters, opts Options, mon *monitor) *subscriber {
 	s := &subscriber{
-		servers: servers, stats: stats, opts: opts, wake: make(chan struct{}, 1),
+		servers: servers, stats: stats, opts: opts, mon: mon, wake: make(chan struct{}, 1),
 		links: map[*node]*link{}, failures: map[*node]int{},
 	}
 	for i := range s.channels {

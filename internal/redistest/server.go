@@ -8,12 +8,12 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +34,8 @@ type Server struct {
 	args     []string
 	sentinel bool
 	password string
+	busPort  string // of a Redis Cluster
+	tls      *tls.Config
 
 	// Guarded by mu.
 	mu  sync.Mutex
@@ -71,7 +73,7 @@ func newServer(t testing.TB, args ...string) *Server {
 func (s *Server) Start() {
 	s.t.Helper()
 	s.StartLoading()
-	s.awaitReady()
+	s.AwaitReady()
 }
 
 // StartLoading starts the process and does not wait until it answers.
@@ -80,6 +82,10 @@ func (s *Server) StartLoading() {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--unixsocket", s.Socket,
 		"--save", "", "--daemonize", "no", "--enable-debug-command", "local"}
+	if s.tls != nil {
+		args[2] = "--tls-port"
+		args = append(args, "--port", "0")
+	}
 	if s.sentinel {
 		args = []string{filepath.Join(s.dir, "sentinel.conf"), "--sentinel"}
 	}
@@ -95,18 +101,33 @@ func (s *Server) StartLoading() {
 	s.mu.Unlock()
 }
 
-func (s *Server) awaitReady() {
+// AwaitReady waits until the server answers.
+func (s *Server) AwaitReady() {
 	s.t.Helper()
 	rdb := s.Client()
 	defer rdb.Close()
-	Eventually(s.t, "redis-server at "+s.Addr+" answers", func() bool {
-		return rdb.Ping(context.Background()).Err() == nil
-	})
+	deadline := time.Now().Add(readyWithin)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := net.Dial("tcp", s.Addr) // first, because go-redis logs each failure to connect
+		if err == nil {
+			conn.Close()
+			if err = rdb.Ping(context.Background()).Err(); err == nil {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			s.Kill() // its output is complete then
+			s.t.Fatalf("redis-server at %s: %v\n%s", s.Addr, err, s.out)
+		}
+		<-tick.C
+	}
 }
 
 // Client returns a new client for the server, which the caller closes. It retries nothing.
 func (s *Server) Client() *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.password, MaxRetries: -1, DialerRetries: 1})
+	return redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.password, TLSConfig: s.tls, MaxRetries: -1, DialerRetries: 1})
 }
 
 // Do sends one command and returns what it answers.
@@ -133,6 +154,13 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
+// Running reports whether the process has been started and not been killed.
+func (s *Server) Running() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd != nil
+}
+
 // Restart kills the process and starts it on the same port.
 func (s *Server) Restart() {
 	s.t.Helper()
@@ -149,26 +177,12 @@ func (s *Server) KillPubSub() int {
 // FreeAddr returns an address of the loopback interface on which nothing listens.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		l.Close()
-		// A server of a Redis Cluster also listens 10,000 above, and ports that the kernel hands out to
-		// outgoing connections are best avoided.
-		if _, port, _ := net.SplitHostPort(addr); must(strconv.Atoi(port)) < 55000 {
-			return addr
-		}
-	}
-}
-
-func must(n int, err error) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
-	return n
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // Eventually fails the test unless the condition holds within half a minute.
