@@ -286,7 +286,9 @@ func TestLoading(t *testing.T) {
 // TestNeverTwice kills the publisher's connections while it publishes: a message arrives once or not at all.
 func TestNeverTwice(t *testing.T) {
 	s := redistest.Single(t)
-	p := newPair(t, func() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: s.Addr, MinRetryBackoff: -1}) }, plainAndPattern...)
+	p := newPair(t, func() redis.UniversalClient {
+		return redis.NewClient(&redis.Options{Addr: s.Addr, MinRetryBackoff: -1})
+	}, plainAndPattern...)
 	watcher := s.Client()
 	defer watcher.Close()
 	watch := watcher.Subscribe(t.Context(), "once")
