@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/sockeye-io/sockeye/server"
 )
+
+var mixed = flag.Duration("mixed", 3*time.Second, "how long TestEverythingAtOnce goes on")
 
 // TestEverythingAtOnce lets 64 goroutines call every method on the same sockets and rooms while clients come, talk and
 // go. The race detector, the leak checks of start and the deadline are the judges.
@@ -51,7 +54,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			<-tick.C // leaves the clients some of the processors
 		})
 	}
-	timer := time.NewTimer(3 * time.Second)
+	timer := time.NewTimer(*mixed)
 	<-timer.C
 	close(stop)
 	wg.Wait()

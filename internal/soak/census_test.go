@@ -1,8 +1,11 @@
 package soak
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +113,21 @@ func awaitCensusInBubble(t testing.TB, srv *server.Server, want census) {
 		time.Sleep(time.Second)
 	}
 	t.Errorf("\n got %+v\nwant %+v", got, want)
+}
+
+// writeProfile writes a heap profile where -profiles asks for it.
+func writeProfile(t testing.TB, name string) {
+	t.Helper()
+	if *profiles == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(*profiles, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(pprof.WriteHeapProfile(f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // heap returns the bytes in use after a collection that also empties the pools.

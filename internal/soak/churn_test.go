@@ -217,6 +217,7 @@ func TestChurnOverTCP(t *testing.T) {
 		elapsed := time.Since(start)
 		awaitCensus(t, c.Server, before, 2*time.Minute)
 		inUse := heap()
+		writeProfile(t, fmt.Sprintf("wave%d.pprof", wave+1))
 		t.Logf("wave %d: %d sessions in %v; then %+v, heap in use %d KiB",
 			wave+1, *sessions / *waves, elapsed.Round(time.Second), count(c.Server), inUse>>10)
 		if wave == 0 {

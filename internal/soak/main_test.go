@@ -12,6 +12,7 @@ import (
 var (
 	sessions  = flag.Int("sessions", 0, "sessions of the churn test over TCP; 0 means the short form")
 	waves     = flag.Int("waves", 10, "waves in which the long form of the churn test opens its sessions")
+	profiles  = flag.String("profiles", "", "directory for a heap profile after each wave of the churn test")
 	clients   = flag.Int("clients", 300, "clients of the freeze test")
 	processes = flag.Int("processes", 0, "processes that the clients of the freeze test are spread over; 0 means in this one")
 	attackers = flag.Int("attackers", 6, "hostile clients of each kind")

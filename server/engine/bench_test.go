@@ -24,6 +24,7 @@ import (
 // is the server's.
 type bareClient int
 
+// dialBare returns when the server has introduced the session.
 func dialBare(b *testing.B, port int) bareClient {
 	b.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -119,9 +120,6 @@ func BenchmarkIdleSession(b *testing.B) {
 		for range n {
 			clients = append(clients, dialBare(b, port))
 		}
-		for srv.Len() < n+1 {
-			time.Sleep(time.Millisecond)
-		}
 		after := measure()
 		if first {
 			b.ReportMetric(float64(after.rss-before.rss)/n, "rss-B/conn")
@@ -132,9 +130,7 @@ func BenchmarkIdleSession(b *testing.B) {
 		for _, c := range append(clients, warm) {
 			_ = syscall.Close(int(c))
 		}
-		for srv.Len() > 0 {
-			time.Sleep(time.Millisecond)
-		}
+		eventually(b, "all sessions have ended", func() bool { return srv.Len() == 0 })
 	}
 }
 
@@ -154,9 +150,6 @@ func BenchmarkBroadcast(b *testing.B) {
 			clients := make([]bareClient, 0, n)
 			for range n {
 				clients = append(clients, dialBare(b, port))
-			}
-			for srv.Len() < n {
-				time.Sleep(time.Millisecond)
 			}
 			sessions := srv.Sessions()
 			b.Cleanup(func() {
@@ -178,10 +171,7 @@ func BenchmarkBroadcast(b *testing.B) {
 						_ = s.SendQueued(m)
 					}
 				}
-				for queuedBytes.Load() > 0 {
-					// Not spinning: that would be measured.
-					time.Sleep(time.Millisecond)
-				}
+				eventually(b, "all is written", func() bool { return queuedBytes.Load() == 0 })
 				t := cpuTime()
 				for _, c := range clients {
 					c.drain(buf)
@@ -264,8 +254,6 @@ func BenchmarkConnect(b *testing.B) {
 		c := dialBare(b, port)
 		_ = syscall.Close(int(c))
 	}
-	for srv.Len() > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(b, "all sessions have ended", func() bool { return srv.Len() == 0 })
 	b.ReportMetric(float64(cpuTime()-start)/float64(rounds), "cpu-ns/op")
 }

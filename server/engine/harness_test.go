@@ -407,4 +407,20 @@ func within(t testing.TB, what string, ch <-chan struct{}) {
 	}
 }
 
+// eventually waits until ok reports true, where what brings that about tells nobody. It does not spin, which would cost
+// the processors what is measured.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	over := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-over:
+			t.Fatal("timed out: " + what)
+		}
+	}
+}
+
 var errTest = errors.New("test")

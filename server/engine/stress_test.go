@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -19,6 +18,13 @@ func TestMixedUse(t *testing.T) {
 	const goroutines, rounds = 64, 150
 	g := newRigOn(t, &Options{PingInterval: 50 * time.Millisecond, PingTimeout: time.Second, PerMessageDeflate: &PerMessageDeflate{Threshold: 16}}, true, 0)
 	g.onText = func(r *recorder, data string) { _ = r.s.Send(NewMessage([]byte(data))) }
+	opened := make(chan struct{}) // delivers while sessions are opened and somebody waits for one
+	g.onAccept = func(*Session) {
+		select {
+		case opened <- struct{}{}:
+		default:
+		}
+	}
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 8 {
@@ -30,12 +36,11 @@ func TestMixedUse(t *testing.T) {
 		callers.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(i), 7))
 			for range rounds {
-				sessions := g.srv.Sessions()
-				if len(sessions) == 0 {
-					time.Sleep(time.Millisecond)
-					continue
+				if sessions := g.srv.Sessions(); len(sessions) > 0 {
+					useOne(g.srv, sessions[r.IntN(len(sessions))], shared, r.IntN(64))
+				} else {
+					<-opened
 				}
-				useOne(g.srv, sessions[r.IntN(len(sessions))], shared, r.IntN(64))
 			}
 		})
 	}
@@ -167,10 +172,18 @@ func (g *rig) websocketOnce(r *rand.Rand) {
 
 // talk exchanges messages for a while; the frames that come are not looked at.
 func (c *wsClient) talk(r *rand.Rand) {
-	done := make(chan struct{})
+	heard := make(chan struct{}) // delivers what comes while somebody waits for it; closed at the end
 	go func() {
-		_, _ = io.Copy(io.Discard, c.r)
-		close(done)
+		defer close(heard)
+		for {
+			if first, _ := c.frame(); first == 0xff {
+				return
+			}
+			select {
+			case heard <- struct{}{}:
+			default:
+			}
+		}
 	}()
 	for range r.IntN(20) {
 		text := []string{"4hello", "3", "6", "bAQID"}[r.IntN(4)]
@@ -182,10 +195,11 @@ func (c *wsClient) talk(r *rand.Rand) {
 	case 0:
 		c.goodbye()
 	case 1:
-		time.Sleep(time.Duration(r.IntN(60)) * time.Millisecond)
+		<-heard // a ping at the latest
 	}
 	_ = c.conn.Close()
-	<-done
+	for range heard {
+	}
 }
 
 // A broadcast must not allocate for each recipient, and the frame is built once.
@@ -195,7 +209,7 @@ func TestBroadcastAllocations(t *testing.T) {
 	for range n {
 		g.openWS("")
 	}
-	sessions := waitForSessions(g, n)
+	sessions := g.srv.Sessions()
 	text := []byte("a message of the usual size, some sixty bytes of JSON or so")
 	allocs := testing.AllocsPerRun(50, func() {
 		m := NewMessage(text)
@@ -204,23 +218,10 @@ func TestBroadcastAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for m.outboxes.Load() > 0 {
-			time.Sleep(100 * time.Microsecond)
-		}
+		eventually(t, "all is written", func() bool { return m.outboxes.Load() == 0 })
 	})
 	if allocs > n/5 {
 		t.Errorf("a broadcast to %d sessions makes %.0f allocations", n, allocs)
-	}
-}
-
-// waitForSessions returns n sessions that have nothing left to write.
-func waitForSessions(g *rig, n int) []*Session {
-	for {
-		sessions := g.srv.Sessions()
-		if len(sessions) == n {
-			return sessions
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -274,6 +274,8 @@ func TestOrderAcrossUpgrade(t *testing.T) {
 	finished := make(chan struct{}, senders)
 	for n := range senders {
 		go func() {
+			look := time.NewTicker(time.Millisecond)
+			defer look.Stop()
 			for i := range each {
 				m := NewMessage(fmt.Appendf(nil, "%d:%d", n, i), []byte{byte(n)}, []byte{byte(i)})
 				var err error
@@ -288,7 +290,7 @@ func TestOrderAcrossUpgrade(t *testing.T) {
 				if i%10 == 0 {
 					// Spread over the upgrade: each sender waits for its earlier messages to leave.
 					for s.Queued() > 5000 {
-						time.Sleep(time.Millisecond)
+						<-look.C
 					}
 				}
 			}
