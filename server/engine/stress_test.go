@@ -18,13 +18,8 @@ func TestMixedUse(t *testing.T) {
 	const goroutines, rounds = 64, 150
 	g := newRigOn(t, &Options{PingInterval: 50 * time.Millisecond, PingTimeout: time.Second, PerMessageDeflate: &PerMessageDeflate{Threshold: 16}}, true, 0)
 	g.onText = func(r *recorder, data string) { _ = r.s.Send(NewMessage([]byte(data))) }
-	opened := make(chan struct{}) // delivers while sessions are opened and somebody waits for one
-	g.onAccept = func(*Session) {
-		select {
-		case opened <- struct{}{}:
-		default:
-		}
-	}
+	opened := sync.NewCond(&g.mu)
+	g.onAccept = func(*Session) { opened.Broadcast() }
 	var clients sync.WaitGroup
 	stop := make(chan struct{})
 	for i := range 8 {
@@ -38,9 +33,13 @@ func TestMixedUse(t *testing.T) {
 			for range rounds {
 				if sessions := g.srv.Sessions(); len(sessions) > 0 {
 					useOne(g.srv, sessions[r.IntN(len(sessions))], shared, r.IntN(64))
-				} else {
-					<-opened
+					continue
 				}
+				g.mu.Lock()
+				for before := len(g.sessions); len(g.sessions) == before; {
+					opened.Wait()
+				}
+				g.mu.Unlock()
 			}
 		})
 	}
@@ -172,11 +171,11 @@ func (g *rig) websocketOnce(r *rand.Rand) {
 
 // talk exchanges messages for a while; the frames that come are not looked at.
 func (c *wsClient) talk(r *rand.Rand) {
-	heard := make(chan struct{}) // delivers what comes while somebody waits for it; closed at the end
+	heard := make(chan struct{}) // delivers what comes while somebody waits for it; closed when no more will come
 	go func() {
 		defer close(heard)
 		for {
-			if first, _ := c.frame(); first == 0xff {
+			if first, _ := c.frame(); first == 0xff || first == websocket.BitFin|byte(websocket.OpClose) {
 				return
 			}
 			select {
