@@ -25,12 +25,12 @@
 //
 //   - One poller while there are connections that it watches (poller_linux.go): websocket connections over plain TCP or
 //     Unix sockets on Linux, and those over TLS from NewListener's listener (listener_unix.go), unless Options.ReadMode
-//     says otherwise. A connection that becomes readable gets a short-lived
-//     goroutine (wsConn.readReady, readpoll.go); an idle one has none.
-//   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go). Each batch of
-//     bytes is handled on a short-lived goroutine for which the reader waits, so that the parked stack stays small.
-//   - Handler's OnText and OnBinary run on these short-lived goroutines, or on the goroutine of a POST request. What they
-//     give to Session.Continue runs there too, after the connection has been let go; that part has no owner here.
+//     says otherwise. Such a connection has no goroutine of its own.
+//   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go); its stack stays
+//     small, because it hands each batch to a worker and waits.
+//   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and
+//     OnBinary run there, or on the goroutine of a POST request. What they give to Session.Continue runs there too, after
+//     the connection has been let go; for that part Close does not wait. A few workers stay until the last connection ends.
 //   - One worker for each shard while its dirty list is not empty (shard.work, outbox.go): it writes what SendQueued has
 //     queued, never waiting for a peer.
 //   - One writer for a connection whose peer does not keep up, or which has no descriptor of its own such as TLS, until
@@ -45,7 +45,8 @@
 // # Locks
 //
 // Session.mu comes before the locks of the timer wheel, of tasks and of Server.mu; poller.mu comes before that of tasks; a
-// table shard's lock is taken before or without them. No lock is held while a Handler, a hook or a write runs.
+// table shard's lock is taken before or without them. workers.mu also comes before that of tasks. No lock is held while a
+// Handler, a hook or a write runs.
 //
 // # Where do I change X
 //
@@ -58,8 +59,8 @@
 //     compress.go; POST requests: post.go; payloads, base64: payload.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from polling to websocket: upgrade.go
-//   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; the system
-//     calls: nonblocking_unix.go
+//   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
+//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go
 //   - the budget for unfinished input: input.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - what is encoded once and shared: message.go

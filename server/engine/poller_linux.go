@@ -7,13 +7,15 @@ import (
 )
 
 // poller watches the websocket connections of a server that wait for their next bytes, so that an idle one has no
-// goroutine and no buffer. A connection that becomes readable gets a short-lived goroutine (wsConn.readReady).
+// goroutine and no buffer. A connection that becomes readable is read by a worker (wsConn.readReady).
 //
 // The epoll descriptor is itself registered with Go's network poller: waiting for it blocks a goroutine and not a thread,
 // and costs the scheduler nothing. Connections are registered once, edge-triggered. That a readable connection has one
 // reader at a time and that no edge is lost is the work of pollState.
 type poller struct {
-	tasks *tasks // static after construction
+	// Static after construction.
+	tasks   *tasks
+	workers *workers
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -43,7 +45,7 @@ const (
 	pollBatchSize = 128
 )
 
-func newPoller(t *tasks) *poller { return &poller{tasks: t} }
+func newPoller(t *tasks, w *workers) *poller { return &poller{tasks: t, workers: w} }
 
 // add watches c, whose state is pollReading. It reports false, having changed nothing, when that cannot be done.
 func (p *poller) add(c *wsConn) bool {
@@ -129,7 +131,7 @@ func (p *poller) run(set *epollSet) {
 		ready = p.ready(set, events[:n], ready[:0])
 		for _, c := range ready {
 			if c.poll.wake() {
-				go c.readReady()
+				p.workers.do((*readJob)(c))
 			}
 		}
 		clear(ready)

@@ -38,13 +38,14 @@ var readBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// reader reads one connection on one goroutine that is parked while there is nothing to read. Each batch is handled on
-// another, short-lived goroutine for which the parked one waits: the parked one's stack then never grows.
+// reader reads one connection on one goroutine that is parked while there is nothing to read. Each batch is handled by a
+// worker for which the parked one waits: the parked one's stack then never grows.
 type reader struct {
 	// Static after construction.
-	conn net.Conn
-	raw  syscall.RawConn
-	to   receiver
+	conn    net.Conn
+	raw     syscall.RawConn
+	to      receiver
+	workers *workers
 
 	// Owned by the parked goroutine and the one it waits for, in turns.
 	first   []byte // arrived before the reader existed
@@ -56,24 +57,26 @@ type reader struct {
 }
 
 // startReading begins to read conn; first is what has been read of it already.
-func startReading(t *tasks, conn net.Conn, raw syscall.RawConn, first []byte, to receiver) {
-	r := &reader{conn: conn, raw: raw, to: to, first: first}
+func startReading(w *workers, conn net.Conn, raw syscall.RawConn, first []byte, to receiver) {
+	r := &reader{conn: conn, raw: raw, to: to, workers: w, first: first}
 	if raw != nil {
-		t.start(r.readWhenReady)
+		w.tasks.start(r.readWhenReady)
 	} else {
-		t.start(r.readPlain)
+		w.tasks.start(r.readPlain)
 	}
 }
 
 func (r *reader) readWhenReady() {
+	r.workers.join()
+	defer r.workers.leave()
 	if len(r.first) > 0 {
-		r.hand(r.handleFirst)
+		r.hand()
 	}
-	fill, handle := r.fill, r.handleBuffer // made once: each use would be an allocation
+	fill := r.fill // made once: each use would be an allocation
 	for r.err == nil {
 		if r.verdict == pauseReading {
 			r.to.awaitResume()
-			r.hand(r.handleNothing)
+			r.hand()
 			continue
 		}
 		if err := r.raw.Read(fill); err != nil {
@@ -81,50 +84,51 @@ func (r *reader) readWhenReady() {
 			break
 		}
 		if r.err == nil {
-			r.hand(handle)
+			r.hand()
 		}
 	}
-	r.hand(r.handleEnd)
+	r.hand()
 }
 
-// hand runs handle on another goroutine and waits until the batch is handled. What the handlers left to do follows there,
-// while this goroutine reads on.
-func (r *reader) hand(handle func()) {
+// hand has a worker handle what there is and waits. What the handlers left to do follows there, while this goroutine reads
+// on.
+func (r *reader) hand() {
 	r.batch.Add(1)
-	go handle()
+	r.workers.do((*batchJob)(r))
 	r.batch.Wait()
 }
 
-// handled ends a batch, also one whose handler has called runtime.Goexit.
-func (r *reader) handled() {
-	f := r.to.continuation()
-	r.batch.Done()
-	if f != nil {
-		f()
+// batchJob is a reader that has something to hand on, as the workers see it.
+type batchJob reader
+
+func (j *batchJob) run() {
+	r := (*reader)(j)
+	defer func() { // also when a handler has called runtime.Goexit
+		f := r.to.continuation()
+		r.batch.Done()
+		if f != nil {
+			f()
+		}
+	}()
+	r.handBatch()
+}
+
+func (r *reader) handBatch() {
+	switch {
+	case r.err != nil:
+		r.to.onReadEnd(r.err)
+	case len(r.first) > 0:
+		first := r.first
+		r.first = nil
+		r.verdict = r.to.onReadable(first)
+	case r.buf != nil:
+		buf := r.buf
+		r.buf = nil
+		r.verdict = r.to.onReadable((*buf)[:r.n])
+		readBuffers.Put(buf)
+	default: // after a pause
+		r.verdict = r.to.onReadable(nil)
 	}
-}
-
-func (r *reader) handleBuffer() {
-	defer r.handled()
-	r.verdict = r.to.onReadable((*r.buf)[:r.n])
-	readBuffers.Put(r.buf)
-	r.buf = nil
-}
-
-func (r *reader) handleFirst() {
-	defer r.handled()
-	r.verdict = r.to.onReadable(r.first)
-	r.first = nil
-}
-
-func (r *reader) handleNothing() {
-	defer r.handled()
-	r.verdict = r.to.onReadable(nil)
-}
-
-func (r *reader) handleEnd() {
-	defer r.batch.Done()
-	r.to.onReadEnd(r.err)
 }
 
 // readPlain is for connections without a descriptor of their own: TLS, pipes, foreign wrappers.

@@ -55,7 +55,7 @@ func TestPauseBeforeEnd(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			var ts tasks
 			to := &pausing{ended: make(chan struct{})}
-			startReading(&ts, &lastWords{rest: strings.Repeat("x", size)}, nil, []byte("early"), to)
+			startReading(&workers{tasks: &ts}, &lastWords{rest: strings.Repeat("x", size)}, nil, []byte("early"), to)
 			<-to.ended
 			ts.wait(-1)
 			batches := strings.Count(to.events, "data ")

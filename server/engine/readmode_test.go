@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -298,37 +297,5 @@ func TestReadModeUnknown(t *testing.T) {
 	_, err := New(&Options{ReadMode: "epoll"}, func(*Session) Handler { return nil })
 	if err == nil || !strings.Contains(err.Error(), `"epoll"`) {
 		t.Errorf("error %v", err)
-	}
-}
-
-// Idle connections that the poller watches have no goroutine.
-func TestPollerIdle(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the poller is for Linux")
-	}
-	g := newRigOn(t, &Options{ReadMode: ReadPoller}, true, 0)
-	g.onText = sayEcho
-	first, _ := g.openWS("")
-	before := runtime.NumGoroutine()
-	var all []*wsClient
-	for range 50 {
-		ws, _ := g.openWS("")
-		all = append(all, ws)
-	}
-	first.say("4x")
-	first.expect("4x")
-	// The goroutines of the handshakes end on their own time.
-	for runtime.NumGoroutine() > before {
-		runtime.Gosched()
-	}
-	for i, ws := range all {
-		ws.say(fmt.Sprint("4", i))
-		ws.expect(fmt.Sprint("4", i))
-	}
-	if st := g.srv.Stats(); st.WebSocket != len(all)+1 {
-		t.Errorf("%d sessions", st.WebSocket)
-	}
-	if a := g.must("GET", base, ""); a.status != http.StatusOK {
-		t.Errorf("status %d", a.status)
 	}
 }

@@ -73,6 +73,7 @@ func (c *wsConn) startPolling(first []byte) bool {
 		return false
 	}
 	srv.tasks.hold()
+	srv.workers.join()
 	switch {
 	case c.raw == nil:
 		pollable(c.conn).noWait.Store(true)
@@ -80,7 +81,7 @@ func (c *wsConn) startPolling(first []byte) bool {
 	case len(first) > 0:
 		go c.readFirst(first)
 	case !c.poll.rest():
-		go c.readReady()
+		srv.workers.do((*readJob)(c))
 	}
 	return true
 }
@@ -91,6 +92,11 @@ func (c *wsConn) readFirst(first []byte) {
 		c.handle(first)
 	}
 }
+
+// readJob is a connection that has become readable, as the workers see it.
+type readJob wsConn
+
+func (j *readJob) run() { (*wsConn)(j).readReady() }
 
 // readReady reads and handles what there is, until there is no more, on a goroutine of its own. What the handlers left to
 // do for the application follows when the connection has been let go.
@@ -108,6 +114,7 @@ func (c *wsConn) readReady() {
 			c.poll.state.Store(pollOff)
 			c.s.srv.poller.remove(c)
 			c.onReadEnd(err)
+			c.s.srv.workers.leave()
 			c.s.srv.tasks.done()
 			return
 		}

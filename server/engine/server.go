@@ -53,6 +53,7 @@ type Server struct {
 	// Safe for concurrent use by themselves.
 	table         [tableShards]tableShard
 	tasks         tasks
+	workers       workers
 	count         counters
 	nextShard     atomic.Uint32
 	closed        atomic.Bool
@@ -91,9 +92,10 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if _, err := rand.Read(srv.tag[:]); err != nil {
 		return nil, err
 	}
+	srv.workers.tasks = &srv.tasks
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
-		srv.poller = newPoller(&srv.tasks)
+		srv.poller = newPoller(&srv.tasks, &srv.workers)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		srv.shards = append(srv.shards, &shard{srv: srv})

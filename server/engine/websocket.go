@@ -127,14 +127,14 @@ func (c *wsConn) startReading(early []byte) {
 	if srv.poller != nil && (c.raw != nil || pollable(c.conn) != nil) && c.startPolling(early) {
 		return
 	}
-	startReading(&srv.tasks, c.conn, c.raw, early, c)
+	startReading(&srv.workers, c.conn, c.raw, early, c)
 }
 
 // close closes the connection, from any goroutine. The poller hears nothing of what this side closes.
 func (c *wsConn) close() {
 	_ = c.conn.Close()
 	if c.poll.wake() {
-		go c.readReady()
+		c.s.srv.workers.do((*readJob)(c))
 	}
 }
 
