@@ -63,11 +63,16 @@ export class Sidebar {
     this.#open(id);
   }
 
+  #rows() {
+    return [...$("lists").querySelectorAll("button.item")];
+  }
+
   /** Arrow keys walk through the field and the rows, as in a list of one piece. */
   #move(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
-    const stops = [$("find-text"), ...$("lists").querySelectorAll("button.item")];
+    this.#render(); // what has just been typed may take rows away
+    const stops = [$("find-text"), ...this.#rows()];
     const at = stops.indexOf(document.activeElement);
     const next = stops[at + step];
     if (at < 0 || !next) return;
@@ -75,7 +80,18 @@ export class Sidebar {
     next.focus();
   }
 
+  /** Brings the lists up to date. The focus stays with its row, or goes to the row in the place of one that went. */
   #render() {
+    const rows = this.#rows();
+    const at = rows.indexOf(document.activeElement);
+    this.#renderLists();
+    if (at < 0 || rows[at] === document.activeElement) return;
+    const now = this.#rows();
+    const same = now.find((row) => row.dataset.id === rows[at].dataset.id);
+    (same ?? now[Math.min(at, now.length - 1)] ?? $("find-text")).focus({ preventScroll: true });
+  }
+
+  #renderLists() {
     const wanted = $("find-text").value.trim();
     const matches = (id) => id.toLocaleLowerCase().includes(wanted.toLocaleLowerCase());
     const open = this.#conversations.list().filter(({ id }) => matches(id));
