@@ -82,6 +82,7 @@ func (h *hub) open() error {
 		sub: newSubscriber(servers, h.stats, h.opts, mon),
 	}
 	mon.sub = r.sub
+	h.status.own(mon)
 	h.now = r
 	var wg sync.WaitGroup
 	wg.Go(r.pub.run)
@@ -105,7 +106,7 @@ func (h *hub) close() {
 	h.now.cancel()
 	h.now.pub.close()
 	h.now = nil
-	h.status.set(Starting, nil)
+	h.status.own(nil)
 }
 
 // running returns what is there between the first open and the last close, else nil.

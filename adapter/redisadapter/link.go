@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type link struct {
 	to   *node
 	wake chan struct{} // capacity 1
 	kick chan error    // capacity 1; ends the connection
+	made time.Time
 
 	heard atomic.Int64 // when something was read last, Unix nanoseconds
 
@@ -54,7 +56,6 @@ type link struct {
 	replies  []reply // outstanding, in the order of their commands
 	live     bool    // Redis has answered on it
 	caughtUp bool    // the replies to the first commands have come
-	last     error
 }
 
 // reply is what Redis owes for one command: an answer for each channel, or one error.
@@ -75,7 +76,7 @@ const (
 )
 
 func newLink(s *subscriber, to *node) *link {
-	return &link{sub: s, to: to, wake: make(chan struct{}, 1), kick: make(chan error, 1)}
+	return &link{sub: s, to: to, wake: make(chan struct{}, 1), kick: make(chan error, 1), made: time.Now()}
 }
 
 func (l *link) poke() {
@@ -264,6 +265,7 @@ func (l *link) flush(ps *redis.PubSub, first bool) error {
 		commands[len(commands)-1].first = true
 	} else if first {
 		l.caughtUp = true
+		s.mon.poke()
 	}
 	l.replies = append(l.replies, commands...)
 	s.mu.Unlock()
@@ -427,6 +429,7 @@ func (l *link) repliedLocked(c *channel) {
 	c.pending--
 	switch {
 	case c.confirmed():
+		l.sub.foundLocked(c)
 		c.wakeLocked()
 	case c.pending == 0 && c.to == nil && !c.queued:
 		l.sub.forgetLocked(c)
@@ -496,10 +499,9 @@ func subscriptionKind(kind string) (replyKind, space, bool) {
 // inPlaceLocked returns nil if the connection answers and has caught up.
 func (l *link) inPlaceLocked(now time.Time) error {
 	switch {
+	case !l.live && (l.sub.failures[l.to] > 0 || now.Sub(l.made) > answerWithin):
+		return cmp.Or(l.sub.problem, errNoAnswer)
 	case !l.live || !l.caughtUp:
-		if l.sub.problem != nil {
-			return l.sub.problem
-		}
 		return errUnsettled
 	case len(l.replies) > 0 && now.Sub(l.replies[0].at) > answerWithin && now.UnixNano()-l.heard.Load() > int64(answerWithin):
 		return errNoAnswer

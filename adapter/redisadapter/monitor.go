@@ -23,6 +23,7 @@ type monitor struct {
 	sub     *subscriber
 	status  *status
 	wake    chan struct{} // capacity 1
+	probed  chan struct{} // capacity 1
 
 	probing   atomic.Bool
 	uncounted atomic.Pointer[link] // a connection whose subscription Redis did not count
@@ -30,7 +31,7 @@ type monitor struct {
 }
 
 func newMonitor(servers *servers, status *status) *monitor {
-	return &monitor{servers: servers, status: status, wake: make(chan struct{}, 1)}
+	return &monitor{servers: servers, status: status, wake: make(chan struct{}, 1), probed: make(chan struct{}, 1)}
 }
 
 // poke makes run ask the servers now.
@@ -69,6 +70,10 @@ func (m *monitor) run(ctx context.Context) {
 			wg.Go(func() {
 				m.probe(ctx)
 				m.probing.Store(false)
+				select {
+				case m.probed <- struct{}{}:
+				default:
+				}
 			})
 		}
 		m.look()
@@ -77,6 +82,7 @@ func (m *monitor) run(ctx context.Context) {
 			return
 		case <-m.wake:
 			now = true
+		case <-m.probed:
 		case <-look.C:
 		}
 	}
@@ -108,20 +114,29 @@ func (m *monitor) look() {
 		anyDown, down = true, err
 	}
 	m.servers.anyDown.Store(anyDown)
-	switch placed := m.sub.inPlace(); {
+	switch placed := m.unplaced(); {
 	case down != nil:
 		m.counted.Store(false)
-		m.status.set(Down, down)
+		m.status.set(m, Down, down)
 	case placed != nil:
 		m.counted.Store(false)
 		if !m.status.is(Starting) || !errors.Is(placed, errUnsettled) {
-			m.status.set(Down, placed)
+			m.status.set(m, Down, placed)
 		}
 	case m.uncounted.Load() != nil:
-		m.status.set(Down, errNotCounted)
+		m.status.set(m, Down, errNotCounted)
 	case some && m.counted.Load():
-		m.status.set(Up, nil)
+		m.status.set(m, Up, nil)
 	}
+}
+
+// unplaced says what is wrong with the subscriptions. While all was well before, new ones may take a moment.
+func (m *monitor) unplaced() error {
+	err := m.sub.inPlace()
+	if errors.Is(err, errUnsettled) && m.status.is(Up) {
+		return nil
+	}
+	return err
 }
 
 // watched reports whether the state depends on a server.
@@ -143,7 +158,7 @@ func (m *monitor) probe(ctx context.Context) {
 	for _, l := range links {
 		l.to.used.Store(time.Now().UnixNano())
 	}
-	placed := m.sub.inPlace() == nil
+	placed := m.unplaced() == nil
 	var wg sync.WaitGroup
 	var failed atomic.Bool
 	var lost atomic.Pointer[link]

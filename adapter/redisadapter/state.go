@@ -37,8 +37,8 @@ func (s State) String() string {
 var (
 	errNoAnswer   = errors.New("no answer from redis for a second")
 	errNotCounted = errors.New("redis does not count our subscription")
-	errUnsettled  = errors.New("subscriptions are not confirmed")
-	errClosed     = errors.New("no namespace is open")
+	errUnsettled  = errors.New("subscriptions are not confirmed yet")
+	errLost       = errors.New("subscriptions were lost")
 )
 
 // trouble names the kind of an error in statistics.
@@ -89,6 +89,7 @@ type status struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
+	owner   *monitor // the only one that may set the state
 	state   State
 	reason  error
 	since   time.Time
@@ -113,10 +114,22 @@ func (s *status) current() (State, error) {
 	return s.state, s.reason
 }
 
-// set changes the state. Another reason for being down is remembered, but is no change.
-func (s *status) set(state State, reason error) {
+// own begins with a new monitor; nil is none.
+func (s *status) own(m *monitor) {
+	s.mu.Lock()
+	s.owner = m
+	s.mu.Unlock()
+	s.set(m, Starting, nil)
+}
+
+// set changes the state, unless m is a monitor of former times. Another reason for being down is remembered, but is no
+// change.
+func (s *status) set(m *monitor, state State, reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.owner != m {
+		return
+	}
 	if s.state == state {
 		s.reason = reason
 		return

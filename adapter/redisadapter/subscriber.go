@@ -1,7 +1,9 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +23,7 @@ type channel struct {
 	queued  bool  // in subscriber.unplaced, subscriber.refused or link.todo
 	sent    bool  // the last command on link was a subscribe
 	pending int   // replies outstanding on link
+	lost    bool  // its subscription has ended, and is wanted
 	ready   chan struct{}
 }
 
@@ -54,6 +57,7 @@ type subscriber struct {
 	problem  error // why some channel cannot be placed or subscribed
 	links    map[*node]*link
 	stale    bool          // the slots of the cluster have changed
+	lost     int           // channels that are lost
 	failures map[*node]int // connections in a row that ended soon
 }
 
@@ -95,6 +99,7 @@ func (s *subscriber) unsubscribe(sp space, name string) {
 		return
 	}
 	c.to = nil
+	s.foundLocked(c)
 	c.wakeLocked()
 	s.changedLocked(c)
 }
@@ -116,7 +121,16 @@ func (s *subscriber) changedLocked(c *channel) {
 	}
 }
 
+// foundLocked notes that a channel is not lost any more.
+func (s *subscriber) foundLocked(c *channel) {
+	if c.lost {
+		c.lost = false
+		s.lost--
+	}
+}
+
 func (s *subscriber) forgetLocked(c *channel) {
+	s.foundLocked(c)
 	if c.link != nil {
 		c.link.count--
 		c.link = nil
@@ -271,29 +285,40 @@ func (s *subscriber) dropLocked(l *link) {
 func (s *subscriber) displaceLocked(c *channel) {
 	if c.sent && c.to != nil {
 		s.stats.resubscribed.Add(1)
+		if !c.lost {
+			c.lost = true
+			s.lost++
+		}
 	}
 	c.link.count--
 	c.link, c.sent, c.pending, c.queued = nil, false, 0, false
 	s.changedLocked(c)
 }
 
-// inPlace returns nil if every connection works and has caught up with the subscriptions that it began with.
+// inPlace returns nil if every connection works and has caught up with the subscriptions that it began with, and
+// errUnsettled if nothing is wrong but the last part.
 func (s *subscriber) inPlace() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	for _, l := range s.links {
-		if err := l.inPlaceLocked(now); err != nil {
-			return err
-		}
-	}
 	if len(s.refused) > 0 {
 		return s.problem
 	}
-	if len(s.unplaced) > 0 && len(s.links) == 0 {
-		return errUnsettled
+	if s.lost > 0 {
+		return cmp.Or(s.problem, errLost)
 	}
-	return nil
+	var soft error
+	if len(s.unplaced) > 0 {
+		soft = errUnsettled
+	}
+	now := time.Now()
+	for _, l := range s.links {
+		if err := l.inPlaceLocked(now); errors.Is(err, errUnsettled) {
+			soft = err
+		} else if err != nil {
+			return err
+		}
+	}
+	return soft
 }
 
 // figures returns the number of connections, of wanted and of confirmed channels.

@@ -270,7 +270,7 @@ func TestLoading(t *testing.T) {
 	s := redistest.Single(t, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
 	p := newPair(t, single(s), plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
-	s.Do("DEBUG", "POPULATE", 2000, "key", 64)
+	s.Do("DEBUG", "POPULATE", 800, "key", 64)
 	s.Do("SAVE")
 	s.Kill()
 	p.awaitDown()

@@ -89,6 +89,18 @@ func (c *ClusterServers) Addrs() []string {
 	return addrs
 }
 
+// Server returns the server with an address.
+func (c *ClusterServers) Server(addr string) *Server {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if s.Addr == addr {
+			return s
+		}
+	}
+	c.t.Fatalf("no server of the cluster has the address %s", addr)
+	return nil
+}
+
 // Owner returns the master that serves a key.
 func (c *ClusterServers) Owner(key string) *Server {
 	c.t.Helper()
@@ -98,6 +110,18 @@ func (c *ClusterServers) Owner(key string) *Server {
 		}
 	}
 	c.t.Fatalf("no server owns the slot of %q", key)
+	return nil
+}
+
+// OtherMaster returns a running master that is not this one.
+func (c *ClusterServers) OtherMaster(than *Server) *Server {
+	c.t.Helper()
+	for _, s := range c.Servers {
+		if s != than && s.Running() && s.Role() == "master" {
+			return s
+		}
+	}
+	c.t.Fatal("there is no other master")
 	return nil
 }
 
