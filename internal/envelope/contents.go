@@ -178,7 +178,7 @@ func (c *contents) readSockets(m *adapter.Message) (ok bool) {
 	return eachItem(c.sockets, func(socket string) bool {
 		d, ok := c.readSocket(socket)
 		if rooms {
-			m.Rooms = append(m.Rooms, d.Rooms...)
+			m.Rooms = append(append(m.Rooms, d.ID), d.Rooms...)
 		} else {
 			m.Sockets = append(m.Sockets, d)
 		}
@@ -210,8 +210,7 @@ func (c *contents) value(text string) (parser.Payload, bool) {
 	if text == "" {
 		return parser.Payload{}, true
 	}
-	text = strings.ToValidUTF8(text, "\ufffd") // frames in WebSocket connections must be valid
-	p := parser.Payload{JSON: json.RawMessage(text), Attachments: c.attachments}
+	p := parser.Payload{JSON: json.RawMessage(valid(text)), Attachments: c.attachments}
 	if len(p.Attachments) == 0 {
 		return p, json.Valid(p.JSON)
 	}

@@ -30,7 +30,7 @@ type header struct {
 }
 
 func (c *Codec) ignores(h header) bool {
-	return h.uid == string(c.UID) || h.nsp != c.Namespace || h.kind < typeBroadcast || h.kind > typeAck && h.kind != typeGone
+	return h.uid == string(c.uid) || h.nsp != c.namespace || h.kind < typeBroadcast || h.kind > typeAck && h.kind != typeGone
 }
 
 // Open decodes what has been published on a channel.
@@ -160,7 +160,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	if h.hasRooms() && m.Request == "" && c.foreign(m.Selection.Rooms) {
 		return nil, nil
 	}
-	if err := in.read(m, c.Namespace); err != nil {
+	if err := in.read(m, c.namespace); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -171,7 +171,7 @@ func (h *header) hasRooms() bool { return h.kind >= typeBroadcast && h.kind <= t
 
 // foreign tells whether rooms are named and all of them unknown here.
 func (c *Codec) foreign(rooms []string) bool {
-	return len(rooms) > 0 && !slices.ContainsFunc(rooms, c.HasRoom)
+	return len(rooms) > 0 && !slices.ContainsFunc(rooms, c.hasRoom)
 }
 
 // packedRooms looks for the rooms in the packed data of a message. It returns none for a question, and when it is in doubt.

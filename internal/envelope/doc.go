@@ -8,7 +8,13 @@
 // for the rooms.
 package envelope
 
-import "github.com/sockeye-io/sockeye/adapter"
+import (
+	"strings"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/msgpack"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
 
 // Codec encodes and decodes the messages of a node in one namespace. It is static and may be used concurrently.
 //
@@ -16,9 +22,33 @@ import "github.com/sockeye-io/sockeye/adapter"
 // own, of another namespace, of a type that is unknown or a heartbeat, or for rooms that nobody here is in. The latter is
 // found out before the packet is looked at.
 type Codec struct {
-	// UID is this node, or Emitter.
-	UID       adapter.NodeID
-	Namespace string
-	// HasRoom tells whether somebody on this node is in a room. It is needed for decoding only.
-	HasRoom func(room string) bool
+	uid       adapter.NodeID
+	namespace string
+	hasRoom   func(room string) bool
+	endings   [2]string // of one's own frames, in JSON and in MessagePack
+}
+
+// New returns the codec of a node, or of Emitter. hasRoom tells whether somebody on this node is in a room; it may be nil
+// where nothing is decoded.
+func New(uid adapter.NodeID, namespace string, hasRoom func(room string) bool) (*Codec, error) {
+	c := &Codec{uid: uid, namespace: namespace, hasRoom: hasRoom}
+	end, err := parser.Marshal(struct {
+		UID adapter.NodeID `json:"uid"`
+		NSP string         `json:"nsp"`
+	}{uid, namespace})
+	if err != nil {
+		return nil, err
+	}
+	c.endings[0] = "," + string(end.JSON[1:])
+	packed, err := msgpack.AppendPayload(nil, msgpack.Notepack, end)
+	if err != nil {
+		return nil, err
+	}
+	c.endings[1] = string(packed[1:])
+	return c, nil
+}
+
+// Own tells cheaply whether a frame is one's own.
+func (c *Codec) Own(body string) bool {
+	return strings.HasSuffix(body, c.endings[0]) || strings.HasSuffix(body, c.endings[1])
 }

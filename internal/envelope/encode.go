@@ -177,7 +177,7 @@ func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, data, c.UID, c.Namespace})
+	p, err := parser.Marshal(envelope{t, data, c.uid, c.namespace})
 	if err == nil && len(p.Attachments) > 0 {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.Notepack, p)
 	}
@@ -193,7 +193,7 @@ func (c *Codec) Packed(m *adapter.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, withNull(data), c.UID, c.Namespace})
+	p, err := parser.Marshal(envelope{t, withNull(data), c.uid, c.namespace})
 	if err == nil {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
 	}
@@ -216,7 +216,7 @@ func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{UID: string(c.UID), Namespace: c.Namespace, Type: strconv.Itoa(int(t))}
+	e := Entry{UID: string(c.uid), Namespace: c.namespace, Type: strconv.Itoa(int(t))}
 	p, err := parser.Marshal(data)
 	switch {
 	case err != nil || len(p.Attachments) == 0:

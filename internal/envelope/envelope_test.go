@@ -21,9 +21,17 @@ const (
 
 // here receives what there sends. It knows the rooms a and b.
 var (
-	here = &Codec{UID: "aaaaaaaaaaaaaaaa", Namespace: "/chat", HasRoom: func(room string) bool { return room == "a" || room == "b" }}
-	away = &Codec{UID: sender, Namespace: "/chat"}
+	here = codec("aaaaaaaaaaaaaaaa", "/chat")
+	away = codec(sender, "/chat")
 )
+
+func codec(uid adapter.NodeID, namespace string) *Codec {
+	c, err := New(uid, namespace, func(room string) bool { return room == "a" || room == "b" })
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
 
 func text(s string) parser.Payload { return parser.Payload{JSON: json.RawMessage(s)} }
 
@@ -133,7 +141,7 @@ func TestRooms(t *testing.T) {
 	}
 	for frame, rooms := range map[string][]string{
 		string(answer): {"a", "b"},
-		string(ofNode): {one.ID, "a", one.ID, "a"},
+		string(ofNode): {one.ID, one.ID, "a", one.ID, one.ID, "a"},
 	} {
 		m, err := here.Open(frame)
 		if want := (&adapter.Message{Kind: adapter.KindRooms, From: sender, Request: request, Rooms: rooms}); err != nil || !reflect.DeepEqual(m, want) {
@@ -216,7 +224,7 @@ func TestIgnored(t *testing.T) {
 	hello := `{"packet":{"type":2,"data":["hello"]},` + all + `}`
 	foreign := `{"packet":{"type":2,"data":["hello"]},"opts":{"rooms":["x","y"],"except":[],"flags":{}}}`
 	for name, body := range map[string]string{
-		"own":               wire("3", hello, string(here.UID), "/chat"),
+		"own":               wire("3", hello, string(here.uid), "/chat"),
 		"other namespace":   wire("3", hello, sender, "/"),
 		"initial heartbeat": `{"type":1,"uid":"` + sender + `","nsp":"/chat"}`,
 		"heartbeat":         `{"type":2,"uid":"` + sender + `","nsp":"/chat"}`,
@@ -330,6 +338,27 @@ func TestMalformed(t *testing.T) {
 	} {
 		if m, err := here.OpenEntry(e); !errors.Is(err, ErrMalformed) || m != nil {
 			t.Errorf("%s: opened %+v, error %v", name, m, err)
+		}
+	}
+}
+
+func TestOwn(t *testing.T) {
+	odd := codec("0000000000000000", `/a"b☃`)
+	for _, c := range []*Codec{here, away, odd} {
+		for _, tt := range messages {
+			text, err := c.Sharded(&tt.m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			packed, err := c.Packed(&tt.m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, by := range []*Codec{here, away, odd} {
+				if by.Own(string(text)) != (by == c) || by.Own(string(packed)) != (by == c) {
+					t.Errorf("%s takes %q of %s for its own or not: %v, %v", by.uid, text, c.uid, by.Own(string(text)), by.Own(string(packed)))
+				}
+			}
 		}
 	}
 }

@@ -17,11 +17,11 @@ func checkOpened(t *testing.T, m *adapter.Message, err error) {
 		}
 		return
 	}
-	if m.Kind == 0 || m.From == here.UID || m.From == Emitter {
+	if m.Kind == 0 || m.From == here.uid || m.From == Emitter {
 		t.Fatalf("opened %+v", m)
 	}
 	if m.Kind == adapter.KindBroadcast {
-		if _, _, err := m.Packet.Event(); err != nil || m.Packet.Namespace != here.Namespace || !utf8.Valid(m.Packet.JSON) {
+		if _, _, err := m.Packet.Event(); err != nil || m.Packet.Namespace != here.namespace || !utf8.Valid(m.Packet.JSON) {
 			t.Fatalf("packet %+v: %v", m.Packet, err)
 		}
 	}

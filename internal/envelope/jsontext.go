@@ -147,12 +147,15 @@ func textOf(s string) (string, bool) {
 		return "", false
 	}
 	if strings.IndexByte(s, '\\') < 0 {
-		return s[1 : len(s)-1], true
+		return valid(s[1 : len(s)-1]), true
 	}
 	var text string
 	err := json.Unmarshal([]byte(s), &text)
 	return text, err == nil
 }
+
+// valid puts U+FFFD in the place of invalid UTF-8.
+func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
 // names decodes an array of room names. In Node a room can be any value; one that is no string goes by the text that
 // JSON has for it here, so that 42 is the room "42".
@@ -160,7 +163,7 @@ func names(s string) (list []string, ok bool) {
 	list = []string{}
 	ok = eachItem(s, func(item string) bool {
 		if item[0] != '"' {
-			list = append(list, item)
+			list = append(list, valid(item))
 			return true
 		}
 		name, ok := textOf(item)

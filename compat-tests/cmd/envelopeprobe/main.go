@@ -68,7 +68,10 @@ func (r *request) answer() (a answer, err error) {
 	for _, name := range r.Rooms {
 		known[name] = true
 	}
-	here := envelope.Codec{UID: "here", Namespace: r.Namespace, HasRoom: func(room string) bool { return r.Rooms == nil || known[room] }}
+	here, err := envelope.New("here", r.Namespace, func(room string) bool { return r.Rooms == nil || known[room] })
+	if err != nil {
+		return a, err
+	}
 	m := r.Message
 	switch {
 	case r.Entry != nil:
@@ -79,7 +82,10 @@ func (r *request) answer() (a answer, err error) {
 	if err != nil || m == nil {
 		return a, err
 	}
-	again := envelope.Codec{UID: r.UID, Namespace: r.Namespace}
+	again, err := envelope.New(r.UID, r.Namespace, nil)
+	if err != nil {
+		return a, err
+	}
 	if a.Sharded, err = again.Sharded(m); err != nil {
 		return a, err
 	}
