@@ -187,6 +187,7 @@ func (c *contents) readSockets(m *adapter.Message) (ok bool) {
 }
 
 func (c *contents) readSocket(socket string) (d adapter.SocketDetails, ok bool) {
+	d = adapter.SocketDetails{Handshake: json.RawMessage("null"), Rooms: []string{}, Data: json.RawMessage("null")}
 	ok = eachMember(socket, func(key, value string) (ok bool) {
 		switch key {
 		case "id":
@@ -219,14 +220,14 @@ func (c *contents) value(text string) (parser.Payload, bool) {
 	return p, err == nil
 }
 
-// plain returns a part of the data as JSON alone, see spelledOut. A part that is not there is null.
+// plain returns a part of the data as JSON alone, see spelledOut.
 func (c *contents) plain(text string) (json.RawMessage, bool) {
 	p, ok := c.value(text)
-	if p.JSON == nil {
-		return json.RawMessage("null"), ok
+	if !ok {
+		return nil, false
 	}
 	spelled, err := spelledOut(p)
-	return spelled, ok && err == nil
+	return spelled, err == nil
 }
 
 // eventName returns the name of an event.

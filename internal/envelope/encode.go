@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -120,7 +121,7 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	case adapter.KindListRooms:
 		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
 	case adapter.KindSockets:
-		return typeSockets, socketsData{Request: m.Request, Sockets: orEmpty(m.Sockets)}, nil
+		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m)}, nil
 	case adapter.KindRooms:
 		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms}, nil
 	case adapter.KindServerSide:
@@ -144,6 +145,14 @@ func optsOf(m *adapter.Message) optsData {
 		o.Flags.Compress = new(bool)
 	}
 	return o
+}
+
+func socketsOf(m *adapter.Message) []adapter.SocketDetails {
+	list := slices.Clone(orEmpty(m.Sockets))
+	for i := range list {
+		list[i].Rooms = orEmpty(list[i].Rooms)
+	}
+	return list
 }
 
 // orEmpty keeps Node from seeing null, or nothing, in the place of an array.
