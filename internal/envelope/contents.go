@@ -220,14 +220,14 @@ func (c *contents) value(text string) (parser.Payload, bool) {
 	return p, err == nil
 }
 
-// plain returns a part of the data as JSON alone, see spelledOut.
+// plain returns a part of the data as JSON alone, with binary as Node's Buffer has it in JSON.
 func (c *contents) plain(text string) (json.RawMessage, bool) {
 	p, ok := c.value(text)
 	if !ok {
 		return nil, false
 	}
-	spelled, err := spelledOut(p)
-	return spelled, err == nil
+	p, err := p.Inline()
+	return p.JSON, err == nil
 }
 
 // eventName returns the name of an event.

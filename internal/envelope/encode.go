@@ -230,7 +230,7 @@ func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
 	switch {
 	case err != nil || len(p.Attachments) == 0:
 	case plaintext:
-		p.JSON, err = spelledOut(p)
+		p, err = p.Inline()
 	default:
 		var packed []byte
 		packed, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
