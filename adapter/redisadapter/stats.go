@@ -34,12 +34,17 @@ type Stats struct {
 	// node needs, BadFrames those that could not be decoded, FeedDropped those dropped because a namespace had too many
 	// waiting.
 	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped uint64
+
+	// StreamLost counts entries that were removed from a stream before they were read, at least as far as Redis tells;
+	// StreamRestarts how often the reading of a stream was interrupted. Entries that are read count as received.
+	StreamLost, StreamRestarts uint64
 }
 
 // counters is the part of Stats that is only counted.
 type counters struct {
 	sent, reconnects, resubscribed                           atomic.Uint64
 	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
+	streamLost, streamRestarts                               atomic.Uint64
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -84,6 +89,7 @@ func (h *hub) Stats() Stats {
 		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.foreign.Load(),
 		BadFrames: c.badFrames.Load(), FeedDropped: c.feedDropped.Load(),
+		StreamLost: c.streamLost.Load(), StreamRestarts: c.streamRestarts.Load(),
 	}
 	c.mu.Lock()
 	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
@@ -140,7 +141,8 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 
 func optsOf(m *adapter.Message) optsData {
 	o := optsData{Rooms: orEmpty(m.Selection.Rooms), Except: orEmpty(m.Selection.Except)}
-	o.Flags.Volatile, o.Flags.Timeout = m.Flags.Volatile, m.Flags.Timeout.Milliseconds()
+	// Rounded up: who says later than told that a socket stayed silent is known to have waited.
+	o.Flags.Volatile, o.Flags.Timeout = m.Flags.Volatile, (m.Flags.Timeout + time.Millisecond - 1).Milliseconds()
 	if m.Flags.NoCompress {
 		o.Flags.Compress = new(bool)
 	}

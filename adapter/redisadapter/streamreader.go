@@ -1,0 +1,200 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+// streamReader reads one stream on a connection of its own, from the end that the stream had when it was first reached,
+// and later from where it was. It delivers on the goroutine that reads: what a node cannot keep up with waits in the
+// stream.
+type streamReader struct {
+	// Static after construction.
+	streams *Streams
+	stream  string
+
+	// Owned by read, which runs on one goroutine.
+	last   string // id of the last entry that was read, or that does not count; "" until the stream was reached
+	passed int64  // how many entries the stream has ever had up to last, as far as Redis tells: version 7 does
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	located bool
+	waiting []func() // to be called when last is known
+}
+
+func newStreamReader(s *Streams, stream string) *streamReader {
+	return &streamReader{streams: s, stream: stream}
+}
+
+// whenLocated calls f once, when nothing that is written from then on can be missed. f must not block.
+func (r *streamReader) whenLocated(f func()) {
+	r.mu.Lock()
+	if !r.located {
+		r.waiting = append(r.waiting, f)
+		r.mu.Unlock()
+		return
+	}
+	r.mu.Unlock()
+	f()
+}
+
+// read connects and reads until something goes wrong, or ctx ends.
+func (r *streamReader) read(ctx context.Context) error {
+	rdb, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { rdb.Close() })() // interrupts the command that waits for entries
+	defer rdb.Close()
+	if err = r.locate(ctx, rdb); err == nil {
+		err = r.follow(ctx, rdb)
+	}
+	if ctx.Err() == nil {
+		r.streams.hub.opts.Logger.Warn("redis stream cannot be read, will go on from where it was", "stream", r.stream, "entry", r.last, "error", err)
+		r.streams.stats.streamRestarts.Add(1)
+		if run := r.streams.running(); run != nil {
+			// The stream may have another master by now.
+			reload, cancel := context.WithTimeout(ctx, answerWithin)
+			defer cancel()
+			_ = run.servers.reload(reload)
+		}
+	}
+	return err
+}
+
+// connect returns a client with a single connection to the server of the stream.
+func (r *streamReader) connect(ctx context.Context) (*redis.Client, error) {
+	server, err := r.streams.server(ctx, r.stream)
+	if err != nil {
+		return nil, err
+	}
+	opts := *server.Options()
+	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns, opts.MaxActiveConns = 1, 0, 0, 0
+	opts.MaxRetries = -1
+	// What belongs to the caller's client must not be shared.
+	opts.PushNotificationProcessor = nil
+	opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opts.ReadTimeout = r.streams.opts.BlockTime + time.Second
+	return redis.NewClient(&opts), nil
+}
+
+// locate finds the end of the stream the first time, and later looks whether something is missing between the last
+// entry and those that are there.
+func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
+	info, err := rdb.XInfoStream(ctx, r.stream).Result()
+	switch {
+	case err != nil && isNoKey(err):
+		r.last, r.passed = "0-0", 0 // whatever is written will be new
+	case err != nil:
+		return fmt.Errorf("find the position in stream %s: %w", r.stream, err)
+	case r.last == "":
+		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
+	case before(info.LastGeneratedID, r.last):
+		// Redis has lost its data, or the end of it.
+		r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", info.LastGeneratedID)
+		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
+	default:
+		r.audit(info)
+	}
+	r.mu.Lock()
+	waiting := r.waiting
+	r.located, r.waiting = true, nil
+	r.mu.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+	return nil
+}
+
+func isNoKey(err error) bool { return isReply(err) && strings.Contains(err.Error(), "no such key") }
+
+// audit compares what has been read with what the stream says about itself, and tells what was removed unread.
+func (r *streamReader) audit(info *redis.XInfoStream) {
+	var lost int64
+	switch {
+	case info.LastGeneratedID == r.last:
+		if info.EntriesAdded > 0 {
+			lost, r.passed = info.EntriesAdded-r.passed, info.EntriesAdded
+		}
+	case info.Length == 0 || before(r.last, info.FirstEntry.ID):
+		// Everything up to the first entry is gone.
+		gone := info.EntriesAdded - info.Length
+		if info.EntriesAdded == 0 { // before Redis 7, which does not count
+			lost = 1
+		} else if gone > r.passed {
+			lost, r.passed = gone-r.passed, gone
+		}
+	}
+	if lost > 0 {
+		r.streams.stats.streamLost.Add(uint64(lost))
+		r.streams.hub.opts.Logger.Error("redis stream was trimmed before it was read: messages are lost; raise MaxLen", "stream", r.stream, "at_least", lost)
+	}
+}
+
+// follow reads entries until something goes wrong.
+func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
+	opts := &r.streams.opts
+	behind := false
+	for {
+		// Not rdb.XRead, which would wait ten seconds longer than BlockTime.
+		cmd := redis.NewXStreamSliceCmd(ctx, "xread", "count", opts.ReadCount, "block", opts.BlockTime.Milliseconds(), "streams", r.stream, r.last)
+		if err := rdb.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		n := 0
+		for _, stream := range cmd.Val() {
+			n += len(stream.Messages)
+			for i := range stream.Messages {
+				r.take(&stream.Messages[i])
+			}
+		}
+		if behind && n < opts.ReadCount {
+			// Who was behind may have been overtaken by the trimming.
+			info, err := rdb.XInfoStream(ctx, r.stream).Result()
+			if err != nil {
+				return err
+			}
+			r.audit(info)
+		}
+		behind = n == opts.ReadCount
+	}
+}
+
+func (r *streamReader) take(m *redis.XMessage) {
+	field := func(name string) string {
+		text, _ := m.Values[name].(string)
+		return text
+	}
+	e := envelope.Entry{UID: field("uid"), Namespace: field("nsp"), Type: field("type"), Data: field("data")}
+	r.streams.stats.received.Add(1)
+	r.streams.stats.receivedBytes.Add(uint64(len(e.Data)))
+	r.streams.deliver(r.stream+" "+m.ID, e)
+	r.last = m.ID
+	r.passed++
+}
+
+// before tells whether an entry's id is smaller than another one.
+func before(a, b string) bool {
+	at, an := splitID(a)
+	bt, bn := splitID(b)
+	return at < bt || at == bt && an < bn
+}
+
+func splitID(id string) (ms, seq uint64) {
+	head, tail, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(head, 10, 64)
+	seq, _ = strconv.ParseUint(tail, 10, 64)
+	return ms, seq
+}

@@ -1,0 +1,333 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf16"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+// StreamsOptions configure NewStreams. The zero value means the defaults of @socket.io/redis-streams-adapter 0.3. All
+// nodes of a cluster have the same StreamName, StreamCount, ChannelPrefix and UseShardedPubSub.
+type StreamsOptions struct {
+	Options
+
+	// StreamName is the key of the stream. With a StreamCount above 1 it begins the keys. Default: "socket.io".
+	StreamName string
+
+	// StreamCount is the number of streams that the namespaces are spread over. Each is read on a connection of its own.
+	// Default: 1.
+	StreamCount int
+
+	// ChannelPrefix begins the names of the channels for questions and answers. The classic adapter must not use the
+	// same one in the same Redis. Default: "socket.io".
+	ChannelPrefix string
+
+	// UseShardedPubSub sends questions and answers through sharded pub/sub, which needs Redis 7.
+	UseShardedPubSub bool
+
+	// MaxLen is how many entries a stream keeps, approximately: Redis removes whole blocks. Default: 10,000.
+	MaxLen int
+
+	// ReadCount is how many entries are read at once. Default: 100.
+	ReadCount int
+
+	// BlockTime is how long one command waits for entries; a connection that is silent for a second longer is made anew.
+	// Default: 5 s.
+	BlockTime time.Duration
+
+	// SessionKeyPrefix begins the keys of stored sessions. Default: "sio:session:".
+	SessionKeyPrefix string
+
+	// OnlyPlaintext writes binary into the stream as JSON.stringify does. Clients then get an object instead.
+	OnlyPlaintext bool
+}
+
+func (o *StreamsOptions) setDefaults() {
+	setDefault(&o.StreamName, "socket.io")
+	setDefault(&o.StreamCount, 1)
+	setDefault(&o.ChannelPrefix, "socket.io")
+	setDefault(&o.MaxLen, 10_000)
+	setDefault(&o.ReadCount, 100)
+	setDefault(&o.BlockTime, 5*time.Second)
+	setDefault(&o.SessionKeyPrefix, "sio:session:")
+}
+
+// setDefault replaces the zero value.
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Streams is the builder of streams adapters, see NewStreams.
+type Streams struct {
+	*hub
+	opts StreamsOptions
+
+	// Guarded by mu, which comes before all other locks.
+	mu      sync.Mutex
+	buses   map[string][]*streamsBus // by namespace; more than one only while a namespace is replaced
+	reading *reading                 // while there are buses
+}
+
+// reading is what exists between the first namespace and the last one.
+type reading struct {
+	ctx     context.Context
+	stop    context.CancelFunc
+	readers map[string]*streamReader // by stream
+}
+
+// NewStreams connects nodes through Redis streams, in the way of createAdapter of @socket.io/redis-streams-adapter 0.3.
+// opts may be nil.
+//
+// Broadcasts, joins, leaves and disconnects go through the stream: a node that loses its connection to Redis reads on from
+// where it was, and gets what is still in the stream. What has been removed meanwhile is counted in Stats.StreamLost and
+// logged. Questions and answers go through pub/sub, and may overtake what is in the stream.
+//
+// With a StreamCount above 1 Node writes the messages of some namespaces, about half of them, to streams that no Node
+// reads: their numbers are negative. Go nodes write to the same ones and read them.
+func NewStreams(rdb redis.UniversalClient, opts *StreamsOptions) *Streams {
+	s := &Streams{buses: make(map[string][]*streamsBus)}
+	if opts != nil {
+		s.opts = *opts
+	}
+	s.opts.setDefaults()
+	s.hub = newHub(rdb, s.opts.Options)
+	return s
+}
+
+// New makes the adapter of a namespace. It does not wait for Redis, see Ready.
+func (s *Streams) New(local adapter.Local) (adapter.Adapter, error) {
+	if s.opts.StreamCount < 1 || s.opts.MaxLen < 1 || s.opts.ReadCount < 1 || s.opts.BlockTime < time.Millisecond {
+		return nil, errors.New("stream options must be positive")
+	}
+	uid := envelope.NewUID()
+	codec, err := envelope.New(uid, local.Name(), local.HasRoom)
+	if err != nil {
+		return nil, err
+	}
+	b := &streamsBus{
+		streams: s, local: local, uid: uid, codec: codec,
+		stream: streamOf(local.Name(), s.opts.StreamName, s.opts.StreamCount),
+		public: s.opts.ChannelPrefix + "#" + local.Name() + "#", listening: make(chan struct{}),
+	}
+	if s.opts.UseShardedPubSub {
+		b.space = shard
+	}
+	return s.newAdapter(local, b, 0)
+}
+
+// Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first.
+func (s *Streams) Ready(ctx context.Context) error {
+	s.mu.Lock()
+	var all []*streamsBus
+	for _, buses := range s.buses {
+		all = append(all, buses...)
+	}
+	s.mu.Unlock()
+	for _, b := range all {
+		select {
+		case <-b.listening:
+		case <-ctx.Done():
+			return fmt.Errorf("stream %s cannot be read: %w", b.stream, ctx.Err())
+		}
+		if err := s.wait(ctx, b.space, b.public); err != nil {
+			return err
+		}
+	}
+	return s.hub.Ready(ctx)
+}
+
+// streamOf chooses the stream of a namespace as Node does: by a hash that may be negative.
+func streamOf(namespace, name string, count int) string {
+	if count == 1 {
+		return name
+	}
+	var hash int32
+	for _, unit := range utf16.Encode([]rune(namespace)) {
+		hash = hash*31 + int32(unit)
+	}
+	return name + "-" + strconv.Itoa(int(hash)%count)
+}
+
+// add makes a bus hear what is in the streams. The first one starts the readers of all streams that Node reads, because an
+// emitter may write to any of them; one that Node does not read gets its reader with the first namespace that needs it.
+func (s *Streams) add(b *streamsBus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := b.local.Name()
+	s.buses[name] = append(s.buses[name], b)
+	if s.reading == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		s.reading = &reading{ctx, stop, make(map[string]*streamReader)}
+		if s.opts.StreamCount > 1 {
+			for i := range s.opts.StreamCount {
+				s.readLocked(s.opts.StreamName + "-" + strconv.Itoa(i))
+			}
+		}
+	}
+	s.readLocked(b.stream).whenLocated(b.listen)
+}
+
+func (s *Streams) readLocked(stream string) *streamReader {
+	r := s.reading.readers[stream]
+	if r == nil {
+		r = newStreamReader(s, stream)
+		s.reading.readers[stream] = r
+		go s.hub.loop(s.reading.ctx, r.read)
+	}
+	return r
+}
+
+// remove undoes add.
+func (s *Streams) remove(b *streamsBus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := b.local.Name()
+	s.buses[name] = slices.DeleteFunc(s.buses[name], func(other *streamsBus) bool { return other == b })
+	if len(s.buses[name]) == 0 {
+		delete(s.buses, name)
+	}
+	if len(s.buses) == 0 {
+		s.reading.stop()
+		s.reading = nil
+	}
+}
+
+// deliver hands an entry to the namespace that it is for.
+func (s *Streams) deliver(source string, e envelope.Entry) {
+	s.mu.Lock()
+	buses := slices.Clone(s.buses[e.Namespace])
+	s.mu.Unlock()
+	for _, b := range buses {
+		if e.UID != string(b.uid) {
+			m, err := b.codec.OpenEntry(e)
+			b.inbox.deliver(m, err, source)
+		}
+	}
+}
+
+// streamsBus is the bus of a namespace.
+type streamsBus struct {
+	// Static after construction.
+	streams *Streams
+	local   adapter.Local
+	uid     adapter.NodeID
+	codec   *envelope.Codec
+	stream  string
+	space   space
+	public  string // the channel for questions
+
+	inbox *inbox // static after Start
+
+	listening chan struct{} // closed when the bus has got the subscription to its channels under way
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	closed bool
+}
+
+func (b *streamsBus) ID() adapter.NodeID { return b.uid }
+
+func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
+	b.inbox = newInbox(b.streams.hub, b.local.Name(), b.open, receive)
+	b.streams.add(b)
+	return nil
+}
+
+// listen subscribes to the channels, once the position in the stream is known: a node that counts hears everything.
+func (b *streamsBus) listen() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		// First the channel that makes a node known by its name, then the one that makes it count.
+		b.streams.subscribe(b.space, b.private(b.uid), b.take)
+		b.streams.subscribe(b.space, b.public, b.take)
+	}
+	close(b.listening)
+}
+
+// take is the sink of both channels.
+func (b *streamsBus) take(channel, body string) {
+	if !b.codec.Own(body) {
+		b.inbox.feed.push(channel, body)
+	}
+}
+
+// open decodes and hands on what has been published on a channel.
+func (b *streamsBus) open(channel, body string) {
+	m, err := b.codec.Open(body)
+	b.inbox.deliver(m, err, channel)
+}
+
+// private is the channel for answers to one node.
+func (b *streamsBus) private(to adapter.NodeID) string { return b.public + string(to) + "#" }
+
+func (b *streamsBus) Publish(m *adapter.Message) error {
+	if envelope.Ephemeral(m) {
+		return b.publish(b.public, m)
+	}
+	e, err := b.codec.Entry(m, b.streams.opts.OnlyPlaintext)
+	if err != nil {
+		return err
+	}
+	return b.streams.send(xadd(b.stream, b.streams.opts.MaxLen, e))
+}
+
+// xadd is the command that appends an entry, with its fields in Node's order.
+func xadd(stream string, maxLen int, e envelope.Entry) redis.Cmder {
+	return redis.NewStringCmd(context.Background(), "xadd", stream, "maxlen", "~", maxLen, "*",
+		"uid", e.UID, "nsp", e.Namespace, "type", e.Type, "data", e.Data)
+}
+
+func (b *streamsBus) Respond(question, answer *adapter.Message) {
+	if question.From == "" {
+		return
+	}
+	a := *answer
+	a.Request = question.Request
+	b.inbox.unsent(b.publish(b.private(question.From), &a))
+}
+
+func (b *streamsBus) publish(channel string, m *adapter.Message) error {
+	body, err := b.codec.Packed(m)
+	if err != nil {
+		return err
+	}
+	command := "publish"
+	if b.space == shard {
+		command = "spublish"
+	}
+	return b.streams.send(redis.NewIntCmd(context.Background(), command, channel, body))
+}
+
+func (b *streamsBus) Count(ctx context.Context) (int, error) {
+	return b.streams.numSub(ctx, b.space, b.public)
+}
+
+func (b *streamsBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	return nodesOf(ctx, b.streams.hub, b.space, b.public)
+}
+
+func (b *streamsBus) Close() error {
+	b.inbox.close()
+	b.streams.remove(b)
+	b.mu.Lock()
+	b.closed = true
+	b.streams.unsubscribe(b.space, b.public)
+	b.streams.unsubscribe(b.space, b.private(b.uid))
+	b.mu.Unlock()
+	b.streams.hub.close()
+	return nil
+}
