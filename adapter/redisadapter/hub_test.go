@@ -18,14 +18,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine), goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.init.0.func1"))
 }
 
-// recorder is a sink that remembers.
-type recorder struct {
+// inbox is a sink that remembers.
+type inbox struct {
 	mu   sync.Mutex
 	got  []string
 	seen map[string]int
 }
 
-func (b *recorder) take(_, body string) {
+func (b *inbox) take(_, body string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.got = append(b.got, body)
@@ -35,13 +35,13 @@ func (b *recorder) take(_, body string) {
 	b.seen[body]++
 }
 
-func (b *recorder) count(body string) int {
+func (b *inbox) count(body string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.seen[body]
 }
 
-func (b *recorder) all() []string {
+func (b *inbox) all() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]string(nil), b.got...)
@@ -78,7 +78,7 @@ func publish(ch, body string) redis.Cmder {
 func TestMessagesArriveInOrder(t *testing.T) {
 	s := redistest.Single(t)
 	a, b := startHub(t, s.Client(), Options{}), startHub(t, s.Client(), Options{})
-	var in recorder
+	var in inbox
 	b.subscribe(pattern, "p#*", in.take)
 	b.subscribe(plain, "q", in.take)
 	up(t, a)
@@ -114,7 +114,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 func TestMessageCrossesAfterRestart(t *testing.T) {
 	s := redistest.Single(t)
 	a, b := startHub(t, s.Client(), Options{}), startHub(t, s.Client(), Options{})
-	var in recorder
+	var in inbox
 	b.subscribe(plain, "q", in.take)
 	up(t, a)
 	up(t, b)

@@ -62,9 +62,6 @@ const defaultKey = "socket.io"
 
 // New makes the adapter of a namespace. It does not wait for Redis, see Ready.
 func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
-	if err := p.open(); err != nil {
-		return nil, err
-	}
 	b := &classicBus{
 		hub: p.hub, local: local, codec: classic.New(p.opts.Key, local.Name(), classic.NewUID()),
 		specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
@@ -73,12 +70,5 @@ func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
 	if p.opts.ExactChannels {
 		bus = &exactBus{classicBus: b, rooms: newRoomChannels(p.hub, plain, local)}
 	}
-	a, err := adapter.NewClustered(local, bus, &adapter.ClusteredOptions{
-		Timeout: p.opts.RequestsTimeout, Logger: p.hub.opts.Logger,
-	})
-	if err != nil {
-		p.close()
-		return nil, err
-	}
-	return a, nil
+	return p.newAdapter(local, bus, p.opts.RequestsTimeout)
 }

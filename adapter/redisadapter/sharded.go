@@ -101,13 +101,13 @@ type shardedBus struct {
 
 	rooms *roomChannels
 
-	inbox *inbox // static after Start
+	mailbox *mailbox // static after Start
 }
 
 func (b *shardedBus) ID() adapter.NodeID { return b.uid }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
-	b.inbox = newInbox(b.hub, b.local.Name(), b.open, receive)
+	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
 	// First the channel that makes a node known by its name, then the one that makes it count.
 	b.hub.subscribe(shard, b.response(b.uid), b.take)
 	b.hub.subscribe(shard, b.channel, b.take)
@@ -117,14 +117,14 @@ func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 // take is the sink of all channels.
 func (b *shardedBus) take(channel, body string) {
 	if !b.codec.Own(body) {
-		b.inbox.feed.push(channel, body)
+		b.mailbox.feed.push(channel, body)
 	}
 }
 
 // open decodes and hands on what has been published on a channel.
 func (b *shardedBus) open(channel, body string) {
 	m, err := b.codec.Open(body)
-	b.inbox.deliver(m, err, channel)
+	b.mailbox.deliver(m, err, channel)
 }
 
 func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channelFor(m), m) }
@@ -135,7 +135,7 @@ func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.inbox.unsent(b.send(b.response(question.From), &a))
+	b.mailbox.unsent(b.send(b.response(question.From), &a))
 }
 
 func (b *shardedBus) send(channel string, m *adapter.Message) error {
@@ -161,7 +161,7 @@ func (b *shardedBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
 
 // nodesOf names the nodes whose channels for answers, prefix+uid+"#", are subscribed.
 func nodesOf(ctx context.Context, h *hub, s space, prefix string) ([]adapter.NodeID, error) {
-	names, err := h.channels(ctx, s, globEscaper.Replace(prefix)+strings.Repeat("[0-9a-f]", 16)+"#")
+	names, err := h.channels(ctx, s, escapeGlob(prefix)+strings.Repeat("[0-9a-f]", 16)+"#")
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (b *shardedBus) Close() error {
 	b.rooms.close()
 	b.hub.unsubscribe(shard, b.channel)
 	b.hub.unsubscribe(shard, b.response(b.uid))
-	b.inbox.close()
+	b.mailbox.close()
 	b.hub.close()
 	return nil
 }

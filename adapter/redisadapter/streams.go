@@ -213,7 +213,7 @@ func (s *Streams) deliver(source string, e envelope.Entry) {
 	for _, b := range buses {
 		if e.UID != string(b.uid) {
 			m, err := b.codec.OpenEntry(e)
-			b.inbox.deliver(m, err, source)
+			b.deliver(m, err, source)
 		}
 	}
 }
@@ -229,9 +229,11 @@ type streamsBus struct {
 	space   space
 	public  string // the channel for questions
 
-	inbox *inbox // static after Start
+	mailbox *mailbox // static after Start
 
 	listening chan struct{} // closed when the bus has got the subscription to its channels under way
+
+	turn sync.Mutex // held while a message is handed on, which the two readers do at the same time; comes before all others
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -241,7 +243,7 @@ type streamsBus struct {
 func (b *streamsBus) ID() adapter.NodeID { return b.uid }
 
 func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
-	b.inbox = newInbox(b.streams.hub, b.local.Name(), b.open, receive)
+	b.mailbox = newMailbox(b.streams.hub, b.local.Name(), b.open, receive)
 	b.streams.add(b)
 	return nil
 }
@@ -261,14 +263,21 @@ func (b *streamsBus) listen() {
 // take is the sink of both channels.
 func (b *streamsBus) take(channel, body string) {
 	if !b.codec.Own(body) {
-		b.inbox.feed.push(channel, body)
+		b.mailbox.feed.push(channel, body)
 	}
 }
 
 // open decodes and hands on what has been published on a channel.
 func (b *streamsBus) open(channel, body string) {
 	m, err := b.codec.Open(body)
-	b.inbox.deliver(m, err, channel)
+	b.deliver(m, err, channel)
+}
+
+// deliver hands on what comes through the stream, and through the channels.
+func (b *streamsBus) deliver(m *adapter.Message, err error, source string) {
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	b.mailbox.deliver(m, err, source)
 }
 
 // private is the channel for answers to one node.
@@ -297,7 +306,7 @@ func (b *streamsBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.inbox.unsent(b.publish(b.private(question.From), &a))
+	b.mailbox.unsent(b.publish(b.private(question.From), &a))
 }
 
 func (b *streamsBus) publish(channel string, m *adapter.Message) error {
@@ -321,7 +330,7 @@ func (b *streamsBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
 }
 
 func (b *streamsBus) Close() error {
-	b.inbox.close()
+	b.mailbox.close()
 	b.streams.remove(b)
 	b.mu.Lock()
 	b.closed = true
