@@ -45,6 +45,8 @@ type benchCommand struct {
 
 	PID     int    `name:"pid" help:"Process of the server, whose CPU and memory are read."`
 	PIDTree bool   `name:"pid-tree" help:"Include the processes below --pid."`
+	Via     string `help:"For burst and single: another node of the cluster, which is asked for the broadcasts."`
+	ViaPID  int    `name:"via-pid" help:"Process of that node, whose CPU is read."`
 	GC      bool   `name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
 	JSON    string `name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
 	Quiet   bool   `help:"No progress on the standard error."`
@@ -86,11 +88,22 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 	if c.PIDTree && c.PID == 0 {
 		return load.Config{}, errors.New("--pid-tree needs --pid")
 	}
+	if c.ViaPID != 0 && c.Via == "" {
+		return load.Config{}, errors.New("--via-pid needs --via")
+	}
 	cfg := load.Config{
 		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
 		Concurrency: c.Concurrency, Size: c.Size, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
 		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
 		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },
+	}
+	if c.Via != "" {
+		via, err := load.ParseTarget(c.Via)
+		if err != nil {
+			return load.Config{}, err
+		}
+		via.Transport, via.Insecure = c.Transport, c.Insecure
+		cfg.Via, cfg.ViaServer.PID = &via, c.ViaPID
 	}
 	for _, text := range c.Source {
 		ip := net.ParseIP(strings.TrimSpace(text))

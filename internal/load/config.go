@@ -49,8 +49,12 @@ type Config struct {
 	Hold        time.Duration // from the last connect until memory is read; 10 s
 	Timeout     time.Duration // without any progress; 15 s
 
-	Server  Process // whose CPU and memory are read
-	Collect bool    // Idle only: read memory once more after the event "gc" has been acknowledged
+	Server Process // whose CPU and memory are read
+
+	// Via is another node of the cluster, which is asked for the broadcasts of Burst and Single; nil is Target.
+	Via       *Target
+	ViaServer Process // that node's, whose CPU is read
+	Collect   bool    // Idle only: read memory once more after the event "gc" has been acknowledged
 
 	// Start starts a worker as another process, as if it were number n; nil runs the one worker in this process.
 	Start func(n int) (*Link, error)
@@ -85,6 +89,9 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 func (c Config) normal() (Config, error) {
 	if !slices.Contains(Scenarios, c.Scenario) {
 		return c, fmt.Errorf("unknown scenario %q", c.Scenario)
+	}
+	if c.Via != nil && c.Scenario != Burst && c.Scenario != Single {
+		return c, errors.New("another node can be asked for broadcasts only: burst and single")
 	}
 	if len(c.Steps) > 0 {
 		if c.Scenario != Idle || !slices.IsSorted(c.Steps) || c.Steps[0] < 1 {

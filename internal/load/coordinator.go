@@ -36,6 +36,12 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		}
 		r.result.Server = &ServerUse{PID: cfg.Server.PID}
 	}
+	if cfg.ViaServer.PID != 0 {
+		if _, err := cfg.ViaServer.read(); err != nil {
+			return nil, err
+		}
+		r.result.Via = &ServerUse{PID: cfg.ViaServer.PID}
+	}
 	err = r.start()
 	if err == nil {
 		err = r.scenario(ctx)
@@ -80,7 +86,8 @@ type run struct {
 	phase    string
 	rounds   int64 // broadcasts asked for
 	missed   bool  // the last round did not reach everybody
-	before   usage
+	before   usage // of the server
+	via      usage // of the node that broadcasts are asked of
 	began    time.Time
 	measured int64 // operations of the measured part
 	result   Result
@@ -147,6 +154,9 @@ func (r *run) plan(i int) *plan {
 	}
 	if r.cfg.Scenario == Burst {
 		p.Copies = int64(r.cfg.Copies)
+	}
+	if p.Via = r.cfg.Target; r.cfg.Via != nil {
+		p.Via = *r.cfg.Via
 	}
 	for _, ip := range r.cfg.Sources {
 		p.Sources = append(p.Sources, ip.String())

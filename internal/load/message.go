@@ -52,6 +52,7 @@ type event struct {
 // plan is one worker's share of a run.
 type plan struct {
 	Target      Target        `json:"target"`
+	Via         Target        `json:"via"` // of the sender
 	Sources     []string      `json:"sources,omitempty"`
 	Room        string        `json:"room"`
 	Tag         string        `json:"tag"`

@@ -29,6 +29,7 @@ type Result struct {
 	Connecting  *Percentiles `json:"connecting,omitempty"`
 
 	Server    *ServerUse `json:"server,omitempty"` // nil without a process to look at
+	Via       *ServerUse `json:"via,omitempty"`    // of the node that broadcasts were asked of; operations are broadcasts
 	ClientCPU float64    `json:"client_cpu_seconds"`
 }
 
@@ -171,6 +172,9 @@ func (r *Result) serverText() string {
 		if s.PerClientGC != 0 {
 			fmt.Fprintf(w, "  after collection\t%.2f KB\n", s.PerClientGC/1000)
 		}
+	}
+	if v := r.Via; v != nil {
+		fmt.Fprintf(w, "CPU of the asked node\t%.2f s, %.2f us per broadcast\n", v.CPUSeconds, v.CPUMicros)
 	}
 	fmt.Fprintf(w, "generator CPU\t%.2f s\n", r.ClientCPU)
 	w.Flush()

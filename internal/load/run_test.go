@@ -147,6 +147,27 @@ func TestManyClients(t *testing.T) {
 	}
 }
 
+// TestVia asks another address of the server for the broadcasts.
+func TestVia(t *testing.T) {
+	target := serve(t, app{})
+	res, err := Run(t.Context(), Config{Target: target, Scenario: Burst, Clients: 10, Copies: 10, Rounds: 2, Timeout: time.Minute,
+		Via: &target, ViaServer: Process{PID: os.Getpid()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Err() != nil || res.Messages.Delivered != 200 || res.Via.Operations != 20 || !strings.Contains(res.Text(), "per broadcast") {
+		t.Errorf("%+v, %+v", res, res.Via)
+	}
+	elsewhere := serve(t, app{}) // not of one cluster with the other
+	res, err = Run(t.Context(), Config{Target: target, Scenario: Single, Clients: 3, Rounds: 2, Timeout: 300 * time.Millisecond, Via: &elsewhere})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Messages.Lost != 6 || res.Err() == nil {
+		t.Errorf("%+v, want 6 lost", res.Messages)
+	}
+}
+
 // TestWrongDeliveries lets a server make mistakes, and holds that each is found.
 func TestWrongDeliveries(t *testing.T) {
 	for _, tc := range []struct {
@@ -269,6 +290,7 @@ func TestConfigErrors(t *testing.T) {
 		want string
 	}{
 		{Config{Scenario: "swim"}, "unknown scenario"},
+		{Config{Scenario: Echo, Via: &Target{}}, "broadcasts only"},
 		{Config{Scenario: Echo, Steps: []int{1}}, "steps"},
 		{Config{Scenario: Idle, Steps: []int{5, 2}}, "steps"},
 		{Config{Scenario: Echo, Size: 3}, "size must be at least 48"},

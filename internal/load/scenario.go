@@ -44,6 +44,9 @@ func (r *run) begin(ctx context.Context) error {
 	if r.result.Server != nil {
 		r.before, err = r.cfg.Server.read()
 	}
+	if err == nil && r.result.Via != nil {
+		r.via, err = r.cfg.ViaServer.read()
+	}
 	r.began = time.Now()
 	return err
 }
@@ -55,15 +58,19 @@ func (r *run) stop(operations int64) error {
 	if res.Seconds > 0 {
 		res.PerSecond = float64(operations) / res.Seconds
 	}
-	if res.Server == nil {
+	return res.Server.note(r.cfg.Server, r.before, operations)
+}
+
+// note reads what a server has used since before.
+func (s *ServerUse) note(p Process, before usage, operations int64) error {
+	if s == nil {
 		return nil
 	}
-	now, err := r.cfg.Server.read()
+	now, err := p.read()
 	if err != nil {
 		return err
 	}
-	s := res.Server
-	s.CPUSeconds = (now.cpu - r.before.cpu).Seconds()
+	s.CPUSeconds = (now.cpu - before.cpu).Seconds()
 	s.Operations, s.ResidentLast = operations, now.resident
 	if operations > 0 {
 		s.CPUMicros = s.CPUSeconds * 1e6 / float64(operations)
@@ -179,7 +186,8 @@ func (r *run) broadcasts(ctx context.Context) error {
 			rounds++
 		}
 	}
-	return errors.Join(err, r.stop(int64(rounds)*int64(r.cfg.Copies)*int64(r.connected())))
+	broadcasts := int64(rounds) * int64(r.cfg.Copies)
+	return errors.Join(err, r.stop(broadcasts*int64(r.connected())), r.result.Via.note(r.cfg.ViaServer, r.via, broadcasts))
 }
 
 func (r *run) round(ctx context.Context) error {

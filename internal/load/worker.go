@@ -213,7 +213,7 @@ func exhausted(err error) bool {
 func (w *worker) fill(ctx context.Context, i int) error {
 	r := newReceiver(w)
 	began := time.Now()
-	client, err := w.dial(ctx, i, w.plan.Room, r)
+	client, err := w.dial(ctx, &w.plan.Target, i, w.plan.Room, r)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.mu.Lock()
@@ -232,14 +232,14 @@ func (w *worker) fill(ctx context.Context, i int) error {
 	return nil
 }
 
-func (w *worker) dial(ctx context.Context, i int, room string, h Handler) (*Client, error) {
+func (w *worker) dial(ctx context.Context, t *Target, i int, room string, h Handler) (*Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.plan.Timeout, fmt.Errorf("not done after %v", w.plan.Timeout))
 	defer cancel()
 	var source net.IP
 	if len(w.sources) > 0 {
 		source = w.sources[i%len(w.sources)]
 	}
-	return Connect(ctx, &w.plan.Target, source, room, i, h)
+	return Connect(ctx, t, source, room, i, h)
 }
 
 // reasonLocked counts why something went wrong; a server may word each case differently, so that there is a bound.
@@ -299,7 +299,7 @@ func (w *worker) broadcast(ctx context.Context, c command) error {
 // ask sends an event through the sender, a client in no room, and tells when it is acknowledged.
 func (w *worker) ask(ctx context.Context, args string, number int64) error {
 	if w.sender == nil {
-		client, err := w.dial(ctx, 0, "", senderHandler{w})
+		client, err := w.dial(ctx, &w.plan.Via, 0, "", senderHandler{w})
 		if err != nil {
 			return fmt.Errorf("connect the sender: %w", err)
 		}
