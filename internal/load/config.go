@@ -26,8 +26,13 @@ var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Churn}
 // Room is the one that all clients join; the bench app's broadcasts go there.
 const Room = "room"
 
-// perProcess is how many descriptors of a process are left to other things than clients.
-const perProcess = 200
+const (
+	// perProcess is how many descriptors of a process are left to other things than clients.
+	perProcess = 200
+	// portsPerSource is how many connections one source address is used for when addresses of the loopback network are
+	// taken by themselves, which happens when the server is on this machine and Linux's 28,000 ports do not suffice.
+	portsPerSource = 25_000
+)
 
 // Config is a run of one scenario. Zero values mean the defaults named.
 type Config struct {
@@ -37,7 +42,7 @@ type Config struct {
 	Clients     int           // 50 for echo, otherwise 1000
 	Steps       []int         // Idle only: ascending numbers of clients at which memory is read; Clients is the last of them
 	Processes   int           // as many as the descriptors require
-	Sources     []net.IP      // addresses to connect from, in turns; the system chooses
+	Sources     []net.IP      // addresses to connect from, in turns; the system chooses, but see portsPerSource
 	Rate        float64       // connects (or cycles of churn) a second; 0 is as fast as it goes
 	Concurrency int           // connects at the same time; 50
 	Size        int           // payload in bytes; 64
@@ -145,6 +150,11 @@ func (c Config) spread() (Config, error) {
 	room := maxDescriptors() - perProcess
 	if room < 1 {
 		return c, errors.New("this process may open too few descriptors; see `ulimit -n`")
+	}
+	if len(c.Sources) == 0 && descriptors > portsPerSource && c.Target.loopback() {
+		for i := range (descriptors + portsPerSource - 1) / portsPerSource {
+			c.Sources = append(c.Sources, net.IPv4(127, 0, 0, byte(i+1)))
+		}
 	}
 	needed := (descriptors + room - 1) / room
 	if c.Processes == 0 {

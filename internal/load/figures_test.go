@@ -2,6 +2,7 @@ package load
 
 import (
 	"math"
+	"net"
 	"testing"
 	"time"
 )
@@ -52,6 +53,27 @@ func TestShare(t *testing.T) {
 			if sum != n {
 				t.Errorf("%d workers get %d of %d", workers, sum, n)
 			}
+		}
+	}
+}
+
+// TestSources holds that many clients of a server on this machine come from several addresses.
+func TestSources(t *testing.T) {
+	start := func(int) (*Link, error) { return nil, nil }
+	for _, tc := range []struct {
+		cfg  Config
+		want int
+	}{
+		{Config{Clients: 10_000, Target: Target{Address: "127.0.0.1:1"}}, 0},
+		{Config{Clients: 60_000, Target: Target{Address: "127.0.0.1:1"}}, 3},
+		{Config{Clients: 30_000, Target: Target{Address: "localhost:1", Transport: Polling}}, 3},
+		{Config{Clients: 60_000, Target: Target{Address: "192.0.2.1:1"}}, 0},
+		{Config{Clients: 60_000, Target: Target{Address: "127.0.0.1:1"}, Sources: []net.IP{net.IPv4(127, 0, 0, 9)}}, 1},
+	} {
+		tc.cfg.Scenario, tc.cfg.Start = Idle, start
+		c, err := tc.cfg.normal()
+		if err != nil || len(c.Sources) != tc.want {
+			t.Errorf("%+v: %v, %v, want %d sources", tc.cfg, c.Sources, err, tc.want)
 		}
 	}
 }

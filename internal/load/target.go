@@ -62,6 +62,13 @@ func ParseTarget(raw string) (Target, error) {
 	return t, nil
 }
 
+// loopback reports whether the server is on this machine's IPv4 loopback network.
+func (t *Target) loopback() bool {
+	host, _, _ := net.SplitHostPort(t.Address)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip.To4() != nil && ip.IsLoopback()
+}
+
 // dial opens a connection from a source address; nil lets the system choose.
 func (t *Target) dial(ctx context.Context, source net.IP) (net.Conn, error) {
 	d := net.Dialer{KeepAlive: -1}

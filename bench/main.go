@@ -1,0 +1,178 @@
+// Command bench measures Sockeye beside its peers: the same scenarios, driven by `sockeye bench`, against each server in
+// turns, several times over. It writes the medians as a Markdown table (results.md), a plot (results.svg) and every single
+// figure (results.json). `make bench-peers` runs it; docs/benchmarking.md describes the method.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// settings are the program's flags.
+type settings struct {
+	clients int
+	repeat  int
+	only    []string // scenarios; empty for all
+	servers []string // empty for all
+	hold    time.Duration
+	out     string
+	sockeye string // the binary
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	var s settings
+	flag.IntVar(&s.clients, "clients", 5000, "clients of a scenario, unless it needs another number")
+	flag.IntVar(&s.repeat, "repeat", 3, "how often to measure each server in each scenario")
+	flag.DurationVar(&s.hold, "hold", 10*time.Second, "time from the last connect until memory is read")
+	flag.StringVar(&s.out, "out", ".", "folder for the results")
+	flag.StringVar(&s.sockeye, "sockeye", "../bin/sockeye", "the binary to measure, and to measure with")
+	only := flag.String("only", "", "scenarios, separated by commas; all by default")
+	servers := flag.String("servers", "", "servers, separated by commas; all by default")
+	flag.Parse()
+	s.only, s.servers = list(*only), list(*servers)
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// run measures everything and writes the results, also when ctx ends early: then those so far.
+func run(ctx context.Context, s settings) error {
+	tools, err := prepare(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer tools.remove()
+	book := newBook(machine(ctx, s.sockeye), s)
+	for _, load := range book.Machine.warnings() {
+		log.Print("warning: ", load)
+	}
+	for round := range s.repeat {
+		for _, sc := range scenarios(s) {
+			if !wanted(s.only, sc.Name) {
+				continue
+			}
+			for i := range tools.servers {
+				srv := tools.servers[(i+round)%len(tools.servers)] // so that nobody is always first
+				if ctx.Err() != nil {
+					break
+				}
+				if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
+					continue
+				}
+				log.Printf("round %d of %d: %s, %s", round+1, s.repeat, sc.Name, srv.name)
+				figures, err := measure(ctx, s, sc, srv, tools)
+				if err != nil && ctx.Err() == nil {
+					log.Printf("%s, %s: %v", sc.Name, srv.name, err)
+					book.fail(sc.Name, srv.name, err)
+				}
+				if ctx.Err() == nil {
+					book.add(sc.Name, srv.name, figures)
+				}
+			}
+			if ctx.Err() == nil && sc.floor != nil && wanted(s.servers, floorName) {
+				log.Printf("round %d of %d: %s, floor", round+1, s.repeat, sc.Name)
+				if err := measureFloor(ctx, tools.floors, sc, book); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return write(s, book)
+}
+
+func wanted(chosen []string, name string) bool {
+	return len(chosen) == 0 || slices.Contains(chosen, name)
+}
+
+// tools are the programs that a run needs, built into a folder of their own.
+type tools struct {
+	folder  string
+	floors  string
+	servers []server
+}
+
+func (t *tools) remove() { _ = os.RemoveAll(t.folder) }
+
+func prepare(ctx context.Context, s settings) (*tools, error) {
+	if _, err := os.Stat(s.sockeye); err != nil {
+		return nil, fmt.Errorf("%w: `make build` makes it", err)
+	}
+	folder, err := os.MkdirTemp("", "sockeye-bench-")
+	if err != nil {
+		return nil, err
+	}
+	t := &tools{folder: folder, floors: filepath.Join(folder, "floors")}
+	zishang := filepath.Join(folder, "zishang")
+	for out, pkg := range map[string]string{t.floors: "./floors", zishang: "./peers/zishang"} {
+		build := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			t.remove()
+			return nil, fmt.Errorf("build %s: %w", pkg, err)
+		}
+	}
+	help, err := exec.CommandContext(ctx, s.sockeye, "serve", "--help").Output()
+	if err != nil {
+		t.remove()
+		return nil, fmt.Errorf("%s serve --help: %w", s.sockeye, err)
+	}
+	t.servers = servers(s.sockeye, zishang, strings.Contains(string(help), "--redis"))
+	return t, nil
+}
+
+// measureFloor runs one of the floors.
+func measureFloor(ctx context.Context, program string, sc scenario, book *book) error {
+	cmd := exec.CommandContext(ctx, program, sc.floor...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("floor %v: %w", sc.floor, err)
+	}
+	var floor struct {
+		CPU    float64 `json:"cpu_us"`
+		Memory float64 `json:"bytes_per_client"`
+	}
+	if err := json.Unmarshal(out, &floor); err != nil {
+		return fmt.Errorf("floor %v: %w", sc.floor, err)
+	}
+	book.add(sc.Name, floorName, []float64{max(floor.CPU, floor.Memory)})
+	return nil
+}
+
+func write(s settings, b *book) error {
+	data, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string]string{
+		"results.json": string(data) + "\n", "results.md": b.markdown(), "results.svg": b.plot(),
+	} {
+		if err := os.WriteFile(filepath.Join(s.out, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	log.Printf("results.md, results.svg and results.json are in %s", s.out)
+	return nil
+}

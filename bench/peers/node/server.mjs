@@ -1,0 +1,40 @@
+// The Node reference with the events of `sockeye serve --app bench`, set up as its documentation advises for load.
+// Environment: PORT, and REDIS (a URL) for a node of a cluster with the classic adapter.
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+
+const httpServer = createServer();
+const io = new Server(httpServer);
+
+if (process.env.REDIS) {
+  const { createClient } = await import("redis");
+  const { createAdapter } = await import("@socket.io/redis-adapter");
+  const publisher = createClient({ url: process.env.REDIS });
+  const subscriber = publisher.duplicate();
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  io.adapter(createAdapter(publisher, subscriber));
+}
+
+// Frees the first request of each session, see "Performance tuning" in the Socket.IO documentation.
+io.engine.on("connection", (rawSocket) => {
+  rawSocket.request = null;
+});
+
+io.on("connection", (socket) => {
+  socket.on("join", async (room, ack) => {
+    await socket.join(room);
+    ack();
+  });
+  socket.on("message", (...args) => socket.emit("message-back", ...args));
+  socket.on("direct", (room, payload) => io.to(room).emit("msg", payload));
+  socket.on("bcast", (n, payload, ack) => {
+    for (let i = 0; i < n; i++) io.to("room").emit("msg", payload);
+    ack();
+  });
+  socket.on("gc", (ack) => {
+    global.gc();
+    ack();
+  });
+});
+
+httpServer.listen(Number(process.env.PORT), "127.0.0.1");

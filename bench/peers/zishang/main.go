@@ -1,0 +1,59 @@
+// Command zishang is github.com/zishang520/socket.io with the events of `sockeye serve --app bench`. It listens on
+// 127.0.0.1 at the port that the environment variable PORT names.
+package main
+
+import (
+	"log"
+	"net/http"
+	"os"
+	"runtime/debug"
+
+	"github.com/zishang520/socket.io/servers/socket/v3"
+)
+
+func main() {
+	io := socket.NewServer(nil, nil)
+	err := io.On("connection", func(clients ...any) {
+		client := clients[0].(*socket.Socket)
+		on := func(event string, handler func(args []any, ack func())) {
+			if err := client.On(event, func(args ...any) {
+				ack := func() {}
+				if last := len(args) - 1; last >= 0 {
+					if f, ok := args[last].(socket.Ack); ok {
+						ack, args = func() { f(nil, nil) }, args[:last]
+					}
+				}
+				handler(args, ack)
+			}); err != nil {
+				log.Print(err)
+			}
+		}
+		on("join", func(args []any, ack func()) {
+			client.Join(socket.Room(args[0].(string)))
+			ack()
+		})
+		on("message", func(args []any, _ func()) { check(client.Emit("message-back", args...)) })
+		on("direct", func(args []any, _ func()) {
+			check(io.To(socket.Room(args[0].(string))).Emit("msg", args[1]))
+		})
+		on("bcast", func(args []any, ack func()) {
+			for range int(args[0].(float64)) {
+				check(io.To("room").Emit("msg", args[1]))
+			}
+			ack()
+		})
+		on("gc", func(_ []any, ack func()) {
+			debug.FreeOSMemory()
+			ack()
+		})
+	})
+	check(err)
+	http.Handle("/socket.io/", io.ServeHandler(nil))
+	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
+}
+
+func check(err error) {
+	if err != nil {
+		log.Print(err)
+	}
+}

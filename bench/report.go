@@ -1,0 +1,193 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// book collects the figures of a run.
+type book struct {
+	Machine  description                     `json:"machine"`
+	Clients  int                             `json:"clients"`
+	Repeat   int                             `json:"repeat"`
+	Figures  map[string]map[string][]figures `json:"figures"`            // by scenario and server, in the order of measuring
+	Failures map[string]string               `json:"failures,omitempty"` // by scenario and server
+
+	scenarios []scenario
+}
+
+// figures are those of the scenario's rows, and for servers three more: connections lost, messages lost, messages that came
+// twice or late.
+type figures = []float64
+
+func newBook(m description, s settings) *book {
+	return &book{Machine: m, Clients: s.clients, Repeat: s.repeat, Figures: make(map[string]map[string][]figures),
+		Failures: make(map[string]string), scenarios: scenarios(s)}
+}
+
+func (b *book) add(scenario, server string, f figures) {
+	if f == nil {
+		return
+	}
+	if b.Figures[scenario] == nil {
+		b.Figures[scenario] = make(map[string][]figures)
+	}
+	b.Figures[scenario][server] = append(b.Figures[scenario][server], f)
+}
+
+func (b *book) fail(scenario, server string, err error) {
+	b.Failures[scenario+", "+server] = err.Error()
+}
+
+// median returns the median of a row's figures for a server, false if there is none.
+func (b *book) median(sc scenario, server string, row int) (float64, bool) {
+	var list []float64
+	for _, f := range b.Figures[sc.Name][server] {
+		if row < len(f) {
+			list = append(list, f[row])
+		}
+	}
+	if len(list) == 0 {
+		return 0, false
+	}
+	slices.Sort(list)
+	middle := len(list) / 2
+	m := list[middle]
+	if len(list)%2 == 0 {
+		m = (list[middle-1] + m) / 2
+	}
+	if server == floorName && sc.rows[row].unit == "KB" {
+		m /= 1000 // the program says bytes
+	}
+	return m, true
+}
+
+// floor returns the floor of a row, false if it has none.
+func (b *book) floor(sc scenario, row int) (float64, bool) {
+	if row > 0 {
+		return 0, false
+	}
+	return b.median(sc, floorName, 0)
+}
+
+// goal returns the most that a row's goal allows a server, false if there is no goal for it.
+func (b *book) goal(sc scenario, row int, server string) (float64, bool) {
+	g := sc.rows[row].goal
+	switch {
+	case server != sockeyePoller && server != sockeyeGoroutines:
+		return 0, false
+	case g.perNode != nil:
+		most, ok := g.perNode[server]
+		return most, ok
+	case g.floors > 0:
+		floor, ok := b.floor(sc, row)
+		return g.floors * floor, ok
+	}
+	return g.most, g.most > 0
+}
+
+var columns = []string{sockeyePoller, sockeyeGoroutines, nodeReference, zishangServer}
+
+// markdown is the report.
+func (b *book) markdown() string {
+	var t strings.Builder
+	m := b.Machine
+	fmt.Fprintf(&t, "# Sockeye beside its peers\n\nWritten by `make bench-peers CLIENTS=%d REPEAT=%d`; docs/benchmarking.md describes the method. Each figure is the\n"+
+		"median of up to %d runs, the servers measured in turns. Lower is better. ", b.Clients, b.Repeat, b.Repeat)
+	fmt.Fprintf(&t, "\"x\" is how many times Sockeye's figure the Node reference's is.\n\n")
+	for _, line := range [][2]string{
+		{"date", m.Date}, {"machine", fmt.Sprintf("%s, %d cores, %.0f GB, %s; load average before the run %.2f", m.CPU, m.Cores, m.MemoryGB, m.Kernel, m.Load)},
+		{"sockeye", m.Sockeye + ", " + m.Go}, {"node", "socket.io " + m.Socketio + ", Node " + m.Node}, {"zishang520", "socket.io " + m.Zishang},
+	} {
+		fmt.Fprintf(&t, "- %s: %s\n", line[0], line[1])
+	}
+	for _, w := range m.warnings() {
+		fmt.Fprintf(&t, "\n**These figures are doubtful: %s.**\n", w)
+	}
+	t.WriteString("\n| what | unit | goal | " + strings.Join(columns, " | ") + " | floor | x |\n|---|---|---|" + strings.Repeat("---:|", len(columns)+2) + "\n")
+	for _, sc := range b.scenarios {
+		for i := range sc.rows {
+			b.line(&t, sc, i)
+		}
+	}
+	t.WriteString("\n![The same as a plot](results.svg)\n")
+	b.losses(&t)
+	return t.String()
+}
+
+func (b *book) line(t *strings.Builder, sc scenario, i int) {
+	if len(b.Figures[sc.Name]) == 0 {
+		return
+	}
+	row := sc.rows[i]
+	fmt.Fprintf(t, "| %s | %s | %s |", row.title, row.unit, b.goalText(sc, i))
+	for _, server := range columns {
+		m, ok := b.median(sc, server, i)
+		text := number(m, ok)
+		if most, has := b.goal(sc, i, server); ok && has && m <= most {
+			text = "**" + text + "**"
+		}
+		t.WriteString(" " + text + " |")
+	}
+	floor, ok := b.floor(sc, i)
+	own, ok1 := b.median(sc, sockeyePoller, i)
+	node, ok2 := b.median(sc, nodeReference, i)
+	fmt.Fprintf(t, " %s | %s |\n", number(floor, ok), number(node/own, ok1 && ok2 && own > 0))
+}
+
+func (b *book) goalText(sc scenario, i int) string {
+	g := sc.rows[i].goal
+	switch {
+	case g.perNode != nil:
+		return fmt.Sprintf("%g; %g", g.perNode[sockeyePoller], g.perNode[sockeyeGoroutines])
+	case g.floors > 0:
+		most, ok := b.goal(sc, i, sockeyePoller)
+		return fmt.Sprintf("%g x floor = %s", g.floors, number(most, ok))
+	case g.most > 0:
+		return fmt.Sprintf("%g", g.most)
+	}
+	return ""
+}
+
+func number(v float64, ok bool) string {
+	switch {
+	case !ok:
+		return "-"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// losses tells what did not arrive, and which runs failed.
+func (b *book) losses(t *strings.Builder) {
+	t.WriteString("\nA figure in bold meets its goal. Over all runs, connections lost or refused / messages lost / messages twice or out of order:\n\n")
+	for _, server := range columns {
+		var sum [3]float64
+		runs := 0
+		for _, sc := range b.scenarios {
+			for _, f := range b.Figures[sc.Name][server] {
+				runs++
+				for i := range sum {
+					sum[i] += f[len(sc.rows)+i]
+				}
+			}
+		}
+		if runs > 0 {
+			fmt.Fprintf(t, "- %s: %.0f / %.0f / %.0f in %d runs\n", server, sum[0], sum[1], sum[2], runs)
+		}
+	}
+	if len(b.Failures) > 0 {
+		t.WriteString("\nRuns that failed:\n\n")
+	}
+	for _, sc := range b.scenarios {
+		for _, server := range columns {
+			if why, failed := b.Failures[sc.Name+", "+server]; failed {
+				fmt.Fprintf(t, "- %s, %s: %s\n", sc.Name, server, strings.Join(strings.Fields(why), " "))
+			}
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// scenario is one run of `sockeye bench`, out of which come the figures of one or more rows of the table.
+type scenario struct {
+	Name    string
+	flags   []string // of `sockeye bench`
+	cluster bool     // clients on one node, broadcasts asked of another
+	floor   []string // arguments of the program floors, nil for none; it belongs to the first row
+	rows    []row
+}
+
+// row is one line of the table; lower is better in all of them.
+type row struct {
+	title string
+	unit  string
+	goal  goal
+	value func(result) float64
+}
+
+// goal is what the project asks of Sockeye: a number in the row's unit, or a multiple of
+// the floor. The zero value is none.
+type goal struct {
+	most    float64
+	perNode map[string]float64 // instead of most, by the server's name
+	floors  float64
+}
+
+// result is the part of `sockeye bench`'s JSON that is of use here.
+type result struct {
+	Latency *struct {
+		P99 float64 `json:"p99_ms"`
+	}
+	Connections struct{ Opened, Failed, Lost int64 }
+	Messages    struct{ Expected, Delivered, Lost, Duplicate, Late int64 }
+	Server      struct {
+		CPU      float64 `json:"cpu_us_per_operation"`
+		Memory   float64 `json:"bytes_per_client"`
+		MemoryGC float64 `json:"bytes_per_client_after_gc"`
+	}
+	Via struct {
+		CPU float64 `json:"cpu_us_per_operation"`
+	}
+}
+
+func cpu(r result) float64 { return r.Server.CPU }
+
+func p99(r result) float64 {
+	if r.Latency == nil {
+		return 0
+	}
+	return r.Latency.P99
+}
+
+// kilobytes are 1,000 bytes, as in the goals.
+func kilobytes(bytes func(result) float64) func(result) float64 {
+	return func(r result) float64 { return bytes(r) / 1000 }
+}
+
+// scenarios returns what is measured with so many clients. Numbers of rounds are such that the server works for a second or
+// more, because the system counts its CPU in steps of 10 ms.
+func scenarios(s settings) []scenario {
+	n := s.clients
+	few, many := n*2/5, n*2
+	clients := "--clients=" + strconv.Itoa(n)
+	return []scenario{
+		{Name: "idle", flags: []string{"--scenario=idle", fmt.Sprintf("--steps=%d,%d", few, many), "--hold=" + s.hold.String()},
+			floor: []string{"-what=accept", fmt.Sprintf("-clients=%d", few), fmt.Sprintf("-more=%d", many), "-hold=" + s.hold.String()},
+			rows: []row{
+				{fmt.Sprintf("memory per idle client, slope between %d and %d", few, many), "KB",
+					goal{perNode: map[string]float64{sockeyePoller: 4.5, sockeyeGoroutines: 8}}, kilobytes(func(r result) float64 { return r.Server.Memory })},
+			}},
+		// A run of its own, because a collection at the first step would flatter what is read at the second.
+		{Name: "idle-gc", flags: []string{"--scenario=idle", fmt.Sprintf("--steps=%d,%d", few, many), "--gc", "--hold=1s"},
+			rows: []row{
+				{"the same after a forced collection", "KB",
+					goal{perNode: map[string]float64{sockeyePoller: 3.5, sockeyeGoroutines: 6.5}}, kilobytes(func(r result) float64 { return r.Server.MemoryGC })},
+			}},
+		{Name: "burst", flags: []string{"--scenario=burst", clients, "--copies=100", "--rounds=20", "--warmup=3"},
+			floor: []string{"-what=batch", fmt.Sprintf("-clients=%d", n)},
+			rows: []row{
+				{"CPU per delivered message, bursts of 100 broadcasts of 64 B", "us", goal{most: 1.5}, cpu},
+				{"latency of the same, p99", "ms", goal{}, p99},
+			}},
+		{Name: "single", flags: []string{"--scenario=single", clients, "--rounds=60", "--warmup=5"},
+			floor: []string{"-what=write", fmt.Sprintf("-clients=%d", n)},
+			rows: []row{
+				{"CPU per delivered message, one broadcast at a time", "us", goal{floors: 1.25}, cpu},
+				{"latency of the same, p99", "ms", goal{}, p99},
+			}},
+		{Name: "echo", flags: []string{"--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(20*n, 50_000)), "--warmup=5000"},
+			rows: []row{
+				{"CPU per echo, 50 clients, 64 B", "us", goal{most: 10}, cpu},
+				{"latency of the same, p99", "ms", goal{}, p99},
+			}},
+		{Name: "connect", flags: []string{"--scenario=connect", clients},
+			floor: []string{"-what=upgrade", fmt.Sprintf("-clients=%d", n)},
+			rows:  []row{{"CPU from connect to joined", "us", goal{floors: 1.4}, cpu}}},
+		{Name: "targeted", flags: []string{"--scenario=targeted", clients, "--messages=" + strconv.Itoa(max(10*n, 50_000)), "--warmup=5000"},
+			rows: []row{{"CPU per message from client to client", "us", goal{}, cpu}}},
+		{Name: "churn", flags: []string{"--scenario=churn", "--clients=" + strconv.Itoa(max(n/5, 1)), "--messages=" + strconv.Itoa(max(n, 2000))},
+			rows: []row{{"CPU per leave, connect, join and echo", "us", goal{}, cpu}}},
+		{Name: "polling-burst", flags: []string{"--transport=polling", "--scenario=burst", "--clients=" + strconv.Itoa(max(n/5, 1)), "--copies=100", "--rounds=20", "--warmup=3"},
+			rows: []row{{"polling: CPU per delivered message, bursts of 100", "us", goal{}, cpu}}},
+		{Name: "polling-echo", flags: []string{"--transport=polling", "--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(2*n, 5000)), "--warmup=1000"},
+			rows: []row{{"polling: CPU per echo, 50 clients", "us", goal{}, cpu}}},
+		{Name: "cluster-burst", cluster: true, flags: []string{"--scenario=burst", clients, "--copies=100", "--rounds=20", "--warmup=3"},
+			rows: []row{
+				{"cluster (classic Redis): CPU per delivered message at the receiving node, bursts of 100", "us", goal{most: 1.6}, cpu},
+				{"cluster (classic Redis): CPU per broadcast at the publishing node, bursts of 100", "us", goal{most: 10}, func(r result) float64 { return r.Via.CPU }},
+			}},
+	}
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Names of what is measured, as the results show them.
+const (
+	sockeyePoller     = "sockeye"
+	sockeyeGoroutines = "sockeye-goroutines"
+	nodeReference     = "node"
+	zishangServer     = "zishang520"
+	floorName         = "floor"
+)
+
+const (
+	startTime = 20 * time.Second
+	stopTime  = 30 * time.Second
+	runTime   = 15 * time.Minute // of one scenario with one server
+)
+
+// server is a program to measure.
+type server struct {
+	name     string
+	clusters bool
+	command  func(port int, redis string) ([]string, []string) // arguments, program first, and environment; redis is "" alone
+}
+
+func servers(sockeye, zishang string, redis bool) []server {
+	own := func(mode string) func(int, string) ([]string, []string) {
+		return func(port int, redis string) ([]string, []string) {
+			args := []string{sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(port), "--read-mode=" + mode, "--log-level=warn"}
+			if redis != "" {
+				args = append(args, "--redis="+redis, "--adapter=pubsub")
+			}
+			return args, nil
+		}
+	}
+	environment := func(port int, redis string) []string {
+		env := []string{"PORT=" + strconv.Itoa(port), "NODE_ENV=production"}
+		if redis != "" {
+			env = append(env, "REDIS="+redis)
+		}
+		return env
+	}
+	return []server{
+		{sockeyePoller, redis, own("auto")},
+		{sockeyeGoroutines, false, own("goroutine")},
+		{nodeReference, true, func(port int, redis string) ([]string, []string) {
+			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(port, redis)
+		}},
+		{zishangServer, false, func(port int, redis string) ([]string, []string) {
+			return []string{zishang}, environment(port, redis)
+		}},
+	}
+}
+
+// process is a program that runs and listens.
+type process struct {
+	cmd  *exec.Cmd
+	port int
+	log  *os.File
+}
+
+// launch starts a program and returns when it listens.
+func launch(ctx context.Context, args, env []string, port int, folder string) (*process, error) {
+	logFile, err := os.CreateTemp(folder, filepath.Base(args[0])+"-*.log")
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for this program alone
+	if err := cmd.Start(); err != nil {
+		logFile.Close()
+		return nil, err
+	}
+	p := &process{cmd: cmd, port: port, log: logFile}
+	for deadline := time.Now().Add(startTime); ; time.Sleep(50 * time.Millisecond) {
+		conn, err := net.Dial("tcp", p.address())
+		if err == nil {
+			conn.Close()
+			return p, nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			said, _ := os.ReadFile(logFile.Name())
+			p.stop()
+			return nil, fmt.Errorf("%s does not listen: %w\n%s", args[0], err, said)
+		}
+	}
+}
+
+func (p *process) address() string { return "127.0.0.1:" + strconv.Itoa(p.port) }
+
+// stop ends the program, with force if it does not go.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	kill := time.AfterFunc(stopTime, func() { _ = p.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = p.cmd.Wait() // how it ends does not matter here
+	_ = p.log.Close()
+}
+
+// freePort returns a port that nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// measure runs a scenario against a fresh server and returns the figure of each row, followed by what was lost.
+func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools) ([]float64, error) {
+	redis, err := startRedis(ctx, sc.cluster, t.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer redis.end()
+	node, err := startServer(ctx, srv, redis.url, t.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer node.stop()
+	flags := []string{"bench", "http://" + node.address(), "--pid=" + strconv.Itoa(node.cmd.Process.Pid), "--quiet", "--json=-"}
+	if sc.cluster {
+		other, err := startServer(ctx, srv, redis.url, t.folder)
+		if err != nil {
+			return nil, err
+		}
+		defer other.stop()
+		flags = append(flags, "--via=http://"+other.address(), "--via-pid="+strconv.Itoa(other.cmd.Process.Pid))
+	}
+	res, err := generate(ctx, s.sockeye, append(flags, sc.flags...))
+	if err != nil {
+		return nil, err
+	}
+	var figures []float64
+	for _, row := range sc.rows {
+		figures = append(figures, row.value(res))
+	}
+	return append(figures, float64(res.Connections.Lost+res.Connections.Failed), float64(res.Messages.Lost),
+		float64(res.Messages.Duplicate+res.Messages.Late)), nil
+}
+
+func startServer(ctx context.Context, srv server, redis, folder string) (*process, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	args, env := srv.command(port, redis)
+	return launch(ctx, args, env, port, folder)
+}
+
+// generate runs `sockeye bench`. It fails by its status when something is lost; what it prints tells that better.
+func generate(ctx context.Context, sockeye string, flags []string) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, runTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, sockeye, flags...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var res result
+	err := cmd.Run()
+	if e := json.Unmarshal(stdout.Bytes(), &res); e != nil {
+		return res, errors.Join(err, errors.New(stderr.String()))
+	}
+	return res, nil
+}
+
+// redisServer is a Redis of its own for one measurement; the zero value stands for none.
+type redisServer struct {
+	url     string
+	process *process
+}
+
+func startRedis(ctx context.Context, wanted bool, folder string) (redisServer, error) {
+	if !wanted {
+		return redisServer{}, nil
+	}
+	port, err := freePort()
+	if err != nil {
+		return redisServer{}, err
+	}
+	args := []string{"redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder}
+	p, err := launch(ctx, args, nil, port, folder)
+	if err != nil {
+		return redisServer{}, fmt.Errorf("start Redis (apt-get install redis-server): %w", err)
+	}
+	return redisServer{url: "redis://" + p.address(), process: p}, nil
+}
+
+func (r redisServer) end() {
+	if r.process != nil {
+		r.process.stop()
+	}
+}
