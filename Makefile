@@ -5,10 +5,16 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES := ./...
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 60s
+# What `make bench-peers` does: QUICK=1 is a look that takes some minutes, SCENARIOS and SERVERS choose some by name.
+QUICK ?=
+CLIENTS ?= $(if $(QUICK),500,5000)
+REPEAT ?= $(if $(QUICK),1,3)
+SCENARIOS ?=
+SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run build web test unit race lint fuzz soak bench compat tools compiler api clean
+.PHONY: run build web test unit race lint fuzz soak bench bench-peers compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -31,10 +37,12 @@ test: lint race compat
 # Run the Go tests without the race detector, for a quick answer.
 unit:
 	go test $(PACKAGES)
+	cd bench && go test . ./floors
 
 # Run the Go tests under the race detector.
 race: tools compiler
 	go test -race -timeout 10m $(PACKAGES)
+	cd bench && go test . ./floors
 
 # Check formatting, vet, staticcheck.
 lint: tools
@@ -62,6 +70,11 @@ soak: compiler
 bench:
 	go test -run '^$$' -bench . -benchmem ./server/... ./internal/...
 
+# Measure Sockeye beside the Node reference and zishang520/socket.io, and write bench/results.md (with QUICK=1 bench/quick).
+bench-peers: build
+	cd bench && npm ci --silent --no-audit --no-fund && go run . -clients $(CLIENTS) -repeat $(REPEAT) \
+	  -only "$(SCENARIOS)" -servers "$(SERVERS)" -out $(if $(QUICK),quick,.)
+
 # Run the compatibility suite: the same scripts against the Node reference and against Sockeye.
 compat: build
 	cd compat-tests && ./run.sh
@@ -81,5 +94,5 @@ compiler:
 
 # Remove what the other targets built.
 clean:
-	rm -rf bin web-demo/node_modules compat-tests/node_modules
+	rm -rf bin web-demo/node_modules compat-tests/node_modules bench/node_modules bench/quick
 	find web-demo/dist -mindepth 1 ! -name .gitkeep -delete

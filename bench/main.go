@@ -166,6 +166,9 @@ func write(s settings, b *book) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return err
+	}
 	for name, content := range map[string]string{
 		"results.json": string(data) + "\n", "results.md": b.markdown(), "results.svg": b.plot(),
 	} {
