@@ -57,7 +57,7 @@ func cutInt(p []byte) (n int64, rest []byte, ok bool) {
 	for i, d := range p {
 		switch {
 		case d == '.':
-			return n, p[i+1:], i > 0
+			return n, p[i+1:], i > 0 && n >= 0 // 19 digits may be too many by one bit
 		case d < '0' || d > '9' || i == 19:
 			return 0, nil, false
 		}
