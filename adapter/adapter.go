@@ -1,10 +1,49 @@
 // Package adapter is the contract between a namespace and its cluster.
 //
 // An [Adapter] does something on every node: broadcast, join, disconnect, fetch sockets. A [Local] is what an adapter may
-// ask of its own node; the namespace implements it. [Memory] is the adapter of a server that is alone. Further adapters
-// live in their own packages and prove themselves with package adaptertest.
+// ask of its own node; the namespace implements it. [Memory] is the adapter of a server that is alone. [NewClustered] makes
+// the adapters of clusters: a broker only has to provide a [Bus], which moves messages between the nodes. Adapters live in
+// their own packages and prove themselves with package adaptertest.
 //
 // An adapter knows packets and selections, never connections. One Adapter serves one namespace of one node.
+//
+// # How a cluster works
+//
+// A broadcast, a join or a disconnect is one message to all nodes; this node does its part at once and waits for nothing.
+// A question is a message with an id, to which every node answers. How many answers there have to be is what the broker
+// counts; there are no heartbeats. Only a question that is still open after 250 ms asks the broker which nodes there are,
+// and again every 500 ms, and from then on knows for whom it waits:
+//
+//   - a node that was killed does not exist any more and is not waited for;
+//   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with the list;
+//   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
+//     it is missing in the results.
+//
+// For a broadcast with acknowledgements each node says how many sockets it has, and then what comes of each. It waits for
+// them a little shorter than the node that asked, so that it can still name those that were silent.
+//
+// # Where do I change X
+//
+//   - contract: adapter.go; messages and what a broker has to do: bus.go; a server alone: memory.go
+//   - what a message does to this node, and the methods that ask nothing: clustered.go
+//   - questions of this node, counting answers, when a question is over: question.go
+//   - which nodes exist and which are worth waiting for: census.go
+//   - acknowledgements that this node waits for: acks.go; that it owes to others: answers.go
+//
+// # Goroutines
+//
+// A question runs on the goroutine of its call; answers are counted on the goroutine on which the bus calls receive. One
+// more exists while the broker lists the nodes, for all questions together. Each broadcast whose acknowledgements are owed
+// to another node has a timer. Close ends and awaits the last two.
+//
+// # Lock order
+//
+// Outermost first. No call of the bus or of the local node is made with one of them held. An AckSink is called with the
+// lock that counts its answers.
+//
+//	question.mu > census.mu
+//
+// The locks of questions, answers, ackAnswer and localAcks are leaves.
 package adapter
 
 import (

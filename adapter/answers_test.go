@@ -108,11 +108,16 @@ func TestAnswersOfAcks(t *testing.T) {
 		n.silence("b1")
 		ask(time.Minute, "b1")
 		x.expect(t, "the last one", "b has 1")
+		n.hosts["b"].cancelled.Store(0)
 		if err := n.adapters["b"].Close(); err != nil {
 			t.Error(err)
 		}
 		n.sockets["b1"].Disconnect()
+		time.Sleep(time.Hour)
 		x.expect(t, "after Close")
+		if c := n.hosts["b"].cancelled.Load(); c != 1 {
+			t.Errorf("Close and what came after stopped waiting %d times, want once", c)
+		}
 		if err := x.Close(); err != nil {
 			t.Error(err)
 		}

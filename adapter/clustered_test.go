@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,10 +101,28 @@ func TestOptionalInterfaces(t *testing.T) {
 	}
 }
 
-// host is a node with handlers of server-side events.
+// host is a node that lets a test see and change what happens on it.
 type host struct {
 	*adaptertest.Node
-	reply func(reply func(parser.Payload))
+	reply        func(reply func(parser.Payload))
+	disconnected func()
+	cancelled    atomic.Int32 // how often somebody stopped waiting for acknowledgements
+}
+
+func (h *host) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags adapter.Flags,
+	onAck func(string, parser.Payload), onGone func(string)) (int, func() []string) {
+	n, cancel := h.Node.DeliverWithAck(p, sel, flags, onAck, onGone)
+	return n, func() []string {
+		h.cancelled.Add(1)
+		return cancel()
+	}
+}
+
+func (h *host) DisconnectSockets(sel adapter.Selection, closeConn bool) {
+	h.Node.DisconnectSockets(sel, closeConn)
+	if h.disconnected != nil {
+		h.disconnected()
+	}
 }
 
 func (h *host) OnServerSideEmit(_ parser.Payload, reply func(parser.Payload)) {
@@ -133,6 +152,7 @@ func bubble(t *testing.T, test func(t *testing.T, n *network)) {
 			n.add(t, id)
 		}
 		test(t, n)
+		ended := time.Now()
 		for id, a := range n.adapters {
 			if p := a.Pending(); p != 0 {
 				t.Errorf("%d questions of %s are pending", p, id)
@@ -140,6 +160,9 @@ func bubble(t *testing.T, test func(t *testing.T, n *network)) {
 			if err := a.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+		if d := time.Since(ended); d != 0 {
+			t.Errorf("Close waited for %v", d)
 		}
 	})
 }

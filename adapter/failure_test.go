@@ -225,7 +225,9 @@ func TestNamelessAndNamed(t *testing.T) {
 		n.fetch(t.Context()).check(t, "all", answer{values: allSockets})
 		n.Freeze("c")
 		n.fetch(t.Context()).check(t, "named", answer{values: withoutC, missing: ids{"c"}, unanswered: 1, took: 5 * time.Second})
-		n.fetch(t.Context()).check(t, "named, again", answer{values: withoutC, missing: ids{"c"}, unanswered: 1})
+		for range 2 {
+			n.fetch(t.Context()).check(t, "named, again", answer{values: withoutC, missing: ids{"c"}, unanswered: 1})
+		}
 		n.Thaw("c")
 		synctest.Wait()
 		n.Freeze("b")
@@ -264,6 +266,28 @@ func TestCloseWhileWaiting(t *testing.T) {
 		}
 		n.sockets["b1"].Disconnect()
 		n.Thaw("c")
+	})
+}
+
+// TestCloseFromReceive closes the adapter while it does what another node has asked for, as the last socket of a dynamic
+// namespace does when it is disconnected.
+func TestCloseFromReceive(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.hosts["b"].disconnected = func() {
+			if err := n.adapters["b"].Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := n.adapters["a"].DisconnectSockets(adapter.Selection{Rooms: []string{"b1"}}, adapter.Flags{}, false); err != nil {
+			t.Fatal(err)
+		}
+		if count, err := n.adapters["a"].ServerCount(t.Context()); err != nil || count != 3 {
+			t.Errorf("at once: %d servers, error %v", count, err)
+		}
+		synctest.Wait()
+		if count, err := n.adapters["a"].ServerCount(t.Context()); err != nil || count != 2 {
+			t.Errorf("afterwards: %d servers, error %v", count, err)
+		}
 	})
 }
 

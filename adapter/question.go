@@ -200,7 +200,8 @@ func (t *questions) close() {
 //
 // Nodes are counted at first: answers are complete when there are as many as the broker counts. Once a list of the nodes
 // has been seen, those in it are awaited by name. An answer without a name can be from any node in the list that has
-// not answered by name, so that such nodes are still only counted.
+// not answered by name, so that such nodes are still only counted: when some of them vanish while their sockets are waited
+// for, it cannot be told which acknowledgements will not come any more.
 type question struct {
 	// Static after construction.
 	id     string
@@ -234,7 +235,7 @@ type question struct {
 // part is what a node contributes; all nodes without a name share one.
 type part struct {
 	reports int // answers, or counts of sockets: one from each node
-	open    int // sockets that have neither acknowledged nor gone; negative while the count is not known
+	open    int // sockets that have neither acknowledged nor gone
 }
 
 // take counts an answer.
@@ -249,16 +250,15 @@ func (q *question) take(m *Message) {
 		p = new(part)
 		q.parts[m.From] = p
 	}
-	complete := m.From != "" && p.reports > 0 // knows its sockets, and is known by name
 	switch m.Kind {
 	case KindAck:
-		if complete && p.open == 0 {
+		if p.open < 1 { // of a node that was given up, or more than there can be
 			return
 		}
 		q.acks.Ack(m.From, m.SocketID, m.Payload)
 		q.count(p, 0, -1)
 	case KindGone:
-		if complete && p.open < len(m.SocketIDs) {
+		if p.open < len(m.SocketIDs) {
 			return
 		}
 		for _, sid := range m.SocketIDs {
@@ -267,7 +267,7 @@ func (q *question) take(m *Message) {
 		q.count(p, 0, -len(m.SocketIDs))
 		q.late = q.late || !time.Now().Before(q.told)
 	default:
-		if complete || m.Count < 0 {
+		if m.Count < 0 || m.From != "" && p.reports > 0 {
 			return
 		}
 		if q.acks != nil {
@@ -302,14 +302,12 @@ func (q *question) count(p *part, reports, open int) {
 	q.open += open
 }
 
-// expect says how many other nodes there are, unless they are known better.
+// expect says how many other nodes there are; a list of them is worth more.
 func (q *question) expect(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.listed {
-		q.expected = n
-		q.checkLocked()
-	}
+	q.expected = max(n, 0)
+	q.checkLocked()
 }
 
 // compare says which other nodes there are, both lists sorted. Sockets of nodes that are gone will not answer any more.
