@@ -46,9 +46,10 @@ func (b *classicBus) pattern() string { return escapeGlob(b.codec.Broadcasts()) 
 func (b *classicBus) takeBroadcast(channel, body string) {
 	room, ok := b.codec.Room(channel)
 	switch {
+	case b.codec.OwnBroadcast(body):
 	case !ok || room != "" && !b.local.HasRoom(room):
 		b.hub.stats.foreign.Add(1)
-	case !b.codec.OwnBroadcast(body):
+	default:
 		b.mailbox.feed.push(channel, body)
 	}
 }

@@ -19,6 +19,6 @@
 //     of the connections in line with those wanted;
 //   - a monitor: a goroutine that finds out whether Redis answers and still counts our subscription.
 //
-// A namespace is an adapter.Bus: its wire form (classic*.go, sharded*.go, streams*.go), and a feed, whose worker exists only
-// while there are messages. What a message means is decided in adapter.NewClustered, for all three alike.
+// A namespace is an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others),
+// and a feed, whose worker exists only while there are messages. What a message means is decided in adapter.NewClustered, for all three alike.
 package redisadapter
