@@ -27,7 +27,7 @@ var rules = []rule{
 	{path: "web-demo"},
 	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
 	{path: "server/engine", own: []string{"internal/"}, foreign: []string{"github.com/klauspost/compress/"}},
-	{path: "server/parser"},
+	{path: "server/parser", own: []string{"internal/jsontext"}},
 	{path: "server/servertest", own: []string{"server", "server/engine", "server/parser", "adapter", "internal/websocket"}},
 	{path: "server/", own: []string{"server", "adapter"}},
 	{path: "adapter", own: []string{"server/parser"}},
@@ -38,7 +38,7 @@ var rules = []rule{
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
 	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
-	{path: "internal/msgpack", own: []string{"server/parser"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
+	{path: "internal/msgpack", own: []string{"server/parser", "internal/jsontext"}, foreign: []string{"github.com/tinylib/msgp/msgp"}},
 	{path: "internal/redistest", foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "internal/"},
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 	"github.com/tinylib/msgp/msgp"
 )
 
@@ -32,7 +33,7 @@ func AppendInt(dst []byte, n int64) []byte {
 // AppendString appends s as UTF-8, with U+FFFD for what is invalid in it.
 func AppendString(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
-		return msgp.AppendStringFromBytes(dst, appendValid(nil, []byte(s)))
+		return msgp.AppendStringFromBytes(dst, jsontext.AppendValidUTF8(nil, []byte(s)))
 	}
 	return msgp.AppendString(dst, s)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -33,7 +34,7 @@ func AppendPayload(dst []byte, d Dialect, p parser.Payload) ([]byte, error) {
 		return dst, err
 	}
 	e.dst, e.dialect, e.attachments = dst, d, p.Attachments
-	e.value(skipSpace(e.text, 0))
+	e.value(jsontext.SkipSpace(e.text, 0))
 	if e.err != nil {
 		return dst, e.err
 	}
@@ -98,16 +99,16 @@ func (e *encoder) container(i int) int {
 	switch n.shape {
 	case array:
 		e.dst = AppendArray(e.dst, int(n.items))
-		i = skipSpace(e.text, i+1)
+		i = jsontext.SkipSpace(e.text, i+1)
 		for range n.items {
-			i = nextItem(e.text, e.value(i))
+			i = jsontext.NextItem(e.text, e.value(i))
 		}
 	case object:
 		e.dst = AppendMap(e.dst, int(n.items))
-		i = skipSpace(e.text, i+1)
+		i = jsontext.SkipSpace(e.text, i+1)
 		for range n.items {
-			i = skipSpace(e.text, e.string(i)) + 1
-			i = nextItem(e.text, e.value(skipSpace(e.text, i)))
+			i = jsontext.SkipSpace(e.text, e.string(i)) + 1
+			i = jsontext.NextItem(e.text, e.value(jsontext.SkipSpace(e.text, i)))
 		}
 	case rearranged:
 		e.dst = AppendMap(e.dst, int(n.items))
@@ -129,14 +130,14 @@ func (e *encoder) container(i int) int {
 
 // string writes the string at i and returns the position after it.
 func (e *encoder) string(i int) int {
-	end := skipString(e.text, i)
+	end := jsontext.SkipString(e.text, i)
 	e.scratch, e.dst = appendText(e.dst, e.dialect, e.scratch[:0], e.text[i+1:end-1])
 	return end
 }
 
 // number writes the number at i and returns the position after it.
 func (e *encoder) number(i int) int {
-	end := skipNumber(e.text, i)
+	end := jsontext.SkipScalar(e.text, i)
 	text := e.text[i:end]
 	if n, ok := smallInteger(text); ok {
 		e.dst = AppendInt(e.dst, n)
@@ -159,7 +160,7 @@ func smallInteger(text []byte) (int64, bool) {
 	}
 	var n int64
 	for _, c := range digits {
-		if !isDigit(c) {
+		if !jsontext.IsDigit(c) {
 			return 0, false
 		}
 		n = n*10 + int64(c-'0')

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strconv"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // fewMembers is the number of members up to which keys are compared one by one.
@@ -18,7 +19,7 @@ func (s *scanner) inOrder(members []member) bool {
 	}
 	for i, m := range members {
 		key := s.text[m.key+1 : m.keyEnd-1]
-		if len(key) > 0 && isDigit(key[0]) || string(key) == protoKey || bytes.IndexByte(key, '\\') >= 0 {
+		if len(key) > 0 && jsontext.IsDigit(key[0]) || string(key) == protoKey || bytes.IndexByte(key, '\\') >= 0 {
 			return false
 		}
 		for _, other := range members[:i] {
@@ -51,7 +52,7 @@ func (s *scanner) rearrange(n *node, members []member) {
 	for i, m := range members {
 		name := s.text[m.key+1 : m.keyEnd-1]
 		if needsUnescape(name) {
-			name, _ = appendUnescaped(nil, name)
+			name, _ = jsontext.AppendUnescaped(nil, name)
 		}
 		entries = append(entries, entry{name: name, index: arrayIndex(name), place: i, member: m})
 	}
@@ -83,7 +84,7 @@ func arrayIndex(key []byte) uint32 {
 	}
 	var n uint64
 	for _, c := range key {
-		if !isDigit(c) {
+		if !jsontext.IsDigit(c) {
 			return noIndex
 		}
 		n = n*10 + uint64(c-'0')
@@ -98,10 +99,10 @@ func (s *scanner) placeholder(n *node, members []member) bool {
 	var num []byte
 	for _, m := range members {
 		value := s.text[m.value:m.valueEnd]
-		switch key := s.text[m.key+1 : m.keyEnd-1]; {
-		case keyIs(key, "_placeholder"):
+		switch key := s.text[m.key:m.keyEnd]; {
+		case jsontext.KeyIs(key, "_placeholder"):
 			is = string(value) == "true"
-		case keyIs(key, "num"):
+		case jsontext.KeyIs(key, "num"):
 			num = value
 		}
 	}
@@ -109,27 +110,13 @@ func (s *scanner) placeholder(n *node, members []member) bool {
 		return false
 	}
 	n.shape, n.items = illegal, 0
-	if len(num) == 0 || num[0] != '-' && !isDigit(num[0]) {
-		return true
-	}
-	f, _ := strconv.ParseFloat(string(num), 64)
-	if !(f >= 0 && f < float64(s.count)) {
-		return true
-	}
-	if n.shape = undefined; f == float64(uint32(f)) {
-		n.shape, n.first = attachment, uint32(f)
+	index, legal := jsontext.Placeholder(num, s.count)
+	switch {
+	case !legal:
+	case index < 0:
+		n.shape = undefined
+	default:
+		n.shape, n.first = attachment, uint32(index)
 	}
 	return true
-}
-
-// keyIs compares a key, without its quotes, with a name.
-func keyIs(key []byte, name string) bool {
-	if len(key) == len(name) {
-		return string(key) == name
-	}
-	if len(key) < len(name) || len(key) > 6*len(name) || bytes.IndexByte(key, '\\') < 0 {
-		return false
-	}
-	plain, _ := appendUnescaped(nil, key)
-	return string(plain) == name
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -88,7 +89,7 @@ func validText(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
 	}
-	return string(appendValid(nil, b))
+	return string(jsontext.AppendValidUTF8(nil, b))
 }
 
 // Texts reads an array of strings, such as room names; numbers become the text that JavaScript gives them.

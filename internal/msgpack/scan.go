@@ -1,5 +1,7 @@
 package msgpack
 
+import "github.com/sockeye-io/sockeye/internal/jsontext"
+
 // shape is what an array or object of the JSON text is to be written as.
 type shape uint8
 
@@ -37,18 +39,12 @@ type scanner struct {
 	entries []entry
 }
 
-// Results of the scan functions that are no position.
-const (
-	scanSyntax = -1
-	scanDepth  = -2
-)
-
 func (s *scanner) scan() error {
-	end := s.value(skipSpace(s.text, 0), MaxWriteDepth)
-	if end == scanDepth {
+	end := s.value(jsontext.SkipSpace(s.text, 0), MaxWriteDepth)
+	if end == jsontext.TooDeep {
 		return ErrTooDeep
 	}
-	if end < 0 || skipSpace(s.text, end) != len(s.text) {
+	if end < 0 || jsontext.SkipSpace(s.text, end) != len(s.text) {
 		return ErrPayload
 	}
 	return nil
@@ -57,14 +53,14 @@ func (s *scanner) scan() error {
 // value scans the value at i, with at most depth levels, and returns the position after it.
 func (s *scanner) value(i, depth int) int {
 	if i >= len(s.text) {
-		return scanSyntax
+		return jsontext.Malformed
 	}
 	switch s.text[i] {
 	case '"':
-		return scanString(s.text, i)
+		return jsontext.ScanString(s.text, i)
 	case '{', '[':
 		if depth == 0 {
-			return scanDepth
+			return jsontext.TooDeep
 		}
 		at := len(s.nodes)
 		s.nodes = append(s.nodes, node{})
@@ -81,19 +77,13 @@ func (s *scanner) value(i, depth int) int {
 		n.end, n.next = uint32(end), uint32(len(s.nodes))
 		s.nodes[at] = n
 		return end
-	case 't':
-		return scanLiteral(s.text, i, "true")
-	case 'f':
-		return scanLiteral(s.text, i, "false")
-	case 'n':
-		return scanLiteral(s.text, i, "null")
 	default:
-		return scanNumber(s.text, i)
+		return jsontext.ScanScalar(s.text, i)
 	}
 }
 
 func (s *scanner) array(i, depth int, n *node) int {
-	i = skipSpace(s.text, i+1)
+	i = jsontext.SkipSpace(s.text, i+1)
 	if i < len(s.text) && s.text[i] == ']' {
 		return i + 1
 	}
@@ -102,24 +92,18 @@ func (s *scanner) array(i, depth int, n *node) int {
 			return i
 		}
 		n.items++
-		if i = skipSpace(s.text, i); i == len(s.text) {
-			return scanSyntax
+		next, more := jsontext.ScanNext(s.text, i, ']')
+		if !more {
+			return next
 		}
-		switch s.text[i] {
-		case ',':
-			i = skipSpace(s.text, i+1)
-		case ']':
-			return i + 1
-		default:
-			return scanSyntax
-		}
+		i = next
 	}
 }
 
 func (s *scanner) object(i, depth int, n *node) int {
 	base := len(s.members)
 	n.shape = object
-	i = skipSpace(s.text, i+1)
+	i = jsontext.SkipSpace(s.text, i+1)
 	if i < len(s.text) && s.text[i] == '}' {
 		return i + 1
 	}
@@ -127,36 +111,26 @@ func (s *scanner) object(i, depth int, n *node) int {
 		if i = s.member(i, depth); i < 0 {
 			return i
 		}
-		if i = skipSpace(s.text, i); i == len(s.text) {
-			return scanSyntax
-		}
-		switch s.text[i] {
-		case ',':
-			i = skipSpace(s.text, i+1)
-		case '}':
-			s.settle(n, s.members[base:])
+		next, more := jsontext.ScanNext(s.text, i, '}')
+		if !more {
+			if next >= 0 {
+				s.settle(n, s.members[base:])
+			}
 			s.members = s.members[:base]
-			return i + 1
-		default:
-			return scanSyntax
+			return next
 		}
+		i = next
 	}
 }
 
 // member scans a key and its value, and returns the position after them.
 func (s *scanner) member(i, depth int) int {
-	if i == len(s.text) || s.text[i] != '"' {
-		return scanSyntax
-	}
 	m := member{key: uint32(i)}
-	if i = scanString(s.text, i); i < 0 {
+	end, i := jsontext.ScanKey(s.text, i)
+	if i < 0 {
 		return i
 	}
-	m.keyEnd = uint32(i)
-	if i = skipSpace(s.text, i); i == len(s.text) || s.text[i] != ':' {
-		return scanSyntax
-	}
-	i = skipSpace(s.text, i+1)
+	m.keyEnd = uint32(end)
 	m.value, m.node = uint32(i), uint32(len(s.nodes))
 	if i = s.value(i, depth-1); i < 0 {
 		return i

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"iter"
 	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // separator stands between the packets of a polling payload.
@@ -29,47 +31,7 @@ func validUTF8(b []byte) []byte {
 	if utf8.Valid(b) {
 		return b
 	}
-	out := make([]byte, 0, len(b)+8)
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 {
-			n = invalidPrefix(b)
-			out = append(out, "\uFFFD"...)
-		} else {
-			out = append(out, b[:n]...)
-		}
-		b = b[n:]
-	}
-	return out
-}
-
-// invalidPrefix is the length of the maximal subpart of an ill-formed sequence at the start of b; Unicode section 3.9.
-func invalidPrefix(b []byte) int {
-	low, high, want := byte(0x80), byte(0xBF), 0
-	switch c := b[0]; {
-	case c >= 0xC2 && c <= 0xDF:
-		want = 1
-	case c >= 0xE0 && c <= 0xEF:
-		want = 2
-		if c == 0xE0 {
-			low = 0xA0
-		} else if c == 0xED {
-			high = 0x9F
-		}
-	case c >= 0xF0 && c <= 0xF4:
-		want = 3
-		if c == 0xF0 {
-			low = 0x90
-		} else if c == 0xF4 {
-			high = 0x8F
-		}
-	}
-	n := 1
-	for n <= want && n < len(b) && b[n] >= low && b[n] <= high {
-		low, high = 0x80, 0xBF
-		n++
-	}
-	return n
+	return jsontext.AppendValidUTF8(make([]byte, 0, len(b)+8), b)
 }
 
 // decodeBase64 decodes in place what Node's Buffer.from(s, "base64") accepts, which is everything: both alphabets,

@@ -3,6 +3,8 @@ package parser
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // Limits bound what one packet of a client may cost. Nil and zero fields mean the defaults.
@@ -64,7 +66,7 @@ func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
 		return nil, ErrUnexpectedText
 	}
 	if !utf8.Valid(data) {
-		data = appendValidUTF8(nil, data)
+		data = jsontext.AppendValidUTF8(nil, data)
 	}
 	h, err := readHeader(data, lim.maxAttachments())
 	if err != nil {
@@ -164,12 +166,12 @@ func (d *Decoder) Reset() { d.pending = nil }
 
 // checkPayload checks the syntax of a packet's JSON and its kind, as the reference's isPayloadValid does.
 func checkPayload(t Type, body []byte, depth int) error {
-	start := skipSpace(body, 0)
-	end := scanValue(body, start, depth)
+	start := jsontext.SkipSpace(body, 0)
+	end := jsontext.ScanValue(body, start, depth)
 	if end < 0 {
 		return scanError(end)
 	}
-	if skipSpace(body, end) != len(body) {
+	if jsontext.SkipSpace(body, end) != len(body) {
 		return ErrPayload
 	}
 	c := body[start]
@@ -192,11 +194,11 @@ func checkPayload(t Type, body []byte, depth int) error {
 
 // startsWithEventName tells whether a valid JSON array begins with a number or a string that is not reserved.
 func startsWithEventName(array []byte) bool {
-	i := skipSpace(array, 1)
+	i := jsontext.SkipSpace(array, 1)
 	switch c := array[i]; {
 	case c == '"':
-		return !reservedText(array[i:skipString(array, i)])
+		return !reservedText(array[i:jsontext.SkipString(array, i)])
 	default:
-		return c == '-' || isDigit(c)
+		return c == '-' || jsontext.IsDigit(c)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // The comparison with the reference, over thousands of packets, is compat-tests/test/parser.test.mjs. The tables here
@@ -307,7 +309,7 @@ func TestAppendValidUTF8(t *testing.T) {
 		"plain é": "plain é", "\x80": "\ufffd", "\xe2\x82": "\ufffd", "\xe2\x82a": "\ufffda", "\xf0\x90\x80": "\ufffd",
 		"\xed\xa0\x80": "\ufffd\ufffd\ufffd", "\xc0\xaf": "\ufffd\ufffd", "\xf4\x90": "\ufffd\ufffd", "\ufffd": "\ufffd", "\xf1\x80\xe2\x82\xac": "\ufffd€",
 	} {
-		if got := appendValidUTF8(nil, []byte(in)); !bytes.Equal(got, []byte(want)) {
+		if got := jsontext.AppendValidUTF8(nil, []byte(in)); !bytes.Equal(got, []byte(want)) {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 var textSeeds = []string{
@@ -256,7 +258,7 @@ func FuzzSplice(f *testing.F) {
 		p, err := MarshalEvent("e", a, []byte("own"), b, map[string]any{"again": a})
 		var x, y any
 		// Repaired text is what the expectation starts from: encoding/json repairs in another way.
-		a.JSON, b.JSON = appendValidUTF8(nil, first), appendValidUTF8(nil, second)
+		a.JSON, b.JSON = jsontext.AppendValidUTF8(nil, first), jsontext.AppendValidUTF8(nil, second)
 		xErr, yErr := a.Unmarshal(&x), b.Unmarshal(&y)
 		if len(first) == 0 || len(second) == 0 || xErr != nil || yErr != nil {
 			return

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // header is what precedes the JSON of a packet. kind is never a binary one: attachments tells.
@@ -81,7 +83,7 @@ func (h *header) readAttachments(data []byte, i, maxAttachments int) (int, error
 func (h *header) readID(data []byte, i int) (int, error) {
 	end := i
 	for end < len(data) {
-		if isDigit(data[end]) {
+		if jsontext.IsDigit(data[end]) {
 			end++
 		} else if n := spaceLen(data[end:]); n > 0 {
 			end += n
@@ -94,7 +96,7 @@ func (h *header) readID(data []byte, i int) (int, error) {
 	}
 	h.id = 0
 	for _, c := range trimJSSpace(data[i:end]) {
-		if !isDigit(c) {
+		if !jsontext.IsDigit(c) {
 			return 0, ErrID
 		}
 		if h.id = h.id*10 + int64(c-'0'); h.id > maxSafeInteger {
@@ -103,8 +105,6 @@ func (h *header) readID(data []byte, i int) (int, error) {
 	}
 	return end, nil
 }
-
-func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // isJSSpace tells what Number() trims: ECMAScript's WhiteSpace and LineTerminator.
 func isJSSpace(r rune) bool {
@@ -192,7 +192,7 @@ func isDecimalLiteral(s []byte) bool {
 // digits returns the length of the run of digits that s starts with.
 func digits(s []byte) int {
 	n := 0
-	for n < len(s) && isDigit(s[n]) {
+	for n < len(s) && jsontext.IsDigit(s[n]) {
 		n++
 	}
 	return n
@@ -205,7 +205,7 @@ func parseRadix(s []byte, radix float64) float64 {
 	for _, c := range s {
 		d := 99.0
 		switch {
-		case isDigit(c):
+		case jsontext.IsDigit(c):
 			d = float64(c - '0')
 		case c|0x20 >= 'a' && c|0x20 <= 'f':
 			d = float64(c|0x20-'a') + 10

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // Marshal turns v into a payload as JSON.stringify would write its JavaScript counterpart, with encoding/json's rules
@@ -206,7 +208,7 @@ func (e *encoder) verbatim(text json.RawMessage) error {
 // repair makes what was written from start on valid UTF-8.
 func (e *encoder) repair(start int) {
 	if text := e.buf[start:]; !utf8.Valid(text) {
-		e.buf = append(e.buf[:start], appendValidUTF8(nil, text)...)
+		e.buf = append(e.buf[:start], jsontext.AppendValidUTF8(nil, text)...)
 	}
 }
 

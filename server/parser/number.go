@@ -4,56 +4,16 @@ import (
 	"math"
 	"strconv"
 	"time"
-)
 
-// appendJSNumber appends f as JavaScript's String(f) writes it (ECMAScript, Number::toString).
-func appendJSNumber(dst []byte, f float64) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
-	}
-	return appendFinite(dst, f, 64)
-}
+	"github.com/sockeye-io/sockeye/internal/jsontext"
+)
 
 // appendFloat appends f as JSON.stringify writes it; a float32 with the fewest digits that identify it as one.
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
 	}
-	return appendFinite(dst, f, bits)
-}
-
-func appendFinite(dst []byte, f float64, bits int) []byte {
-	if f == 0 {
-		return append(dst, '0') // minus zero too
-	}
-	abs := math.Abs(f)
-	small := abs < 1e-6
-	large := abs >= 1e21
-	if bits == 32 {
-		small = float32(abs) < 1e-6
-		large = float32(abs) >= 1e21
-	}
-	if !small && !large {
-		return strconv.AppendFloat(dst, f, 'f', -1, bits)
-	}
-	dst = strconv.AppendFloat(dst, f, 'e', -1, bits)
-	if n := len(dst); dst[n-4] == 'e' && dst[n-2] == '0' {
-		// Go pads the exponent to two digits, JavaScript does not.
-		dst[n-2] = dst[n-1]
-		dst = dst[:n-1]
-	}
-	return dst
-}
-
-// parseJSONNumber reads a valid JSON number as JSON.parse does: beyond the range it is an infinity.
-func parseJSONNumber(text []byte) float64 {
-	f, _ := strconv.ParseFloat(string(text), 64)
-	return f
+	return jsontext.AppendNumber(dst, f, bits)
 }
 
 // maxDateMillis is the largest distance of a JavaScript Date from 1970 (ECMAScript, "Time Values and Time Range").

@@ -3,6 +3,8 @@ package parser
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // Type is the kind of a packet. Its value is the digit that starts the packet's text.
@@ -86,8 +88,8 @@ func (p *Packet) Event() (name string, args Args, err error) {
 	switch c := first[0]; {
 	case c == '"':
 		name, err = unquote(first)
-	case c == '-' || isDigit(c):
-		name = string(appendJSNumber(nil, parseJSONNumber(first)))
+	case c == '-' || jsontext.IsDigit(c):
+		name = string(jsontext.AppendWord(nil, jsontext.ParseNumber(first)))
 	default:
 		err = ErrNoEvent
 	}

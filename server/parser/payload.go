@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // Payload is the data of a packet or a part of it: a JSON text in which {"_placeholder":true,"num":n} stands for
@@ -42,35 +44,35 @@ func (p Payload) Args() (Args, error) {
 	if len(p.JSON) == 0 {
 		return a, nil
 	}
-	i := skipSpace(p.JSON, 0)
+	i := jsontext.SkipSpace(p.JSON, 0)
 	if i == len(p.JSON) || p.JSON[i] != '[' {
 		return Args{}, fmt.Errorf("%w: not an array", ErrPayload)
 	}
-	i = skipSpace(p.JSON, i+1)
+	i = jsontext.SkipSpace(p.JSON, i+1)
 	if i < len(p.JSON) && p.JSON[i] == ']' {
 		return a.whole(i + 1)
 	}
 	for {
-		end := scanValue(p.JSON, i, maxDepth-1)
+		end := jsontext.ScanValue(p.JSON, i, maxDepth-1)
 		if end < 0 {
 			return Args{}, scanError(end)
 		}
 		a.add(span{i, end})
-		i = skipSpace(p.JSON, end)
+		i = jsontext.SkipSpace(p.JSON, end)
 		if i < len(p.JSON) && p.JSON[i] == ']' {
 			return a.whole(i + 1)
 		}
 		if i == len(p.JSON) || p.JSON[i] != ',' {
-			return Args{}, scanError(scanSyntax)
+			return Args{}, scanError(jsontext.Malformed)
 		}
-		i = skipSpace(p.JSON, i+1)
+		i = jsontext.SkipSpace(p.JSON, i+1)
 	}
 }
 
 // whole returns a if nothing follows the array, which ends at end.
 func (a Args) whole(end int) (Args, error) {
-	if skipSpace(a.payload.JSON, end) != len(a.payload.JSON) {
-		return Args{}, scanError(scanSyntax)
+	if jsontext.SkipSpace(a.payload.JSON, end) != len(a.payload.JSON) {
+		return Args{}, scanError(jsontext.Malformed)
 	}
 	return a, nil
 }

@@ -1,9 +1,10 @@
 package parser
 
 import (
-	"bytes"
 	"encoding/json"
 	"strconv"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // placeholder is an object {"_placeholder":true,"num":n} in a JSON text. num is negative when n is inside the range of
@@ -18,7 +19,7 @@ type placeholder struct {
 // num in the range is an error.
 func findPlaceholders(text json.RawMessage, count int) (finder, error) {
 	f := finder{text: text, count: count}
-	if _, ok := f.value(skipSpace(text, 0)); !ok {
+	if _, ok := f.value(jsontext.SkipSpace(text, 0)); !ok {
 		return f, ErrAttachments
 	}
 	return f, nil
@@ -37,9 +38,9 @@ func (f *finder) value(i int) (end int, ok bool) {
 	c := f.text[i]
 	switch {
 	case c == '"':
-		return skipString(f.text, i), true
+		return jsontext.SkipString(f.text, i), true
 	case c != '{' && c != '[':
-		return skipScalar(f.text, i), true
+		return jsontext.SkipScalar(f.text, i), true
 	}
 	found, holder := len(f.found), len(f.holders)
 	f.holders = append(f.holders, span{start: i})
@@ -57,7 +58,7 @@ func (f *finder) value(i int) (end int, ok bool) {
 
 func (f *finder) array(i int) (end int, ok bool) {
 	ok = true
-	for i = skipSpace(f.text, i+1); f.text[i] != ']'; i = nextItem(f.text, i) {
+	for i = jsontext.SkipSpace(f.text, i+1); f.text[i] != ']'; i = jsontext.NextItem(f.text, i) {
 		var legal bool
 		i, legal = f.value(i)
 		ok = ok && legal
@@ -70,26 +71,26 @@ func (f *finder) object(start int) (end int, ok bool) {
 	isPlaceholder := false
 	var num []byte
 	var illegal map[string]struct{} // keys whose value, so far the last one, holds an illegal placeholder
-	i := skipSpace(f.text, start+1)
+	i := jsontext.SkipSpace(f.text, start+1)
 	for f.text[i] != '}' {
 		key, at := readKey(f.text, i)
 		valueEnd, legal := f.value(at)
 		value := f.text[at:valueEnd]
 		switch {
-		case keyIs(key, "_placeholder"):
+		case jsontext.KeyIs(key, "_placeholder"):
 			isPlaceholder = string(value) == "true"
-		case keyIs(key, "num"):
+		case jsontext.KeyIs(key, "num"):
 			num = value
 		}
 		if !legal || len(illegal) > 0 {
 			illegal = noteIllegal(illegal, key, legal)
 		}
-		i = nextItem(f.text, valueEnd)
+		i = jsontext.NextItem(f.text, valueEnd)
 	}
 	if !isPlaceholder {
 		return i + 1, len(illegal) == 0
 	}
-	n, ok := placeholderIndex(num, f.count)
+	n, ok := jsontext.Placeholder(num, f.count)
 	f.found = append(f.found[:mark], placeholder{start: start, end: i + 1, num: n})
 	return i + 1, ok
 }
@@ -107,57 +108,10 @@ func noteIllegal(illegal map[string]struct{}, key []byte, legal bool) map[string
 	return illegal
 }
 
-// placeholderIndex reads the num of a placeholder.
-func placeholderIndex(num []byte, count int) (int, bool) {
-	if len(num) == 0 || num[0] != '-' && !isDigit(num[0]) {
-		return 0, false
-	}
-	n := parseJSONNumber(num)
-	if !(n >= 0 && n < float64(count)) {
-		return 0, false
-	}
-	if float64(int(n)) != n {
-		return -1, true
-	}
-	return int(n), true
-}
-
 // readKey reads the key at i of a valid object and the position of its value.
 func readKey(b []byte, i int) (key []byte, value int) {
-	end := skipString(b, i)
-	return b[i:end], skipSpace(b, skipSpace(b, end)+1)
-}
-
-// nextItem returns the position of the item after the one that ends at i, or of the closing bracket.
-func nextItem(b []byte, i int) int {
-	if i = skipSpace(b, i); b[i] == ',' {
-		i = skipSpace(b, i+1)
-	}
-	return i
-}
-
-// skipScalar returns the position after the valid number, true, false or null at i.
-func skipScalar(b []byte, i int) int {
-	for i < len(b) {
-		switch b[i] {
-		case ',', ']', '}', ' ', '\n', '\r', '\t':
-			return i
-		}
-		i++
-	}
-	return i
-}
-
-// keyIs compares a key in its JSON form with a name.
-func keyIs(key []byte, name string) bool {
-	if len(key) == len(name)+2 {
-		return string(key[1:len(key)-1]) == name
-	}
-	if len(key) > 6*len(name)+2 || bytes.IndexByte(key, '\\') < 0 {
-		return false
-	}
-	s, err := unquote(key)
-	return err == nil && s == name
+	end := jsontext.SkipString(b, i)
+	return b[i:end], jsontext.SkipSpace(b, jsontext.SkipSpace(b, end)+1)
 }
 
 // appendPlaceholder appends the object that stands for attachment num.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // plan says how values of one type are written. Plans are made once for each type and then shared.
@@ -185,7 +187,7 @@ func encodeNumber(e *encoder, v reflect.Value) error {
 	if text == "" {
 		text = "0" // as encoding/json has it
 	}
-	if (text[0] != '-' && !isDigit(text[0])) || scanNumber([]byte(text), 0) != len(text) {
+	if (text[0] != '-' && !jsontext.IsDigit(text[0])) || jsontext.ScanNumber([]byte(text), 0) != len(text) {
 		return errMarshaler(v.Type(), errNumber)
 	}
 	e.buf = append(e.buf, text...)

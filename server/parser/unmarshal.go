@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
 // Unmarshal stores the payload in the value that v points to, by encoding/json's rules. Each placeholder gives its
@@ -50,7 +52,7 @@ func (p Payload) Unmarshal(v any) error {
 	for _, a := range p.Attachments {
 		d.quota += len(a)
 	}
-	start := skipSpace(p.JSON, 0)
+	start := jsontext.SkipSpace(p.JSON, 0)
 	return d.fill(rv.Elem(), span{start, d.end(start)})
 }
 
@@ -124,15 +126,15 @@ func (d *filler) span(s span) json.RawMessage { return d.text[s.start:s.end:s.en
 func (d *filler) end(i int) int {
 	switch d.text[i] {
 	case '"':
-		return skipString(d.text, i)
+		return jsontext.SkipString(d.text, i)
 	case '{', '[':
 		n := sort.Search(len(d.holders), func(n int) bool { return d.holders[n].start >= i })
 		if n < len(d.holders) && d.holders[n].start == i {
 			return d.holders[n].end
 		}
-		return scanValue(d.text, i, maxDepth)
+		return jsontext.ScanValue(d.text, i, maxDepth)
 	}
-	return skipScalar(d.text, i)
+	return jsontext.SkipScalar(d.text, i)
 }
 
 // within lists the placeholders inside of s.
@@ -279,7 +281,7 @@ type holder struct {
 
 func (d *filler) items(s span) items {
 	list := items{plain: append(make([]byte, 0, d.plainSize(s)), '[')}
-	for i := skipSpace(d.text, s.start+1); d.text[i] != ']'; list.n++ {
+	for i := jsontext.SkipSpace(d.text, s.start+1); d.text[i] != ']'; list.n++ {
 		item := span{i, d.end(i)}
 		if len(d.within(item)) > 0 {
 			list.holders = append(list.holders, holder{list.n, item})
@@ -289,7 +291,7 @@ func (d *filler) items(s span) items {
 			}
 			list.plain = append(list.plain, d.span(item)...)
 		}
-		i = nextItem(d.text, item.end)
+		i = jsontext.NextItem(d.text, item.end)
 	}
 	list.plain = append(list.plain, ']')
 	return list
@@ -364,13 +366,13 @@ func (d *filler) members(s span) (members []member, plain []byte) {
 	text := d.text
 	var all []member
 	last := make(map[string]int)
-	for i := skipSpace(text, s.start+1); text[i] != '}'; {
+	for i := jsontext.SkipSpace(text, s.start+1); text[i] != '}'; {
 		key, at := readKey(text, i)
 		name, _ := unquote(key)
 		m := member{name, i, span{at, d.end(at)}}
 		last[name] = len(all)
 		all = append(all, m)
-		i = nextItem(text, m.value.end)
+		i = jsontext.NextItem(text, m.value.end)
 	}
 	plain = append(plain, '{')
 	for i, m := range all {
