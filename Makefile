@@ -58,12 +58,15 @@ fuzz:
 	  done; \
 	done
 
+# How the servers of `make soak` read idle connections: auto, poller or goroutine.
+READ_MODE ?= auto
+
 # Run the long forms of the soak tests: churn over every exit path, frozen clients, hostile clients, and every method at once
 # under the race detector (about half an hour).
 soak: compiler
-	go test ./internal/soak -count=1 -v -timeout 60m -run TestChurnOverTCP -sessions 200000 -waves 7
-	go test ./internal/soak -count=1 -v -timeout 30m -run TestFrozenClients -clients 10000 -processes 4
-	go test ./internal/soak -count=1 -v -timeout 30m -run 'TestHostileClients|TestInputBudget' -attackers 40
+	go test ./internal/soak -count=1 -v -timeout 60m -run TestChurnOverTCP -sessions 200000 -waves 7 -read-mode $(READ_MODE)
+	go test ./internal/soak -count=1 -v -timeout 30m -run TestFrozenClients -clients 10000 -processes 4 -read-mode $(READ_MODE)
+	go test ./internal/soak -count=1 -v -timeout 30m -run 'TestHostileClients|TestInputBudget' -attackers 40 -read-mode $(READ_MODE)
 	go test ./server -race -count=1 -v -timeout 30m -run TestEverythingAtOnce -mixed 10m
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.

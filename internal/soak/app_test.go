@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // app is the server under test: an application that uses what leaves something behind when it goes wrong.
@@ -40,6 +41,7 @@ type registrar interface {
 func newApp(t testing.TB, opts *server.Options) *app {
 	t.Helper()
 	opts.Logger = quiet()
+	opts.Engine.ReadMode = engine.ReadMode(*readMode)
 	opts.CleanupEmptyChildNamespaces = true
 	srv, err := server.New(opts)
 	if err != nil {

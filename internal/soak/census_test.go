@@ -64,7 +64,7 @@ func settled(srv *server.Server) census {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	last, same := count(srv), 0
-	for same < 10 {
+	for same < 16 { // longer than workers of the engine wait for the next job
 		<-look.C
 		now := count(srv)
 		if same++; now != last {

@@ -30,7 +30,7 @@
 //     small, because it hands each batch to a worker and waits.
 //   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and
 //     OnBinary run there, or on the goroutine of a POST request. What they give to Session.Continue runs there too, after
-//     the connection has been let go; for that part Close does not wait. A few workers stay until the last connection ends.
+//     the connection has been let go; for that part Close does not wait. A few workers stay a moment for the next job.
 //   - One worker for each shard while its dirty list is not empty (shard.work, outbox.go): it writes what SendQueued has
 //     queued, never waiting for a peer.
 //   - One writer for a connection whose peer does not keep up, or which has no descriptor of its own such as TLS, until
