@@ -108,6 +108,8 @@ type tools struct {
 	folder  string
 	floors  string
 	servers []server
+	// Files of a certificate that nobody has signed, and of its key.
+	cert, key string
 }
 
 func (t *tools) remove() { _ = os.RemoveAll(t.folder) }
@@ -129,6 +131,10 @@ func prepare(ctx context.Context, s settings) (*tools, error) {
 			t.remove()
 			return nil, fmt.Errorf("build %s: %w", pkg, err)
 		}
+	}
+	if t.cert, t.key, err = certificate(folder); err != nil {
+		t.remove()
+		return nil, err
 	}
 	help, err := exec.CommandContext(ctx, s.sockeye, "serve", "--help").Output()
 	if err != nil {

@@ -140,7 +140,11 @@ func (b *book) goalText(sc scenario, i int) string {
 	g := sc.rows[i].goal
 	switch {
 	case g.perNode != nil:
-		return fmt.Sprintf("%g; %g", g.perNode[sockeyePoller], g.perNode[sockeyeGoroutines])
+		text := fmt.Sprintf("%g", g.perNode[sockeyePoller])
+		if most, ok := g.perNode[sockeyeGoroutines]; ok {
+			text += fmt.Sprintf("; %g", most)
+		}
+		return text
 	case g.floors > 0:
 		most, ok := b.goal(sc, i, sockeyePoller)
 		return fmt.Sprintf("%g x floor = %s", g.floors, number(most, ok))

@@ -10,6 +10,7 @@ type scenario struct {
 	Name    string
 	flags   []string // of `sockeye bench`
 	cluster bool     // clients on one node, broadcasts asked of another
+	tls     bool
 	floor   []string // arguments of the program floors, nil for none; it belongs to the first row
 	rows    []row
 }
@@ -77,25 +78,30 @@ func scenarios(s settings) []scenario {
 		// A run of its own, because a collection at the first step would flatter what is read at the second.
 		{Name: "idle-gc", flags: []string{"--scenario=idle", fmt.Sprintf("--steps=%d,%d", few, many), "--gc", "--hold=1s"},
 			rows: []row{
-				{"the same after a forced collection", "KB",
+				{"memory per idle client after a forced collection", "KB",
 					goal{perNode: map[string]float64{sockeyePoller: 3.5, sockeyeGoroutines: 6.5}}, kilobytes(func(r result) float64 { return r.Server.MemoryGC })},
+			}},
+		{Name: "idle-tls", tls: true, flags: []string{"--scenario=idle", fmt.Sprintf("--steps=%d,%d", few, many), "--hold=" + s.hold.String()},
+			rows: []row{
+				{"TLS in the process: memory per idle client", "KB",
+					goal{perNode: map[string]float64{sockeyePoller: 12}}, kilobytes(func(r result) float64 { return r.Server.Memory })},
 			}},
 		{Name: "burst", flags: []string{"--scenario=burst", clients, "--copies=100", "--rounds=20", "--warmup=3"},
 			floor: []string{"-what=batch", fmt.Sprintf("-clients=%d", n)},
 			rows: []row{
 				{"CPU per delivered message, bursts of 100 broadcasts of 64 B", "us", goal{most: 1.5}, cpu},
-				{"latency of the same, p99", "ms", goal{}, p99},
+				{"bursts: p99 latency of a delivery", "ms", goal{}, p99},
 			}},
 		{Name: "single", flags: []string{"--scenario=single", clients, "--rounds=60", "--warmup=5"},
 			floor: []string{"-what=write", fmt.Sprintf("-clients=%d", n)},
 			rows: []row{
 				{"CPU per delivered message, one broadcast at a time", "us", goal{floors: 1.25}, cpu},
-				{"latency of the same, p99", "ms", goal{}, p99},
+				{"single broadcasts: p99 latency of a delivery", "ms", goal{}, p99},
 			}},
 		{Name: "echo", flags: []string{"--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(20*n, 50_000)), "--warmup=5000"},
 			rows: []row{
 				{"CPU per echo, 50 clients, 64 B", "us", goal{most: 10}, cpu},
-				{"latency of the same, p99", "ms", goal{}, p99},
+				{"echo: p99 latency", "ms", goal{}, p99},
 			}},
 		{Name: "connect", flags: []string{"--scenario=connect", clients},
 			floor: []string{"-what=upgrade", fmt.Sprintf("-clients=%d", n)},

@@ -34,35 +34,39 @@ const (
 type server struct {
 	name     string
 	clusters bool
-	command  func(port int, redis string) ([]string, []string) // arguments, program first, and environment; redis is "" alone
+	command  func(place) ([]string, []string) // arguments, program first, and environment
+}
+
+// place is where and how a server is to run.
+type place struct {
+	port      int
+	redis     string // URL, "" for a node alone
+	cert, key string // files, "" for no TLS
 }
 
 func servers(sockeye, zishang string, redis bool) []server {
-	own := func(mode string) func(int, string) ([]string, []string) {
-		return func(port int, redis string) ([]string, []string) {
-			args := []string{sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(port), "--read-mode=" + mode, "--log-level=warn"}
-			if redis != "" {
-				args = append(args, "--redis="+redis, "--adapter=pubsub")
+	own := func(mode string) func(place) ([]string, []string) {
+		return func(p place) ([]string, []string) {
+			args := []string{sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(p.port), "--read-mode=" + mode, "--log-level=warn"}
+			if p.redis != "" {
+				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
+			}
+			if p.cert != "" {
+				args = append(args, "--tls-cert="+p.cert, "--tls-key="+p.key)
 			}
 			return args, nil
 		}
 	}
-	environment := func(port int, redis string) []string {
-		env := []string{"PORT=" + strconv.Itoa(port), "NODE_ENV=production"}
-		if redis != "" {
-			env = append(env, "REDIS="+redis)
-		}
-		return env
+	environment := func(p place) []string {
+		return []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "CERT=" + p.cert, "KEY=" + p.key}
 	}
 	return []server{
 		{sockeyePoller, redis, own("auto")},
 		{sockeyeGoroutines, false, own("goroutine")},
-		{nodeReference, true, func(port int, redis string) ([]string, []string) {
-			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(port, redis)
+		{nodeReference, true, func(p place) ([]string, []string) {
+			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(p)
 		}},
-		{zishangServer, false, func(port int, redis string) ([]string, []string) {
-			return []string{zishang}, environment(port, redis)
-		}},
+		{zishangServer, false, func(p place) ([]string, []string) { return []string{zishang}, environment(p) }},
 	}
 }
 
@@ -130,14 +134,19 @@ func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools)
 		return nil, err
 	}
 	defer redis.end()
-	node, err := startServer(ctx, srv, redis.url, t.folder)
+	where := place{redis: redis.url}
+	scheme := "http://"
+	if sc.tls {
+		where.cert, where.key, scheme = t.cert, t.key, "https://"
+	}
+	node, err := startServer(ctx, srv, where, t.folder)
 	if err != nil {
 		return nil, err
 	}
 	defer node.stop()
-	flags := []string{"bench", "http://" + node.address(), "--pid=" + strconv.Itoa(node.cmd.Process.Pid), "--quiet", "--json=-"}
+	flags := []string{"bench", scheme + node.address(), "--insecure", "--pid=" + strconv.Itoa(node.cmd.Process.Pid), "--quiet", "--json=-"}
 	if sc.cluster {
-		other, err := startServer(ctx, srv, redis.url, t.folder)
+		other, err := startServer(ctx, srv, where, t.folder)
 		if err != nil {
 			return nil, err
 		}
@@ -156,13 +165,13 @@ func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools)
 		float64(res.Messages.Duplicate+res.Messages.Late)), nil
 }
 
-func startServer(ctx context.Context, srv server, redis, folder string) (*process, error) {
-	port, err := freePort()
-	if err != nil {
+func startServer(ctx context.Context, srv server, where place, folder string) (*process, error) {
+	var err error
+	if where.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	args, env := srv.command(port, redis)
-	return launch(ctx, args, env, port, folder)
+	args, env := srv.command(where)
+	return launch(ctx, args, env, where.port, folder)
 }
 
 // generate runs `sockeye bench`. It fails by its status when something is lost; what it prints tells that better.

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ type bcast = server.Args2[int, parser.Payload]
 type app struct {
 	broadcast func(nsp *server.Namespace, payload parser.Payload) error // one of an event bcast
 	echo      func(s *server.Socket, args server.Args) error
+	tls       bool
 }
 
 // serve starts a server with the events of the bench app.
@@ -57,7 +59,13 @@ func serve(t *testing.T, a app) Target {
 	nsp.Handle("gc", server.FuncAck(func(context.Context, *server.Socket, server.None) (server.None, error) {
 		return server.None{}, nil
 	}))
-	web := httptest.NewServer(srv)
+	web := httptest.NewUnstartedServer(srv)
+	web.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if a.tls {
+		web.StartTLS()
+	} else {
+		web.Start()
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -165,6 +173,25 @@ func TestVia(t *testing.T) {
 	}
 	if res.Messages.Lost != 6 || res.Err() == nil {
 		t.Errorf("%+v, want 6 lost", res.Messages)
+	}
+}
+
+// TestTLS reaches a server whose certificate nobody has signed, if it is told to.
+func TestTLS(t *testing.T) {
+	target := serve(t, app{tls: true})
+	cfg := Config{Target: target, Scenario: Echo, Clients: 5, Messages: 50, Timeout: time.Minute}
+	if _, err := Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "TLS handshake failed") {
+		t.Errorf("error %v, want one about the certificate", err)
+	}
+	for _, transport := range []string{WebSocket, Polling} {
+		cfg.Target.Insecure, cfg.Target.Transport = true, transport
+		res, err := Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Err() != nil || res.Messages.Delivered != 50 {
+			t.Errorf("%s: %+v, %v", transport, res.Messages, res.Err())
+		}
 	}
 }
 

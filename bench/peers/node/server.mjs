@@ -1,9 +1,12 @@
 // The Node reference with the events of `sockeye serve --app bench`, set up as its documentation advises for load.
-// Environment: PORT, and REDIS (a URL) for a node of a cluster with the classic adapter.
-import { createServer } from "node:http";
+// Environment: PORT; CERT and KEY (files) for TLS; REDIS (a URL) for a node of a cluster with the classic adapter.
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
 import { Server } from "socket.io";
 
-const httpServer = createServer();
+const { CERT, KEY } = process.env;
+const httpServer = CERT ? https.createServer({ cert: readFileSync(CERT), key: readFileSync(KEY) }) : http.createServer();
 const io = new Server(httpServer);
 
 if (process.env.REDIS) {

@@ -1,5 +1,5 @@
 // Command zishang is github.com/zishang520/socket.io with the events of `sockeye serve --app bench`. It listens on
-// 127.0.0.1 at the port that the environment variable PORT names.
+// 127.0.0.1 at the port that the environment variable PORT names, with TLS if CERT and KEY name files.
 package main
 
 import (
@@ -49,7 +49,11 @@ func main() {
 	})
 	check(err)
 	http.Handle("/socket.io/", io.ServeHandler(nil))
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), nil))
+	addr := "127.0.0.1:" + os.Getenv("PORT")
+	if cert := os.Getenv("CERT"); cert != "" {
+		log.Fatal(http.ListenAndServeTLS(addr, cert, os.Getenv("KEY"), nil))
+	}
+	log.Fatal(http.ListenAndServe(addr, nil))
 }
 
 func check(err error) {
