@@ -74,7 +74,8 @@ func TestGoexit(t *testing.T) {
 		p.send(`0/dynamic,`)
 		p.expect(`4/dynamic,{"message":"Invalid namespace"}`)
 		p.join("/", "")
-		if got := n.Stats(); got.Connecting != 0 || got.Workers != 0 || got.Panics != 2 || got.Sockets != 1 {
+		eventually(t, "the workers end", func() bool { return n.Stats().Workers == 0 })
+		if got := n.Stats(); got.Connecting != 0 || got.Panics != 2 || got.Sockets != 1 {
 			t.Errorf("afterwards: %+v", got)
 		}
 	})
