@@ -4,6 +4,8 @@ package redisadapter
 
 import (
 	"log/slog"
+	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -96,4 +98,27 @@ func (w *witness) delivered() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.packets)
+}
+
+// BenchmarkPubSubFetch asks ten nodes for the sockets in a room and reports how long the slowest hundredth took.
+func BenchmarkPubSubFetch(b *testing.B) {
+	server := redistest.Single(b)
+	nodes := make([]*pubSubNode, 10)
+	for i := range nodes {
+		nodes[i] = startPubSub(b, server, silent)
+		nodes[i].Connect("s"+strconv.Itoa(i), "room")
+	}
+	took := make([]time.Duration, 0, b.N)
+	b.ResetTimer()
+	for range b.N {
+		began := time.Now()
+		r, err := nodes[0].Adapter.FetchSockets(within(b), adapter.Selection{Rooms: []string{"room"}}, adapter.Flags{})
+		if err != nil || len(r.Values) != len(nodes) || !r.Complete() {
+			b.Fatalf("%d sockets, %d nodes unanswered, error %v", len(r.Values), r.Unanswered, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	b.StopTimer()
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
 }
