@@ -1,43 +1,23 @@
 // internal/classic against npm @socket.io/redis-adapter and @socket.io/redis-emitter: what each publishes, and makes of what
 // the other published. Redis is only played: a client that records takes its place.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 import { createAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
 import { Server } from "socket.io";
 import { carriedValues } from "./msgpack-cases.mjs";
+import { buildProbe } from "./lib/probe.mjs";
 
 const notepack = createRequire(import.meta.url)("notepack.io");
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "classicprobe-"));
-const probe = join(scratch, "classicprobe");
+const probe = buildProbe("classicprobe");
 const values = carriedValues(800);
-
-before(() => run("go", ["build", "-o", probe, "./compat-tests/cmd/classicprobe"]));
-after(() => rmSync(scratch, { recursive: true }));
-
-function run(command, args, input) {
-  const result = spawnSync(command, args, { cwd: root, input, encoding: "utf8", maxBuffer: 1 << 30 });
-  assert.equal(result.status, 0, `${command} ${args.join(" ")}: ${result.stderr ?? result.error}`);
-  return result.stdout;
-}
 
 const base64 = (data) => Buffer.from(data).toString("base64");
 const bytes = (text) => Buffer.from(text ?? "", "base64");
 
-/** Asks the probe all requests at once. */
-function ask(requests) {
-  const lines = requests.map((r) => JSON.stringify({ uid: "node-1", nsp: "/chat", ...r }) + "\n");
-  const answers = run(probe, [], lines.join("")).split("\n").slice(0, -1);
-  assert.equal(answers.length, requests.length);
-  return answers.map((line) => JSON.parse(line));
-}
+/** Asks about messages of one node in one namespace, where the request says nothing else. */
+const ask = (requests) => probe(requests.map((r) => ({ uid: "node-1", nsp: "/chat", ...r })));
 
 /** A Redis client that records what is published, and says that there are two nodes. */
 function recorder() {

@@ -1,38 +1,16 @@
 // internal/msgpack against npm notepack.io and @msgpack/msgpack: what each writes, and makes of what the other wrote.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { brokenFrames, brokenTexts, carriedValues, emittedValues, foreignFrames, spelledTexts } from "./msgpack-cases.mjs";
+import { buildProbe } from "./lib/probe.mjs";
 
 const require = createRequire(import.meta.url);
 const notepack = require("notepack.io");
 const msgpack = require("@msgpack/msgpack");
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "msgpackprobe-"));
-const probe = join(scratch, "msgpackprobe");
-
-before(() => run("go", ["build", "-o", probe, "./compat-tests/cmd/msgpackprobe"]));
-after(() => rmSync(scratch, { recursive: true }));
-
-function run(command, args, input) {
-  const result = spawnSync(command, args, { cwd: root, input, encoding: "utf8", maxBuffer: 1 << 30 });
-  assert.equal(result.status, 0, `${command} ${args.join(" ")}: ${result.stderr ?? result.error}`);
-  return result.stdout;
-}
-
-/** Asks the probe all requests at once. */
-function ask(requests) {
-  const answers = run(probe, [], requests.map((r) => JSON.stringify(r) + "\n").join("")).split("\n").slice(0, -1);
-  assert.equal(answers.length, requests.length);
-  return answers.map((line) => JSON.parse(line));
-}
+const ask = buildProbe("msgpackprobe");
 
 const base64 = (data) => Buffer.from(data).toString("base64");
 const fromBase64 = (text) => Buffer.from(text, "base64");

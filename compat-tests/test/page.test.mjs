@@ -522,5 +522,5 @@ if (images) {
 
 // One scene at a time: only one window of a browser has the keyboard.
 describe("the chat page", () => {
-  for (const [name, play] of scenes) test(name, { timeout: 60_000 }, play);
+  for (const [name, play] of scenes) test(name, { timeout: 120_000 }, play);
 });

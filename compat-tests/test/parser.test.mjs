@@ -1,33 +1,11 @@
 // server/parser against npm socket.io-parser: what each accepts, refuses, and makes of it.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { test } from "node:test";
 import { Decoder, Encoder } from "socket.io-parser";
 import { binarySequences, canonicalPackets, handPicked, invalidUTF8, mutations, numbers, times } from "./parser-cases.mjs";
+import { buildProbe } from "./lib/probe.mjs";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const scratch = mkdtempSync(join(tmpdir(), "parserprobe-"));
-const probe = join(scratch, "parserprobe");
-
-before(() => run("go", ["build", "-o", probe, "./compat-tests/cmd/parserprobe"]));
-after(() => rmSync(scratch, { recursive: true }));
-
-function run(command, args, input) {
-  const result = spawnSync(command, args, { cwd: root, input, encoding: "utf8", maxBuffer: 1 << 30 });
-  assert.equal(result.status, 0, `${command} ${args.join(" ")}: ${result.stderr ?? result.error}`);
-  return result.stdout;
-}
-
-/** Asks the probe all requests at once. */
-function ask(requests) {
-  const answers = run(probe, [], requests.map((r) => JSON.stringify(r) + "\n").join("")).split("\n").slice(0, -1);
-  assert.equal(answers.length, requests.length);
-  return answers.map((line) => JSON.parse(line));
-}
+const ask = buildProbe("parserprobe");
 
 const bytes = (text) => Buffer.from(text).toString("base64");
 

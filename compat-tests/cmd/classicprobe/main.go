@@ -1,14 +1,9 @@
-// Command classicprobe lets a test compare internal/classic with the npm adapter and emitter. It reads one JSON request a line
-// on its standard input and writes one JSON answer a line on its standard output.
+// Command classicprobe lets a test compare internal/classic with the npm adapter and emitter. See package probe.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"os"
-
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/compat-tests/probe"
 	"github.com/sockeye-io/sockeye/internal/classic"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -35,40 +30,10 @@ type answer struct {
 	Channel string           `json:"channel,omitempty"`
 	Body    []byte           `json:"body,omitempty"`
 	Message *adapter.Message `json:"message,omitempty"`
-	Error   string           `json:"error,omitempty"`
 	payload
 }
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "classicprobe:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 64<<20)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	for in.Scan() {
-		var r request
-		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
-			return err
-		}
-		a, err := r.answer()
-		if err != nil {
-			a = answer{Error: err.Error()}
-		}
-		if err := encoder.Encode(a); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
-}
+func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (a answer, err error) {
 	here := classic.New("socket.io", r.Namespace, "here")

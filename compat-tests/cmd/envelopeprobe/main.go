@@ -1,14 +1,9 @@
-// Command envelopeprobe lets a test compare internal/envelope with the npm adapters. It reads one JSON request a line on its
-// standard input and writes one JSON answer a line on its standard output.
+// Command envelopeprobe lets a test compare internal/envelope with the npm adapters. See package probe.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"os"
-
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/compat-tests/probe"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
@@ -29,39 +24,9 @@ type answer struct {
 	Packed    []byte          `json:"packed,omitempty"`
 	Entry     *envelope.Entry `json:"entry,omitempty"`
 	Plaintext *envelope.Entry `json:"plaintext,omitempty"`
-	Error     string          `json:"error,omitempty"`
 }
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "envelopeprobe:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 64<<20)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	for in.Scan() {
-		var r request
-		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
-			return err
-		}
-		a, err := r.answer()
-		if err != nil {
-			a = answer{Error: err.Error()}
-		}
-		if err := encoder.Encode(a); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
-}
+func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (a answer, err error) {
 	known := make(map[string]bool)

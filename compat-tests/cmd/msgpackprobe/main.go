@@ -1,13 +1,9 @@
-// Command msgpackprobe lets a test compare internal/msgpack with the npm packages. It reads one JSON request a line on
-// its standard input and writes one JSON answer a line on its standard output.
+// Command msgpackprobe lets a test compare internal/msgpack with the npm packages. See package
+// probe.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"os"
-
+	"github.com/sockeye-io/sockeye/compat-tests/probe"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -25,39 +21,9 @@ type answer struct {
 	MessagePack []byte   `json:"messagepack,omitempty"`
 	Text        []byte   `json:"text,omitempty"`
 	Attachments [][]byte `json:"attachments,omitempty"`
-	Error       string   `json:"error,omitempty"`
 }
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "msgpackprobe:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 64<<20)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	for in.Scan() {
-		var r request
-		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
-			return err
-		}
-		a, err := r.answer()
-		if err != nil {
-			a = answer{Error: err.Error()}
-		}
-		if err := encoder.Encode(a); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
-}
+func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (answer, error) {
 	if r.Frame != nil {

@@ -1,15 +1,12 @@
-// Command parserprobe lets a test compare server/parser with another implementation. It reads one JSON request a line on
-// its standard input and writes one JSON answer a line on its standard output.
+// Command parserprobe lets a test compare server/parser with another implementation. See package
+// probe.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
 	"math"
-	"os"
 	"time"
 
+	"github.com/sockeye-io/sockeye/compat-tests/probe"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -59,36 +56,7 @@ type encoded struct {
 	Attachments [][]byte `json:"attachments"`
 }
 
-func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "parserprobe:", err)
-		os.Exit(1)
-	}
-}
-
-func run() error {
-	in := bufio.NewScanner(os.Stdin)
-	in.Buffer(nil, 64<<20)
-	out := bufio.NewWriter(os.Stdout)
-	encoder := json.NewEncoder(out)
-	for in.Scan() {
-		var r request
-		if err := json.Unmarshal(in.Bytes(), &r); err != nil {
-			return err
-		}
-		a, err := r.answer()
-		if err != nil {
-			return err
-		}
-		if err := encoder.Encode(a); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
-		return err
-	}
-	return out.Flush()
-}
+func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (answer, error) {
 	switch {
