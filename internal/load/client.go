@@ -57,8 +57,9 @@ type link interface {
 	goodbye() error
 	// cut ends the connection at once. It may be called from any goroutine.
 	cut()
-	// limit bounds all reading and writing in time while the client is set up.
-	limit(ctx context.Context) (stop func())
+	// limit makes reads and writes fail once ctx has ended, until stop is called. If that was too late stop reports false,
+	// and the connection is of no further use.
+	limit(ctx context.Context) (stop func() bool)
 }
 
 // Connect opens a client, enters "/" and, unless room is "", joins the room with the event "join", waiting for its
@@ -85,7 +86,18 @@ func (c *Client) setUp(ctx context.Context, room string) error {
 	if err := c.link.open(ctx); err != nil {
 		return err
 	}
-	defer c.link.limit(ctx)()
+	stop := c.link.limit(ctx)
+	if err := c.enter(room); err != nil {
+		return err
+	}
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// enter does what follows the Engine.IO handshake.
+func (c *Client) enter(room string) error {
 	if err := c.until(&c.opened); err != nil {
 		return err
 	}

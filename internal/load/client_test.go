@@ -16,11 +16,11 @@ import (
 // nowhere is a link that goes nowhere.
 type nowhere struct{ written [][]byte }
 
-func (*nowhere) open(context.Context) error   { return nil }
-func (*nowhere) read(func([]byte)) error      { return io.EOF }
-func (*nowhere) goodbye() error               { return nil }
-func (*nowhere) cut()                         {}
-func (*nowhere) limit(context.Context) func() { return func() {} }
+func (*nowhere) open(context.Context) error        { return nil }
+func (*nowhere) read(func([]byte)) error           { return io.EOF }
+func (*nowhere) goodbye() error                    { return nil }
+func (*nowhere) cut()                              {}
+func (*nowhere) limit(context.Context) func() bool { return func() bool { return true } }
 func (l *nowhere) write(p []byte) error {
 	l.written = append(l.written, bytes.Clone(p))
 	return nil

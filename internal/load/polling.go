@@ -219,4 +219,4 @@ func (l *pollingLink) goodbye() error { return l.write([]byte{'1'}) }
 
 func (l *pollingLink) cut() { l.fail(net.ErrClosed) }
 
-func (l *pollingLink) limit(ctx context.Context) (stop func()) { return limit(ctx, l.get) }
+func (l *pollingLink) limit(ctx context.Context) (stop func() bool) { return limit(ctx, l.get) }

@@ -17,6 +17,9 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
+// stall is how long tests wait for a message that does not come; much longer than a busy machine needs for one that does.
+const stall = 2 * time.Second
+
 type bcast = server.Args2[int, parser.Payload]
 
 // app is how a server answers some of the bench app's events; nil functions do as the app does.
@@ -157,6 +160,7 @@ func TestManyClients(t *testing.T) {
 
 // TestVia asks another address of the server for the broadcasts.
 func TestVia(t *testing.T) {
+	t.Parallel()
 	target := serve(t, app{})
 	res, err := Run(t.Context(), Config{Target: target, Scenario: Burst, Clients: 10, Copies: 10, Rounds: 2, Timeout: time.Minute,
 		Via: &target, ViaServer: Process{PID: os.Getpid()}})
@@ -167,7 +171,7 @@ func TestVia(t *testing.T) {
 		t.Errorf("%+v, %+v", res, res.Via)
 	}
 	elsewhere := serve(t, app{}) // not of one cluster with the other
-	res, err = Run(t.Context(), Config{Target: target, Scenario: Single, Clients: 3, Rounds: 2, Timeout: 300 * time.Millisecond, Via: &elsewhere})
+	res, err = Run(t.Context(), Config{Target: target, Scenario: Single, Clients: 3, Rounds: 2, Timeout: stall, Via: &elsewhere})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,23 +201,26 @@ func TestTLS(t *testing.T) {
 
 // TestWrongDeliveries lets a server make mistakes, and holds that each is found.
 func TestWrongDeliveries(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
-		name   string
-		mangle func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error
-		check  func(res *Result) bool
+		name    string
+		timeout time.Duration // of a message; short where one does not come
+		mangle  func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error
+		check   func(res *Result) bool
 	}{
-		{"drops one", func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
+		{"drops one", stall, func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
 			return nsp.To(Room).Except(victim.ID()).Emit("msg", payload)
 		}, func(res *Result) bool { return res.Messages.Lost == 1 && res.Messages.Duplicate == 0 }},
-		{"sends one twice", func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
+		{"sends one twice", time.Minute, func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
 			return errors.Join(toRoom(nsp, payload), victim.Emit("msg", payload))
 		}, func(res *Result) bool { return res.Messages.Lost == 0 && res.Messages.Duplicate == 1 }},
-		{"disconnects one", func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
+		{"disconnects one", time.Minute, func(nsp *server.Namespace, victim *server.Socket, payload parser.Payload) error {
 			defer victim.DisconnectClient()
 			return toRoom(nsp, payload)
 		}, func(res *Result) bool { return res.Connections.Lost == 1 }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			var calls atomic.Int64
 			target := serve(t, app{broadcast: func(nsp *server.Namespace, payload parser.Payload) error {
 				if calls.Add(1) != 8 {
@@ -222,7 +229,7 @@ func TestWrongDeliveries(t *testing.T) {
 				members := slices.DeleteFunc(nsp.Sockets(), func(s *server.Socket) bool { return !slices.Contains(s.Rooms(), Room) })
 				return tc.mangle(nsp, members[0], payload)
 			}})
-			res, err := Run(t.Context(), Config{Target: target, Scenario: Burst, Clients: 10, Copies: 5, Rounds: 3, Timeout: 300 * time.Millisecond})
+			res, err := Run(t.Context(), Config{Target: target, Scenario: Burst, Clients: 10, Copies: 5, Rounds: 3, Timeout: tc.timeout})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,6 +242,7 @@ func TestWrongDeliveries(t *testing.T) {
 
 // TestLostEcho has a server that leaves one message unanswered.
 func TestLostEcho(t *testing.T) {
+	t.Parallel()
 	var calls atomic.Int64
 	target := serve(t, app{echo: func(s *server.Socket, args server.Args) error {
 		if calls.Add(1) == 17 {
@@ -242,7 +250,7 @@ func TestLostEcho(t *testing.T) {
 		}
 		return s.Emit("message-back", args)
 	}})
-	res, err := Run(t.Context(), Config{Target: target, Scenario: Echo, Clients: 5, Messages: 100, Timeout: 300 * time.Millisecond})
+	res, err := Run(t.Context(), Config{Target: target, Scenario: Echo, Clients: 5, Messages: 100, Timeout: stall})
 	if err != nil {
 		t.Fatal(err)
 	}

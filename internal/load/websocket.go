@@ -47,9 +47,7 @@ func (l *websocketLink) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
 	l.conn = conn
-	l.mu.Unlock()
 	defer l.limit(ctx)()
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never fails
@@ -167,14 +165,10 @@ func (l *websocketLink) cut() {
 	}
 }
 
-func (l *websocketLink) limit(ctx context.Context) (stop func()) { return limit(ctx, l.conn) }
+func (l *websocketLink) limit(ctx context.Context) (stop func() bool) { return limit(ctx, l.conn) }
 
-// limit makes reads and writes on conn fail once ctx has ended, until stop is called.
-func limit(ctx context.Context, conn net.Conn) (stop func()) {
+// limit is link.limit for one connection.
+func limit(ctx context.Context, conn net.Conn) (stop func() bool) {
 	cancel := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return func() {
-		if cancel() {
-			_ = conn.SetDeadline(time.Time{})
-		}
-	}
+	return cancel
 }
