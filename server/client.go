@@ -21,6 +21,10 @@ const (
 	maxAuth = 1 << 20
 	// attachmentTimeout is how long each attachment of a packet may take to come.
 	attachmentTimeout = 90 * time.Second
+	// warnInterval is the least time between two warnings about clients of another encoding.
+	warnInterval = time.Minute
+	// fixmap is the upper half of the first byte of a MessagePack map with at most 15 entries.
+	fixmap = 0x80
 )
 
 // client is one engine session with the sockets that share it. Its On methods are called by the session, one at a time.
@@ -102,6 +106,9 @@ func (c *client) OnBinary(data []byte) {
 		return
 	}
 	p, err := c.decoder.Binary(&c.server.limits, data)
+	if errors.Is(err, parser.ErrUnexpectedBinary) {
+		c.warnEncoding(data)
+	}
 	if p != nil || err != nil {
 		c.stopAwaiting()
 	}
@@ -109,6 +116,17 @@ func (c *client) OnBinary(data []byte) {
 		return
 	}
 	c.onDecoded(p, err)
+}
+
+// warnEncoding says what is wrong with a client whose first packet is a MessagePack map, as socket.io-msgpack-parser
+// writes it: neither end would find out otherwise.
+func (c *client) warnEncoding(data []byte) {
+	if len(data) == 0 || data[0]&0xf0 != fixmap || len(c.snapshot()) > 0 || !c.server.warnedEncoding.Pass(warnInterval) {
+		return
+	}
+	c.server.opts.Logger.Warn("a client speaks the msgpack encoding of Socket.IO, which this server does not: "+
+		"its page should load socket.io.js instead of socket.io.msgpack.min.js, or drop the option parser", "sid", c.session.ID(),
+		"address", c.session.Handshake().Address())
 }
 
 // settle brings the charge for an incomplete packet in line with what the decoder holds. It reports false if there is

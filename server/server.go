@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sockeye-io/sockeye/internal/seldom"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -32,6 +33,7 @@ type Server struct {
 	inboxPauses, serverSideDrops               atomic.Uint64
 	connectLimits, incomplete                  atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
+	warnedEncoding                             seldom.Gate
 
 	mu sync.RWMutex
 	// Guarded by mu.

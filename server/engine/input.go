@@ -21,8 +21,10 @@ func (s *Session) HoldInput(n int64) bool {
 	}
 	s.ReleaseInput(n)
 	s.srv.count.limits[limitInputTotal].Add(1)
-	s.srv.warn(&s.srv.warnedInput, "unfinished input of the clients exceeds its budget", "sid", s.id,
-		"held", own, "total", total, "limit", limit)
+	if s.srv.warnedInput.Pass(warnInterval) {
+		s.srv.cfg.Logger.Warn("unfinished input of the clients exceeds its budget", "sid", s.id,
+			"held", own, "total", total, "limit", limit)
+	}
 	s.finish(&ending{reason: ReasonTransportError, err: ErrInputTotal, code: websocket.CloseTryAgainLater})
 	return false
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -195,16 +194,10 @@ func (s *Session) noteTooLarge() {
 	s.srv.warnTooLarge("polling request too large", s.id)
 }
 
+// warnTooLarge logs what would otherwise fail silently.
 func (srv *Server) warnTooLarge(what, sid string) {
-	srv.warn(&srv.warnedTooLarge, what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
-}
-
-// warn logs what would otherwise fail silently, but not more often than a client can make it useful. last is when that
-// happened before.
-func (srv *Server) warn(last *atomic.Int64, what string, args ...any) {
-	now, before := monotonic(), last.Load()
-	if (before == 0 || now-before >= int64(warnInterval)) && last.CompareAndSwap(before, now) {
-		srv.cfg.Logger.Warn(what, args...)
+	if srv.warnedTooLarge.Pass(warnInterval) {
+		srv.cfg.Logger.Warn(what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/seldom"
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
 )
 
@@ -51,20 +52,19 @@ type Server struct {
 	tag    [nodeTagSize]byte
 
 	// Safe for concurrent use by themselves.
-	table         [tableShards]tableShard
-	tasks         tasks
-	workers       workers
-	count         counters
-	nextShard     atomic.Uint32
-	closed        atomic.Bool
-	shedding      atomic.Bool
-	inputBytes    atomic.Int64 // what the sessions hold, see Session.HoldInput
-	chain         atomic.Pointer[http.Handler]
-	originRefused sync.Once
-	foreignCookie sync.Once
-	notHijackable sync.Once
-	// When the last warnings were logged, see warn; 0 for never.
-	warnedTooLarge, warnedInput atomic.Int64
+	table                       [tableShards]tableShard
+	tasks                       tasks
+	workers                     workers
+	count                       counters
+	nextShard                   atomic.Uint32
+	closed                      atomic.Bool
+	shedding                    atomic.Bool
+	inputBytes                  atomic.Int64 // what the sessions hold, see Session.HoldInput
+	chain                       atomic.Pointer[http.Handler]
+	originRefused               sync.Once
+	foreignCookie               sync.Once
+	notHijackable               sync.Once
+	warnedTooLarge, warnedInput seldom.Gate
 
 	mu sync.Mutex
 	// Guarded by mu.
