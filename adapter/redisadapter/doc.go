@@ -14,9 +14,9 @@
 // while some namespace is open. It has
 //
 //   - a publisher: one goroutine that sends what is queued, in order, in pipelines;
-//   - a subscriber: one connection, or on Redis Cluster one for each master that has a channel of ours, each read by a
-//     goroutine that only sorts messages into the feeds of the namespaces; one more goroutine brings the subscriptions
-//     of the connections in line with those wanted;
+//   - a subscriber: one connection, or on Redis Cluster one for each master that has a channel of ours. Each has a goroutine
+//     that reads and only sorts messages into the feeds of the namespaces, and one that connects, sends what has gathered
+//     and watches that it is answered. One more goroutine places the channels on the connections;
 //   - a monitor: a goroutine that finds out whether Redis answers and still counts our subscription.
 //
 // A namespace is an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others),

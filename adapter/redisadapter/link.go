@@ -48,7 +48,8 @@ type link struct {
 	kick chan error    // capacity 1; ends the connection
 	made time.Time
 
-	heard atomic.Int64 // when something was read last, Unix nanoseconds
+	fresh atomic.Bool  // something was read since silent looked
+	heard atomic.Int64 // when silent last saw that, Unix nanoseconds
 
 	// Guarded by sub.mu.
 	todo     []*channel
@@ -212,18 +213,28 @@ func (l *link) check(ps *redis.PubSub) error {
 	l.sub.mu.Lock()
 	owed := len(l.replies) > 0
 	overdue := owed && now.Sub(l.replies[0].at) > commandTimeout
+	silent := l.silent(now)
 	idle := l.count == 0 && l.sub.servers.cluster != nil
 	l.sub.mu.Unlock()
 	switch {
 	case idle:
 		return errIdle
-	case overdue && now.UnixNano()-l.heard.Load() > int64(answerWithin):
+	case overdue && silent > answerWithin:
 		return errNoAnswer
-	case !owed && now.UnixNano()-l.heard.Load() > int64(pingEvery):
+	case !owed && silent >= pingEvery:
 		l.expect(reply{kind: replyPong})
 		return ps.Ping(ended)
 	}
 	return nil
+}
+
+// silent returns for how long nothing was read, as far as it was looked. So the reader need not ask for the time.
+func (l *link) silent(now time.Time) time.Duration {
+	if l.fresh.Swap(false) {
+		l.heard.Store(now.UnixNano())
+		return 0
+	}
+	return time.Duration(now.UnixNano() - l.heard.Load())
 }
 
 // flush sends the commands for the channels that have changed.
@@ -333,7 +344,9 @@ func (l *link) read(ps *redis.PubSub) error {
 		if err != nil && !isReply(err) {
 			return err
 		}
-		l.heard.Store(time.Now().UnixNano())
+		if !l.fresh.Load() {
+			l.fresh.Store(true)
+		}
 		switch msg := msg.(type) {
 		case *redis.Message:
 			l.sub.deliver(msg)
@@ -503,7 +516,7 @@ func (l *link) inPlaceLocked(now time.Time) error {
 		return cmp.Or(l.sub.problem, errNoAnswer)
 	case !l.live || !l.caughtUp:
 		return errUnsettled
-	case len(l.replies) > 0 && now.Sub(l.replies[0].at) > answerWithin && now.UnixNano()-l.heard.Load() > int64(answerWithin):
+	case len(l.replies) > 0 && now.Sub(l.replies[0].at) > answerWithin && l.silent(now) > answerWithin:
 		return errNoAnswer
 	}
 	return nil

@@ -16,8 +16,6 @@ const (
 	pipelineBytes    = 1 << 20
 	// staleAfter is how long a command may wait for its turn.
 	staleAfter = time.Second
-	// drainWithin is how long the publisher goes on after the last namespace was closed.
-	drainWithin = time.Second
 )
 
 // command is a queued command. go-redis must not send it twice: it cannot know whether Redis executed the first.
@@ -112,7 +110,7 @@ func (p *publisher) poke() {
 	}
 }
 
-// close lets run send what is queued and end.
+// close lets run send what is queued and end. That is bounded: what waits longer than staleAfter is dropped.
 func (p *publisher) close() {
 	p.mu.Lock()
 	p.closing = true
@@ -121,17 +119,13 @@ func (p *publisher) close() {
 }
 
 func (p *publisher) run() {
-	var deadline time.Time
 	for {
 		if p.take() {
 			p.exec()
 			continue
 		}
 		p.mu.Lock()
-		ended := p.closing && (len(p.queue) == 0 || !deadline.IsZero() && time.Now().After(deadline))
-		if p.closing && deadline.IsZero() {
-			deadline = time.Now().Add(drainWithin)
-		}
+		ended := p.closing && len(p.queue) == 0
 		p.mu.Unlock()
 		if ended {
 			return
