@@ -193,7 +193,7 @@ func TestChurnOverTCP(t *testing.T) {
 	if *sessions > 0 {
 		// So many at a time can keep a client waiting for seconds.
 		opts.Engine.PingInterval, opts.Engine.PingTimeout = 5*time.Second, 5*time.Second
-		opts.ConnectTimeout = 8 * time.Second
+		opts.ConnectTimeout, opts.Engine.UpgradeTimeout = 8*time.Second, 5*time.Second
 	}
 	c := &churn{app: newApp(t, &opts), errs: make(map[string]int)}
 	c.blackHole = opts.Engine.PingInterval + opts.Engine.PingTimeout + time.Second
