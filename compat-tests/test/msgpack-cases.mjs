@@ -1,18 +1,5 @@
 // Values and frames for msgpack.test.mjs, made from a seed so that a failure can be repeated.
-
-/** mulberry32-like generator with a fixed start: every run makes the same values. */
-function random(seed) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let x = state;
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
-    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
-  };
-  const below = (n) => Math.floor(next() * n);
-  return { next, below, pick: (list) => list[below(list.length)] };
-}
+import { random } from "./lib/random.mjs";
 
 const characters = ["a", "b", "Z", "0", " ", '"', "\\", "/", "\n", "\u0000", "\u007f", "é", "ÿ", "߿", "ࠀ", "€", "\u2028", "\ufeff", "\ufffd", "\uffff", "😀", "\u{10ffff}"];
 const lengths = [0, 1, 2, 5, 8, 15, 16, 31, 32, 33, 63, 199, 200, 201, 255, 256, 300];

@@ -1,18 +1,5 @@
 // Packets for parser.test.mjs: picked by hand, and made from a seed so that a failure can be repeated.
-
-/** mulberry32-like generator with a fixed start: every run makes the same packets. */
-function random(seed) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let x = state;
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
-    return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
-  };
-  const below = (n) => Math.floor(next() * n);
-  return { next, below, pick: (list) => list[below(list.length)] };
-}
+import { random } from "./lib/random.mjs";
 
 const nested = (n) => "[".repeat(n) + "]".repeat(n);
 const b = (text) => Buffer.from(text);
