@@ -60,7 +60,8 @@ func FuncReply[T any](f func(ctx context.Context, s *Socket, arg T, reply *Reply
 	})
 }
 
-// ServerSideHandler handles one kind of event from other nodes; see Namespace.ServerSideEmit.
+// ServerSideHandler handles one kind of event from other nodes; see Namespace.ServerSideEmit. The events of a namespace are
+// handled one after the other on a goroutine of its own, and may block.
 type ServerSideHandler interface {
 	HandleServerSide(ctx context.Context, e *Event) error
 }
@@ -96,7 +97,8 @@ func ServerSideFuncAck[T, R any](f func(ctx context.Context, arg T) (R, error)) 
 	})
 }
 
-// Event is an incoming or outgoing event with its raw arguments. It is valid after the callback has returned.
+// Event is an incoming or outgoing event with its raw arguments. It is valid after the callback has returned; nothing else
+// changes it then, and Reply may be used from any goroutine.
 type Event struct {
 	Name string
 	Args Args

@@ -10,7 +10,7 @@ import (
 
 // ParentNamespace stands for namespaces that come to be when the first client asks for them. What is registered on it
 // applies to the children created afterwards; what is emitted through it goes to the children that exist on
-// each node.
+// each node. All methods may be called from any goroutine.
 type ParentNamespace struct {
 	registry
 

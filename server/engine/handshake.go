@@ -13,7 +13,8 @@ import (
 // larger header blocks, with the same status.
 const maxHandshakeSize = 16 << 10
 
-// Handshake is what remains of the request that opened a session. It is kept as one string and expanded by each call.
+// Handshake is what remains of the request that opened a session. It is kept as one string, which never
+// changes, and expanded by each call: any goroutine may ask.
 type Handshake struct {
 	// raw holds the URL, the address, then "name:value" per header, separated by line feeds, which none of them can
 	// contain.
