@@ -19,3 +19,11 @@ func (h *hub) newAdapter(local adapter.Local, bus adapter.Bus, timeout time.Dura
 	}
 	return a, nil
 }
+
+// setDefault replaces the zero value.
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -3,12 +3,12 @@ package redisadapter
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
 // builder is what all flavours are.
@@ -18,24 +18,67 @@ type builder interface {
 	Stats() Stats
 }
 
-// nodes returns a function for adaptertest.Run that makes nodes which share a Redis.
-func nodes(client func() redis.UniversalClient, build func(rdb redis.UniversalClient) adapter.Builder) adaptertest.NewCluster {
+// member is one node of a cluster, in one namespace.
+type member struct {
+	builder builder
+	adapter adapter.Adapter
+	*witness
+}
+
+func join(t testing.TB, b builder, namespace string) *member {
+	t.Helper()
+	m := &member{builder: b, witness: newWitness(namespace)}
+	a, err := b.New(m.witness)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.adapter = a
+	if o, ok := a.(adapter.RoomObserver); ok {
+		m.witness.Observe(o)
+	}
+	t.Cleanup(func() { a.Close() })
+	if err := b.Ready(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// connect adds a socket, whose rooms can be reached from other nodes when it returns.
+func (m *member) connect(t testing.TB, id string, rooms ...string) *adaptertest.Socket {
+	t.Helper()
+	s := m.Connect(id, rooms...)
+	if w, ok := m.adapter.(adapter.JoinWaiter); ok {
+		if err := w.WaitJoined(within(t), append(rooms, id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// hears waits until as many packets have reached a node, and returns them.
+func (m *member) hears(t testing.TB, n int) []string {
+	t.Helper()
+	redistest.Eventually(t, "packets arrive", func() bool { return len(m.got()) >= n })
+	return m.got()
+}
+
+// everyNode returns a function for adaptertest.Run.
+func everyNode(client func() redis.UniversalClient, build func(prefix string) func(rdb redis.UniversalClient) adapter.Builder) adaptertest.NewCluster {
 	return func(t *testing.T, n int) []adapter.Builder {
-		var builders []adapter.Builder
-		for range n {
+		one := build(t.Name()) // keeps the clusters on one Redis apart
+		builders := make([]adapter.Builder, n)
+		for i := range builders {
 			rdb := client()
 			t.Cleanup(func() { rdb.Close() })
-			builders = append(builders, build(rdb))
+			builders[i] = one(rdb)
 		}
 		return builders
 	}
 }
 
-// patience is how long tests wait for what has to happen.
-const patience = 30 * time.Second
-
-func patient(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t.Cleanup(cancel)
-	return ctx
+func send(t testing.TB, from *member, name string, rooms ...string) {
+	t.Helper()
+	if err := from.adapter.Broadcast(chatEvent(t, name), adapter.Selection{Rooms: rooms}, adapter.Flags{}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,6 +23,13 @@ const (
 	// DynamicPrivate: all rooms, and so each socket too.
 	DynamicPrivate SubscriptionMode = "dynamic-private"
 )
+
+func (m SubscriptionMode) check() error {
+	if m != Static && m != Dynamic && m != DynamicPrivate {
+		return fmt.Errorf("unknown subscription mode %q", string(m))
+	}
+	return nil
+}
 
 // ShardedOptions configure NewSharded. The zero value means the defaults of @socket.io/redis-adapter 8.3.
 type ShardedOptions struct {
@@ -57,12 +63,8 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 	if opts != nil {
 		s.opts = *opts
 	}
-	if s.opts.ChannelPrefix == "" {
-		s.opts.ChannelPrefix = "socket.io"
-	}
-	if s.opts.SubscriptionMode == "" {
-		s.opts.SubscriptionMode = Dynamic
-	}
+	setDefault(&s.opts.ChannelPrefix, defaultKey)
+	setDefault(&s.opts.SubscriptionMode, Dynamic)
 	s.hub = newHub(rdb, s.opts.Options)
 	return s
 }
@@ -70,8 +72,8 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 // New makes the adapter of a namespace. It does not wait for Redis, see Ready.
 func (s *Sharded) New(local adapter.Local) (adapter.Adapter, error) {
 	mode := s.opts.SubscriptionMode
-	if mode != Static && mode != Dynamic && mode != DynamicPrivate {
-		return nil, fmt.Errorf("unknown subscription mode %q", mode)
+	if err := mode.check(); err != nil {
+		return nil, err
 	}
 	uid := envelope.NewUID()
 	codec, err := envelope.New(uid, local.Name(), local.HasRoom)
@@ -79,9 +81,9 @@ func (s *Sharded) New(local adapter.Local) (adapter.Adapter, error) {
 		return nil, err
 	}
 	b := &shardedBus{
-		hub: s.hub, local: local, uid: uid, codec: codec, mode: mode,
-		channel: s.opts.ChannelPrefix + "#" + local.Name() + "#",
-		rooms:   newRoomChannels(s.hub, shard, local),
+		hub: s.hub, local: local, uid: uid, codec: codec,
+		channels: channelsOf(s.opts.ChannelPrefix, local.Name(), mode),
+		rooms:    newRoomChannels(s.hub, shard, local),
 	}
 	if mode == Static {
 		return s.newAdapter(local, struct{ adapter.Bus }{b}, 0) // which does not observe the rooms
@@ -92,14 +94,12 @@ func (s *Sharded) New(local adapter.Local) (adapter.Adapter, error) {
 // shardedBus is the bus of a namespace. In a dynamic mode it observes the rooms.
 type shardedBus struct {
 	// Static after construction.
-	hub     *hub
-	local   adapter.Local
-	uid     adapter.NodeID
-	codec   *envelope.Codec
-	mode    SubscriptionMode
-	channel string // for everything but answers and, in a dynamic mode, broadcasts to one room
-
-	rooms *roomChannels
+	hub      *hub
+	local    adapter.Local
+	uid      adapter.NodeID
+	codec    *envelope.Codec
+	channels shardedChannels
+	rooms    *roomChannels
 
 	mailbox *mailbox // static after Start
 }
@@ -109,8 +109,8 @@ func (b *shardedBus) ID() adapter.NodeID { return b.uid }
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
 	// First the channel that makes a node known by its name, then the one that makes it count.
-	b.hub.subscribe(shard, b.response(b.uid), b.take)
-	b.hub.subscribe(shard, b.channel, b.take)
+	b.hub.subscribe(shard, b.channels.response(b.uid), b.take)
+	b.hub.subscribe(shard, b.channels.main, b.take)
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (b *shardedBus) open(channel, body string) {
 	b.mailbox.deliver(m, err, channel)
 }
 
-func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channelFor(m), m) }
+func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channels.of(m), m) }
 
 func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	if question.From == "" {
@@ -135,7 +135,7 @@ func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.unsent(b.send(b.response(question.From), &a))
+	b.mailbox.unsent(b.send(b.channels.response(question.From), &a))
 }
 
 func (b *shardedBus) send(channel string, m *adapter.Message) error {
@@ -147,15 +147,15 @@ func (b *shardedBus) send(channel string, m *adapter.Message) error {
 }
 
 func (b *shardedBus) Count(ctx context.Context) (int, error) {
-	return b.hub.numSub(ctx, shard, b.channel)
+	return b.hub.numSub(ctx, shard, b.channels.main)
 }
 
 // Nodes lists the response channels. In a dynamic mode the channel of a room called like a node cannot be told from
 // one unless the room is known here.
 func (b *shardedBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
-	nodes, err := nodesOf(ctx, b.hub, shard, b.channel)
+	nodes, err := nodesOf(ctx, b.hub, shard, b.channels.main)
 	return slices.DeleteFunc(nodes, func(id adapter.NodeID) bool {
-		return b.mode != Static && id != b.uid && b.local.HasRoom(string(id))
+		return b.channels.mode != Static && id != b.uid && b.local.HasRoom(string(id))
 	}), err
 }
 
@@ -174,51 +174,17 @@ func nodesOf(ctx context.Context, h *hub, s space, prefix string) ([]adapter.Nod
 
 func (b *shardedBus) Close() error {
 	b.rooms.close()
-	b.hub.unsubscribe(shard, b.channel)
-	b.hub.unsubscribe(shard, b.response(b.uid))
+	b.hub.unsubscribe(shard, b.channels.main)
+	b.hub.unsubscribe(shard, b.channels.response(b.uid))
 	b.mailbox.close()
 	b.hub.close()
 	return nil
 }
 
-// response is the channel for what only one node is to hear. Channels of rooms have the same form.
-func (b *shardedBus) response(to adapter.NodeID) string { return b.channel + string(to) + "#" }
-
-func (b *shardedBus) roomChannel(room string) string { return b.channel + room + "#" }
-
-// channelFor chooses the channel that the nodes concerned have subscribed to. A question goes to all nodes, because all
-// have to answer.
-func (b *shardedBus) channelFor(m *adapter.Message) string {
-	if b.mode == Static || m.Kind != adapter.KindBroadcast || m.Request != "" || len(m.Selection.Rooms) != 1 {
-		return b.channel
-	}
-	room := m.Selection.Rooms[0]
-	if b.mode == Dynamic && (looksLikeID(room) || strings.HasPrefix(room, b.local.Name()+"#")) {
-		return b.channel
-	}
-	return b.roomChannel(room)
-}
-
-// looksLikeID is how Node tells socket ids from the names of public rooms when it publishes. The ids of sockets of protocol
-// version 2 are longer outside of "/": they begin with the namespace's name and "#".
-func looksLikeID(room string) bool {
-	if len(room) < 20 || len(room) > 80 {
-		return false
-	}
-	return len(utf16.Encode([]rune(room))) == 20
-}
-
-// hasChannel tells whether somebody may publish on a room's own channel. Node subscribes to rooms that are no ids of
-// its sockets. That leaves out the ids that Node publishes on their own channels because they do not look like ids; and a
-// public room that looks like one has no messages on its channel.
-func (b *shardedBus) hasChannel(room string) bool {
-	return b.mode == DynamicPrivate || b.mode == Dynamic && !looksLikeID(room)
-}
-
 // RoomCreated subscribes to the channel of a room.
 func (b *shardedBus) RoomCreated(room string) {
-	if b.hasChannel(room) {
-		b.rooms.created(room, b.roomChannel(room), b.take)
+	if b.channels.has(room) {
+		b.rooms.created(room, b.channels.room(room), b.take)
 	}
 }
 
@@ -227,5 +193,5 @@ func (b *shardedBus) RoomDeleted(room string) { b.rooms.deleted(room) }
 
 // WaitJoined waits until Redis has confirmed the subscriptions to rooms that have just been joined.
 func (b *shardedBus) WaitJoined(ctx context.Context, rooms []string) error {
-	return b.rooms.wait(ctx, slices.DeleteFunc(slices.Clone(rooms), func(room string) bool { return !b.hasChannel(room) }))
+	return b.rooms.wait(ctx, slices.DeleteFunc(slices.Clone(rooms), func(room string) bool { return !b.channels.has(room) }))
 }

@@ -146,6 +146,7 @@ func (r *streamReader) audit(info *redis.XInfoStream) {
 // follow reads entries until something goes wrong.
 func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	opts := &r.streams.opts
+	many := min(opts.ReadCount, opts.MaxLen) // who reads so much at once may have been overtaken by the trimming
 	behind := false
 	for {
 		// Not rdb.XRead, which would wait ten seconds longer than BlockTime.
@@ -160,15 +161,14 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 				r.take(&stream.Messages[i])
 			}
 		}
-		if behind && n < opts.ReadCount {
-			// Who was behind may have been overtaken by the trimming.
+		if behind && n < many {
 			info, err := rdb.XInfoStream(ctx, r.stream).Result()
 			if err != nil {
 				return err
 			}
 			r.audit(info)
 		}
-		behind = n == opts.ReadCount
+		behind = n >= many
 	}
 }
 

@@ -53,22 +53,16 @@ type StreamsOptions struct {
 }
 
 func (o *StreamsOptions) setDefaults() {
-	setDefault(&o.StreamName, "socket.io")
+	setDefault(&o.StreamName, defaultKey)
 	setDefault(&o.StreamCount, 1)
-	setDefault(&o.ChannelPrefix, "socket.io")
-	setDefault(&o.MaxLen, 10_000)
+	setDefault(&o.ChannelPrefix, defaultKey)
+	setDefault(&o.MaxLen, defaultMaxLen)
 	setDefault(&o.ReadCount, 100)
 	setDefault(&o.BlockTime, 5*time.Second)
 	setDefault(&o.SessionKeyPrefix, "sio:session:")
 }
 
-// setDefault replaces the zero value.
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
+const defaultMaxLen = 10_000
 
 // Streams is the builder of streams adapters, see NewStreams.
 type Streams struct {
@@ -154,11 +148,15 @@ func streamOf(namespace, name string, count int) string {
 	if count == 1 {
 		return name
 	}
+	return name + "-" + strconv.Itoa(streamNumber(namespace, count))
+}
+
+func streamNumber(namespace string, count int) int {
 	var hash int32
 	for _, unit := range utf16.Encode([]rune(namespace)) {
 		hash = hash*31 + int32(unit)
 	}
-	return name + "-" + strconv.Itoa(int(hash)%count)
+	return int(hash) % count
 }
 
 // add makes a bus hear what is in the streams. The first one starts the readers of all streams that Node reads, because an
@@ -291,12 +289,12 @@ func (b *streamsBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.send(xadd(b.stream, b.streams.opts.MaxLen, e))
+	return b.streams.send(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e))
 }
 
 // xadd is the command that appends an entry, with its fields in Node's order.
-func xadd(stream string, maxLen int, e envelope.Entry) redis.Cmder {
-	return redis.NewStringCmd(context.Background(), "xadd", stream, "maxlen", "~", maxLen, "*",
+func xadd(ctx context.Context, stream string, maxLen int, e envelope.Entry) redis.Cmder {
+	return redis.NewStringCmd(ctx, "xadd", stream, "maxlen", "~", maxLen, "*",
 		"uid", e.UID, "nsp", e.Namespace, "type", e.Type, "data", e.Data)
 }
 

@@ -7,28 +7,38 @@ import (
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
-// request has a message, a frame as bytes in base64, or an entry of a stream, and who sends it on.
+// request has a message, a frame as bytes in base64, or an entry of a stream, and who sends it on; or the record
+// of a session.
 type request struct {
 	UID       adapter.NodeID   `json:"uid"`
 	Namespace string           `json:"nsp"`
 	Message   *adapter.Message `json:"message"`
 	Frame     []byte           `json:"frame"`
 	Entry     *envelope.Entry  `json:"entry"`
+	Session   string           `json:"session"`
 	// Rooms are those that somebody is in; without them it is all rooms.
 	Rooms []string `json:"rooms"`
 }
 
-// answer has all forms of the message, nothing if it is ignored.
+// answer has all forms of the message, nothing if it is ignored; or the record of the same session.
 type answer struct {
 	Sharded   []byte          `json:"sharded,omitempty"`
 	Packed    []byte          `json:"packed,omitempty"`
 	Entry     *envelope.Entry `json:"entry,omitempty"`
 	Plaintext *envelope.Entry `json:"plaintext,omitempty"`
+	Session   string          `json:"session,omitempty"`
 }
 
 func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (a answer, err error) {
+	if r.Session != "" {
+		session, err := envelope.DecodeSession(r.Session)
+		if err == nil {
+			a.Session, err = envelope.EncodeSession(session)
+		}
+		return a, err
+	}
 	known := make(map[string]bool)
 	for _, name := range r.Rooms {
 		known[name] = true

@@ -1,0 +1,98 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+// ShardedEmitterOptions configure NewShardedEmitter. Both are those of the nodes' ShardedOptions.
+type ShardedEmitterOptions struct {
+	ChannelPrefix    string           // Default: "socket.io".
+	SubscriptionMode SubscriptionMode // Default: Dynamic.
+}
+
+// NewShardedEmitter returns an emitter for the namespace "/" of a cluster of sharded adapters, Go or Node. There is none
+// in npm; it writes what a node would write. opts may be nil.
+func NewShardedEmitter(rdb redis.UniversalClient, opts *ShardedEmitterOptions) *Emitter {
+	var w shardedEmitter
+	if opts != nil {
+		w.opts = *opts
+	}
+	setDefault(&w.opts.ChannelPrefix, defaultKey)
+	setDefault(&w.opts.SubscriptionMode, Dynamic)
+	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+}
+
+// shardedEmitter is the emitterWire of sharded adapters.
+type shardedEmitter struct{ opts ShardedEmitterOptions }
+
+func (e shardedEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
+	if err := e.opts.SubscriptionMode.check(); err != nil {
+		return nil, err
+	}
+	codec, err := envelope.New(envelope.Emitter, namespace, nil)
+	if err != nil {
+		return nil, err
+	}
+	body, err := codec.Sharded(m)
+	if err != nil {
+		return nil, err
+	}
+	channel := channelsOf(e.opts.ChannelPrefix, namespace, e.opts.SubscriptionMode).of(m)
+	return redis.NewIntCmd(ctx, "spublish", channel, body), nil
+}
+
+// StreamsEmitterOptions configure NewStreamsEmitter. All are those of the nodes' StreamsOptions.
+type StreamsEmitterOptions struct {
+	StreamName    string // Default: "socket.io".
+	StreamCount   int    // Default: 1.
+	MaxLen        int    // Default: 10,000.
+	OnlyPlaintext bool
+}
+
+// NewStreamsEmitter returns an emitter for the namespace "/" of a cluster of streams adapters, Go or Node, that does what
+// @socket.io/redis-streams-emitter 0.1 does. With a StreamCount above 1 it writes to streams that every node reads,
+// which that package does not. opts may be nil.
+func NewStreamsEmitter(rdb redis.UniversalClient, opts *StreamsEmitterOptions) *Emitter {
+	var w streamsEmitter
+	if opts != nil {
+		w.opts = *opts
+	}
+	setDefault(&w.opts.StreamName, defaultKey)
+	setDefault(&w.opts.StreamCount, 1)
+	setDefault(&w.opts.MaxLen, defaultMaxLen)
+	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+}
+
+// streamsEmitter is the emitterWire of streams adapters.
+type streamsEmitter struct{ opts StreamsEmitterOptions }
+
+func (e streamsEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
+	if e.opts.StreamCount < 1 || e.opts.MaxLen < 1 {
+		return nil, errors.New("stream options must be positive")
+	}
+	codec, err := envelope.New(envelope.Emitter, namespace, nil)
+	if err != nil {
+		return nil, err
+	}
+	entry, err := codec.Entry(m, e.opts.OnlyPlaintext)
+	if err != nil {
+		return nil, err
+	}
+	return xadd(ctx, e.stream(namespace), e.opts.MaxLen, entry), nil
+}
+
+// stream is the one that a node would write to, unless its number is negative: Node does not read those.
+func (e streamsEmitter) stream(namespace string) string {
+	if e.opts.StreamCount == 1 {
+		return e.opts.StreamName
+	}
+	n := streamNumber(namespace, e.opts.StreamCount)
+	return e.opts.StreamName + "-" + strconv.Itoa(max(n, -n))
+}
