@@ -82,3 +82,10 @@ func send(t testing.TB, from *member, name string, rooms ...string) {
 		t.Fatal(err)
 	}
 }
+
+// idle returns a client that never connects.
+func idle(t testing.TB) redis.UniversalClient {
+	rdb := redis.NewClient(&redis.Options{})
+	t.Cleanup(func() { rdb.Close() })
+	return rdb
+}

@@ -182,12 +182,12 @@ func TestShardedBadFrames(t *testing.T) {
 }
 
 func TestShardedUnknownMode(t *testing.T) {
-	s := NewSharded(redis.NewClient(&redis.Options{}), &ShardedOptions{SubscriptionMode: "all"})
+	s := NewSharded(idle(t), &ShardedOptions{SubscriptionMode: "all"})
 	if a, err := s.New(newWitness("/")); err == nil {
 		a.Close()
 		t.Error("an unknown mode is taken")
 	}
-	e := NewShardedEmitter(redis.NewClient(&redis.Options{}), &ShardedEmitterOptions{SubscriptionMode: "all"})
+	e := NewShardedEmitter(idle(t), &ShardedEmitterOptions{SubscriptionMode: "all"})
 	if err := e.Emit(context.Background(), "x"); err == nil {
 		t.Error("an emitter takes an unknown mode")
 	}

@@ -113,7 +113,9 @@ func TestStreamsResume(t *testing.T) {
 		to.closed.Store(true)
 		to.cut(t)
 		restarts := to.builder.Stats().StreamRestarts
-		redistest.Eventually(t, "the end is noticed", func() bool { return to.builder.Stats().StreamRestarts > restarts || to.builder.Stats().StreamRestarts > uint64(round) })
+		redistest.Eventually(t, "the end is noticed", func() bool {
+			return to.builder.Stats().StreamRestarts > restarts || to.builder.Stats().StreamRestarts > uint64(round)
+		})
 		for i := range 50 {
 			name := fmt.Sprint(round, "-", i)
 			send(t, from, name)
@@ -247,12 +249,12 @@ func TestStreamsNamespaces(t *testing.T) {
 
 func TestStreamsOptions(t *testing.T) {
 	for _, opts := range []StreamsOptions{{StreamCount: -1}, {MaxLen: -1}, {ReadCount: -1}, {BlockTime: time.Microsecond}} {
-		if a, err := NewStreams(redis.NewClient(&redis.Options{}), &opts).New(newWitness("/")); err == nil {
+		if a, err := NewStreams(idle(t), &opts).New(newWitness("/")); err == nil {
 			a.Close()
 			t.Errorf("%+v are taken", opts)
 		}
 	}
-	if err := NewStreamsEmitter(redis.NewClient(&redis.Options{}), &StreamsEmitterOptions{StreamCount: -1}).Emit(context.Background(), "x"); err == nil {
+	if err := NewStreamsEmitter(idle(t), &StreamsEmitterOptions{StreamCount: -1}).Emit(context.Background(), "x"); err == nil {
 		t.Error("an emitter takes a negative number of streams")
 	}
 }

@@ -151,6 +151,9 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 		return nil, badFrame("no data")
 	}
 	m := &adapter.Message{Request: in.request}
+	if h.kind >= typeJoin && h.kind <= typeDisconnect {
+		m.Request = "" // nobody answers these
+	}
 	if h.uid != string(Emitter) {
 		m.From = adapter.NodeID(h.uid)
 	}
