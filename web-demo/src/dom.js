@@ -1,4 +1,4 @@
-// Small helpers around the DOM. Text always goes through textContent: nothing a user wrote is ever parsed as markup.
+// What the page does with the DOM. Text always goes through textContent: nothing a user wrote is ever parsed as markup.
 
 /** Finds an element by its id. */
 export const $ = (id) => document.getElementById(id);

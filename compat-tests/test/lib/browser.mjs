@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const executable = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
-const patience = 10_000; // ms, used up only by a test that fails
+const patience = 30_000; // ms, used up only by a test that fails
 const binary = process.env.SOCKEYE_BIN ?? path.join(fileURLToPath(new URL("../../..", import.meta.url)), "bin", "sockeye");
 
 /** Installs Chromium if it is missing and this process may do so. */
