@@ -159,9 +159,17 @@ func TestSentinel(t *testing.T) {
 	g := redistest.Sentinel(t)
 	p := newPair(t, func() redis.UniversalClient { return g.Client() }, plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
-	before := p.b.Stats().Reconnects
+	p.a.subscribe(plain, "a", func(string, string) {}) // as every node has a channel of its own
+	if err := p.a.wait(t.Context(), plain, "a"); err != nil {
+		t.Fatal(err)
+	}
 	g.Failover()
-	redistest.Eventually(t, "the failover is noticed", func() bool { return p.b.Stats().Reconnects > before })
+	redistest.Eventually(t, "both have moved to the new master", func() bool {
+		rdb := g.Master().Client()
+		defer rdb.Close()
+		counts, err := rdb.PubSubNumSub(t.Context(), "a", "q").Result()
+		return err == nil && counts["a"] == 1 && counts["q"] == 1
+	})
 	p.crosses(recovery, plainAndPattern...)
 
 	old := g.Master()

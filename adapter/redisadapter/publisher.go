@@ -187,15 +187,7 @@ func (p *publisher) exec() {
 
 // assign puts a command into the group of its server.
 func (p *publisher) assign(c *command) {
-	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
-	defer cancel()
-	var to *node
-	var err error
-	if c.key == "" {
-		to, err = p.servers.any(ctx)
-	} else {
-		to, err = p.servers.forKey(ctx, c.key)
-	}
+	to, err := p.serverFor(c)
 	if err != nil {
 		p.stats.fail(err, 1)
 		return
@@ -207,6 +199,18 @@ func (p *publisher) assign(c *command) {
 		}
 	}
 	p.groups = append(p.groups, group{to: to, cmds: []redis.Cmder{c}})
+}
+
+func (p *publisher) serverFor(c *command) (*node, error) {
+	if p.servers.single != nil {
+		return p.servers.single, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	if c.key == "" {
+		return p.servers.any(ctx)
+	}
+	return p.servers.forKey(ctx, c.key)
 }
 
 // pipeline sends the commands of one server and reads the answers.
