@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"html"
 	"io/fs"
 	"log/slog"
@@ -27,8 +28,19 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 	if files, ok := webdemo.Client(); ok {
 		opts.ClientFiles = files
 	}
+	var others *cluster
+	if len(c.Redis) > 0 {
+		var err error
+		if others, err = c.nodeFlags.open(log); err != nil {
+			return nil, err
+		}
+		opts.Adapter = others.builder
+	}
 	srv, err := server.New(&opts)
 	if err != nil {
+		if others != nil {
+			err = errors.Join(err, others.close())
+		}
 		return nil, err
 	}
 	register(srv)
@@ -46,8 +58,14 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 	})
 	return &app{
 		handler: handler,
+		cluster: others,
+		// The sockets first, whose departure the adapters tell the other nodes, then the adapters, then their connections.
 		shutdown: func(ctx context.Context) error {
-			return srv.Shutdown(ctx)
+			err := srv.Shutdown(ctx)
+			if others != nil {
+				err = errors.Join(err, others.close())
+			}
+			return err
 		},
 	}, nil
 }

@@ -25,6 +25,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run a node."`
 	Bench   benchCommand   `cmd:"" help:"Put load on a Socket.IO server and measure it."`
 	Worker  workerCommand  `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
+	Emit    emitCommand    `cmd:"" help:"Send an event to clients of a cluster, through Redis."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

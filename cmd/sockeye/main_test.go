@@ -14,9 +14,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine)) }
 
 func TestUsageErrors(t *testing.T) {
 	for _, tc := range []struct {
@@ -41,6 +43,17 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--cors-origin", "*", "--cors-credentials"}, "credentials"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},
 		{[]string{"serve", "--log-level", "loud"}, "--log-level"},
+		{[]string{"serve", "--adapter", "sharded"}, "--adapter needs --redis"},
+		{[]string{"serve", "--redis-required"}, "--redis-required needs --redis"},
+		{[]string{"serve", "--redis", "redis://x", "--subscription-mode", "static"}, "needs --adapter sharded"},
+		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--requests-timeout", "1s"}, "needs --adapter pubsub"},
+		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--stream-count=-1"}, "must be positive"},
+		{[]string{"serve", "--redis", "redis://x", "--adapter", "pigeon"}, "--adapter must be one of"},
+		{[]string{"serve", "--redis", "http://x"}, "redis://"},
+		{[]string{"serve", "--app", "engine", "--redis", "redis://x"}, "no cluster"},
+		{[]string{"emit", "hello"}, "emit needs --redis"},
+		{[]string{"emit", "--redis", "redis://x", "hello", "text"}, `a text needs its quotes`},
+		{[]string{"emit", "--redis", "redis://x"}, "<event>"},
 		{[]string{"swim"}, "unexpected argument swim"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -66,7 +79,7 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"version"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"emit", "--help"}, {"version"}} {
 		var stdout, stderr bytes.Buffer
 		if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
 			t.Errorf("%q: status %d, %s", args, status, stderr.String())

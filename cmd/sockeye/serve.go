@@ -53,6 +53,8 @@ type serveCommand struct {
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
 
+	nodeFlags
+
 	NodeName string `help:"Name of this node in the chat; host name and port by default."`
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
@@ -60,10 +62,12 @@ type serveCommand struct {
 	ShutdownTimeout time.Duration `default:"10s" help:"How long a clean shutdown may take."`
 }
 
-// app is what one value of --app starts: the handler of every request, and how to end it.
+// app is what one value of --app starts: the handler of every request, how to end it, and what connects it to other nodes,
+// or nil.
 type app struct {
 	handler  http.Handler
 	shutdown func(context.Context) error
+	cluster  *cluster
 }
 
 // Run serves until ctx ends, then shuts down cleanly.
@@ -73,21 +77,42 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	listener, err := c.listen(ctx, node)
+	if err != nil {
+		return errors.Join(err, c.stop(node))
+	}
+	return c.serve(ctx, log, node, listener)
+}
+
+// listen opens the address, after the other nodes can be reached if that is required.
+func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, error) {
 	certificate, err := c.certificate()
 	if err != nil {
-		return usageError{err}
+		return nil, usageError{err}
+	}
+	if node.cluster != nil && c.Required {
+		if err := node.cluster.ready(ctx); err != nil {
+			return nil, err
+		}
 	}
 	listener, err := net.Listen("tcp", c.Addr)
 	if err != nil {
 		if errors.As(err, new(*net.AddrError)) || errors.As(err, new(*net.DNSError)) {
-			return usageError{err}
+			return nil, usageError{err}
 		}
-		return fmt.Errorf("%w; --addr chooses another address", err)
+		return nil, fmt.Errorf("%w; --addr chooses another address", err)
 	}
 	if certificate != nil {
 		listener = tls.NewListener(server.NewListener(listener), certificate)
 	}
-	return c.serve(ctx, log, node, listener)
+	return listener, nil
+}
+
+// stop ends an app that does not serve yet.
+func (c *serveCommand) stop(node *app) error {
+	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	return node.shutdown(deadline)
 }
 
 // certificate returns the configuration for TLS, nil without.
@@ -118,8 +143,10 @@ func (c *serveCommand) Validate() error {
 	case len(c.CORSOrigin) == 0 && (c.CORSCredentials || c.CORSMaxAge != 0 ||
 		len(c.CORSMethods)+len(c.CORSAllowedHeaders)+len(c.CORSExposedHeaders) > 0):
 		return errors.New("the other --cors flags need --cors-origin")
+	case c.App == "engine" && len(c.Redis) > 0:
+		return errors.New("--redis is for Socket.IO; the engine app has no cluster")
 	}
-	return nil
+	return c.nodeFlags.validate()
 }
 
 func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, listener net.Listener) error {

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
+)
+
+// TestRedisRequired has no Redis at the address that is given.
+func TestRedisRequired(t *testing.T) {
+	t.Parallel()
+	var stdout, stderr bytes.Buffer
+	args := []string{"serve", "--addr", "127.0.0.1:0", "--redis", "redis://:secret@" + redistest.FreeAddr(t), "--redis-required"}
+	if status := run(t.Context(), args, &stdout, &stderr); status != exitFailure {
+		t.Errorf("status %d, want %d", status, exitFailure)
+	}
+	text := stderr.String()
+	if !strings.Contains(text, "sockeye: redis is not ready") || strings.Contains(text, "msg=listening") || strings.Contains(text, "secret") {
+		t.Errorf("printed %q", text)
+	}
+}
+
+// TestClusterOfTheBinary runs two nodes with each adapter, which start before Redis does, and sends to a client of one
+// from the other and from the command line.
+func TestClusterOfTheBinary(t *testing.T) {
+	for _, flavour := range []string{pubSubAdapter, shardedAdapter, streamsAdapter} {
+		t.Run(flavour, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Single(t)
+			redis.Kill()
+			flags := []string{"--redis", "redis://" + redis.Addr, "--adapter", flavour}
+			one, two := startNode(t, "n1", flags), startNode(t, "n2", flags)
+			one.waitFor("redis adapter is down")
+			redis.Start()
+			one.waitFor("redis adapter is up")
+			two.waitFor("redis adapter is up")
+
+			ann, bob := pollClient(t, one.addr), pollClient(t, two.addr)
+			ann.send(`420["login","ann"]`)
+			ann.await(`430[{"user":"ann"}]`)
+			bob.send(`420["login","bob"]`)
+			bob.await(`430[{"user":"bob"}]`)
+			// Each node is there for itself; from when on one reaches the other is told by the answer.
+			for id := 1; ; id++ {
+				bob.send(fmt.Sprintf(`42%d["send",{"to":"ann","message":"across"}]`, id))
+				if strings.HasSuffix(bob.await(fmt.Sprintf("43%d[", id)), `[{"online":true}]`) {
+					break
+				}
+			}
+			ann.await(`42["receive","across",{"from":"bob"}]`)
+			bob.send(`420["watch"]`)
+			bob.await(`430[{"users":[{"user":"ann","nodes":["n1"]},{"user":"bob","nodes":["n2"]}],"total":2,"rooms":[],"alone":false}]`)
+
+			if flavour != pubSubAdapter {
+				return
+			}
+			var stdout, stderr bytes.Buffer
+			args := append([]string{"emit", "--to", "ann", "--to", "bob", "--except", "bob", "news", `{"a":1}`, `"text"`}, flags...)
+			if status := run(t.Context(), args, &stdout, &stderr); status != 0 {
+				t.Fatalf("emit ended with status %d, %s", status, stderr.String())
+			}
+			ann.await(`42["news",{"a":1},"text"]`)
+		})
+	}
+}
+
+// logText is what a node has logged.
+type logText struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	text    strings.Builder
+	changed chan struct{} // closed and replaced with each line
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.text.Write(p)
+}
+
+// next returns a channel that is closed when more is logged.
+func (l *logText) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// runningNode is a node of a cluster. Its methods fail the test.
+type runningNode struct {
+	t    *testing.T
+	log  *logText
+	addr string
+}
+
+// startNode runs a node until the test ends, which fails if the node does not end cleanly.
+func startNode(t *testing.T, name string, flags []string) *runningNode {
+	t.Helper()
+	n := &runningNode{t: t, log: &logText{changed: make(chan struct{})}}
+	ctx, cancel := context.WithCancel(context.Background())
+	status := make(chan int, 1)
+	args := append([]string{"serve", "--addr", "127.0.0.1:0", "--node-name", name}, flags...)
+	go func() { status <- run(ctx, args, io.Discard, n.log) }()
+	t.Cleanup(func() {
+		cancel()
+		if code := <-status; code != 0 {
+			t.Errorf("node %s ended with status %d after\n%s", name, code, n.log.String())
+		}
+	})
+	n.waitFor("msg=listening")
+	n.addr = listening.FindStringSubmatch(n.log.String())[1]
+	return n
+}
+
+// waitFor waits until a text has been logged.
+func (n *runningNode) waitFor(text string) {
+	n.t.Helper()
+	late := time.After(20 * time.Second)
+	for {
+		changed := n.log.next()
+		logged := n.log.String()
+		if strings.Contains(logged, text) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			n.t.Fatalf("no %q in\n%s", text, logged)
+		}
+	}
+}
+
+// polling is a client that polls.
+type polling struct {
+	t       *testing.T
+	web     *http.Client
+	address string
+	packets []string // that nobody has waited for
+}
+
+// pollClient connects to the main namespace of a node.
+func pollClient(t *testing.T, addr string) *polling {
+	t.Helper()
+	c := &polling{t: t, address: "http://" + addr + "/socket.io/?EIO=4&transport=polling", web: &http.Client{
+		Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+	}}
+	var open struct{ SID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(c.get(), "0")), &open); err != nil {
+		t.Fatal(err)
+	}
+	c.address += "&sid=" + open.SID
+	c.send("40")
+	c.await("40{")
+	return c
+}
+
+func (c *polling) get() string {
+	c.t.Helper()
+	resp, err := c.web.Get(c.address)
+	return c.body(resp, err)
+}
+
+func (c *polling) send(packet string) {
+	c.t.Helper()
+	resp, err := c.web.Post(c.address, "text/plain", strings.NewReader(packet))
+	c.body(resp, err)
+}
+
+func (c *polling) body(resp *http.Response, err error) string {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(body)
+}
+
+// await polls until a packet comes that begins so, and returns it.
+func (c *polling) await(prefix string) string {
+	c.t.Helper()
+	var seen []string
+	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); {
+		for len(c.packets) > 0 {
+			packet := c.packets[0]
+			c.packets = c.packets[1:]
+			if strings.HasPrefix(packet, prefix) {
+				return packet
+			}
+			seen = append(seen, packet)
+		}
+		c.packets = strings.Split(c.get(), "\x1e")
+	}
+	c.t.Fatalf("no %s among %q", prefix, seen)
+	return ""
+}
