@@ -56,9 +56,10 @@ func newChat(srv *server.Server, node string) {
 	c.sockets.Handle("join", server.FuncAck(c.join))
 	c.sockets.Handle("leave", server.FuncAck(c.leave))
 	c.sockets.Handle("typing", server.FuncAck(c.typing))
-	c.sockets.Handle("watch", server.FuncAck(c.watch))
+	c.sockets.Handle("watch", server.FuncReply(c.watch))
 	c.sockets.Handle("members", server.FuncAck(c.members))
 	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
+	c.sockets.OnConnection(func(_ context.Context, s *server.Socket) { _ = s.Data().Set(nodeKey, c.node) }) // a string always has a JSON form
 	c.sockets.OnDisconnect(c.left)
 	c.sockets.HandleServerSide(presenceEvent, server.ServerSideFunc(func(context.Context, server.None) error {
 		c.board.hint()
@@ -153,7 +154,7 @@ func (c chat) login(ctx context.Context, s *server.Socket, user name) (loggedIn,
 	if before != "" && before != user {
 		s.Leave(string(before))
 	}
-	if err := errors.Join(s.Data().Set(nodeKey, c.node), s.Data().Set(userKey, user)); err != nil {
+	if err := s.Data().Set(userKey, user); err != nil {
 		return loggedIn{}, err
 	}
 	if err := c.enter(ctx, s, string(user)); err != nil {

@@ -65,9 +65,9 @@ func count(sockets []present) *census {
 	c := &census{sockets: len(sockets), rooms: make(map[name]occupancy)}
 	nodes := make(map[name][]string)
 	for _, s := range sockets {
+		c.foreign = c.foreign || s.node == ""
 		if s.user != "" {
 			nodes[s.user] = append(nodes[s.user], s.node)
-			c.foreign = c.foreign || s.node == ""
 		}
 		for _, room := range s.rooms {
 			o := c.rooms[room]
@@ -125,8 +125,10 @@ func describe(id string, rooms []string, data json.RawMessage) present {
 		User name   `json:"user"`
 		Node string `json:"node"`
 	}
-	if json.Unmarshal(data, &known) == nil && known.User != "" {
+	if json.Unmarshal(data, &known) == nil {
 		p.user, p.node = known.User, known.Node
+	}
+	if p.user != "" || p.node != "" {
 		return p
 	}
 	for _, room := range rooms {

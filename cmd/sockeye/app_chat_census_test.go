@@ -63,7 +63,7 @@ func TestDescribe(t *testing.T) {
 		want       present
 	}{
 		{"this program", `{"user":"ann","node":"n1"}`, []string{id, "ann", "#a", "#"}, present{user: "ann", node: "n1", rooms: []name{"#a"}}},
-		{"before the login", `{}`, []string{id, "#a"}, present{rooms: []name{"#a"}}},
+		{"before the login", `{"node":"n1"}`, []string{id, "#a", "#"}, present{node: "n1", rooms: []name{"#a"}}},
 		{"the plain Node.js program", `{}`, []string{id, "bob"}, present{user: "bob"}},
 		{"other data", `{"user":{"id":1}}`, []string{id, "7"}, present{user: "7"}},
 		{"no data", ``, []string{id}, present{}},

@@ -31,7 +31,7 @@ const (
 	pulse = 2 * time.Second
 	// maxViewAge is how old the view may become when nothing seems to have changed, unsureAge the same while some node
 	// does not answer, or is none of ours and tells no changes.
-	maxViewAge = 30 * time.Second
+	maxViewAge = 15 * time.Second
 	unsureAge  = 5 * time.Second
 	// silence is how long the users of a node that does not answer are taken to be still there.
 	silence = 15 * time.Second
@@ -65,6 +65,7 @@ type board struct {
 	tellNodes func()
 	tell      func(change)
 
+	// Held also while watchers are told or answered, so that none gets the two in the wrong order.
 	mu sync.Mutex
 	// Guarded by mu.
 	watchers  int
@@ -127,21 +128,22 @@ func (b *board) look() time.Duration {
 	}
 	wait := minPresenceWait + time.Duration(now.sockets)*waitPerSocket
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watchers == 0 {
+		return wait
+	}
 	before := b.view
-	switch {
-	case b.watchers == 0:
-		now = nil
-	case now.complete:
+	if now.complete {
 		b.whole = now.at
-	case !now.alone && before != nil && now.at.Sub(b.whole) < silence:
+	} else if !now.alone && before != nil && now.at.Sub(b.whole) < silence {
 		now = now.withMissing(before)
 	}
 	b.view = now
-	b.mu.Unlock()
-	if now != nil && before != nil {
-		if news, any := difference(before, now, wait); any {
-			b.tell(news)
-		}
+	if before == nil {
+		return wait
+	}
+	if news, changed := difference(before, now, wait); changed {
+		b.tell(news)
 	}
 	return wait
 }
@@ -193,24 +195,24 @@ func (c *census) goodFor() time.Duration {
 	return max(limit, time.Duration(c.sockets)*waitPerSocket)
 }
 
-// current returns what the watchers know, or a new census for the first one.
-func (b *board) current(ctx context.Context, recent func(context.Context) (*census, error)) (*census, error) {
+// show gives a watcher what the watchers know, after a look for the first of them. give does not block.
+func (b *board) show(ctx context.Context, give func(*census)) error {
 	b.mu.Lock()
 	view := b.view
 	b.mu.Unlock()
-	if view != nil {
-		return view, nil
-	}
-	now, err := recent(ctx)
-	if err != nil {
-		return nil, err
+	if view == nil {
+		var err error
+		if view, err = b.ask(ctx, time.Now()); err != nil {
+			return err
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.view == nil && b.watchers > 0 {
-		b.view, b.whole = now, now.at
+		b.view, b.whole = view, view.at
 	}
-	return cmp.Or(b.view, now), nil
+	give(cmp.Or(b.view, view))
+	return nil
 }
 
 // withMissing adds who was there before and may still be, on a node that has not answered: users of whose nodes no
@@ -291,19 +293,18 @@ type listing struct {
 }
 
 // watch answers who is online and which rooms there are, and from then on sends presence events.
-func (c chat) watch(ctx context.Context, s *server.Socket, _ server.None) (listing, error) {
-	// First the room, then the question: what happens in between is told twice rather than not at all.
+func (c chat) watch(ctx context.Context, s *server.Socket, _ server.None, reply *server.Reply) error {
 	if !slices.Contains(s.Rooms(), presenceRoom) {
 		if err := c.enter(ctx, s, presenceRoom); err != nil {
-			return listing{}, err
+			return err
 		}
 		c.board.enter()
 	}
-	now, err := c.board.current(ctx, c.directory.recent)
-	if err != nil {
-		return listing{}, err
+	var failed error
+	if err := c.board.show(ctx, func(now *census) { failed = reply.Send(now.list()) }); err != nil {
+		return err
 	}
-	return now.list(), nil
+	return failed
 }
 
 func (c *census) list() listing {

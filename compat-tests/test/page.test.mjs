@@ -12,7 +12,7 @@ let browser;
 let node;
 
 before(async () => {
-  node = new Node(await freePort());
+  node = new Node(await freePort(), images ? ["--node-name", "river-1"] : []);
   [browser] = await Promise.all([launch(), node.start()]);
 }, { timeout: 300_000 });
 

@@ -173,7 +173,14 @@ export class Session extends EventTarget {
   async #watch() {
     clearTimeout(this.#watching);
     this.#watching = setTimeout(() => this.#watch().catch(() => {}), watchPause * (0.8 + 0.4 * Math.random()));
-    this.#people.replace(await this.#ask("watch"));
+    await new Promise((resolve, reject) => {
+      // Taken as soon as it arrives: a change that follows in the same packet of the transport must not be overwritten.
+      this.#socket.timeout(answerTime).emit("watch", (late, list) => {
+        if (late || list.error) return reject(late ?? new Refused(list.error.message));
+        this.#people.replace(list);
+        resolve();
+      });
+    });
     this.#sendHeld();
   }
 
