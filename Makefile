@@ -14,11 +14,15 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run build web test unit race lint fuzz soak bench bench-peers compat tools compiler api clean
+.PHONY: run cluster build web test unit race lint fuzz soak bench bench-peers compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
 	$(BIN) serve $(SERVE)
+
+# Build everything and run a cluster: Redis, three nodes, and nginx on port 3000. deploy/cluster.sh lists the variables.
+cluster: build
+	@deploy/cluster.sh
 
 # Build the binary with the demo page and the client bundles inside.
 build: tools web
