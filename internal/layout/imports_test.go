@@ -23,6 +23,7 @@ type rule struct {
 var rules = []rule{
 	{path: "cmd/", own: []string{""}, foreign: []string{""}},
 	{path: "compat-tests/", own: []string{""}, foreign: []string{""}},
+	{path: "examples/cluster", own: []string{"server", "server/", "adapter", "adapter/"}, foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "examples/", own: []string{"server", "server/", "adapter", "adapter/"}},
 	{path: "web-demo"},
 	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
