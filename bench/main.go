@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -63,52 +62,41 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer tools.remove()
 	book := newBook(machine(ctx, s.sockeye), s)
-	for _, warning := range book.Machine.warnings() {
-		log.Print("warning: ", warning)
+	for _, load := range book.Machine.warnings() {
+		log.Print("warning: ", load)
 	}
 	for round := range s.repeat {
-		for _, sc := range book.scenarios {
-			if ctx.Err() != nil || !wanted(s.only, sc.Name) {
+		for _, sc := range scenarios(s) {
+			if !wanted(s.only, sc.Name) {
 				continue
 			}
-			log.Printf("round %d of %d: %s", round+1, s.repeat, sc.Name)
-			if err := measureAll(ctx, s, sc, round, tools, book); err != nil {
-				return err
+			for i := range tools.servers {
+				srv := tools.servers[(i+round)%len(tools.servers)] // so that nobody is always first
+				if ctx.Err() != nil {
+					break
+				}
+				if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
+					continue
+				}
+				log.Printf("round %d of %d: %s, %s", round+1, s.repeat, sc.Name, srv.name)
+				figures, err := measure(ctx, s, sc, srv, tools)
+				if err != nil && ctx.Err() == nil {
+					log.Printf("%s, %s: %v", sc.Name, srv.name, err)
+					book.fail(sc.Name, srv.name, err)
+				}
+				if ctx.Err() == nil {
+					book.add(sc.Name, srv.name, figures)
+				}
+			}
+			if ctx.Err() == nil && sc.floor != nil && wanted(s.servers, floorName) {
+				log.Printf("round %d of %d: %s, floor", round+1, s.repeat, sc.Name)
+				if err := measureFloor(ctx, tools.floors, sc, book); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	if err := write(s, book); err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return errors.New("interrupted; these are the results so far")
-	}
-	return nil
-}
-
-// measureAll measures each server in one scenario, and its floor. A server that fails is noted in the book.
-func measureAll(ctx context.Context, s settings, sc scenario, round int, t *tools, book *book) error {
-	for i := range t.servers {
-		srv := t.servers[(i+round)%len(t.servers)] // so that nobody is always first
-		if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
-			continue
-		}
-		figures, err := measure(ctx, s, sc, srv, t)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			log.Printf("%s, %s: %v", sc.Name, srv.name, err)
-			book.fail(sc.Name, srv.name, err)
-		default:
-			log.Printf("  %s: %s %s", srv.name, number(figures[0], true), sc.rows[0].unit)
-			book.add(sc.Name, srv.name, figures)
-		}
-	}
-	if sc.floor == nil || !wanted(s.servers, floorName) {
-		return nil
-	}
-	return measureFloor(ctx, t.floors, sc, book)
+	return write(s, book)
 }
 
 func wanted(chosen []string, name string) bool {

@@ -27,6 +27,9 @@ func newBook(m description, s settings) *book {
 }
 
 func (b *book) add(scenario, server string, f figures) {
+	if f == nil {
+		return
+	}
 	if b.Figures[scenario] == nil {
 		b.Figures[scenario] = make(map[string][]figures)
 	}
