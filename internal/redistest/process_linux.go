@@ -7,9 +7,6 @@ import (
 	"syscall"
 )
 
-// processAttr lets the kernel kill the process when the thread that started it ends.
-func processAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
-
 type request struct {
 	cmd  *exec.Cmd
 	done chan error
@@ -30,7 +27,10 @@ func serve(requests <-chan request) {
 	}
 }
 
-func start(cmd *exec.Cmd) error {
+// Start starts a process that ends with this one, however that ends: the kernel kills it when the thread that started it
+// is gone.
+func Start(cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r := request{cmd, make(chan error, 1)}
 	starter() <- r
 	return <-r.done

@@ -90,10 +90,9 @@ func (s *Server) StartLoading() {
 		args = []string{filepath.Join(s.dir, "sentinel.conf"), "--sentinel"}
 	}
 	cmd := exec.Command(binary(s.t), append(args, s.args...)...)
-	cmd.SysProcAttr = processAttr()
 	out := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = out, out
-	if err := start(cmd); err != nil {
+	if err := Start(cmd); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)
 	}
 	s.mu.Lock()

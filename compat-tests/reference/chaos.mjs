@@ -1,0 +1,47 @@
+// A node of the clusters in internal/chaos on the npm reference: the program of internal/chaos/node_test.go, as far as
+// TestOperator asks it. Arguments: name, address of Redis, flavour (pubsub, sharded or streams).
+import http from "node:http";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import { createClient } from "redis";
+import { Server } from "socket.io";
+
+const [name, address, flavour] = process.argv.slice(2);
+
+async function client() {
+  const c = createClient({ url: `redis://${address}` });
+  c.on("error", () => {}); // it connects again by itself
+  await c.connect();
+  return c;
+}
+
+async function adapter() {
+  if (flavour === "streams") return createStreamsAdapter(await client());
+  const create = flavour === "sharded" ? createShardedAdapter : createAdapter;
+  return create(await client(), await client());
+}
+
+const io = new Server({ adapter: await adapter() });
+io.on("connection", (socket) => {
+  socket.data.user = socket.handshake.auth.user;
+  socket.join(socket.data.user);
+  socket.emit("ready");
+  socket.on("send", (message, reply) => {
+    io.to(message.to).emit("receive", message);
+    reply("");
+  });
+});
+io.on("who", (reply) => reply(name));
+
+const requests = {
+  "/fetch": async () => ({ values: (await io.fetchSockets()).map((socket) => socket.data.user) }),
+  "/count": async () => ({ expected: await io.of("/").adapter.serverCount() }),
+};
+
+const server = http.createServer(async (req, res) => {
+  const answer = await requests[req.url]?.().catch((error) => ({ error: String(error) }));
+  res.writeHead(answer ? 200 : 404, { "Content-Type": "application/json" }).end(JSON.stringify(answer ?? {}));
+});
+io.attach(server);
+server.listen(0, "127.0.0.1", () => console.log(`listening 127.0.0.1:${server.address().port}`));
+process.stdin.resume().on("end", () => process.exit(0));

@@ -1,0 +1,147 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
+)
+
+// slack is how long a call may take longer because a node was killed. The goal is a second; a call that waited for the node
+// would take its whole timeout.
+const slack = 4500 * time.Millisecond
+
+// TestNodeKilled kills a node with others asking it: once as it is, once frozen before, so that all questions to it are
+// open when it goes.
+func TestNodeKilled(t *testing.T) {
+	inAll(t, func(t *testing.T, flavour string) {
+		c := newCluster(t, flavour, -1)
+		c.killDuringCalls(2, false)
+		c.revive(2)
+		c.killDuringCalls(1, true)
+		c.finish()
+	})
+}
+
+// killDuringCalls kills a node while node a makes calls. Its users go to the other nodes.
+func (c *cluster) killDuringCalls(victim int, frozen bool) {
+	c.t.Helper()
+	dead, asking := c.nodes[victim], c.nodes[0]
+	homeless := c.usersOf(dead)
+	live := names(slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return slices.Contains(homeless, u) }))
+
+	begun := time.Now()
+	loop := newCaller(c, asking)
+	redistest.Eventually(c.t, "calls are made", func() bool { return loop.each(3, begun) })
+	for _, u := range homeless {
+		u.setDeaf(true)
+	}
+	held := make(chan made, 1)
+	go func() {
+		a, took, err := asking.call("/hold")
+		if err != nil {
+			a.Error = err.Error()
+		}
+		held <- made{"/hold", begun, took, a}
+	}()
+	redistest.Eventually(c.t, "the node waits for acknowledgements", func() bool {
+		return !slices.ContainsFunc(homeless, func(u *user) bool { return u.holds() == 0 })
+	})
+	over := c.traffic.begin(trouble{what: "node " + dead.name + " killed", node: dead.name})
+	for _, u := range homeless {
+		u.expectEnd()
+	}
+	if frozen {
+		dead.freeze()
+		redistest.Eventually(c.t, "all questions are open", loop.waits)
+	}
+	killed := time.Now()
+	dead.kill()
+	c.nodes[victim] = nil
+
+	c.checkHeld(<-held, killed, live)
+	redistest.Eventually(c.t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
+	c.checkCalls(loop.end(), killed, live, len(homeless))
+	for _, u := range homeless {
+		u.leave()
+		u.setDeaf(false)
+	}
+	c.whole()
+	for i, u := range homeless {
+		c.connect(u, c.nodes[(victim+1+i%2)%3])
+	}
+	c.whole()
+	c.t.Logf("messages to the users of node %s arrive %v after they are back", dead.name, c.crossed(time.Now()).Round(time.Millisecond))
+	over()
+	c.check(begun, time.Now())
+}
+
+// checkHeld looks at the broadcast that users of the dead node had got and not acknowledged. That is no success, but it is
+// known soon, and what the others answered is there.
+func (c *cluster) checkHeld(m made, killed time.Time, live []string) {
+	c.t.Helper()
+	took := time.Since(killed)
+	c.t.Logf("a broadcast whose acknowledgements were open returned %v after the kill: %+v", took.Round(time.Millisecond), m.answer)
+	if took > slack || !m.AckMissing || !includes(m.Values, live) || m.Failed == 0 {
+		c.t.Errorf("%v after the kill: %+v", took, m.answer)
+	}
+}
+
+// checkCalls looks at the calls made before and after a node was killed.
+func (c *cluster) checkCalls(all []made, killed time.Time, live []string, homeless int) {
+	c.t.Helper()
+	var slowest time.Duration
+	during := 0
+	for _, m := range all {
+		end := m.begun.Add(m.took)
+		if end.After(killed) {
+			after := m.took
+			if m.begun.Before(killed) {
+				after = end.Sub(killed)
+				during++
+			}
+			slowest = max(slowest, after)
+		}
+		want := live
+		if m.path == "/ask" {
+			want = nil
+			for _, n := range c.nodes[1:] {
+				if n != nil {
+					want = append(want, n.name)
+				}
+			}
+		}
+		// Who has got a broadcast and died before the acknowledgement is missing, and only then anything may be.
+		inFlight := m.path == "/acks" && m.begun.Before(killed) && end.After(killed) && m.AckMissing && m.Failed <= homeless
+		if !includes(m.Values, want) || (m.Error != "" || m.Unanswered > 0) && !inFlight {
+			c.t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
+		}
+	}
+	c.t.Logf("%d calls, %d under way at the kill; slowest after it %v", len(all), during, slowest.Round(time.Millisecond))
+	if slowest > slack {
+		c.t.Errorf("a call took %v after the kill", slowest)
+	}
+}
+
+// revive starts a node again, and its share of the users goes there.
+func (c *cluster) revive(i int) {
+	c.t.Helper()
+	c.start(i)
+	for k, u := range c.users {
+		if k%3 == i {
+			c.move(u, c.nodes[i])
+		}
+	}
+	c.whole()
+	c.crossed(time.Now())
+}
+
+// move lets a user leave its node, as when the browser goes, and come again at another.
+func (c *cluster) move(u *user, n *node) {
+	c.t.Helper()
+	over := c.traffic.begin(trouble{what: u.name + " moved", user: u.name})
+	u.leave()
+	c.connect(u, n)
+	over()
+}

@@ -1,0 +1,42 @@
+package chaos
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
+)
+
+var (
+	minutes   = flag.Float64("minutes", 0, "how long TestOperator breaks things in each flavour; 0 means the short form")
+	seed      = flag.Uint64("seed", 0, "what TestOperator does, as a former run has printed it; 0 means something new")
+	reference = flag.Bool("reference", false, "one of the nodes of TestOperator is Node.js; compat-tests/node_modules must exist")
+
+	nodeName    = flag.String("node-name", "", "be a node with this name")
+	nodeRedis   = flag.String("node-redis", "", "address of the Redis of this node")
+	nodeFlavour = flag.String("node-flavour", "", "adapter of this node: pubsub, sharded or streams")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *nodeName != "" {
+		os.Exit(runNode())
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine))
+}
+
+// flavours are the adapters, each in its usual configuration.
+var flavours = []string{"pubsub", "sharded", "streams"}
+
+// inAll runs a test for each flavour, all at the same time: most of it is waiting.
+func inAll(t *testing.T, test func(t *testing.T, flavour string)) {
+	for _, flavour := range flavours {
+		t.Run(flavour, func(t *testing.T) {
+			t.Parallel()
+			test(t, flavour)
+		})
+	}
+}

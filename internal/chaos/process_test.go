@@ -1,0 +1,156 @@
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
+)
+
+// patience is how long tests wait for what has to happen.
+const patience = 30 * time.Second
+
+// node is a node process.
+type node struct {
+	// Static after construction.
+	t     testing.TB
+	name  string
+	addr  string
+	cmd   *exec.Cmd
+	stdin io.Closer
+	log   *logBuffer
+	ended chan struct{} // closed when the process has ended
+	npm   bool          // it is Node.js
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	killed bool
+}
+
+// logBuffer collects what a process writes to its standard error.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// program is the command of a node: this test binary, or the one with the npm packages.
+func program(name, redisAddr, flavour string, npm bool) *exec.Cmd {
+	if npm {
+		return exec.Command("node", "../../compat-tests/reference/chaos.mjs", name, redisAddr, flavour)
+	}
+	return exec.Command(os.Args[0], "-node-name", name, "-node-redis", redisAddr, "-node-flavour", flavour)
+}
+
+// startNode starts a process and waits until it listens. The test ends it in good order.
+func startNode(t testing.TB, name string, cmd *exec.Cmd) *node {
+	t.Helper()
+	n := &node{t: t, name: name, cmd: cmd, log: new(logBuffer), ended: make(chan struct{}), npm: cmd.Args[0] == "node"}
+	cmd.Stderr = n.log
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stdin = stdin
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := redistest.Start(cmd); err != nil {
+		t.Fatalf("start node %s: %v", name, err)
+	}
+	t.Cleanup(n.stop)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "listening ")
+	go func() {
+		_ = cmd.Wait()
+		close(n.ended)
+	}()
+	if err != nil || !ok {
+		t.Fatalf("node %s says %q, %v\n%s", name, line, err, n.log)
+	}
+	n.addr = addr
+	return n
+}
+
+// kill ends the process as kill -9 does.
+func (n *node) kill() {
+	n.mu.Lock()
+	n.killed = true
+	n.mu.Unlock()
+	_ = n.cmd.Process.Kill()
+	<-n.ended
+}
+
+// stop lets the process end in good order, unless it was killed, and looks at what it leaves behind.
+func (n *node) stop() {
+	_ = n.stdin.Close()
+	n.mu.Lock()
+	killed := n.killed
+	n.mu.Unlock()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-n.ended:
+	case <-timer.C:
+		n.t.Errorf("node %s does not end", n.name)
+		_ = n.cmd.Process.Kill()
+		<-n.ended
+	}
+	log := n.log.String()
+	if state := n.cmd.ProcessState; !killed && !state.Success() || strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
+		n.t.Errorf("node %s ended with %v\n%s", n.name, state, log)
+	} else if n.t.Failed() {
+		n.t.Logf("node %s: %s", n.name, log)
+	}
+}
+
+// call makes a request to the node and returns its answer and how long it took; an error means that there was none.
+func (n *node) call(path string) (a answer, took time.Duration, err error) {
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.addr+path, nil)
+	if err != nil {
+		return a, 0, err
+	}
+	req.Close = true // a connection of its own: nothing is made twice
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return a, time.Since(begun), err
+	}
+	defer res.Body.Close()
+	err = json.NewDecoder(res.Body).Decode(&a)
+	return a, time.Since(begun), err
+}
+
+// ask is call that fails the test without an answer.
+func (n *node) ask(path string) (answer, time.Duration) {
+	n.t.Helper()
+	a, took, err := n.call(path)
+	if err != nil {
+		n.t.Fatalf("%s of node %s: %v\n%s", path, n.name, err, n.log)
+	}
+	return a, took
+}

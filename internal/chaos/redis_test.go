@@ -1,0 +1,99 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
+)
+
+// outage is a way to break Redis and to repair it.
+type outage struct {
+	what   string
+	lasts  time.Duration
+	breaks func(*redistest.Server)
+	heals  func(*redistest.Server)
+}
+
+// promptly is how long something may take that does not wait for Redis, or only until it is known to be down, which takes a
+// second. It has room for slow machines.
+const promptly = 4 * time.Second
+
+// TestRedisTrouble breaks Redis under users who talk to each other.
+func TestRedisTrouble(t *testing.T) {
+	outages := []outage{
+		{"redis killed", 2 * time.Second, (*redistest.Server).Kill, (*redistest.Server).Start},
+		{"redis paused", 3 * time.Second, (*redistest.Server).Pause, (*redistest.Server).Resume},
+	}
+	inAll(t, func(t *testing.T, flavour string) {
+		c := newCluster(t, flavour, -1)
+		before := c.levels()
+		for _, o := range outages {
+			c.outage(o)
+		}
+		c.subscribersKilled()
+		c.sameLevel(before)
+		c.finish()
+	})
+}
+
+// outage breaks Redis until every node has noticed and at least as long as it says, then repairs it.
+func (c *cluster) outage(o outage) {
+	c.t.Helper()
+	begun := time.Now()
+	over := c.traffic.begin(trouble{what: o.what})
+	o.breaks(c.redis)
+	ends := time.NewTimer(o.lasts)
+	defer ends.Stop()
+	for _, n := range c.nodes {
+		redistest.Eventually(c.t, "node "+n.name+" is down", func() bool { a, _ := n.ask("/stats"); return !a.Up })
+		c.callsWithoutRedis(n)
+	}
+	<-ends.C
+	lasted := time.Since(begun)
+	o.heals(c.redis)
+	healed := time.Now()
+	crossed := c.crossed(healed)
+	over()
+	c.whole()
+	local, answered, refused := c.traffic.slowest(begun)
+	c.t.Logf("%s for %v: messages cross again after %v; meanwhile a message on one node took at most %v, an answer to a sender %v, %d were refused",
+		o.what, lasted.Round(time.Millisecond), crossed.Round(time.Millisecond), local.Round(time.Millisecond), answered.Round(time.Millisecond), refused)
+	if local > promptly || answered > promptly || refused == 0 {
+		c.t.Errorf("%s: a local message took %v, an answer %v, %d were refused", o.what, local, answered, refused)
+	}
+	c.check(begun, time.Now())
+}
+
+// callsWithoutRedis makes calls to a node that knows that Redis is away: they fail at once, with what this node has.
+func (c *cluster) callsWithoutRedis(n *node) {
+	c.t.Helper()
+	for _, path := range append([]string{"/count"}, calls...) {
+		a, took := n.ask(path)
+		var want []string
+		if path == "/fetch" || path == "/acks" {
+			want = names(c.usersOf(n))
+		}
+		if !a.Unavailable || took > promptly || !includes(a.Values, want) {
+			c.t.Errorf("%s of node %s without redis took %v: %+v", path, n.name, took, a)
+		}
+	}
+}
+
+// subscribersKilled makes Redis close all connections with subscriptions. What streams carry does not need them.
+func (c *cluster) subscribersKilled() {
+	c.t.Helper()
+	begun := time.Now()
+	over := func() {}
+	if c.flavour != "streams" {
+		over = c.traffic.begin(trouble{what: "subscribers killed"})
+	}
+	if c.redis.KillPubSub() == 0 {
+		c.t.Error("nobody has subscribed")
+	}
+	killed := time.Now()
+	c.t.Logf("subscribers killed: messages cross again after %v", c.crossed(killed).Round(time.Millisecond))
+	over()
+	c.whole()
+	c.check(begun, time.Now())
+}
