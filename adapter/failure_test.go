@@ -76,6 +76,38 @@ func TestListener(t *testing.T) {
 	})
 }
 
+// TestNewNode starts a node while others are asked, before and after a first census: it has not been asked, and nothing waits
+// for it.
+func TestNewNode(t *testing.T) {
+	for _, started := range []time.Duration{100 * time.Millisecond, 400 * time.Millisecond} {
+		bubble(t, func(t *testing.T, n *network) {
+			n.silence("c2")
+			asked := later(func() answer { return n.acks(t, t.Context(), 6) })
+			time.Sleep(started)
+			n.add(t, "d")
+			time.Sleep(time.Second - started)
+			n.sockets["c2"].Disconnect()
+			(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2=a2 b/b1=b1 b/b2=b2 c/c1=c1 c/c2!]", took: time.Second})
+			n.fetch(t.Context()).check(t, "afterwards", answer{values: "[a1 a2 b1 b2 c1 d1 d2]"})
+		})
+	}
+	bubble(t, func(t *testing.T, n *network) {
+		n.Freeze("c")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(400 * time.Millisecond)
+		n.add(t, "d")
+		time.Sleep(600 * time.Millisecond)
+		n.Thaw("c")
+		(<-fetched).check(t, "fetch", answer{values: allSockets, took: time.Second})
+		n.Freeze("c")
+		fetched = later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(400 * time.Millisecond)
+		n.add(t, "e")
+		n.Kill("c")
+		(<-fetched).check(t, "one instead of another", answer{values: "[a1 a2 b1 b2 d1 d2]", took: 750 * time.Millisecond})
+	})
+}
+
 // TestFrozenNode has a node that exists but does not answer. It costs the timeout once, and is missing until it speaks.
 func TestFrozenNode(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {
@@ -215,6 +247,16 @@ func TestNamelessNodes(t *testing.T) {
 		n.Kill("b")
 		(<-asked).check(t, "killed in acks", answer{values: "[/! /=b1 /a1=a1 /a2=a2]", unanswered: 1, took: 250 * time.Millisecond})
 		n.sockets["b2"].Disconnect()
+	})
+}
+
+// TestNamelessSilent has a nameless node whose socket stays silent. It is waited for longer than until a census, although
+// everybody has told the number of sockets.
+func TestNamelessSilent(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.Conceal("b")
+		n.silence("b2")
+		n.acks(t, t.Context(), 6).check(t, "acks", answer{values: "[/! /=b1 /a1=a1 /a2=a2 c/c1=c1 c/c2=c2]", unanswered: 1, took: 5 * time.Second})
 	})
 }
 

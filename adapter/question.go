@@ -96,6 +96,7 @@ func (c *clustered) wait(q *question) error {
 	case err != nil:
 		q.settle(outcome{err})
 	case c.census.doubtful():
+		q.counted(count - 1)
 		c.compare(q, count, q.began)
 	default:
 		q.expect(count - 1)
@@ -202,6 +203,10 @@ func (t *questions) close() {
 // has been seen, those in it are awaited by name. An answer without a name can be from any node in the list that has
 // not answered by name, so that such nodes are still only counted: when some of them vanish while their sockets are waited
 // for, it cannot be told which acknowledgements will not come any more.
+//
+// A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
+// the first one, or it is there although as many have answered as were counted. Only one that starts before the first list,
+// while another one vanishes or something listens that is no node, cannot be told from those that were asked.
 type question struct {
 	// Static after construction.
 	id     string
@@ -214,11 +219,12 @@ type question struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	over     bool // answers do not count any more
-	late     bool // a node has stopped waiting for its sockets, so that there is no complete answer
-	expected int  // how many nodes the broker counts besides this one; -1 if not known
-	listed   bool // others and awaited are known
-	others   []NodeID
+	over     bool     // answers do not count any more
+	late     bool     // a node has stopped waiting for its sockets, so that there is no complete answer
+	expected int      // how many nodes the broker counts besides this one; -1 if not known
+	listed   bool     // asked, others and awaited are known
+	asked    []NodeID // those of the first list
+	others   []NodeID // those of asked that still exist
 	awaited  []NodeID // the others without those that are suspected to be silent
 	parts    map[NodeID]*part
 	reports  int        // sum over parts
@@ -302,11 +308,18 @@ func (q *question) count(p *part, reports, open int) {
 	q.open += open
 }
 
-// expect says how many other nodes there are; a list of them is worth more.
+// counted says how many other nodes there were when the question was sent.
+func (q *question) counted(n int) {
+	q.mu.Lock()
+	q.expected = max(n, 0)
+	q.mu.Unlock()
+}
+
+// expect does the same, and says that this is all there is to wait for; a list of them is worth more.
 func (q *question) expect(n int) {
+	q.counted(n)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.expected = max(n, 0)
 	q.checkLocked()
 }
 
@@ -314,7 +327,10 @@ func (q *question) expect(n int) {
 func (q *question) compare(others, awaited []NodeID) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.listed, q.others, q.awaited = true, others, awaited
+	if !q.listed {
+		q.listed, q.asked = true, others
+	}
+	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
 		_, exists := slices.BinarySearch(others, id)
@@ -327,6 +343,16 @@ func (q *question) compare(others, awaited []NodeID) {
 		}
 	}
 	q.checkLocked()
+}
+
+// common returns what is in both of two sorted lists.
+func common(a, b []NodeID) (list []NodeID) {
+	for _, id := range a {
+		if _, found := slices.BinarySearch(b, id); found {
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 // giveUpLocked counts the sockets of a node that have not answered as gone.
@@ -354,7 +380,7 @@ func (q *question) checkLocked() {
 		return
 	}
 	waiting := q.expected - q.reports
-	if q.listed {
+	if q.listed && (q.expected < 0 || waiting > 0) {
 		waiting = -q.namelessLocked()
 		for _, id := range q.awaited {
 			if p := q.parts[id]; p == nil || p.reports == 0 {
@@ -388,6 +414,7 @@ func (q *question) finish(c *census) (known bool) {
 		c.learn(q.parts)
 	}
 	switch {
+	case q.expected >= 0 && q.reports >= q.expected: // whoever else there is has come later
 	case q.listed:
 		unreported := q.unreportedLocked()
 		q.silent = unreported
@@ -397,7 +424,7 @@ func (q *question) finish(c *census) (known bool) {
 		q.missing = slices.Clone(q.silent)
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))
 	case q.expected >= 0:
-		q.unanswered = max(q.expected-q.reports, 0)
+		q.unanswered = q.expected - q.reports
 	}
 	for id, p := range q.parts {
 		if p.open > 0 {
