@@ -60,9 +60,6 @@ func TestClusterOfTheBinary(t *testing.T) {
 			bob.send(`420["watch"]`)
 			bob.await(`430[{"users":[{"user":"ann","nodes":["n1"]},{"user":"bob","nodes":["n2"]}],"total":2,"rooms":[],"alone":false}]`)
 
-			if flavour != pubSubAdapter {
-				return
-			}
 			var stdout, stderr bytes.Buffer
 			args := append([]string{"emit", "--to", "ann", "--to", "bob", "--except", "bob", "news", `{"a":1}`, `"text"`}, flags...)
 			if status := run(t.Context(), args, &stdout, &stderr); status != 0 {

@@ -40,8 +40,8 @@ func (c *emitCommand) Validate() error {
 			return fmt.Errorf("argument %d of the event is no JSON: %s (a text needs its quotes: '\"text\"')", i+1, arg)
 		}
 	}
-	if c.flavour() != pubSubAdapter {
-		return errors.New("emit speaks to nodes with --adapter pubsub")
+	if c.Key != "" && c.flavour() == streamsAdapter {
+		return errors.New("--key has no effect on what is sent through streams")
 	}
 	return c.check(c.flags())
 }
@@ -67,5 +67,16 @@ func (c *emitCommand) Run(ctx context.Context, out *streams) error {
 }
 
 func (c *emitCommand) emitter(rdb redis.UniversalClient) *redisadapter.Emitter {
-	return redisadapter.NewEmitter(rdb, &redisadapter.EmitterOptions{Key: c.Key})
+	switch c.flavour() {
+	case shardedAdapter:
+		return redisadapter.NewShardedEmitter(rdb, &redisadapter.ShardedEmitterOptions{
+			ChannelPrefix: c.Key, SubscriptionMode: redisadapter.SubscriptionMode(c.SubscriptionMode),
+		})
+	case streamsAdapter:
+		return redisadapter.NewStreamsEmitter(rdb, &redisadapter.StreamsEmitterOptions{
+			StreamName: c.StreamName, StreamCount: c.StreamCount, MaxLen: c.StreamMaxLen,
+		})
+	default:
+		return redisadapter.NewEmitter(rdb, &redisadapter.EmitterOptions{Key: c.Key})
+	}
 }

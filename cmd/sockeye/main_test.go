@@ -54,6 +54,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"emit", "hello"}, "emit needs --redis"},
 		{[]string{"emit", "--redis", "redis://x", "hello", "text"}, `a text needs its quotes`},
 		{[]string{"emit", "--redis", "redis://x"}, "<event>"},
+		{[]string{"emit", "--redis", "redis://x", "--adapter", "streams", "--key", "a", "hello"}, "--key has no effect"},
 		{[]string{"swim"}, "unexpected argument swim"},
 	} {
 		var stdout, stderr bytes.Buffer
