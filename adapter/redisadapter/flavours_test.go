@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -88,4 +89,32 @@ func idle(t testing.TB) redis.UniversalClient {
 	rdb := redis.NewClient(&redis.Options{})
 	t.Cleanup(func() { rdb.Close() })
 	return rdb
+}
+
+// TestReplacedNamespace: a dynamic namespace may be opened again before the adapter of the one before has closed.
+func TestReplacedNamespace(t *testing.T) {
+	server := redistest.Single(t)
+	for name, build := range map[string]func() builder{
+		"pubsub":  func() builder { return NewPubSub(clientOf(t, server), nil) },
+		"sharded": func() builder { return NewSharded(clientOf(t, server), nil) },
+		"streams": func() builder { return NewStreams(clientOf(t, server), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, b := join(t, build(), "/chat"), build()
+			old, replacement := join(t, b, "/chat"), join(t, b, "/chat")
+			old.connect(t, "s", "room")
+			replacement.connect(t, "s", "room")
+			if err := old.adapter.Close(); err != nil {
+				t.Fatal(err)
+			}
+			send(t, from, "room", "room")
+			send(t, from, "all")
+			if got, want := replacement.hears(t, 2), []string{`2/chat,["room"]`, `2/chat,["all"]`}; !slices.Equal(got, want) {
+				t.Errorf("delivered %q, want %q", got, want)
+			}
+			if n, err := from.adapter.ServerCount(within(t)); err != nil || n != 2 {
+				t.Errorf("%d servers, %v", n, err)
+			}
+		})
+	}
 }

@@ -136,7 +136,8 @@ func (h *hub) send(cmd redis.Cmder) error {
 	return r.pub.send(cmd)
 }
 
-// subscribe wants a channel from now on, unsubscribe not any more. A name has one sink.
+// subscribe wants a channel from now on, unsubscribe not any more. A name has one sink, the last one given: a namespace
+// may be opened again while the one before is being closed. It is wanted until each subscribe has had its unsubscribe.
 func (h *hub) subscribe(s space, name string, to sink) {
 	if r := h.running(); r != nil {
 		r.sub.subscribe(s, name, to)

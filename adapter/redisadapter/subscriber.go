@@ -19,6 +19,7 @@ type channel struct {
 	space   space
 	name    string
 	to      sink  // nil: not wanted any more
+	users   int   // subscribe less unsubscribe
 	link    *link // where it is placed; nil: nowhere yet
 	queued  bool  // in subscriber.unplaced, subscriber.refused or link.todo
 	sent    bool  // the last command on link was a subscribe
@@ -88,6 +89,7 @@ func (s *subscriber) subscribe(sp space, name string, to sink) {
 		s.channels[sp][name] = c
 	}
 	c.to = to
+	c.users++
 	s.changedLocked(c)
 }
 
@@ -96,6 +98,9 @@ func (s *subscriber) unsubscribe(sp space, name string) {
 	defer s.mu.Unlock()
 	c := s.channels[sp][name]
 	if c == nil || c.to == nil {
+		return
+	}
+	if c.users--; c.users > 0 {
 		return
 	}
 	c.to = nil
