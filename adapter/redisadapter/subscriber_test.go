@@ -21,26 +21,29 @@ func TestSettles(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := range rounds(5000, 200_000) {
-				name := fmt.Sprintf("room#%d#%d", w, rand.N(names))
-				switch sp := space(rand.N(3)); {
-				case rand.N(2) == 0:
+			type key struct {
+				space space
+				name  string
+			}
+			held := map[key]bool{} // each subscribe has one unsubscribe
+			set := func(sp space, name string, want bool) {
+				switch k := (key{sp, name}); {
+				case want && !held[k]:
 					h.subscribe(sp, name, func(string, string) {})
-				default:
+				case !want && held[k]:
 					h.unsubscribe(sp, name)
 				}
+				held[key{sp, name}] = want
+			}
+			for i := range rounds(5000, 200_000) {
+				set(space(rand.N(3)), fmt.Sprintf("room#%d#%d", w, rand.N(names)), rand.N(2) == 0)
 				if w == 0 && i%1000 == 500 {
 					s.KillPubSub()
 				}
 			}
 			for i := range names {
 				for sp := plain; sp <= shard; sp++ {
-					name := fmt.Sprintf("room#%d#%d", w, i)
-					if i%2 == 0 {
-						h.subscribe(sp, name, func(string, string) {})
-					} else {
-						h.unsubscribe(sp, name)
-					}
+					set(sp, fmt.Sprintf("room#%d#%d", w, i), i%2 == 0)
 				}
 			}
 		})
