@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -62,41 +63,53 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer tools.remove()
 	book := newBook(machine(ctx, s.sockeye), s)
-	for _, load := range book.Machine.warnings() {
-		log.Print("warning: ", load)
+	for _, warning := range book.Machine.warnings() {
+		log.Print("warning: ", warning)
 	}
 	for round := range s.repeat {
-		for _, sc := range scenarios(s) {
-			if !wanted(s.only, sc.Name) {
+		for _, sc := range book.scenarios {
+			if ctx.Err() != nil || !wanted(s.only, sc.Name) {
 				continue
 			}
-			for i := range tools.servers {
-				srv := tools.servers[(i+round)%len(tools.servers)] // so that nobody is always first
-				if ctx.Err() != nil {
-					break
-				}
-				if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
-					continue
-				}
-				log.Printf("round %d of %d: %s, %s", round+1, s.repeat, sc.Name, srv.name)
-				figures, err := measure(ctx, s, sc, srv, tools)
-				if err != nil && ctx.Err() == nil {
-					log.Printf("%s, %s: %v", sc.Name, srv.name, err)
-					book.fail(sc.Name, srv.name, err)
-				}
-				if ctx.Err() == nil {
-					book.add(sc.Name, srv.name, figures)
-				}
-			}
-			if ctx.Err() == nil && sc.floor != nil && wanted(s.servers, floorName) {
-				log.Printf("round %d of %d: %s, floor", round+1, s.repeat, sc.Name)
-				if err := measureFloor(ctx, tools.floors, sc, book); err != nil {
-					return err
-				}
-			}
+			log.Printf("round %d of %d: %s", round+1, s.repeat, sc.Name)
+			measureAll(ctx, s, sc, round, tools, book)
 		}
 	}
-	return write(s, book)
+	if err := write(s, book); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted; these are the results so far")
+	}
+	return nil
+}
+
+// measureAll measures each server in one scenario, and its floor. What fails is noted in the book.
+func measureAll(ctx context.Context, s settings, sc scenario, round int, t *tools, book *book) {
+	for i := range t.servers {
+		srv := t.servers[(i+round)%len(t.servers)] // so that nobody is always first
+		if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
+			continue
+		}
+		figures, err := measure(ctx, s, sc, srv, t)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.Printf("%s, %s: %v", sc.Name, srv.name, err)
+			book.fail(sc.Name, srv.name, err)
+		default:
+			log.Printf("  %s: %s %s", srv.name, number(figures[0], true), sc.rows[0].unit)
+			book.add(sc.Name, srv.name, figures)
+		}
+	}
+	if sc.floor == nil || !wanted(s.servers, floorName) {
+		return
+	}
+	if err := measureFloor(ctx, t.floors, sc, book); err != nil && ctx.Err() == nil {
+		log.Printf("%s, %s: %v", sc.Name, floorName, err)
+		book.fail(sc.Name, floorName, err)
+	}
 }
 
 func wanted(chosen []string, name string) bool {
@@ -150,9 +163,6 @@ func measureFloor(ctx context.Context, program string, sc scenario, book *book) 
 	cmd := exec.CommandContext(ctx, program, sc.floor...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		return nil
-	}
 	if err != nil {
 		return fmt.Errorf("floor %v: %w", sc.floor, err)
 	}

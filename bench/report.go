@@ -27,9 +27,6 @@ func newBook(m description, s settings) *book {
 }
 
 func (b *book) add(scenario, server string, f figures) {
-	if f == nil {
-		return
-	}
 	if b.Figures[scenario] == nil {
 		b.Figures[scenario] = make(map[string][]figures)
 	}
@@ -188,7 +185,7 @@ func (b *book) losses(t *strings.Builder) {
 		t.WriteString("\nRuns that failed:\n\n")
 	}
 	for _, sc := range b.scenarios {
-		for _, server := range columns {
+		for _, server := range append(slices.Clone(columns), floorName) {
 			if why, failed := b.Failures[sc.Name+", "+server]; failed {
 				fmt.Fprintf(t, "- %s, %s: %s\n", sc.Name, server, strings.Join(strings.Fields(why), " "))
 			}

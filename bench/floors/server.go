@@ -20,16 +20,24 @@ import (
 // frame is what a broadcast of 64 bytes is on the wire: a text frame with 42["msg","..."].
 var frame = append([]byte{0x81, 76}, `42["msg","`+strings.Repeat("x", 64)+`"]`...)
 
-// acceptAll accepts connections until there are n.
-func acceptAll(l net.Listener, conns []net.Conn, n int) ([]net.Conn, error) {
+// connectTo has the clients open connections until there are n, and accepts them meanwhile: the kernel's queue is short.
+func connectTo(child *children, l net.Listener, conns []net.Conn, n int) ([]net.Conn, error) {
+	asked := make(chan error, 1)
+	go func() {
+		err := child.ask("open", n)
+		if err != nil {
+			l.Close() // so that nobody waits for connections that do not come
+		}
+		asked <- err
+	}()
 	for len(conns) < n {
 		conn, err := l.Accept()
 		if err != nil {
-			return conns, err
+			return conns, errors.Join(<-asked, err)
 		}
 		conns = append(conns, conn)
 	}
-	return conns, nil
+	return conns, <-asked
 }
 
 // write returns the CPU per frame, in microseconds, of a loop that writes so many frames at once to each connection. A
@@ -45,10 +53,7 @@ func write(clients, frames int) (float64, error) {
 		return 0, err
 	}
 	defer child.end()
-	if err := child.ask("open", clients); err != nil {
-		return 0, err
-	}
-	conns, err := acceptAll(listener, nil, clients)
+	conns, err := connectTo(child, listener, nil, clients)
 	if err != nil {
 		return 0, err
 	}
@@ -111,10 +116,7 @@ func accept(few, many int, hold time.Duration) (float64, error) {
 	var conns []net.Conn
 	var memory [2]float64
 	for i, n := range []int{few, many} {
-		if err := child.ask("open", n); err != nil {
-			return 0, err
-		}
-		if conns, err = acceptAll(listener, conns, n); err != nil {
+		if conns, err = connectTo(child, listener, conns, n); err != nil {
 			return 0, err
 		}
 		time.Sleep(hold)
