@@ -16,8 +16,6 @@ type ClusteredOptions struct {
 	// Timeout is how long a question waits for the other nodes when neither its context nor its flags say, and how long
 	// this node waits for acknowledgements on behalf of a node that does not say. Default: 5 s, as in the reference.
 	Timeout time.Duration
-	// RoomsByFetch makes Rooms ask for all sockets and gather their rooms, for wire forms that have no question for rooms.
-	RoomsByFetch bool
 	// Logger hears of nodes that do not answer. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -187,17 +185,7 @@ func (c *clustered) FetchSockets(ctx context.Context, sel Selection, flags Flags
 }
 
 func (c *clustered) Rooms(ctx context.Context) (Result[string], error) {
-	m := &Message{Kind: KindListRooms}
-	if c.opts.RoomsByFetch {
-		m.Kind = KindFetch
-	}
-	result, err := gather(ctx, c, m, c.local.Rooms, func(m *Message) []string {
-		rooms := slices.Clone(m.Rooms)
-		for _, s := range m.Sockets {
-			rooms = append(append(rooms, s.ID), s.Rooms...)
-		}
-		return rooms
-	})
+	result, err := gather(ctx, c, &Message{Kind: KindListRooms}, c.local.Rooms, func(m *Message) []string { return m.Rooms })
 	slices.Sort(result.Values)
 	result.Values = slices.Compact(result.Values)
 	return result, err

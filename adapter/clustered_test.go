@@ -16,7 +16,7 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// TestClusteredSuite runs the suite with the settings that adaptertest.Cluster does not have by itself.
+// TestClusteredSuite runs the suite on a bus with the abilities that adaptertest.Cluster's does not have by itself.
 func TestClusteredSuite(t *testing.T) {
 	for _, nodes := range []int{1, 3} {
 		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
@@ -26,7 +26,7 @@ func TestClusteredSuite(t *testing.T) {
 				for i := range nodes {
 					builders = append(builders, adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
 						bus := &observingBus{Bus: c.Bus(adapter.NodeID(fmt.Sprint("n", i)), local.Name())}
-						return adapter.NewClustered(local, bus, &adapter.ClusteredOptions{RoomsByFetch: true})
+						return adapter.NewClustered(local, bus, nil)
 					}))
 				}
 				return builders
