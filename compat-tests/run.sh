@@ -1,8 +1,16 @@
 #!/usr/bin/env bash
 # Runs the compatibility suite: installs the reference packages when the lock
 # file changed, builds the Go programs, then runs every test, or those named.
+# With --full first, every cell of the cluster matrix instead of a selection.
 set -euo pipefail
 cd "$(dirname "$0")"
+
+timeout=240000
+if [ "${1:-}" = --full ]; then
+  shift
+  export COMPAT_FULL=1
+  timeout=1800000
+fi
 
 installed=node_modules/.package-lock.sum
 wanted=$(sha256sum package-lock.json)
@@ -20,9 +28,12 @@ fi
 files=("$@")
 [ ${#files[@]} -gt 0 ] || files=(test/*.test.mjs)
 
-# The page test needs a browser; installing one takes longer than a test may.
+# The page test needs a browser, clusters need Redis; installing them takes longer than a test may.
 case " ${files[*]} " in
 *page*) node -e 'import("./test/lib/browser.mjs").then((browser) => browser.provideChromium())' ;;
 esac
+case " ${files[*]} " in
+*mixed*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
+esac
 
-exec node --test --test-concurrency=2 --test-timeout=240000 --test-reporter="${REPORTER:-spec}" "${files[@]}"
+exec node --test --test-concurrency=2 --test-timeout=$timeout --test-reporter="${REPORTER:-spec}" "${files[@]}"

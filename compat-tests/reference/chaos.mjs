@@ -1,27 +1,13 @@
 // A node of the clusters in internal/chaos on the npm reference: the program of internal/chaos/node_test.go, as far as
 // TestOperator asks it. Arguments: name, address of Redis, flavour (pubsub, sharded or streams).
 import http from "node:http";
-import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
-import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
-import { createClient } from "redis";
 import { Server } from "socket.io";
+import { cluster } from "./adapters.mjs";
 
 const [name, address, flavour] = process.argv.slice(2);
 
-async function client() {
-  const c = createClient({ url: `redis://${address}` });
-  c.on("error", () => {}); // it connects again by itself
-  await c.connect();
-  return c;
-}
-
-async function adapter() {
-  if (flavour === "streams") return createStreamsAdapter(await client());
-  const create = flavour === "sharded" ? createShardedAdapter : createAdapter;
-  return create(await client(), await client());
-}
-
-const io = new Server({ adapter: await adapter() });
+const { adapter } = await cluster({ redis: `redis://${address}`, adapter: flavour });
+const io = new Server({ adapter });
 io.on("connection", (socket) => {
   socket.data.user = socket.handshake.auth.user;
   socket.join(socket.data.user);

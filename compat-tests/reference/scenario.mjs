@@ -5,16 +5,21 @@
 import http from "node:http";
 import readline from "node:readline";
 import { Server } from "socket.io";
+import { cluster } from "./adapters.mjs";
 import { engineOptions, parseFlags } from "./flags.mjs";
 
 const flags = parseFlags(process.argv.slice(2));
+const { adapter, emitter } = await cluster(flags);
 const httpServer = http.createServer((req, res) => res.writeHead(404).end());
 const io = new Server(httpServer, {
   ...engineOptions(flags),
+  ...(adapter && { adapter }),
   allowRequest: (req, callback) => callback(req.headers["x-refuse"] || null, !("x-refuse" in req.headers)),
   cleanupEmptyChildNamespaces: Boolean(flags.cleanupEmptyChildNamespaces),
   serveClient: flags.serveClient !== false,
 });
+
+const emitters = emitter?.(io);
 
 const write = (object) => process.stdout.write(JSON.stringify(object) + "\n");
 const log = (entry) => write({ log: entry });
@@ -22,12 +27,15 @@ const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 httpServer.listen(0, "127.0.0.1", () => process.stdout.write(`listening 127.0.0.1:${httpServer.address().port}\n`));
 
-// Binary data crosses the command lines as {"$bin": "hex"}, dates as {"$date": ms}.
+// Binary data crosses the command lines as {"$bin": "hex"}, dates as {"$date": ms}, what is not there as
+// {"$undefined": true}, and what JSON.stringify would change as {"$json": "text"}.
 function unwrap(value) {
   if (value === null || typeof value !== "object") return value;
   if (Array.isArray(value)) return value.map(unwrap);
   if ("$bin" in value) return Buffer.from(value.$bin, "hex");
   if ("$date" in value) return new Date(value.$date);
+  if ("$undefined" in value) return undefined;
+  if ("$json" in value) return JSON.parse(value.$json);
   return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unwrap(v)]));
 }
 
@@ -106,6 +114,7 @@ function answerClients(socket) {
   socket.on("ack-twice", (reply) => (reply("first"), reply("second")));
   socket.on("ask", async (question, reply) => reply(await socket.emitWithAck("question", question)));
   socket.on("to-room", (room, text) => socket.to(room).emit("room", room, text));
+  socket.on("relay", (...args) => socket.broadcast.emit("relayed", ...args));
   socket.on("join", (room, reply) => (socket.join(room), reply?.()));
   socket.on("burst", (n) => {
     for (let i = 0; i < n; i++) socket.emit("item", i, i % 3 === 0 ? Buffer.from([i]) : "text");
@@ -118,9 +127,9 @@ const patterns = {
   function: (prefix) => (name, auth, next) => setTimeout(() => next(null, name.startsWith(prefix) && auth?.deny !== true), 10),
 };
 
-/** What a command's selection and flags address: the namespace, a socket, or everybody but a socket. */
-function operator({ nsp, socket, broadcast, to = [], except = [], volatile, local, compress, timeout }) {
-  let op = socket ? socketOf(nsp, socket) : io.of(nsp);
+/** What a command's selection and flags address: the namespace, from outside by an emitter, a socket, or everybody but a socket. */
+function operator({ nsp, emitter, socket, broadcast, to = [], except = [], volatile, local, compress, timeout }) {
+  let op = emitter ? emitters.of(nsp) : socket ? socketOf(nsp, socket) : io.of(nsp);
   if (broadcast) op = op.broadcast;
   if (to.length) op = op.to(to);
   if (except.length) op = op.except(except);
@@ -149,12 +158,36 @@ const commands = {
     new Promise((resolve) => {
       operator(c).emit(c.event, ...unwrap(c.args ?? []), (err, values) => resolve({ failed: Boolean(err), values: wrap(values) }));
     }),
+  emitSeries: (c) => {
+    for (let i = 0; i < c.count; i++) {
+      const { args, ...selection } = c.series[i % c.series.length];
+      operator({ ...c, ...selection }).emit(c.event, i, ...unwrap(args));
+    }
+  },
   fetchSockets: async (c) =>
-    (await operator(c).fetchSockets()).map((s) => ({ id: s.id, rooms: [...s.rooms].sort(), data: s.data, handshake: Object.keys(s.handshake).sort() })),
+    (await operator(c).fetchSockets()).map((s) => ({
+      id: s.id,
+      rooms: [...s.rooms].sort(),
+      data: s.data,
+      handshake: c.details ? s.handshake : Object.keys(s.handshake).sort(),
+    })),
+  onRemote: async (c) => {
+    const [remote] = await operator(c).fetchSockets();
+    if (c.action === "emit") remote.emit(c.event, ...unwrap(c.args ?? []));
+    if (c.action === "join") remote.join(c.rooms);
+    if (c.action === "leave") remote.leave(c.rooms[0]);
+    if (c.action === "disconnect") remote.disconnect(c.close);
+  },
   join: (c) => void socketOf(c.nsp, c.socket).join(c.rooms),
   leave: (c) => c.rooms.forEach((room) => socketOf(c.nsp, c.socket).leave(room)),
   rooms: (c) => [...socketOf(c.nsp, c.socket).rooms].sort(),
   allRooms: (c) => [...io.of(c.nsp).adapter.rooms.keys()].sort(),
+  // The rooms of all nodes, or null where the adapter cannot tell.
+  clusterRooms: async (c) => {
+    const found = await io.of(c.nsp).adapter.allRooms?.();
+    return found ? [...found].sort() : null;
+  },
+  serverCount: (c) => io.of(c.nsp).adapter.serverCount(),
   sockets: (c) => [...io.of(c.nsp).sockets.keys()].sort(),
   socketsJoin: (c) => void operator(c).socketsJoin(c.rooms),
   socketsLeave: (c) => void operator(c).socketsLeave(c.rooms),
@@ -163,8 +196,18 @@ const commands = {
   closeTransport: (c) => void socketOf(c.nsp, c.socket).conn.close(),
   handshake: (c) => socketOf(c.nsp, c.socket).handshake,
   setData: (c) => void (socketOf(c.nsp, c.socket).data[c.key] = c.value),
-  watchServerSide: (c) => void io.of(c.nsp).on(c.event, (...args) => log({ nsp: c.nsp, event: "server side", args: wrap(args) })),
-  serverSideEmit: (c) => void io.of(c.nsp).serverSideEmit(c.event, ...c.args),
+  watchServerSide: (c) =>
+    void io.of(c.nsp).on(c.event, (...args) => {
+      const reply = typeof args.at(-1) === "function" ? args.pop() : undefined;
+      log({ nsp: c.nsp, event: "server side", args: wrap(args) });
+      if ("reply" in c) reply?.(unwrap(c.reply));
+    }),
+  serverSideEmit: (c) => void operator(c).serverSideEmit(c.event, ...unwrap(c.args ?? [])),
+  serverSideEmitAck: (c) =>
+    new Promise((resolve) => {
+      io.of(c.nsp).serverSideEmit(c.event, ...unwrap(c.args ?? []), (err, values) => resolve({ failed: Boolean(err), values: wrap(values) }));
+    }),
+  polluted: () => "polluted" in {},
   connections: () => io.engine.clientsCount,
   close: () => new Promise((resolve) => io.close(() => resolve())),
 };

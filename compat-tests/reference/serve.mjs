@@ -1,11 +1,14 @@
-// The npm reference behind the command line of `sockeye serve`: the apps engine, conformance and chat.
+// The npm reference behind the command line of `sockeye serve`: the apps engine, conformance and chat, and the seed, which
+// is the chat as the shortest Node programs have it.
 import http from "node:http";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
+import { cluster } from "./adapters.mjs";
 import { engineOptions, parseFlags } from "./flags.mjs";
 
 const flags = parseFlags(process.argv.slice(2));
-const apps = { engine, conformance, chat };
+const apps = { engine, conformance, chat, seed };
+const { adapter } = await cluster(flags);
 
 const httpServer = http.createServer((req, res) => res.writeHead(404).end("404 page not found\n"));
 (apps[flags.app] ?? chat)();
@@ -20,7 +23,7 @@ function engine() {
 }
 
 function socketServer() {
-  const opts = engineOptions(flags);
+  const opts = { ...engineOptions(flags), ...(adapter && { adapter }) };
   if (flags.path) opts.path = flags.path;
   return new Server(httpServer, opts);
 }
@@ -57,5 +60,13 @@ function chat() {
       target.emit("receive", message, { from: socket.data.user, ...(isRoom && { room: to }) });
       reply?.({ online });
     });
+  });
+}
+
+function seed() {
+  const io = socketServer();
+  io.on("connection", (socket) => {
+    socket.on("login", (userID) => socket.join(userID));
+    socket.on("send", ({ to, message }) => io.to(to).emit("receive", message));
   });
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -17,6 +18,7 @@ type command struct {
 
 	// What it addresses.
 	NSP       string   `json:"nsp"`
+	Emitter   bool     `json:"emitter"` // from outside the cluster
 	Socket    string   `json:"socket"`
 	Broadcast bool     `json:"broadcast"`
 	To        []string `json:"to"`
@@ -35,12 +37,21 @@ type command struct {
 	Value   any      `json:"value"`
 	Kind    string   `json:"kind"`
 	Pattern string   `json:"pattern"`
+
+	Reply   json.RawMessage `json:"reply"`  // of a server-side event; absent is none
+	Action  string          `json:"action"` // on a fetched socket
+	Details bool            `json:"details"`
+	Count   int             `json:"count"`
+	Series  []command       `json:"series"` // selections and arguments, in turn
 }
 
 type commandFunc func(ctx context.Context, s *scenario, c *command) (result any, err error)
 
 // waiting are the commands that wait for clients or other nodes.
-var waiting = map[string]bool{"emitAck": true, "broadcastAck": true, "fetchSockets": true, "close": true}
+var waiting = map[string]bool{
+	"emitAck": true, "broadcastAck": true, "serverSideEmitAck": true, "fetchSockets": true, "onRemote": true,
+	"allRooms": true, "clusterRooms": true, "serverCount": true, "close": true,
+}
 
 var commands = map[string]commandFunc{
 	"sync":         func(context.Context, *scenario, *command) (any, error) { return true, nil },
@@ -49,15 +60,18 @@ var commands = map[string]commandFunc{
 	"createParent": createParent,
 	"namespaces":   namespaces,
 
-	"emit":            emit,
-	"emitAck":         emitAck,
-	"broadcastAck":    broadcastAck,
-	"serverSideEmit":  serverSideEmit,
-	"watchServerSide": watchServerSide,
-	"fetchSockets":    fetchSockets,
-	"socketsJoin":     onSelection(func(op selection, c *command) error { return op.SocketsJoin(c.Rooms...) }),
-	"socketsLeave":    onSelection(func(op selection, c *command) error { return op.SocketsLeave(c.Rooms...) }),
-	"disconnectSockets": onSelection(func(op selection, c *command) error {
+	"emit":              emit,
+	"emitAck":           emitAck,
+	"emitSeries":        emitSeries,
+	"broadcastAck":      broadcastAck,
+	"serverSideEmit":    serverSideEmit,
+	"serverSideEmitAck": serverSideEmitAck,
+	"watchServerSide":   watchServerSide,
+	"fetchSockets":      fetchSockets,
+	"onRemote":          onRemote,
+	"socketsJoin":       onTarget(func(op target, c *command) error { return op.SocketsJoin(c.Rooms...) }),
+	"socketsLeave":      onTarget(func(op target, c *command) error { return op.SocketsLeave(c.Rooms...) }),
+	"disconnectSockets": onTarget(func(op target, c *command) error {
 		if c.Close {
 			return op.DisconnectClients()
 		}
@@ -87,7 +101,11 @@ var commands = map[string]commandFunc{
 		return nil, socket.Data().Set(c.Key, c.Value)
 	}),
 
-	"allRooms":    allRooms,
+	"allRooms":     allRooms,
+	"clusterRooms": allRooms,
+	"serverCount": func(ctx context.Context, s *scenario, c *command) (any, error) {
+		return s.srv.Of(c.NSP).ServerCount(ctx)
+	},
 	"sockets":     sockets,
 	"connections": func(_ context.Context, s *scenario, _ *command) (any, error) { return s.srv.Engine().Len(), nil },
 	"close":       shutDown,
@@ -96,9 +114,25 @@ var commands = map[string]commandFunc{
 // selection is what namespaces, sockets and operators made from them can be asked alike.
 type selection = server.BroadcastOperator
 
-func onSelection(do func(op selection, c *command) error) commandFunc {
+// target is what a command acts on: a selection of the cluster's sockets, by this node or by an emitter.
+type target interface {
+	Emit(event string, args ...any) error
+	SocketsJoin(rooms ...string) error
+	SocketsLeave(rooms ...string) error
+	DisconnectSockets() error
+	DisconnectClients() error
+}
+
+func (s *scenario) target(c *command) (target, error) {
+	if c.Emitter {
+		return s.outside(c), nil
+	}
+	return s.operator(c)
+}
+
+func onTarget(do func(op target, c *command) error) commandFunc {
 	return func(_ context.Context, s *scenario, c *command) (any, error) {
-		op, err := s.operator(c)
+		op, err := s.target(c)
 		if err != nil {
 			return nil, err
 		}
@@ -212,11 +246,30 @@ func emit(_ context.Context, s *scenario, c *command) (any, error) {
 		}
 		return nil, e.Emit(c.Event, args...)
 	}
-	op, err := s.operator(c)
+	op, err := s.target(c)
 	if err != nil {
 		return nil, err
 	}
 	return nil, op.Emit(c.Event, args...)
+}
+
+// emitSeries emits Count events, numbered, whose selections and arguments take turns.
+func emitSeries(_ context.Context, s *scenario, c *command) (any, error) {
+	for i := range c.Series {
+		unwrapArgs(c.Series[i].Args)
+	}
+	for i := range c.Count {
+		turn := c.Series[i%len(c.Series)]
+		turn.NSP, turn.Emitter = c.NSP, c.Emitter
+		op, err := s.target(&turn)
+		if err != nil {
+			return nil, err
+		}
+		if err := op.Emit(c.Event, append([]any{i}, turn.Args...)...); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 func emitAck(ctx context.Context, s *scenario, c *command) (any, error) {
@@ -238,55 +291,7 @@ func broadcastAck(ctx context.Context, s *scenario, c *command) (any, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
 	replies, err := server.BroadcastWithAck[any](ctx, op, c.Event, unwrapArgs(c.Args)...)
-	if err != nil && !errors.Is(err, server.ErrAckMissing) && !errors.Is(err, server.ErrAckTimeout) {
-		return nil, err
-	}
-	values := make([]any, 0, len(replies.Values))
-	for _, v := range replies.Values {
-		values = append(values, wrapValue(v))
-	}
-	return map[string]any{"failed": err != nil, "values": values}, nil
-}
-
-func serverSideEmit(_ context.Context, s *scenario, c *command) (any, error) {
-	return nil, s.srv.Of(c.NSP).ServerSideEmit(c.Event, c.Args...)
-}
-
-func watchServerSide(_ context.Context, s *scenario, c *command) (any, error) {
-	s.srv.Of(c.NSP).HandleServerSide(c.Event, server.ServerSideFunc(func(_ context.Context, args server.Args) error {
-		s.log(c.NSP, "", "server side", fields{"args": wrapArgs(args)})
-		return nil
-	}))
-	return nil, nil
-}
-
-func fetchSockets(ctx context.Context, s *scenario, c *command) (any, error) {
-	op, err := s.operator(c)
-	if err != nil {
-		return nil, err
-	}
-	found, err := op.FetchSockets(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list := []any{}
-	for _, remote := range found.Values {
-		entry, err := describe(remote)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, entry)
-	}
-	return list, nil
-}
-
-func allRooms(ctx context.Context, s *scenario, c *command) (any, error) {
-	found, err := s.srv.Of(c.NSP).Rooms(ctx)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(found.Values)
-	return append([]string{}, found.Values...), nil
+	return outcome(replies.Values, err)
 }
 
 func sockets(_ context.Context, s *scenario, c *command) (any, error) {

@@ -8,8 +8,15 @@ import (
 	"github.com/sockeye-io/sockeye/server"
 )
 
-// describe turns a socket of fetchSockets into the answer's form: the keys of its handshake instead of their values.
-func describe(remote *server.RemoteSocket) (any, error) {
+// describe turns a socket of fetchSockets into the answer's form. Unless details are wanted it has the keys of its
+// handshake instead of their values.
+func describe(remote *server.RemoteSocket, details bool) (any, error) {
+	list := append([]string{}, remote.Rooms()...)
+	slices.Sort(list)
+	entry := map[string]any{"id": remote.ID(), "rooms": list, "data": remote.Data(), "handshake": remote.Handshake()}
+	if details {
+		return entry, nil
+	}
 	handshake, err := json.Marshal(remote.Handshake())
 	if err != nil {
 		return nil, err
@@ -23,7 +30,6 @@ func describe(remote *server.RemoteSocket) (any, error) {
 		keys = append(keys, key)
 	}
 	slices.Sort(keys)
-	list := append([]string{}, remote.Rooms()...)
-	slices.Sort(list)
-	return map[string]any{"id": remote.ID(), "rooms": list, "data": remote.Data(), "handshake": keys}, nil
+	entry["handshake"] = keys
+	return entry, nil
 }

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 )
@@ -29,18 +30,25 @@ func main() {
 
 func run() error {
 	opts := &server.Options{Engine: engine.Options{AllowRequest: allowRequest}}
-	var origins string
+	var transports string
+	var nodes clusterFlags
 	flag.DurationVar(&opts.Engine.PingInterval, "ping-interval", 0, "time between two heartbeats")
 	flag.DurationVar(&opts.Engine.PingTimeout, "ping-timeout", 0, "how long to wait for a pong")
 	flag.DurationVar(&opts.Engine.UpgradeTimeout, "upgrade-timeout", 0, "how long an upgrade may take")
 	flag.DurationVar(&opts.ConnectTimeout, "connect-timeout", 0, "how long a client may stay without a namespace")
 	flag.Int64Var(&opts.Engine.MaxHTTPBufferSize, "max-http-buffer-size", 0, "largest message in bytes")
 	flag.BoolVar(&opts.CleanupEmptyChildNamespaces, "cleanup-empty-child-namespaces", false, "remove empty dynamic namespaces")
-	flag.StringVar(&origins, "transports", "", "transports to offer")
+	flag.StringVar(&transports, "transports", "", "transports to offer")
+	nodes.register()
 	flag.Parse()
-	if origins != "" {
-		opts.Engine.Transports = strings.Split(origins, ",")
+	if transports != "" {
+		opts.Engine.Transports = strings.Split(transports, ",")
 	}
+	builder, emitter, err := nodes.connect()
+	if err != nil {
+		return err
+	}
+	opts.Adapter = builder
 	srv, err := server.New(opts)
 	if err != nil {
 		return err
@@ -53,7 +61,7 @@ func run() error {
 	go web.Serve(listener)
 	fmt.Printf("listening %s\n", listener.Addr())
 
-	s := &scenario{srv: srv, web: web, out: json.NewEncoder(os.Stdout)}
+	s := &scenario{srv: srv, web: web, emitter: emitter, out: json.NewEncoder(os.Stdout)}
 	s.out.SetEscapeHTML(false)
 	s.serve(srv.Of("/"), setup{})
 	return s.readCommands()
@@ -74,8 +82,9 @@ func allowRequest(r *http.Request) error {
 
 // scenario is the server under test and the line protocol around it.
 type scenario struct {
-	srv *server.Server
-	web *http.Server
+	srv     *server.Server
+	web     *http.Server
+	emitter *redisadapter.Emitter // nil without Redis
 
 	parents []*server.ParentNamespace // owned by readCommands
 

@@ -115,6 +115,9 @@ func answerClients(nsp registrar) {
 	nsp.Handle("to-room", server.Func(func(_ context.Context, s *server.Socket, a server.Args2[string, string]) error {
 		return s.To(a.First).Emit("room", a.First, a.Second)
 	}))
+	nsp.Handle("relay", server.Func(func(_ context.Context, s *server.Socket, args server.Args) error {
+		return s.Broadcast().Emit("relayed", args)
+	}))
 	nsp.Handle("join", server.FuncAck(func(ctx context.Context, s *server.Socket, room string) (server.None, error) {
 		return server.None{}, s.Join(ctx, room)
 	}))

@@ -9,7 +9,8 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// unwrap turns the arguments of a command into what is emitted: {"$bin": hex} is binary data, {"$date": ms} a date.
+// unwrap turns the arguments of a command into what is emitted: {"$bin": hex} is binary data, {"$date": ms} a date,
+// {"$json": text} is taken as it is, and {"$undefined": true}, which Go does not have, is null or a key left out.
 func unwrap(value any) any {
 	switch v := value.(type) {
 	case []any:
@@ -24,11 +25,26 @@ func unwrap(value any) any {
 		if ms, ok := v["$date"].(float64); ok {
 			return time.UnixMilli(int64(ms))
 		}
-		for k := range v {
-			v[k] = unwrap(v[k])
+		if text, ok := v["$json"].(string); ok {
+			return json.RawMessage(text)
+		}
+		if isUndefined(v) {
+			return nil
+		}
+		for k, member := range v {
+			if isUndefined(member) {
+				delete(v, k)
+			} else {
+				v[k] = unwrap(member)
+			}
 		}
 	}
 	return value
+}
+
+func isUndefined(value any) bool {
+	v, ok := value.(map[string]any)
+	return ok && v["$undefined"] == true
 }
 
 func unwrapArgs(args []any) []any {

@@ -1,11 +1,12 @@
 // Debian's Chromium, driven by playwright-core: windows of the chat page, and what a user does in them.
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import net from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { provide } from "./install.mjs";
+
+export { freePort } from "./port.mjs";
 
 const executable = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
 const patience = 30_000; // ms, used up only by a test that fails
@@ -13,16 +14,7 @@ const binary = process.env.SOCKEYE_BIN ?? path.join(fileURLToPath(new URL("../..
 
 /** Installs Chromium if it is missing and this process may do so. */
 export function provideChromium() {
-  if (existsSync(executable)) return;
-  const hint = "The page tests need Chromium: run `apt-get install chromium` as root, or set CHROMIUM_BIN to an installed one.";
-  if (process.env.CHROMIUM_BIN || process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) throw new Error(hint);
-  const options = { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-  try {
-    execFileSync("apt-get", ["update", "-qq"], options);
-    execFileSync("apt-get", ["install", "-y", "-qq", "--no-install-recommends", "chromium"], options);
-  } catch (error) {
-    throw new Error(hint, { cause: error });
-  }
+  provide({ what: "The page tests", program: executable, name: "chromium", variable: "CHROMIUM_BIN" });
 }
 
 /** Starts the browser, without a display and without any connection of its own. */
@@ -37,16 +29,6 @@ export async function launch() {
 
 export const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 export const desktop = { viewport: { width: 1280, height: 800 } };
-
-/** A port that is free now, for a server that is to come back to it. */
-export async function freePort() {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** `sockeye serve` on a fixed port, which can be stopped and started again. */
 export class Node {

@@ -9,7 +9,9 @@ export const modes = {
 };
 
 const BARRIER = "barrier";
-const roomLists = new Set(["rooms", "allRooms", "sockets"]);
+/** Events that a script sends to learn how far the others are; no transcript has them. */
+const soundings = new Set([BARRIER, "probe", "mark"]);
+const roomLists = new Set(["rooms", "allRooms", "clusterRooms", "sockets"]);
 
 class Commands {
   #next = 1;
@@ -55,7 +57,7 @@ export class Scenario {
     const { result, error } = await this.commands.send({ do: name, nsp: this.nsp, ...fields });
     if (error !== undefined) throw new Error(`command ${name}: ${error}`);
     if (name === "fetchSockets") return this.#sortedSockets(result);
-    return roomLists.has(name) ? this.#sorted(result) : result;
+    return roomLists.has(name) && result ? this.#sorted(result) : result;
   }
   /** Like command, but the error is part of the result. */
   attempt(name, fields = {}) {
@@ -153,7 +155,7 @@ class RecordedClient {
     this.socket.on("disconnect", (reason) => this.events.push({ disconnect: reason }));
     this.socket.on("connect_error", (err) => this.events.push({ connectError: this.#refusal(err) }));
     this.socket.onAny((event, ...args) => {
-      if (event === BARRIER) return;
+      if (soundings.has(event)) return;
       if (typeof args.at(-1) === "function") args[args.length - 1] = "(ack)";
       this.events.push([event, ...args]);
     });

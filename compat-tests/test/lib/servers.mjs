@@ -41,7 +41,7 @@ class ServerProcess {
     this.exited = once(child, "exit").catch(() => {});
     this.output = [];
     this.listening = new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${side}: no address after 10 s\n${this.output.join("\n")}`)), 10000);
+      const timer = setTimeout(() => reject(new Error(`${side}: no address after 30 s\n${this.output.join("\n")}`)), 30000);
       const found = (line) => {
         const match = /^listening (\S+):(\d+)$/.exec(line) ?? /\bmsg=listening\b.*\baddr=(\S+):(\d+)/.exec(line);
         if (!match) return false;
