@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,6 +21,8 @@ type classicBus struct {
 	exact    bool // no pattern is subscribed
 
 	mailbox *mailbox // static after Start
+
+	requests atomic.Int64 // requests of others that wait to be decoded: who is in which room may change with each
 }
 
 func (b *classicBus) ID() adapter.NodeID { return adapter.NodeID(b.codec.UID()) }
@@ -42,21 +45,31 @@ func (b *classicBus) Start(receive func(m *adapter.Message)) error {
 // if the name of one has a * in it.
 func (b *classicBus) pattern() string { return escapeGlob(b.codec.Broadcasts()) + "*" }
 
-// takeBroadcast drops what nobody on this node needs by the channel alone: there it names the room, for this purpose.
+// takeBroadcast drops what nobody on this node needs by the channel alone: there it names the room, for this purpose. Not
+// so while requests wait, one of which may bring somebody into the room: then open decides.
 func (b *classicBus) takeBroadcast(channel, body string) {
-	room, ok := b.codec.Room(channel)
 	switch {
 	case b.codec.OwnBroadcast(body):
-	case !ok || room != "" && !b.local.HasRoom(room):
+	case b.requests.Load() == 0 && !b.needs(channel):
 		b.hub.stats.foreign.Add(1)
 	default:
 		b.mailbox.feed.push(channel, body)
 	}
 }
 
+// needs reports whether somebody on this node may be meant by what is published on a channel of broadcasts.
+func (b *classicBus) needs(channel string) bool {
+	room, ok := b.codec.Room(channel)
+	return ok && (room == "" || b.local.HasRoom(room))
+}
+
 func (b *classicBus) takeRequest(channel, body string) {
-	if !b.codec.OwnRequest(body) {
-		b.mailbox.feed.push(channel, body)
+	if b.codec.OwnRequest(body) {
+		return
+	}
+	b.requests.Add(1)
+	if !b.mailbox.feed.push(channel, body) {
+		b.requests.Add(-1)
 	}
 }
 
@@ -76,10 +89,15 @@ func (b *classicBus) open(channel, body string) {
 	switch channel {
 	case b.codec.Requests():
 		b.openRequest(channel, []byte(body))
+		b.requests.Add(-1)
 	case b.codec.Responses(), b.codec.Private(b.codec.UID()):
 		m, err := b.codec.DecodeAnswer([]byte(body))
 		b.mailbox.deliver(m, err, channel)
 	default:
+		if !b.needs(channel) {
+			b.hub.stats.foreign.Add(1)
+			return
+		}
 		m, err := b.codec.DecodeBroadcast([]byte(body))
 		b.mailbox.deliver(m, err, channel)
 	}

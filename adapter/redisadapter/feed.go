@@ -24,23 +24,29 @@ func (h *hub) newFeed(handle func(channel, body string)) *feed {
 	return &feed{stats: h.stats, limit: h.opts.FeedLimit, handle: handle}
 }
 
-// push queues a message, or drops it when too many wait. It does not block.
-func (f *feed) push(channel, body string) {
-	size := len(channel) + len(body)
+// size is what a message takes while it waits, with its place in the queue.
+func (d *delivery) size() int { return len(d.channel) + len(d.body) + 64 }
+
+// push queues a message, or drops it when too many wait, and reports which. It does not block.
+func (f *feed) push(channel, body string) (queued bool) {
+	d := delivery{channel, body}
+	size := d.size()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.closed:
+		return false
 	case f.bytes+size > f.limit && f.bytes > 0:
 		f.stats.feedDropped.Add(1)
-	default:
-		f.queue = append(f.queue, delivery{channel, body})
-		f.bytes += size
-		if !f.running {
-			f.running = true
-			go f.work()
-		}
+		return false
 	}
+	f.queue = append(f.queue, d)
+	f.bytes += size
+	if !f.running {
+		f.running = true
+		go f.work()
+	}
+	return true
 }
 
 func (f *feed) work() {
@@ -70,7 +76,7 @@ func (f *feed) handleOne(d *delivery) {
 		f.handle(d.channel, d.body)
 	}
 	f.mu.Lock()
-	f.bytes -= len(d.channel) + len(d.body)
+	f.bytes -= d.size()
 	f.mu.Unlock()
 }
 

@@ -207,6 +207,30 @@ func TestPubSubForeign(t *testing.T) {
 	}
 }
 
+// TestPubSubJoinThenBroadcast sends to a room what follows at once on the order to join it.
+func TestPubSubJoinThenBroadcast(t *testing.T) {
+	server := redistest.Single(t)
+	from, to := startPubSub(t, server, PubSubOptions{}), startPubSub(t, server, PubSubOptions{})
+	to.Connect("s")
+	const rounds = 100
+	for i := range rounds {
+		room := fmt.Sprint("fresh", i)
+		if err := from.Adapter.SocketsJoin(adapter.Selection{}, adapter.Flags{}, []string{room}); err != nil {
+			t.Fatal(err)
+		}
+		if err := from.Broadcast(chatEvent(t, room), adapter.Selection{Rooms: []string{room}}, adapter.Flags{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := from.Broadcast(chatEvent(t, "end"), adapter.Selection{}, adapter.Flags{}); err != nil {
+		t.Fatal(err)
+	}
+	arrives(t, to, `2/chat,["end"]`)
+	if got := len(to.got()); got != rounds+1 {
+		t.Errorf("%d packets arrived of %d", got, rounds+1)
+	}
+}
+
 // TestPubSubExactLeave checks that nothing stays subscribed.
 func TestPubSubExactLeave(t *testing.T) {
 	server := redistest.Single(t)

@@ -129,7 +129,7 @@ func TestQueueLimit(t *testing.T) {
 // TestFeed checks order, the bound in bytes, and that a closed feed begins nothing.
 func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHub(nil, Options{FeedLimit: 100})
+		h := newHub(nil, Options{FeedLimit: 420})
 		release := make(chan struct{})
 		var got []string
 		f := h.newFeed(func(_, body string) {
@@ -137,7 +137,7 @@ func TestFeed(t *testing.T) {
 			got = append(got, body[:1])
 		})
 		for i := range 20 {
-			f.push("channel", fmt.Sprintf("%c%12d", 'a'+i, 0)) // 20 bytes
+			f.push("channel", fmt.Sprintf("%c%12d", 'a'+i, 0)) // 20 bytes and its place, 84 in all
 		}
 		synctest.Wait()
 		if n := h.Stats().FeedDropped; n != 15 {

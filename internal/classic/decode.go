@@ -30,7 +30,7 @@ func wrapFrame(err error) error {
 	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
 
-// Broadcast reads [uid, packet, opts]. It returns nil for a message of this node or of another namespace.
+// DecodeBroadcast reads [uid, packet, opts]. It returns nil for a message of this node or of another namespace.
 func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
 	m, err := c.readBroadcast(body)
 	return m, wrapFrame(err)
