@@ -87,7 +87,7 @@ bench-peers: build
 compat-short: build
 	cd compat-tests && ./run.sh
 
-# Run the compatibility suite with every cell of the matrix, and write docs/compatibility.md (a quarter of an hour).
+# Run the compatibility suite with every cell of the matrix, and write docs/compatibility.md (some minutes longer).
 compat: build
 	cd compat-tests && ./run.sh --full
 
