@@ -80,3 +80,11 @@ type Bus interface {
 	// once.
 	Close() error
 }
+
+// LossCounter is implemented by a Bus that knows when messages for this node may have been lost, because it was cut off
+// from the broker. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
+// for answers that may never come.
+type LossCounter interface {
+	// Losses counts how often that has happened. It may be called concurrently and does not block.
+	Losses() uint64
+}

@@ -229,6 +229,22 @@ func TestBecomesUnavailable(t *testing.T) {
 	})
 }
 
+// TestCutForAMoment cuts the asking node off for so short that no census notices: answers may be lost all the same. What is
+// asked afterwards is none the worse.
+func TestCutForAMoment(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.silence("c2")
+		asked := later(func() answer { return n.acks(t, t.Context(), 6) })
+		time.Sleep(300 * time.Millisecond)
+		n.Cut("a")
+		n.Heal("a")
+		(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2=a2 b/b1=b1 b/b2=b2 c/! c/c1=c1]", missing: ids{"c"}, unanswered: 1,
+			err: adapter.ErrClusterUnavailable, took: 750 * time.Millisecond})
+		n.fetch(t.Context()).check(t, "afterwards", answer{values: allSockets})
+		n.sockets["c2"].Disconnect()
+	})
+}
+
 // TestNamelessNodes has nodes whose answers do not say who they are.
 func TestNamelessNodes(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {

@@ -73,7 +73,8 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 // ask sends a question. It must be waited for unless there is an error.
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
 	now := time.Now()
-	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part)}
+	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
+		losses: c.losses()}
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	if err := c.questions.add(q); err != nil {
 		return nil, err
@@ -129,10 +130,13 @@ func (c *clustered) wait(q *question) error {
 	return err
 }
 
-// compare holds the answers against a list of the nodes that is not older than since.
+// compare holds the answers against a list of the nodes that is not older than since. It gives the question up if answers
+// may have been lost.
 func (c *clustered) compare(q *question, count int, since time.Time) {
 	nodes, err := c.census.nodes(q.ctx, since)
 	switch {
+	case c.losses() != q.losses:
+		q.settle(outcome{ErrClusterUnavailable})
 	case err == nil:
 		q.compare(c.census.others(count, nodes))
 	case errors.Is(err, ErrClusterUnavailable):
@@ -214,6 +218,7 @@ type question struct {
 	began  time.Time
 	acks   AckSink   // of a broadcast; nil for other questions
 	told   time.Time // until when the other nodes wait for acknowledgements
+	losses uint64    // of the bus, when the question began
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 

@@ -24,6 +24,7 @@ type Cluster struct {
 	members   map[string][]*member // by namespace, in the order in which they joined
 	listeners int
 	cut       set
+	losses    map[adapter.NodeID]uint64 // counts cuts
 	frozen    set
 	nameless  set
 }
@@ -47,7 +48,15 @@ func (c *Cluster) Bus(id adapter.NodeID, namespace string) adapter.Bus {
 // Cut takes a node off the network: what it and the others send to each other from now on is lost, until Heal. The
 // others still count it among the servers, and find it missing when it does not answer. For the node itself the cluster is
 // unavailable; when every node is cut off, the broker is down.
-func (c *Cluster) Cut(id adapter.NodeID) { c.change(&c.cut, id, true) }
+func (c *Cluster) Cut(id adapter.NodeID) {
+	c.change(&c.cut, id, true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.losses == nil {
+		c.losses = make(map[adapter.NodeID]uint64)
+	}
+	c.losses[id]++
+}
 
 // Heal ends a Cut.
 func (c *Cluster) Heal(id adapter.NodeID) { c.change(&c.cut, id, false) }
@@ -217,6 +226,13 @@ func (m *member) Nodes(context.Context) ([]adapter.NodeID, error) {
 		ids = append(ids, o.id)
 	}
 	return ids, m.unavailableLocked()
+}
+
+// Losses counts the cuts of this node.
+func (m *member) Losses() uint64 {
+	m.cluster.mu.Lock()
+	defer m.cluster.mu.Unlock()
+	return m.cluster.losses[m.id]
 }
 
 func (m *member) Close() error {

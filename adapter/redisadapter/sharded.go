@@ -86,7 +86,10 @@ func (s *Sharded) New(local adapter.Local) (adapter.Adapter, error) {
 		rooms:    newRoomChannels(s.hub, shard, local),
 	}
 	if mode == Static {
-		return s.newAdapter(local, struct{ adapter.Bus }{b}, 0) // which does not observe the rooms
+		return s.newAdapter(local, struct { // which does not observe the rooms
+			adapter.Bus
+			adapter.LossCounter
+		}{b, b}, 0)
 	}
 	return s.newAdapter(local, b, 0)
 }
@@ -105,6 +108,9 @@ type shardedBus struct {
 }
 
 func (b *shardedBus) ID() adapter.NodeID { return b.uid }
+
+// Losses counts how often the connection to Redis went down.
+func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)

@@ -94,6 +94,7 @@ type status struct {
 	reason  error
 	since   time.Time
 	changes uint64
+	losses  uint64 // how often the state became Down
 	waiting []transition
 	telling bool
 	changed chan struct{} // closed with the next change
@@ -141,6 +142,7 @@ func (s *status) set(m *monitor, state State, reason error) {
 	s.changed = make(chan struct{})
 	switch state {
 	case Down:
+		s.losses++
 		s.opts.Logger.Warn("redis adapter is down", "reason", reason)
 	case Up:
 		s.opts.Logger.Info("redis adapter is up", "after", lasted)
@@ -192,6 +194,12 @@ func (s *status) waitUp(ctx context.Context) error {
 			return reason
 		}
 	}
+}
+
+func (s *status) downs() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.losses
 }
 
 func (s *status) is(state State) bool {

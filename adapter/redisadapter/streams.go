@@ -240,6 +240,9 @@ type streamsBus struct {
 
 func (b *streamsBus) ID() adapter.NodeID { return b.uid }
 
+// Losses counts how often the connection to Redis went down.
+func (b *streamsBus) Losses() uint64 { return b.streams.status.downs() }
+
 func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.streams.hub, b.local.Name(), b.open, receive)
 	b.streams.add(b)

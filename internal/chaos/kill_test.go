@@ -34,20 +34,7 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	begun := time.Now()
 	loop := newCaller(c, asking)
 	redistest.Eventually(c.t, "calls are made", func() bool { return loop.each(3, begun) })
-	for _, u := range homeless {
-		u.setDeaf(true)
-	}
-	held := make(chan made, 1)
-	go func() {
-		a, took, err := asking.call("/hold")
-		if err != nil {
-			a.Error = err.Error()
-		}
-		held <- made{"/hold", begun, took, a}
-	}()
-	redistest.Eventually(c.t, "the node waits for acknowledgements", func() bool {
-		return !slices.ContainsFunc(homeless, func(u *user) bool { return u.holds() == 0 })
-	})
+	held := c.hold(asking, homeless)
 	over := c.traffic.begin(trouble{what: "node " + dead.name + " killed", node: dead.name})
 	for _, u := range homeless {
 		u.expectEnd()
@@ -65,7 +52,6 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	c.checkCalls(loop.end(), killed, live, len(homeless))
 	for _, u := range homeless {
 		u.leave()
-		u.setDeaf(false)
 	}
 	c.whole()
 	for i, u := range homeless {
@@ -75,6 +61,27 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	c.t.Logf("messages to the users of node %s arrive %v after they are back", dead.name, c.crossed(time.Now()).Round(time.Millisecond))
 	over()
 	c.check(begun, time.Now())
+}
+
+// hold lets a node send a broadcast that these users get and do not acknowledge, until they connect anew or setDeaf(false).
+func (c *cluster) hold(asking *node, by []*user) <-chan made {
+	c.t.Helper()
+	for _, u := range by {
+		u.setDeaf(true)
+	}
+	held := make(chan made, 1)
+	begun := time.Now()
+	go func() {
+		a, took, err := asking.call("/hold")
+		if err != nil {
+			a.Error = err.Error()
+		}
+		held <- made{"/hold", begun, took, a}
+	}()
+	redistest.Eventually(c.t, "the node waits for acknowledgements", func() bool {
+		return !slices.ContainsFunc(by, func(u *user) bool { return u.holds() == 0 })
+	})
+	return held
 }
 
 // checkHeld looks at the broadcast that users of the dead node had got and not acknowledged. That is no success, but it is

@@ -41,7 +41,9 @@ func TestRedisTrouble(t *testing.T) {
 func (c *cluster) outage(o outage) {
 	c.t.Helper()
 	begun := time.Now()
+	held := c.hold(c.nodes[0], c.usersOf(c.nodes[1]))
 	over := c.traffic.begin(trouble{what: o.what})
+	broken := time.Now()
 	o.breaks(c.redis)
 	ends := time.NewTimer(o.lasts)
 	defer ends.Stop()
@@ -49,8 +51,9 @@ func (c *cluster) outage(o outage) {
 		redistest.Eventually(c.t, "node "+n.name+" is down", func() bool { a, _ := n.ask("/stats"); return !a.Up })
 		c.callsWithoutRedis(n)
 	}
+	c.interrupted(held, broken)
 	<-ends.C
-	lasted := time.Since(begun)
+	lasted := time.Since(broken)
 	o.heals(c.redis)
 	healed := time.Now()
 	crossed := c.crossed(healed)
@@ -63,6 +66,21 @@ func (c *cluster) outage(o outage) {
 		c.t.Errorf("%s: a local message took %v, an answer %v, %d were refused", o.what, local, answered, refused)
 	}
 	c.check(begun, time.Now())
+}
+
+// interrupted looks at a broadcast that waited for acknowledgements when Redis had trouble: it ends soon and says why, because
+// they may be lost.
+func (c *cluster) interrupted(held <-chan made, broken time.Time) {
+	c.t.Helper()
+	m := <-held
+	took := m.begun.Add(m.took).Sub(broken)
+	c.t.Logf("a broadcast whose acknowledgements were open returned after %v", took.Round(time.Millisecond))
+	if !m.Unavailable || took > promptly || m.Failed == 0 || !includes(m.Values, names(c.usersOf(c.nodes[0]))) {
+		c.t.Errorf("a broadcast whose acknowledgements were open returned after %v: %+v", took, m.answer)
+	}
+	for _, u := range c.users {
+		u.setDeaf(false)
+	}
 }
 
 // callsWithoutRedis makes calls to a node that knows that Redis is away: they fail at once, with what this node has.
@@ -88,10 +106,12 @@ func (c *cluster) subscribersKilled() {
 	if c.flavour != "streams" {
 		over = c.traffic.begin(trouble{what: "subscribers killed"})
 	}
+	held := c.hold(c.nodes[0], c.usersOf(c.nodes[1]))
+	killed := time.Now()
 	if c.redis.KillPubSub() == 0 {
 		c.t.Error("nobody has subscribed")
 	}
-	killed := time.Now()
+	c.interrupted(held, killed)
 	c.t.Logf("subscribers killed: messages cross again after %v", c.crossed(killed).Round(time.Millisecond))
 	over()
 	c.whole()

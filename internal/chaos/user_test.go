@@ -61,7 +61,7 @@ func (u *user) connect(n *node) error {
 	}
 	ready := make(chan struct{})
 	u.mu.Lock()
-	u.conn, u.node, u.leaving, u.acks = conn, n, false, make(map[int]time.Time)
+	u.conn, u.node, u.leaving, u.deaf, u.acks = conn, n, false, false, make(map[int]time.Time)
 	u.session++
 	u.writeLocked(fmt.Sprintf(`40{"user":%q}`, u.name))
 	u.mu.Unlock()
