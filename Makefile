@@ -73,6 +73,17 @@ soak: compiler
 	go test ./internal/soak -count=1 -v -timeout 30m -run 'TestHostileClients|TestInputBudget' -attackers 40 -read-mode $(READ_MODE)
 	go test ./server -race -count=1 -v -timeout 30m -run TestEverythingAtOnce -mixed 10m
 
+# How long the operator of `make chaos` breaks things in each flavour, and what he does: a seed that a former run has printed.
+MINUTES ?= 10
+SEED ?= 0
+
+# Run clusters of three processes on one Redis in which nodes are killed and frozen and Redis is restarted and paused at random,
+# first with Go nodes alone, then with a Node.js node among them, and account for every message (about an hour).
+chaos: tools compiler
+	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED)
+	cd compat-tests && npm ci --silent --no-audit --no-fund
+	go test ./internal/chaos -count=1 -v -timeout 24h -run TestOperator -minutes $(MINUTES) -seed $(SEED) -reference
+
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:
 	go test -run '^$$' -bench . -benchmem ./server/... ./internal/...

@@ -3,6 +3,7 @@ package chaos
 import (
 	"flag"
 	"os"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -25,13 +26,14 @@ func TestMain(m *testing.M) {
 	if *nodeName != "" {
 		os.Exit(runNode())
 	}
+	_ = flag.Set("test.parallel", strconv.Itoa(len(flavours))) // whatever the number of processors: most of it is waiting
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine))
 }
 
 // flavours are the adapters, each in its usual configuration.
 var flavours = []string{"pubsub", "sharded", "streams"}
 
-// inAll runs a test for each flavour, all at the same time: most of it is waiting.
+// inAll runs a test for each flavour, all at the same time.
 func inAll(t *testing.T, test func(t *testing.T, flavour string)) {
 	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {

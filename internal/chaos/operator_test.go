@@ -103,10 +103,11 @@ func (o *operator) troubles() []chaotic {
 // begin notes a trouble that lasts until everything is healed.
 func (o *operator) begin(tr trouble) { o.over = append(o.over, o.traffic.begin(tr)) }
 
-// pass lets up to some time pass, a tenth of it in the short form.
+// pass lets up to some time pass; in the short form a tenth of it.
 func (o *operator) pass(most time.Duration) {
 	if *minutes == 0 {
-		most /= 10
+		<-time.After(most / 10)
+		return
 	}
 	<-time.After(time.Duration(o.rng.Int64N(int64(most))))
 }
