@@ -15,6 +15,7 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	}
 	ctx, cancel := c.limited(ctx, flags)
 	defer cancel()
+	own := deliverWithAck(c.local, p, sel, flags, acks)
 	var q *question
 	var err error
 	if !flags.Local {
@@ -22,7 +23,6 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 		m.Flags.Timeout = patienceOfOthers(ctx)
 		q, err = c.ask(ctx, m, acks)
 	}
-	own := deliverWithAck(c.local, p, sel, flags, acks)
 	var summary AckSummary
 	if q != nil {
 		err = c.wait(q)

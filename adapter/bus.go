@@ -55,6 +55,11 @@ type Bus interface {
 	// called once, before every other method, and does not block; receive runs on goroutines of the Bus.
 	Start(receive func(m *Message)) error
 
+	// Listening is called before each question and before Count. It returns when answers will be heard and this node is
+	// counted, which can take a moment right after Start. It does not wait while the broker is known not to
+	// answer, and never for longer than a second.
+	Listening(ctx context.Context)
+
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
 	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
 	// m and the slices in it, which belong to the application.

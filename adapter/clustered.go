@@ -200,6 +200,7 @@ func (c *clustered) ServerCount(ctx context.Context) (int, error) {
 	if c.closed.Load() {
 		return 0, ErrClosed
 	}
+	c.bus.Listening(ctx)
 	n, err := c.bus.Count(ctx)
 	if err == nil && c.census.doubtful() {
 		var nodes []NodeID

@@ -72,6 +72,7 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 
 // ask sends a question. It must be waited for unless there is an error.
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
+	c.bus.Listening(ctx)
 	now := time.Now()
 	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
 		losses: c.losses()}

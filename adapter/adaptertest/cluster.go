@@ -217,6 +217,8 @@ func (m *member) Count(context.Context) (int, error) {
 	return len(c.members[m.namespace]) + c.listeners, m.unavailableLocked()
 }
 
+func (m *member) Listening(context.Context) {}
+
 func (m *member) Nodes(context.Context) ([]adapter.NodeID, error) {
 	c := m.cluster
 	c.mu.Lock()

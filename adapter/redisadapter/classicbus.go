@@ -132,6 +132,11 @@ func (b *classicBus) has(sid string) bool {
 	return slices.ContainsFunc(inRoom, func(d adapter.SocketDetails) bool { return d.ID == sid })
 }
 
+// Listening waits for the last of the channels, which all are on one connection.
+func (b *classicBus) Listening(ctx context.Context) {
+	b.hub.listening(ctx, plain, b.codec.Requests())
+}
+
 func (b *classicBus) publish(channel string, body []byte) error {
 	return b.hub.send(redis.NewIntCmd(context.Background(), "publish", channel, body))
 }

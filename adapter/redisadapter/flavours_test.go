@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -114,6 +115,35 @@ func TestReplacedNamespace(t *testing.T) {
 			}
 			if n, err := from.adapter.ServerCount(within(t)); err != nil || n != 2 {
 				t.Errorf("%d servers, %v", n, err)
+			}
+		})
+	}
+}
+
+// TestAskAtOnce asks in a namespace that this node has only just got: as many nodes have to be counted, and their answers
+// heard, as later.
+func TestAskAtOnce(t *testing.T) {
+	for name, build := range map[string]func(rdb redis.UniversalClient) builder{
+		"pubsub":  func(rdb redis.UniversalClient) builder { return NewPubSub(rdb, nil) },
+		"sharded": func(rdb redis.UniversalClient) builder { return NewSharded(rdb, nil) },
+		"streams": func(rdb redis.UniversalClient) builder { return NewStreams(rdb, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Single(t)
+			other, own := build(clientOf(t, server)), build(clientOf(t, server))
+			join(t, own, "/")
+			for i := range 20 {
+				namespace := fmt.Sprint("/n", i)
+				join(t, other, namespace).Connect("s")
+				a, err := own.New(newWitness(namespace))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { a.Close() })
+				r, err := a.FetchSockets(within(t), adapter.Selection{}, adapter.Flags{})
+				if err != nil || !r.Complete() || len(r.Values) != 1 {
+					t.Fatalf("%s: %d sockets of 1, %d nodes unanswered, error %v", namespace, len(r.Values), r.Unanswered, err)
+				}
 			}
 		})
 	}

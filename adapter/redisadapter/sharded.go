@@ -133,6 +133,11 @@ func (b *shardedBus) open(channel, body string) {
 	b.mailbox.deliver(m, err, channel)
 }
 
+// Listening waits for both channels, which may be on different servers.
+func (b *shardedBus) Listening(ctx context.Context) {
+	b.hub.listening(ctx, shard, b.channels.response(b.uid), b.channels.main)
+}
+
 func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channels.of(m), m) }
 
 func (b *shardedBus) Respond(question, answer *adapter.Message) {

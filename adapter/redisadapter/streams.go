@@ -284,6 +284,20 @@ func (b *streamsBus) deliver(m *adapter.Message, err error, source string) {
 // private is the channel for answers to one node.
 func (b *streamsBus) private(to adapter.NodeID) string { return b.public + string(to) + "#" }
 
+// Listening waits for both channels once their subscription is under way.
+func (b *streamsBus) Listening(ctx context.Context) {
+	if !b.streams.status.is(Up) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	select {
+	case <-b.listening:
+		b.streams.hub.listening(ctx, b.space, b.private(b.uid), b.public)
+	case <-ctx.Done():
+	}
+}
+
 func (b *streamsBus) Publish(m *adapter.Message) error {
 	if envelope.Ephemeral(m) {
 		return b.publish(b.public, m)
