@@ -181,6 +181,8 @@ func (h *hub) numSub(ctx context.Context, s space, name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	return total, nil
 }
 
@@ -206,6 +208,8 @@ func (h *hub) channels(ctx context.Context, s space, glob string) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	return slices.Sorted(maps.Keys(found)), nil
 }
 

@@ -101,6 +101,26 @@ func (n *node) accepts() bool {
 	return true
 }
 
+// replica is a Redis server that follows a master.
+type replica struct {
+	rdb   *redis.Client // the caller's client with our timeouts
+	asked atomic.Int64  // when the question was sent that it has not answered, Unix nanoseconds; 0 without one
+}
+
+// replicaGrace is how long the answers of replicas are waited for when the masters have answered.
+const replicaGrace = 250 * time.Millisecond
+
+// ask puts a question, unless the replica has kept another one waiting for too long. It calls done at the end.
+func (r *replica) ask(question func(*redis.Client) error, done func()) {
+	defer done()
+	now := time.Now().UnixNano()
+	if !r.asked.CompareAndSwap(0, now) && now-r.asked.Load() > int64(replicaGrace) {
+		return
+	}
+	_ = question(r.rdb)
+	r.asked.Store(0)
+}
+
 // servers finds the Redis servers behind a client. All methods may be called concurrently.
 type servers struct {
 	// Static after construction.
@@ -112,7 +132,7 @@ type servers struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	nodes    map[*redis.Client]*node
-	replicas []*redis.Client
+	replicas []*replica
 	pinned   *node         // serves what every master can serve: plain channels
 	loading  chan struct{} // closed when the reload under way is done
 	loaded   bool
@@ -251,11 +271,11 @@ func (s *servers) load() {
 		masters = append(masters, rdb)
 		return nil
 	})
-	var replicas []*redis.Client
+	var replicas []*replica
 	_ = s.cluster.ForEachSlave(context.Background(), func(_ context.Context, rdb *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
-		replicas = append(replicas, rdb.WithTimeout(commandTimeout))
+		replicas = append(replicas, &replica{rdb: rdb.WithTimeout(commandTimeout)})
 		return nil
 	})
 	if err == nil && len(masters) == 0 {
@@ -348,7 +368,8 @@ func (s *servers) failure() error {
 }
 
 // each calls question for the server of a shard channel, or for all servers at once. Replicas are asked too, because a
-// client of a Redis Cluster may subscribe at any of them, but they need not answer.
+// client of a Redis Cluster may subscribe at any of them, but they need not answer: question may still run when each has
+// returned.
 func (s *servers) each(ctx context.Context, sp space, name string, question func(context.Context, *redis.Client) error) error {
 	if s.single != nil {
 		return question(ctx, s.single.rdb)
@@ -363,10 +384,11 @@ func (s *servers) each(ctx context.Context, sp space, name string, question func
 	s.mu.Lock()
 	replicas := s.replicas
 	s.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, rdb := range replicas {
-		wg.Go(func() { _ = question(ctx, rdb) })
+	answers := make(chan struct{}, len(replicas))
+	for _, r := range replicas {
+		go r.ask(func(rdb *redis.Client) error { return question(ctx, rdb) }, func() { answers <- struct{}{} })
 	}
+	var wg sync.WaitGroup
 	var failure atomic.Pointer[error]
 	for _, n := range s.masters() {
 		wg.Go(func() {
@@ -378,6 +400,15 @@ func (s *servers) each(ctx context.Context, sp space, name string, question func
 	wg.Wait()
 	if err := failure.Load(); err != nil {
 		return *err
+	}
+	grace := time.NewTimer(replicaGrace)
+	defer grace.Stop()
+	for range replicas {
+		select {
+		case <-answers:
+		case <-grace.C:
+			return nil
+		}
 	}
 	return nil
 }
