@@ -30,23 +30,30 @@ type streamReader struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	located bool
-	waiting []func() // to be called when last is known
+	waiting map[*streamsBus]struct{} // those that listen when last is known
 }
 
 func newStreamReader(s *Streams, stream string) *streamReader {
-	return &streamReader{streams: s, stream: stream}
+	return &streamReader{streams: s, stream: stream, waiting: make(map[*streamsBus]struct{})}
 }
 
-// whenLocated calls f once, when nothing that is written from then on can be missed. f must not block.
-func (r *streamReader) whenLocated(f func()) {
+// whenLocated lets a bus listen when nothing that is written from then on can be missed.
+func (r *streamReader) whenLocated(b *streamsBus) {
 	r.mu.Lock()
 	if !r.located {
-		r.waiting = append(r.waiting, f)
+		r.waiting[b] = struct{}{}
 		r.mu.Unlock()
 		return
 	}
 	r.mu.Unlock()
-	f()
+	b.listen()
+}
+
+// forget takes back what whenLocated was asked for.
+func (r *streamReader) forget(b *streamsBus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, b)
 }
 
 // read connects and reads until something goes wrong, or ctx ends.
@@ -112,8 +119,8 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 	waiting := r.waiting
 	r.located, r.waiting = true, nil
 	r.mu.Unlock()
-	for _, f := range waiting {
-		f()
+	for b := range waiting {
+		b.listen()
 	}
 	return nil
 }

@@ -175,7 +175,7 @@ func (s *Streams) add(b *streamsBus) {
 			}
 		}
 	}
-	s.readLocked(b.stream).whenLocated(b.listen)
+	s.readLocked(b.stream).whenLocated(b)
 }
 
 func (s *Streams) readLocked(stream string) *streamReader {
@@ -197,6 +197,7 @@ func (s *Streams) remove(b *streamsBus) {
 	if len(s.buses[name]) == 0 {
 		delete(s.buses, name)
 	}
+	s.reading.readers[b.stream].forget(b)
 	if len(s.buses) == 0 {
 		s.reading.stop()
 		s.reading = nil
@@ -253,11 +254,12 @@ func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
 func (b *streamsBus) listen() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed {
-		// First the channel that makes a node known by its name, then the one that makes it count.
-		b.streams.subscribe(b.space, b.private(b.uid), b.take)
-		b.streams.subscribe(b.space, b.public, b.take)
+	if b.closed {
+		return
 	}
+	// First the channel that makes a node known by its name, then the one that makes it count.
+	b.streams.subscribe(b.space, b.private(b.uid), b.take)
+	b.streams.subscribe(b.space, b.public, b.take)
 	close(b.listening)
 }
 
@@ -349,8 +351,13 @@ func (b *streamsBus) Close() error {
 	b.streams.remove(b)
 	b.mu.Lock()
 	b.closed = true
-	b.streams.unsubscribe(b.space, b.public)
-	b.streams.unsubscribe(b.space, b.private(b.uid))
+	select {
+	case <-b.listening:
+		b.streams.unsubscribe(b.space, b.public)
+		b.streams.unsubscribe(b.space, b.private(b.uid))
+	default:
+		close(b.listening) // nobody is to wait for it any more
+	}
 	b.mu.Unlock()
 	b.streams.hub.close()
 	return nil

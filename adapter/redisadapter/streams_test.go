@@ -247,6 +247,39 @@ func TestStreamsNamespaces(t *testing.T) {
 	}
 }
 
+// TestStreamsNotReached opens and closes a namespace while Redis cannot be reached: nothing of it stays.
+func TestStreamsNotReached(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("no network")
+	}})
+	t.Cleanup(func() { rdb.Close() })
+	s := NewStreams(rdb, nil)
+	var adapters []adapter.Adapter
+	for _, namespace := range []string{"/", "/passing"} {
+		a, err := s.New(newWitness(namespace))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Close() })
+		adapters = append(adapters, a)
+	}
+	waiting := func() int {
+		r := s.reading.readers["socket.io"]
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.waiting)
+	}
+	if n := waiting(); n != 2 {
+		t.Fatalf("%d namespaces wait for the stream, want 2", n)
+	}
+	if err := adapters[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := waiting(); n != 1 {
+		t.Errorf("%d namespaces wait for the stream, want 1", n)
+	}
+}
+
 func TestStreamsOptions(t *testing.T) {
 	for _, opts := range []StreamsOptions{{StreamCount: -1}, {MaxLen: -1}, {ReadCount: -1}, {BlockTime: time.Microsecond}} {
 		if a, err := NewStreams(idle(t), &opts).New(newWitness("/")); err == nil {
