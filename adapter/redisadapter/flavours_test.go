@@ -134,7 +134,11 @@ func TestAskAtOnce(t *testing.T) {
 			join(t, own, "/")
 			for i := range 20 {
 				namespace := fmt.Sprint("/n", i)
-				join(t, other, namespace).Connect("s")
+				m := join(t, other, namespace)
+				m.Connect("s")
+				if n, err := m.adapter.ServerCount(within(t)); err != nil || n != 1 { // it has to count itself
+					t.Fatalf("%s: %d servers, error %v", namespace, n, err)
+				}
 				a, err := own.New(newWitness(namespace))
 				if err != nil {
 					t.Fatal(err)
