@@ -28,9 +28,8 @@ type traffic struct {
 
 // flow is all that one user sent to another.
 type flow struct {
-	sent    []sent // the message n is at n
-	last    int    // the latest number that arrived
-	session int    // of the sender, when it sent that
+	sent []sent      // the message n is at n
+	last map[int]int // the latest number that arrived, by the sender's session: only what takes one way keeps its order
 }
 
 // sent is one message.
@@ -38,6 +37,7 @@ type sent struct {
 	at, arrived time.Time // arrived is zero if it has not
 	from, to    *node
 	session     int  // of the sender
+	met         int  // session of the receiver when it arrived
 	unsent      bool // the sender had no connection any more
 }
 
@@ -137,7 +137,7 @@ func (t *traffic) send(from, to *user) {
 	t.mu.Lock()
 	f := t.flows[key]
 	if f == nil {
-		f = &flow{last: -1}
+		f = &flow{last: make(map[int]int)}
 		t.flows[key] = f
 	}
 	n := len(f.sent)
@@ -150,22 +150,26 @@ func (t *traffic) send(from, to *user) {
 	}
 }
 
-// arrived notes a message.
+// arrived notes a message. Who moves to a node that is behind the others may get there what he had got before: messages are
+// for whoever is in the room when they arrive.
 func (t *traffic) arrived(by *user, m message) {
+	_, session := by.on()
 	t.mu.Lock()
 	f := t.flows[[2]string{m.From, m.To}]
 	var wrong string
 	switch {
 	case m.To != by.name || f == nil || m.N < 0 || m.N >= len(f.sent):
 		wrong = "which nobody sent"
+	case !f.sent[m.N].arrived.IsZero() && f.sent[m.N].met != session:
 	case !f.sent[m.N].arrived.IsZero():
 		wrong = "for the second time"
-	case m.N < f.last && f.sent[m.N].session == f.session:
-		wrong = fmt.Sprintf("after %d", f.last)
 	default:
 		s := &f.sent[m.N]
-		s.arrived = time.Now()
-		f.last, f.session = max(f.last, m.N), s.session
+		s.arrived, s.met = time.Now(), session
+		if m.N < f.last[s.session] {
+			wrong = fmt.Sprintf("after %d", f.last[s.session])
+		}
+		f.last[s.session] = max(f.last[s.session], m.N)
 	}
 	t.mu.Unlock()
 	if wrong != "" {

@@ -28,7 +28,7 @@ type user struct {
 	mu sync.Mutex // also orders writes
 	// Guarded by mu.
 	conn    net.Conn
-	node    *node // nil while not connected
+	node    *node // nil until it has let the user in, and when the connection has ended
 	session int   // counts connections
 	leaving bool  // the connection may end
 	deaf    bool  // holds are not acknowledged
@@ -61,15 +61,20 @@ func (u *user) connect(n *node) error {
 	}
 	ready := make(chan struct{})
 	u.mu.Lock()
-	u.conn, u.node, u.leaving, u.deaf, u.acks = conn, n, false, false, make(map[int]time.Time)
+	u.conn, u.leaving, u.deaf, u.acks = conn, false, false, make(map[int]time.Time)
 	u.session++
 	u.writeLocked(fmt.Sprintf(`40{"user":%q}`, u.name))
 	u.mu.Unlock()
 	ended := make(chan error, 1)
-	u.reading.Go(func() { ended <- u.read(conn, r, ready) })
+	u.reading.Go(func() { ended <- u.read(n, conn, r, ready) })
 	select {
 	case <-ready:
 		_ = conn.SetDeadline(time.Time{})
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.conn == conn {
+			u.node = n
+		}
 		return nil
 	case err := <-ended:
 		return fmt.Errorf("%s connects to %s: %w", u.name, n.name, err)
@@ -137,7 +142,7 @@ func (u *user) writeLocked(packet string) error {
 }
 
 // read takes packets until the connection ends.
-func (u *user) read(conn net.Conn, r *bufio.Reader, ready chan struct{}) error {
+func (u *user) read(n *node, conn net.Conn, r *bufio.Reader, ready chan struct{}) error {
 	for {
 		packet, err := readPacket(r)
 		if err == nil {
@@ -148,7 +153,7 @@ func (u *user) read(conn net.Conn, r *bufio.Reader, ready chan struct{}) error {
 		}
 		_ = conn.Close()
 		u.mu.Lock()
-		n, leaving := u.node, u.leaving
+		leaving := u.leaving
 		u.node, u.conn = nil, nil
 		u.mu.Unlock()
 		if !leaving {
