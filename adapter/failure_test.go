@@ -327,6 +327,31 @@ func TestCloseWhileWaiting(t *testing.T) {
 	})
 }
 
+// closingBus is closed just before it would have published.
+type closingBus struct {
+	adapter.Bus
+	close func() error
+}
+
+func (b *closingBus) Publish(*adapter.Message) error {
+	return errors.Join(adapter.ErrClusterUnavailable, b.close())
+}
+
+// TestCloseBeforePublish closes the adapter when a question is on its way to the bus.
+func TestCloseBeforePublish(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &closingBus{Bus: n.Bus("h", "/")}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bus.close = a.Close
+		if _, err := a.FetchSockets(t.Context(), adapter.Selection{}, adapter.Flags{}); !errors.Is(err, adapter.ErrClosed) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 // TestCloseFromReceive closes the adapter while it does what another node has asked for, as the last socket of a dynamic
 // namespace does when it is disconnected.
 func TestCloseFromReceive(t *testing.T) {

@@ -83,6 +83,9 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 	m.Request = q.id
 	if err := c.bus.Publish(m); err != nil {
 		c.questions.remove(q)
+		if c.closed.Load() { // the bus only knows that it sends nothing any more
+			err = ErrClosed
+		}
 		return nil, err
 	}
 	return q, nil

@@ -78,6 +78,18 @@ func everyNode(client func() redis.UniversalClient, build func(prefix string) fu
 	}
 }
 
+// TestFlavoursOverSentinel runs the suite with every flavour on a Redis that is found through Sentinel.
+func TestFlavoursOverSentinel(t *testing.T) {
+	servers := redistest.Sentinel(t)
+	for name, build := range map[string]func(prefix string) func(rdb redis.UniversalClient) adapter.Builder{
+		"pubsub": keyed, "sharded": sharded(Dynamic), "streams": streams(StreamsOptions{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return servers.Client() }, build))
+		})
+	}
+}
+
 func send(t testing.TB, from *member, name string, rooms ...string) {
 	t.Helper()
 	if err := from.adapter.Broadcast(chatEvent(t, name), adapter.Selection{Rooms: rooms}, adapter.Flags{}); err != nil {

@@ -54,33 +54,13 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
-// TestPubSubServers runs the suite against the other forms in which Redis is run, each test with a key of its own.
-func TestPubSubServers(t *testing.T) {
-	for name, start := range map[string]func(t *testing.T) (client func() redis.UniversalClient){
-		"Redis Cluster": func(t *testing.T) func() redis.UniversalClient {
-			servers := redistest.Cluster(t)
-			return func() redis.UniversalClient { return servers.Client() }
-		},
-		"Sentinel": func(t *testing.T) func() redis.UniversalClient {
-			servers := redistest.Sentinel(t)
-			return func() redis.UniversalClient { return servers.Client() }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			client := start(t)
-			clusters := 0
-			adaptertest.Run(t, 3, func(t *testing.T, n int) []adapter.Builder {
-				clusters++
-				builders := make([]adapter.Builder, n)
-				for i := range builders {
-					rdb := client()
-					t.Cleanup(func() { rdb.Close() })
-					builders[i] = NewPubSub(rdb, &PubSubOptions{Key: fmt.Sprint("k", clusters)})
-				}
-				return builders
-			})
-		})
-	}
+func keyed(prefix string) func(rdb redis.UniversalClient) adapter.Builder {
+	return func(rdb redis.UniversalClient) adapter.Builder { return NewPubSub(rdb, &PubSubOptions{Key: prefix}) }
+}
+
+func TestPubSubCluster(t *testing.T) {
+	servers := redistest.Cluster(t)
+	adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return servers.Client() }, keyed))
 }
 
 // witness is a node that remembers what an adapter does with it.
