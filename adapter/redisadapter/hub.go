@@ -31,7 +31,8 @@ type sink func(channel, body string)
 // hub is everything that one node has open to Redis. All methods may be called concurrently; none blocks but those that
 // take a context.
 //
-// Lock order: hub.mu > subscriber.mu; the others are leaves.
+// Lock order: streamsBus.turn > Streams.mu > streamReader.mu, streamsBus.mu, roomChannels.mu > hub.mu > subscriber.mu; the
+// others are leaves.
 type hub struct {
 	// Static after construction.
 	rdb    redis.UniversalClient

@@ -229,11 +229,12 @@ func (p *publisher) pipeline(g group) {
 // settle counts the outcome and learns from it how the server is.
 func (p *publisher) settle(g group) {
 	sent := 0
+	until := time.Now().Add(commandTimeout)
 	var failure error
 	for _, cmd := range g.cmds {
 		err := cmd.Err()
 		if err != nil && p.servers.cluster != nil && redirected(err) {
-			err = p.redirect(cmd)
+			err = p.redirect(cmd, until)
 		}
 		switch {
 		case err == nil || err == redis.Nil:
@@ -262,8 +263,13 @@ func (p *publisher) settle(g group) {
 }
 
 // redirect sends a command again that a server of a Redis Cluster has not executed because it is not, or not any more,
-// responsible for the slot.
-func (p *publisher) redirect(cmd redis.Cmder) error {
+// responsible for the slot. All of a batch share one deadline, so that a server that is gone does not hold up the queue once for each.
+func (p *publisher) redirect(cmd redis.Cmder, until time.Time) error {
+	ctx, cancel := context.WithDeadline(context.Background(), until)
+	defer cancel()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	cmd.SetErr(nil)
-	return p.servers.cluster.Process(context.Background(), cmd)
+	return p.servers.cluster.Process(ctx, cmd)
 }

@@ -69,7 +69,7 @@ type Streams struct {
 	*hub
 	opts StreamsOptions
 
-	// Guarded by mu, which comes before all other locks.
+	// Guarded by mu.
 	mu      sync.Mutex
 	buses   map[string][]*streamsBus // by namespace; more than one only while a namespace is replaced
 	reading *reading                 // while there are buses
@@ -232,7 +232,7 @@ type streamsBus struct {
 
 	listening chan struct{} // closed when the bus has got the subscription to its channels under way
 
-	turn sync.Mutex // held while a message is handed on, which the two readers do at the same time; comes before all others
+	turn sync.Mutex // held while a message is handed on, which the two readers do at the same time
 
 	// Guarded by mu.
 	mu     sync.Mutex

@@ -477,10 +477,12 @@ func TestDecodeErrors(t *testing.T) {
 	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
 	for _, body := range []string{
 		"", "c0", "90", "92a175a175", "93a17583a47479706502", "93a175c080",
-		"93a17582a47479706501a46461746191a16180",   // DISCONNECT
-		"93a17582a47479706502a464617461a16180",     // data is no array
-		"93a17582a47479706502a4646174619080",       // no event name
-		"93a17582a47479706502a46461746191a1618000", // trailing byte
+		"93a17582a47479706501a46461746191a16180",             // DISCONNECT
+		"93a17582a47479706502a464617461a16180",               // data is no array
+		"93a17582a47479706502a4646174619080",                 // no event name
+		"93a17582a47479706502a46461746191c380",               // the name is true
+		"93a17582a47479706502a46461746191a7636f6e6e65637480", // connect
+		"93a17582a47479706502a46461746191a1618000",           // trailing byte
 		"93a17582a47479706502a46461746191a16181a5726f6f6d73a161",
 	} {
 		if m, err := c.DecodeBroadcast(unhex(t, body)); !errors.Is(err, ErrMalformed) {

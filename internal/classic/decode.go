@@ -111,20 +111,21 @@ func (p *packet) read(r *msgpack.Reader) error {
 	})
 }
 
-// packet checks that it is an event: nothing else is broadcast, and a client told to disconnect by a broadcast would be
-// one that no node knows to be gone.
+// packet checks that it is an event that clients take: they disconnect when the name is no string or number or is a reserved
+// one. Nothing else is broadcast, and a client told to disconnect by a broadcast would be one that no node knows to be gone.
 func (p *packet) packet(namespace string) (*parser.Packet, error) {
 	if p.kind != parser.Event && p.kind != parser.BinaryEvent {
 		return nil, frameError("packet is no event")
 	}
-	args, err := p.data.Args()
+	event := &parser.Packet{Type: parser.Event, Namespace: namespace, ID: max(p.id, parser.NoID), Payload: p.data}
+	name, _, err := event.Event()
 	if err != nil {
 		return nil, err
 	}
-	if args.Len() == 0 {
-		return nil, frameError("event without a name")
+	if parser.ReservedEvent(name) {
+		return nil, frameError("event with a reserved name")
 	}
-	return &parser.Packet{Type: parser.Event, Namespace: namespace, ID: max(p.id, parser.NoID), Payload: p.data}, nil
+	return event, nil
 }
 
 // readMap reads the keys of a map. value has to read or skip what belongs to one.
