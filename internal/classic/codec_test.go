@@ -472,6 +472,17 @@ func TestDecodeNodeAnswer(t *testing.T) {
 	}
 }
 
+func TestLongJSON(t *testing.T) {
+	c := New("socket.io", "/", ourUID)
+	padding := strings.Repeat(" ", maxJSON)
+	if q, err := c.DecodeRequest([]byte(`{"type":1,"requestId":"q"` + padding + `}`)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("decoded as %+v, error %v", q, err)
+	}
+	if m, err := c.DecodeAnswer([]byte(`{"rooms":[],"requestId":"` + ourUID + `q"` + padding + `}`)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("decoded as %+v, error %v", m, err)
+	}
+}
+
 func TestDecodeErrors(t *testing.T) {
 	c := New("socket.io", "/", ourUID)
 	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)

@@ -10,8 +10,14 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// unmarshalJSON is json.Unmarshal for text that may not be valid UTF-8, with U+FFFD for what is not.
+// maxJSON is the longest JSON frame that is decoded, in bytes: as long as those in MessagePack.
+const maxJSON = 64 << 20
+
+// unmarshalJSON is json.Unmarshal for a frame that may not be valid UTF-8, with U+FFFD for what is not.
 func unmarshalJSON(body []byte, v any) error {
+	if len(body) > maxJSON {
+		return frameError("too long")
+	}
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\ufffd"))
 	}
