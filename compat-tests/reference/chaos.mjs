@@ -4,6 +4,9 @@ import http from "node:http";
 import { Server } from "socket.io";
 import { cluster } from "./adapters.mjs";
 
+// What the adapters publish while the connection to Redis breaks is rejected, and they do not catch it.
+process.on("unhandledRejection", (error) => console.error("not caught:", error.message));
+
 const [name, address, flavour] = process.argv.slice(2);
 
 const { adapter } = await cluster({ redis: `redis://${address}`, adapter: flavour });

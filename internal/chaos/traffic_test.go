@@ -233,7 +233,8 @@ func (t *traffic) excuse(s sent, from, to string) *trouble {
 				continue
 			}
 		case tr.node == "":
-			if s.local() {
+			// Node's sharded and streams adapters wait for Redis before they serve their own sockets.
+			if s.local() && !s.from.npm {
 				continue
 			}
 		case s.from.name != tr.node && s.to.name != tr.node:
