@@ -104,10 +104,10 @@ func (h *hub) close() {
 	if h.users--; h.users > 0 {
 		return
 	}
+	h.status.own(nil) // first: that connections end now is no trouble
 	h.now.cancel()
 	h.now.pub.close()
 	h.now = nil
-	h.status.own(nil)
 }
 
 // running returns what is there between the first open and the last close, else nil.

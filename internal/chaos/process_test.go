@@ -121,6 +121,8 @@ func (n *node) stop() {
 	log := n.log.String()
 	if state := n.cmd.ProcessState; !killed && !state.Success() || strings.Contains(log, "DATA RACE") || strings.Contains(log, "panic") {
 		n.t.Errorf("node %s ended with %v\n%s", n.name, state, log)
+	} else if strings.Contains(log, "context canceled") {
+		n.t.Errorf("node %s takes its end for trouble\n%s", n.name, log)
 	} else if n.t.Failed() {
 		n.t.Logf("node %s: %s", n.name, log)
 	}
