@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -67,6 +68,24 @@ func TestClusterOfTheBinary(t *testing.T) {
 			}
 			ann.await(`42["news",{"a":1},"text"]`)
 		})
+	}
+}
+
+// TestEmitTimeout sends to a Redis that never answers.
+func TestEmitTimeout(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	began := time.Now()
+	var stdout, stderr bytes.Buffer
+	args := []string{"emit", "--redis", "redis://" + silent.Addr().String(), "--timeout", "50ms", "news"}
+	if status := run(t.Context(), args, &stdout, &stderr); status == 0 || !strings.Contains(stderr.String(), "deadline") {
+		t.Errorf("status %d, %s", status, stderr.String())
+	}
+	if took := time.Since(began); took > 2*time.Second { // go-redis itself would wait for three
+		t.Errorf("it took %v", took)
 	}
 }
 

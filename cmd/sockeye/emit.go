@@ -63,7 +63,14 @@ func (c *emitCommand) Run(ctx context.Context, out *streams) error {
 	for i, arg := range c.Args {
 		args[i] = json.RawMessage(arg)
 	}
-	return target.Emit(ctx, c.Event, args...)
+	sent := make(chan error, 1)
+	go func() { sent <- target.Emit(ctx, c.Event, args...) }() // ends at the latest when rdb is closed
+	select {
+	case err := <-sent:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("emit: %w, and whether Redis has taken the event is not known", ctx.Err())
+	}
 }
 
 func (c *emitCommand) emitter(rdb redis.UniversalClient) *redisadapter.Emitter {
