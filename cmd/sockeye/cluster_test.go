@@ -51,12 +51,15 @@ func TestClusterOfTheBinary(t *testing.T) {
 			bob.send(`420["login","bob"]`)
 			bob.await(`430[{"user":"bob"}]`)
 			// Each node is there for itself; from when on one reaches the other is told by the answer.
-			for id := 1; ; id++ {
-				bob.send(fmt.Sprintf(`42%d["send",{"to":"ann","message":"across"}]`, id))
+			id := 1
+			for ; ; id++ {
+				bob.send(fmt.Sprintf(`42%d["send",{"to":"ann","message":"early"}]`, id))
 				if strings.HasSuffix(bob.await(fmt.Sprintf("43%d[", id)), `[{"online":true}]`) {
 					break
 				}
 			}
+			bob.send(fmt.Sprintf(`42%d["send",{"to":"ann","message":"across"}]`, id+1)) // the last one went before the answer
+			bob.await(fmt.Sprintf("43%d[", id+1))
 			ann.await(`42["receive","across",{"from":"bob"}]`)
 			bob.send(`420["watch"]`)
 			bob.await(`430[{"users":[{"user":"ann","nodes":["n1"]},{"user":"bob","nodes":["n2"]}],"total":2,"rooms":[],"alone":false}]`)
