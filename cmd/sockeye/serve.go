@@ -60,6 +60,7 @@ type serveCommand struct {
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
 	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
 	ShutdownTimeout time.Duration `default:"10s" help:"How long a clean shutdown may take."`
+	PprofAddr       string        `name:"pprof-addr" help:"Loopback address, host:port, that serves profiles under /debug/pprof/; none by default."`
 }
 
 // app is what one value of --app starts: the handler of every request, how to end it, and what connects it to other nodes,
@@ -77,6 +78,11 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	profiles, err := startProfiles(c.PprofAddr, log)
+	if err != nil {
+		return errors.Join(err, c.stop(node))
+	}
+	defer profiles.stop()
 	listener, err := c.listen(ctx, node)
 	if err != nil {
 		return errors.Join(err, c.stop(node))
@@ -145,6 +151,11 @@ func (c *serveCommand) Validate() error {
 		return errors.New("the other --cors flags need --cors-origin")
 	case c.App == "engine" && len(c.Redis) > 0:
 		return errors.New("--redis is for Socket.IO; the engine app has no cluster")
+	}
+	if c.PprofAddr != "" {
+		if err := checkLoopback(c.PprofAddr); err != nil {
+			return fmt.Errorf("--pprof-addr: %w", err)
+		}
 	}
 	return c.nodeFlags.validate()
 }
