@@ -1,6 +1,7 @@
 // Command bench measures Sockeye beside its peers: the same scenarios, driven by `sockeye bench`, against each server in
 // turns, several times over. It writes the medians as a Markdown table (results.md), a plot (results.svg) and every single
-// figure (results.json). `make bench-peers` runs it; docs/benchmarking.md describes the method.
+// figure (results.json). `make bench-peers` runs it; docs/benchmarking.md describes the method. With -profiles it profiles
+// Sockeye in each scenario instead (`make bench-profiles`).
 package main
 
 import (
@@ -29,6 +30,9 @@ type settings struct {
 	hold    time.Duration
 	out     string
 	sockeye string // the binary
+
+	profiles    string // folder; "" to measure
+	profileTime time.Duration
 }
 
 func main() {
@@ -39,6 +43,8 @@ func main() {
 	flag.DurationVar(&s.hold, "hold", 10*time.Second, "time from the last connect until memory is read")
 	flag.StringVar(&s.out, "out", ".", "folder for the results")
 	flag.StringVar(&s.sockeye, "sockeye", "../bin/sockeye", "the binary to measure, and to measure with")
+	flag.StringVar(&s.profiles, "profiles", "", "profile Sockeye instead, and write the results into this folder")
+	flag.DurationVar(&s.profileTime, "profile-time", 8*time.Second, "how long each profile takes")
 	only := flag.String("only", "", "scenarios, separated by commas; all by default")
 	servers := flag.String("servers", "", "servers, separated by commas; all by default")
 	flag.Parse()
@@ -46,7 +52,11 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, s); err != nil {
+	work := run
+	if s.profiles != "" {
+		work = runProfiles
+	}
+	if err := work(ctx, s); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -35,11 +35,13 @@ type server struct {
 	name     string
 	clusters bool
 	command  func(place) ([]string, []string) // arguments, program first, and environment
+	extra    []string                         // further arguments
 }
 
 // place is where and how a server is to run.
 type place struct {
 	port      int
+	pprof     int    // port of the profiles, 0 for none; Sockeye only
 	redis     string // URL, "" for a node alone
 	cert, key string // files, "" for no TLS
 }
@@ -51,6 +53,9 @@ func servers(sockeye, zishang string, redis bool) []server {
 			if p.redis != "" {
 				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
 			}
+			if p.pprof != 0 {
+				args = append(args, "--pprof-addr=127.0.0.1:"+strconv.Itoa(p.pprof))
+			}
 			if p.cert != "" {
 				args = append(args, "--tls-cert="+p.cert, "--tls-key="+p.key)
 			}
@@ -61,12 +66,12 @@ func servers(sockeye, zishang string, redis bool) []server {
 		return []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "CERT=" + p.cert, "KEY=" + p.key}
 	}
 	return []server{
-		{sockeyePoller, redis, own("auto")},
-		{sockeyeGoroutines, false, own("goroutine")},
-		{nodeReference, true, func(p place) ([]string, []string) {
+		{name: sockeyePoller, clusters: redis, command: own("auto")},
+		{name: sockeyeGoroutines, command: own("goroutine")},
+		{name: nodeReference, clusters: true, command: func(p place) ([]string, []string) {
 			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(p)
 		}},
-		{zishangServer, false, func(p place) ([]string, []string) { return []string{zishang}, environment(p) }},
+		{name: zishangServer, command: func(p place) ([]string, []string) { return []string{zishang}, environment(p) }},
 	}
 }
 
@@ -171,7 +176,7 @@ func startServer(ctx context.Context, srv server, where place, folder string) (*
 		return nil, err
 	}
 	args, env := srv.command(where)
-	return launch(ctx, args, env, where.port, folder)
+	return launch(ctx, append(args, srv.extra...), env, where.port, folder)
 }
 
 // generate runs `sockeye bench`. It fails by its status when something is lost; what it prints tells that better.

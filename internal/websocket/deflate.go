@@ -59,15 +59,20 @@ type window struct {
 	b    []byte
 }
 
-// slide appends p and forgets what lies beyond the window. The slice grows as needed up to the window's size.
+// slide appends p and forgets what lies beyond the window. The slice grows as needed and never beyond the window's size.
 func (w *window) slide(p []byte) {
 	size := 1 << w.bits
 	if len(p) >= size {
-		w.b = append(w.b[:0], p[len(p)-size:]...)
-		return
+		p = p[len(p)-size:]
+		w.b = w.b[:0]
 	}
 	if over := len(w.b) + len(p) - size; over > 0 {
 		w.b = w.b[:copy(w.b, w.b[over:])]
+	}
+	if need := len(w.b) + len(p); need > cap(w.b) {
+		larger := make([]byte, len(w.b), min(max(need, 2*cap(w.b)), size))
+		copy(larger, w.b)
+		w.b = larger
 	}
 	w.b = append(w.b, p...)
 }

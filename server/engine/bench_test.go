@@ -25,7 +25,7 @@ import (
 type bareClient int
 
 // dialBare returns when the server has introduced the session.
-func dialBare(b *testing.B, port int) bareClient {
+func dialBare(b *testing.B, port int, extra ...string) bareClient {
 	b.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -35,7 +35,7 @@ func dialBare(b *testing.B, port int) bareClient {
 		b.Fatal(err)
 	}
 	const target = "/engine.io/?EIO=4&transport=websocket"
-	if _, err := syscall.Write(fd, []byte("GET "+target+" HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\n"+wsHeaders+"\r\n")); err != nil {
+	if _, err := syscall.Write(fd, []byte("GET "+target+" HTTP/1.1\r\nHost: bench\r\nUser-Agent: bench\r\n"+wsHeaders+strings.Join(extra, "")+"\r\n")); err != nil {
 		b.Fatal(err)
 	}
 	var got []byte
@@ -62,9 +62,9 @@ func (c bareClient) drain(buf []byte) (n int) {
 }
 
 // benchServer serves on a loopback port.
-func benchServer(b *testing.B, handler func(*Session) Handler) (*Server, int) {
+func benchServer(b *testing.B, opts *Options, handler func(*Session) Handler) (*Server, int) {
 	b.Helper()
-	srv, err := New(nil, handler)
+	srv, err := New(opts, handler)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func BenchmarkIdleSession(b *testing.B) {
 	const n = 3000
 	// Later rounds would find the memory of earlier ones: only the first is reported.
 	for first := true; b.Loop(); first = false {
-		srv, port := benchServer(b, func(s *Session) Handler { return echoHandler{s} })
+		srv, port := benchServer(b, nil, func(s *Session) Handler { return echoHandler{s} })
 		warm := dialBare(b, port)
 		before := measure()
 		clients := make([]bareClient, 0, n)
@@ -146,7 +146,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	const n = 2000
 	for _, burst := range []int{1, 100} {
 		b.Run(fmt.Sprintf("burst=%d", burst), func(b *testing.B) {
-			srv, port := benchServer(b, func(s *Session) Handler { return echoHandler{s} })
+			srv, port := benchServer(b, nil, func(s *Session) Handler { return echoHandler{s} })
 			clients := make([]bareClient, 0, n)
 			for range n {
 				clients = append(clients, dialBare(b, port))
@@ -213,7 +213,7 @@ func bareWrites(clients []bareClient, sessions []*Session, frame []byte) float64
 
 // BenchmarkEcho is one message there and back on one connection.
 func BenchmarkEcho(b *testing.B) {
-	_, port := benchServer(b, func(s *Session) Handler { return echoHandler{s} })
+	_, port := benchServer(b, nil, func(s *Session) Handler { return echoHandler{s} })
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		b.Fatal(err)
@@ -246,7 +246,7 @@ func BenchmarkEcho(b *testing.B) {
 
 // BenchmarkConnect is a websocket handshake and its end.
 func BenchmarkConnect(b *testing.B) {
-	srv, port := benchServer(b, func(s *Session) Handler { return echoHandler{s} })
+	srv, port := benchServer(b, nil, func(s *Session) Handler { return echoHandler{s} })
 	b.ReportAllocs()
 	start, rounds := cpuTime(), 0
 	for b.Loop() {
