@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -108,7 +109,7 @@ func profileScenario(ctx context.Context, s settings, sc profiled, folder string
 	if err := errors.Join(err, <-ended); err != nil {
 		return nil, err
 	}
-	head := fmt.Sprintf("sockeye serve --app bench %s\nsockeye bench %s\n", strings.Join(sc.serve, " "), strings.Join(sc.flags, " "))
+	head := strings.Join(append([]string{"sockeye serve --app bench"}, sc.serve...), " ") + "\nsockeye bench " + strings.Join(sc.flags, " ") + "\n"
 	return append([]byte(head), tables...), nil
 }
 
@@ -186,6 +187,13 @@ func fetch(ctx context.Context, port int, what, file string) error {
 	return os.WriteFile(file, body, 0o644)
 }
 
+var (
+	// pprofHead is what a table says of the program.
+	pprofHead = regexp.MustCompile(`(?m)^(File|Build ID|Type|Time|Active filters|   show=|Dropped|Showing).*\n`)
+	// typeArguments are written out, and long.
+	typeArguments = regexp.MustCompile(`\[go\.shape\..*\]`)
+)
+
 // table is one view of a profile.
 type table struct {
 	title string
@@ -201,11 +209,6 @@ func (t table) write(ctx context.Context, out *bytes.Buffer) error {
 		return fmt.Errorf("go %s: %w", strings.Join(args, " "), err)
 	}
 	fmt.Fprintf(out, "\n%s\n", t.title)
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "File:") || strings.HasPrefix(line, "Build ID:") || strings.HasPrefix(line, "Type:") || strings.HasPrefix(line, "Active filters:") {
-			continue
-		}
-		out.WriteString(line)
-	}
+	out.Write(typeArguments.ReplaceAll(pprofHead.ReplaceAll(text, nil), []byte("[...]")))
 	return nil
 }

@@ -95,6 +95,7 @@ func (s *Socket) failAcks(err error) {
 func (s *Socket) onAck(p *parser.Packet) {
 	args, err := p.Args()
 	w := s.takeAck(p.ID)
+	p.Recycle()
 	switch {
 	case w == nil:
 		s.nsp.server.unknownAcks.Add(1)
@@ -147,12 +148,12 @@ func (e Emission) emitWithAck(ctx context.Context, event string, args []any) (Ar
 	ctx, cancel := s.nsp.server.ackContext(ctx)
 	defer cancel()
 	p.ID = s.nsp.nextAckID()
-	s.notifyOutgoing(p)
+	s.notifyOutgoing(&p)
 	call := make(ackCall, 1)
 	if err := s.expectAck(p.ID, call); err != nil {
 		return Args{}, err
 	}
-	if err := s.send(p, e.flags); err != nil {
+	if err := s.send(&p, e.flags); err != nil {
 		s.takeAck(p.ID)
 		return Args{}, err
 	}

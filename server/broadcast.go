@@ -166,7 +166,7 @@ func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, 
 		b.flags.Timeout = max(time.Until(deadline), time.Millisecond)
 	}
 	sink := new(replySink[R])
-	summary, err := b.nsp.cluster().BroadcastWithAck(ctx, p, b.selection(), b.flags, sink)
+	summary, err := b.nsp.cluster().BroadcastWithAck(ctx, &p, b.selection(), b.flags, sink)
 	return sink.finish(ctx, summary, err)
 }
 

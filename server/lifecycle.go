@@ -119,9 +119,11 @@ func (s *Socket) runDisconnect() {
 	})
 }
 
-// handle runs the callbacks of one event.
+// handle runs the callbacks of one event. p is used up.
 func (s *Socket) handle(p *parser.Packet) {
 	name, args, err := p.Event()
+	id := p.ID
+	p.Recycle()
 	if err != nil {
 		s.report("", err)
 		return
@@ -130,7 +132,7 @@ func (s *Socket) handle(p *parser.Packet) {
 		event Event
 		reply Reply
 	}
-	call.reply.socket, call.reply.id = s, p.ID
+	call.reply.socket, call.reply.id = s, id
 	call.event = Event{Name: name, Args: args, Reply: &call.reply}
 	e := &call.event
 	returned := false

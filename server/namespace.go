@@ -99,13 +99,13 @@ func (n *Namespace) concurrency() int {
 // nextAckID returns the next acknowledgement id: from one counter per namespace, starting at 0, as in the reference.
 func (n *Namespace) nextAckID() int64 { return n.ackIDs.Add(1) - 1 }
 
-// packet makes an event packet.
-func (n *Namespace) packet(event string, args []any) (*parser.Packet, error) {
+// packet makes an event packet: a value, which need not leave the sender's stack.
+func (n *Namespace) packet(event string, args []any) (parser.Packet, error) {
 	payload, err := eventPayload(event, args)
 	if err != nil {
-		return nil, err
+		return parser.Packet{}, err
 	}
-	return &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}, nil
+	return parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}, nil
 }
 
 func eventPayload(event string, args []any) (parser.Payload, error) {

@@ -223,8 +223,8 @@ func (e Emission) Emit(event string, args ...any) error {
 	if e.socket.state.Load() == stateClosed {
 		return e.socket.disconnectError()
 	}
-	e.socket.notifyOutgoing(p)
-	return e.socket.send(p, e.flags)
+	e.socket.notifyOutgoing(&p)
+	return e.socket.send(&p, e.flags)
 }
 
 // send writes a packet to this client alone, at once if the connection is idle.

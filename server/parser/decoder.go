@@ -2,6 +2,7 @@ package parser
 
 import (
 	"bytes"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/internal/jsontext"
@@ -81,8 +82,12 @@ func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
 			return nil, err
 		}
 	}
-	p := &Packet{Type: h.kind, Namespace: h.namespace, ID: h.id}
-	if len(body) > 0 {
+	p := packets.Get().(*Packet)
+	p.Type, p.Namespace, p.ID = h.kind, h.namespace, h.id
+	switch {
+	case h.kind == Ack && h.attachments == 0 && string(body) == string(emptyArgs):
+		p.JSON = emptyArgs
+	case len(body) > 0:
 		p.JSON = bytes.Clone(body)
 	}
 	if h.attachments == 0 {
@@ -90,6 +95,19 @@ func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
 	}
 	d.pending = &pending{packet: p, want: h.attachments, bytes: int64(len(data))}
 	return nil, nil
+}
+
+// emptyArgs is the payload of every acknowledgement without arguments, the most frequent of all.
+var emptyArgs = []byte("[]")
+
+// packets are those that Recycle has taken.
+var packets = sync.Pool{New: func() any { return new(Packet) }}
+
+// Recycle lets a Decoder, of any connection, use p again. Nobody may hold p any more; its Payload, what it has been split
+// into and its Namespace stay valid. It need not be called.
+func (p *Packet) Recycle() {
+	*p = Packet{}
+	packets.Put(p)
 }
 
 // Binary takes a binary message and returns the packet that it completes, or nil and no error when more have to follow.

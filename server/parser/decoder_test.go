@@ -274,6 +274,18 @@ func TestDecodeAllocations(t *testing.T) {
 	}); n > 2 {
 		t.Errorf("decoding an event allocates %v times", n)
 	}
+	for text, want := range map[string]float64{`312[]`: 0, `312["ok"]`: 1, string(chatText): 1} {
+		data := []byte(text)
+		if n := testing.AllocsPerRun(100, func() {
+			p, err := d.Text(nil, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Recycle()
+		}); n > want {
+			t.Errorf("decoding %s into a packet that is used again allocates %v times, want %v", text, n, want)
+		}
+	}
 	p := mustDecode(t, string(chatText))
 	if n := testing.AllocsPerRun(100, func() {
 		if _, args, err := p.Event(); err != nil || args.Len() != 1 {
