@@ -35,13 +35,6 @@ func kilobyte(seed int) []byte {
 	return []byte(strings.TrimSuffix(b.String(), ",") + "]]")
 }
 
-// silentHandler takes messages and does nothing.
-type silentHandler struct{}
-
-func (silentHandler) OnText([]byte)         {}
-func (silentHandler) OnBinary([]byte)       {}
-func (silentHandler) OnClose(string, error) {}
-
 // BenchmarkDeflateMemory reports what a websocket connection costs with compression: idle, and after 100 messages of 1 KB
 // in each direction, which fill the contexts that are kept.
 func BenchmarkDeflateMemory(b *testing.B) {

@@ -14,3 +14,20 @@ func TestFootprint(t *testing.T) {
 		t.Errorf("a Session of %d and a connection of %d bytes are %d, more than %d", session, conn, got, budget)
 	}
 }
+
+// TestPongAllocations: what every idle client does every PingInterval costs no memory, and neither does the way of a
+// message to its handler.
+func TestPongAllocations(t *testing.T) {
+	for _, tcp := range []bool{true, false} {
+		g := newRigOn(t, nil, tcp, 0)
+		_, id := g.openWS("")
+		s := g.recorder(id).s
+		s.setHandler(silentHandler{})
+		for _, packet := range []string{"3", `4312["ok"]`} {
+			data := []byte(packet)
+			if n := testing.AllocsPerRun(100, func() { s.receiveText(s.ws, data) }); n != 0 {
+				t.Errorf("TCP %v: receiving %s allocates %v times", tcp, packet, n)
+			}
+		}
+	}
+}

@@ -424,3 +424,10 @@ func eventually(t testing.TB, what string, ok func() bool) {
 }
 
 var errTest = errors.New("test")
+
+// silentHandler takes messages and does nothing.
+type silentHandler struct{}
+
+func (silentHandler) OnText([]byte)         {}
+func (silentHandler) OnBinary([]byte)       {}
+func (silentHandler) OnClose(string, error) {}

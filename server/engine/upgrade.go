@@ -121,7 +121,7 @@ func (c *wsConn) confirmProbe() {
 	}
 	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
 	s.mu.Unlock()
-	c.reply(textFrame(nil, "3probe"))
+	c.reply(websocket.OpText, []byte("3probe"))
 }
 
 // abandon closes the connection that is being tried and leaves the session alone.

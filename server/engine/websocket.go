@@ -383,7 +383,7 @@ func (c *wsConn) OnMessage(op websocket.Opcode, payload []byte) {
 
 // OnPing answers a websocket ping. Engine.IO's heartbeat is independent of it.
 func (c *wsConn) OnPing(payload []byte) {
-	c.reply(websocket.AppendFrame(nil, websocket.OpPong, false, payload))
+	c.reply(websocket.OpPong, payload)
 }
 
 // OnPong ignores the answer to a ping that was never sent.
@@ -397,20 +397,20 @@ func (c *wsConn) OnClose(code int, reason []byte) {
 	c.peerEnds(&ending{reason: ReasonTransportClose, code: code, text: string(reason)})
 }
 
-// reply sends a frame ahead of the queued messages, from the reading side.
-func (c *wsConn) reply(frame []byte) {
+// reply sends a control frame ahead of the queued messages, from the reading side.
+func (c *wsConn) reply(op websocket.Opcode, payload []byte) {
 	s := c.s
 	s.mu.Lock()
 	if c.closeSent {
 		s.mu.Unlock()
 		return
 	}
-	if len(c.control)+len(frame) > maxControl {
+	if len(c.control)+len(payload) > maxControl {
 		s.mu.Unlock()
 		c.end(&ending{reason: ReasonTransportError, err: errControlFlood, abrupt: true})
 		return
 	}
-	c.control = append(c.control, frame...)
+	c.control = websocket.AppendFrame(c.control, op, false, payload)
 	kick := !c.busy
 	c.busy = true
 	s.mu.Unlock()
