@@ -14,7 +14,7 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run cluster build web test unit race lint fuzz soak bench bench-peers compat-short compat tools compiler api clean
+.PHONY: run cluster build web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -92,6 +92,10 @@ bench:
 bench-peers: build
 	cd bench && npm ci --silent --no-audit --no-fund && go run . -clients $(CLIENTS) -repeat $(REPEAT) \
 	  -only "$(SCENARIOS)" -servers "$(SERVERS)" -out $(if $(QUICK),quick,.)
+
+# Profile a node in each scenario of `sockeye bench` and write the top ten of each profile into bench/profiles (two minutes).
+bench-profiles: build
+	cd bench && go run . -profiles profiles -clients 2000
 
 # Run the compatibility suite: the same scripts against the Node reference and against Sockeye, and each row of the matrix
 # of mixed clusters once for every adapter.
