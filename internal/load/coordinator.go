@@ -82,15 +82,13 @@ type run struct {
 	events  chan workerEvent
 	readers int // goroutines that read events
 
-	tag      string
-	phase    string
-	rounds   int64 // broadcasts asked for
-	missed   bool  // the last round did not reach everybody
-	before   usage // of the server
-	via      usage // of the node that broadcasts are asked of
-	began    time.Time
-	measured int64 // operations of the measured part
-	result   Result
+	tag    string
+	phase  string
+	rounds int64 // broadcasts asked for
+	before usage // of the server
+	via    usage // of the node that broadcasts are asked of
+	began  time.Time
+	result Result
 }
 
 // remote is what is known of a worker.
