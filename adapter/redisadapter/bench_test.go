@@ -56,7 +56,7 @@ func BenchmarkForeign(b *testing.B) {
 	h := startHub(b, s.Client(), Options{})
 	rooms := map[string]bool{"a": true}
 	const prefix = "socket.io#/#"
-	h.subscribe(pattern, prefix+"*", func(channel, body string) {
+	h.subscribe("", pattern, prefix+"*", func(channel, body string) {
 		room := strings.TrimSuffix(channel[len(prefix):], "#")
 		if rooms[room] {
 			panic("not foreign")
@@ -93,13 +93,13 @@ func BenchmarkJoinLeave(b *testing.B) {
 	used := cpu(b)
 	i := 0
 	for b.Loop() {
-		h.subscribe(shard, fmt.Sprintf("room#%d", i), to)
+		h.subscribe("", shard, fmt.Sprintf("room#%d", i), to)
 		if i >= 1000 {
-			h.unsubscribe(shard, fmt.Sprintf("room#%d", i-1000))
+			h.unsubscribe("", shard, fmt.Sprintf("room#%d", i-1000))
 		}
 		i++
 	}
-	h.subscribe(shard, "last", to)
+	h.subscribe("", shard, "last", to)
 	if err := h.wait(context.Background(), shard, "last"); err != nil {
 		b.Fatal(err)
 	}

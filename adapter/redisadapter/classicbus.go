@@ -34,13 +34,13 @@ func (b *classicBus) Losses() uint64 { return b.hub.status.downs() }
 func (b *classicBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
 	if b.exact {
-		b.hub.subscribe(plain, b.codec.Broadcasts(), b.takeBroadcast)
+		b.hub.subscribe(b.local.Name(), plain, b.codec.Broadcasts(), b.takeBroadcast)
 	} else {
-		b.hub.subscribe(pattern, b.pattern(), b.takeBroadcast)
+		b.hub.subscribe(b.local.Name(), pattern, b.pattern(), b.takeBroadcast)
 	}
-	b.hub.subscribe(plain, b.codec.Private(b.codec.UID()), b.takeAnswer)
-	b.hub.subscribe(plain, b.codec.Responses(), b.takeAnswer)
-	b.hub.subscribe(plain, b.codec.Requests(), b.takeRequest)
+	b.hub.subscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()), b.takeAnswer)
+	b.hub.subscribe(b.local.Name(), plain, b.codec.Responses(), b.takeAnswer)
+	b.hub.subscribe(b.local.Name(), plain, b.codec.Requests(), b.takeRequest)
 	return nil
 }
 
@@ -194,13 +194,13 @@ func (b *classicBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
 }
 
 func (b *classicBus) Close() error {
-	b.hub.unsubscribe(plain, b.codec.Requests())
-	b.hub.unsubscribe(plain, b.codec.Responses())
-	b.hub.unsubscribe(plain, b.codec.Private(b.codec.UID()))
+	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Requests())
+	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Responses())
+	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()))
 	if b.exact {
-		b.hub.unsubscribe(plain, b.codec.Broadcasts())
+		b.hub.unsubscribe(b.local.Name(), plain, b.codec.Broadcasts())
 	} else {
-		b.hub.unsubscribe(pattern, b.pattern())
+		b.hub.unsubscribe(b.local.Name(), pattern, b.pattern())
 	}
 	b.mailbox.close()
 	b.hub.close()

@@ -40,14 +40,14 @@ func clusterChannels(t *testing.T, _ *redistest.ClusterServers, p *pair) {
 	names := make([]string, 5000)
 	for i := range names {
 		names[i] = fmt.Sprintf("room#%d", i)
-		p.b.subscribe(shard, names[i], p.in.take)
+		p.b.subscribe("", shard, names[i], p.in.take)
 	}
 	if err := p.b.wait(ctx, shard, names...); err != nil {
 		t.Fatal(err)
 	}
 	p.crosses(recovery, subscription{shard, "room#1", "room#1"}, subscription{shard, "room#4999", "room#4999"})
 	for _, name := range names {
-		p.b.unsubscribe(shard, name)
+		p.b.unsubscribe("", shard, name)
 	}
 	redistest.Eventually(t, "the channels are gone", func() bool {
 		left, err := p.b.channels(ctx, shard, "room#*")
@@ -58,8 +58,8 @@ func clusterChannels(t *testing.T, _ *redistest.ClusterServers, p *pair) {
 func clusterCounts(t *testing.T, _ *redistest.ClusterServers, p *pair) {
 	t.Log("counting")
 	ctx := context.Background()
-	p.a.subscribe(plain, "q", p.in.take)
-	p.a.subscribe(shard, "s#1", p.in.take)
+	p.a.subscribe("", plain, "q", p.in.take)
+	p.a.subscribe("", shard, "s#1", p.in.take)
 	if err := p.a.wait(ctx, plain, "q"); err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func clusterCounts(t *testing.T, _ *redistest.ClusterServers, p *pair) {
 	if names, err := p.a.channels(ctx, shard, "s#*"); err != nil || strings.Join(names, " ") != "s#1 s#2 s#3 s#4 s#5" {
 		t.Errorf("channels %q, %v", names, err)
 	}
-	p.a.unsubscribe(plain, "q")
-	p.a.unsubscribe(shard, "s#1")
+	p.a.unsubscribe("", plain, "q")
+	p.a.unsubscribe("", shard, "s#1")
 	redistest.Eventually(t, "the channels are left", func() bool { return p.a.Stats().Wanted == 0 && p.a.Stats().Connections == 0 })
 }
 
@@ -161,7 +161,7 @@ func TestSentinel(t *testing.T) {
 	g := redistest.Sentinel(t)
 	p := newPair(t, func() redis.UniversalClient { return g.Client() }, plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
-	p.a.subscribe(plain, "a", func(string, string) {}) // as every node has a channel of its own
+	p.a.subscribe("", plain, "a", func(string, string) {}) // as every node has a channel of its own
 	if err := p.a.wait(t.Context(), plain, "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -209,12 +209,12 @@ func TestConnections(t *testing.T) {
 		}
 		p := newPair(t, client, plainAndPattern...)
 		p.crosses(recovery, plainAndPattern...)
-		p.b.subscribe(plain, "forbidden", p.in.take)
+		p.b.subscribe("", plain, "forbidden", p.in.take)
 		redistest.Eventually(t, "the state is down", func() bool { return p.b.status.is(Down) })
 		if _, reason := p.b.status.current(); trouble(reason) != "noperm" {
 			t.Errorf("the reason is %v", reason)
 		}
-		p.b.unsubscribe(plain, "forbidden")
+		p.b.unsubscribe("", plain, "forbidden")
 		p.crosses(recovery, plainAndPattern...)
 	})
 	t.Run("unsuitable clients", func(t *testing.T) {

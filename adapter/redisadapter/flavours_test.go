@@ -132,6 +132,63 @@ func TestReplacedNamespace(t *testing.T) {
 	}
 }
 
+// TestSharedChannelName has a room of one namespace whose channel is called like the one of another namespace. Each hears
+// its own messages, once, whichever of the two was there first, and when the other one has gone.
+func TestSharedChannelName(t *testing.T) {
+	server := redistest.Single(t)
+	for name, build := range map[string]func() builder{
+		"pubsub":  func() builder { return NewPubSub(clientOf(t, server), &PubSubOptions{ExactChannels: true}) },
+		"sharded": func() builder { return NewSharded(clientOf(t, server), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, b := build(), build()
+			fromShort, fromLong := join(t, from, "/a"), join(t, from, "/a#b")
+			short, long := join(t, b, "/a"), join(t, b, "/a#b")
+			var wantShort, wantLong []string
+			speak := func(stage string) {
+				send(t, fromLong, stage)
+				wantLong = append(wantLong, `2/a#b,["`+stage+`"]`)
+				send(t, fromShort, stage, "b")
+				wantShort = append(wantShort, `2/a,["`+stage+`"]`)
+			}
+			check := func(stage string) {
+				t.Helper()
+				send(t, fromShort, "end of "+stage) // a channel of its own: comes after what is wrong
+				wantShort = append(wantShort, `2/a,["end of `+stage+`"]`)
+				if got := short.hears(t, len(wantShort)); !slices.Equal(got, wantShort) {
+					t.Fatalf("%s: /a heard %q, want %q", stage, got, wantShort)
+				}
+				if got := long.hears(t, len(wantLong)); !slices.Equal(got, wantLong) {
+					t.Fatalf("%s: /a#b heard %q, want %q", stage, got, wantLong)
+				}
+			}
+			s := short.connect(t, "s", "b")
+			speak("the room is the second")
+			check("the room is the second")
+
+			s.Disconnect()
+			send(t, fromLong, "the room has gone")
+			wantLong = append(wantLong, `2/a#b,["the room has gone"]`)
+			check("the room has gone")
+
+			s = short.connect(t, "s2", "b")
+			if err := long.adapter.Close(); err != nil {
+				t.Fatal(err)
+			}
+			long, wantLong = join(t, b, "/a#b"), nil
+			speak("the room is the first")
+			check("the room is the first")
+
+			if err := long.adapter.Close(); err != nil {
+				t.Fatal(err)
+			}
+			send(t, fromShort, "the namespace has gone", "b")
+			wantShort = append(wantShort, `2/a,["the namespace has gone"]`)
+			check("the namespace has gone")
+		})
+	}
+}
+
 // TestAskAtOnce asks in a namespace that this node has only just got: as many nodes have to be counted, and their answers
 // heard, as later.
 func TestAskAtOnce(t *testing.T) {

@@ -137,17 +137,18 @@ func (h *hub) send(cmd redis.Cmder) error {
 	return r.pub.send(cmd)
 }
 
-// subscribe wants a channel from now on, unsubscribe not any more. A name has one sink, the last one given: a namespace
-// may be opened again while the one before is being closed. It is wanted until each subscribe has had its unsubscribe.
-func (h *hub) subscribe(s space, name string, to sink) {
+// subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
+// had its unsubscribe. A namespace has one sink for a name, the last one given: it may be opened again while the one
+// before is being closed, and only one of the two is to answer what asks the node. Other namespaces have their own sinks.
+func (h *hub) subscribe(namespace string, s space, name string, to sink) {
 	if r := h.running(); r != nil {
-		r.sub.subscribe(s, name, to)
+		r.sub.subscribe(namespace, s, name, to)
 	}
 }
 
-func (h *hub) unsubscribe(s space, name string) {
+func (h *hub) unsubscribe(namespace string, s space, name string) {
 	if r := h.running(); r != nil {
-		r.sub.unsubscribe(s, name)
+		r.sub.unsubscribe(namespace, s, name)
 	}
 }
 

@@ -79,8 +79,8 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	s := redistest.Single(t)
 	a, b := startHub(t, s.Client(), Options{}), startHub(t, s.Client(), Options{})
 	var in inbox
-	b.subscribe(pattern, "p#*", in.take)
-	b.subscribe(plain, "q", in.take)
+	b.subscribe("", pattern, "p#*", in.take)
+	b.subscribe("", plain, "q", in.take)
 	up(t, a)
 	up(t, b)
 	ctx := context.Background()
@@ -115,7 +115,7 @@ func TestMessageCrossesAfterRestart(t *testing.T) {
 	s := redistest.Single(t)
 	a, b := startHub(t, s.Client(), Options{}), startHub(t, s.Client(), Options{})
 	var in inbox
-	b.subscribe(plain, "q", in.take)
+	b.subscribe("", plain, "q", in.take)
 	up(t, a)
 	up(t, b)
 	s.Kill()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -249,17 +250,17 @@ func (l *link) flush(ps *redis.PubSub, first bool) error {
 		}
 		c.queued = false
 		switch {
-		case c.to != nil && !c.sent:
+		case c.wanted() && !c.sent:
 			on[c.space] = append(on[c.space], c)
-		case c.to == nil && c.sent:
+		case !c.wanted() && c.sent:
 			off[c.space] = append(off[c.space], c)
-		case c.to == nil && c.pending == 0:
+		case !c.wanted() && c.pending == 0:
 			s.forgetLocked(c)
 			continue
 		default:
 			continue
 		}
-		c.sent = c.to != nil
+		c.sent = c.wanted()
 		c.pending++
 	}
 	clear(l.todo)
@@ -362,7 +363,7 @@ func (l *link) read(ps *redis.PubSub) error {
 	}
 }
 
-// deliver hands a message to the sink of its channel.
+// deliver hands a message to the sinks of its channel.
 func (s *subscriber) deliver(msg *redis.Message) {
 	s.mu.Lock()
 	var c *channel
@@ -372,8 +373,9 @@ func (s *subscriber) deliver(msg *redis.Message) {
 		c = s.channels[shard][msg.Channel]
 	}
 	var to sink
-	if c != nil {
-		to = c.to
+	var more []user
+	if c != nil && c.wanted() {
+		to, more = c.users[0].to, slices.Clone(c.users[1:])
 	}
 	s.mu.Unlock()
 	s.stats.received.Add(1)
@@ -383,6 +385,9 @@ func (s *subscriber) deliver(msg *redis.Message) {
 		return
 	}
 	to(msg.Channel, msg.Payload)
+	for _, u := range more {
+		u.to(msg.Channel, msg.Payload)
+	}
 }
 
 func (l *link) pong() {
@@ -444,7 +449,7 @@ func (l *link) repliedLocked(c *channel) {
 	case c.confirmed():
 		l.sub.foundLocked(c)
 		c.wakeLocked()
-	case c.pending == 0 && c.to == nil && !c.queued:
+	case c.pending == 0 && !c.wanted() && !c.queued:
 		l.sub.forgetLocked(c)
 	}
 }
@@ -481,7 +486,7 @@ func (l *link) refuse(err error) error {
 		}
 		l.count--
 		c.link = nil
-		if c.to == nil {
+		if !c.wanted() {
 			s.forgetLocked(c)
 		} else {
 			s.laterLocked(c, err)

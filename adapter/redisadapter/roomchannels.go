@@ -33,7 +33,7 @@ func (c *roomChannels) created(room, name string, to sink) {
 		return
 	}
 	c.names[room] = name
-	c.hub.subscribe(c.space, name, to)
+	c.hub.subscribe(c.local.Name(), c.space, name, to)
 	c.changedLocked()
 }
 
@@ -42,7 +42,7 @@ func (c *roomChannels) deleted(room string) {
 	defer c.mu.Unlock()
 	if name, ok := c.names[room]; ok {
 		delete(c.names, room)
-		c.hub.unsubscribe(c.space, name)
+		c.hub.unsubscribe(c.local.Name(), c.space, name)
 		c.changedLocked()
 	}
 }
@@ -98,7 +98,7 @@ func (c *roomChannels) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	for _, name := range c.names {
-		c.hub.unsubscribe(c.space, name)
+		c.hub.unsubscribe(c.local.Name(), c.space, name)
 	}
 	c.names = nil
 	c.changedLocked()

@@ -115,8 +115,8 @@ func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
 	// First the channel that makes a node known by its name, then the one that makes it count.
-	b.hub.subscribe(shard, b.channels.response(b.uid), b.take)
-	b.hub.subscribe(shard, b.channels.main, b.take)
+	b.hub.subscribe(b.local.Name(), shard, b.channels.response(b.uid), b.take)
+	b.hub.subscribe(b.local.Name(), shard, b.channels.main, b.take)
 	return nil
 }
 
@@ -185,8 +185,8 @@ func nodesOf(ctx context.Context, h *hub, s space, prefix string) ([]adapter.Nod
 
 func (b *shardedBus) Close() error {
 	b.rooms.close()
-	b.hub.unsubscribe(shard, b.channels.main)
-	b.hub.unsubscribe(shard, b.channels.response(b.uid))
+	b.hub.unsubscribe(b.local.Name(), shard, b.channels.main)
+	b.hub.unsubscribe(b.local.Name(), shard, b.channels.response(b.uid))
 	b.mailbox.close()
 	b.hub.close()
 	return nil

@@ -258,8 +258,8 @@ func (b *streamsBus) listen() {
 		return
 	}
 	// First the channel that makes a node known by its name, then the one that makes it count.
-	b.streams.subscribe(b.space, b.private(b.uid), b.take)
-	b.streams.subscribe(b.space, b.public, b.take)
+	b.streams.subscribe(b.local.Name(), b.space, b.private(b.uid), b.take)
+	b.streams.subscribe(b.local.Name(), b.space, b.public, b.take)
 	close(b.listening)
 }
 
@@ -353,8 +353,8 @@ func (b *streamsBus) Close() error {
 	b.closed = true
 	select {
 	case <-b.listening:
-		b.streams.unsubscribe(b.space, b.public)
-		b.streams.unsubscribe(b.space, b.private(b.uid))
+		b.streams.unsubscribe(b.local.Name(), b.space, b.public)
+		b.streams.unsubscribe(b.local.Name(), b.space, b.private(b.uid))
 	default:
 		close(b.listening) // nobody is to wait for it any more
 	}

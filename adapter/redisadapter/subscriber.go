@@ -18,17 +18,31 @@ import (
 type channel struct {
 	space   space
 	name    string
-	to      sink  // nil: not wanted any more
-	users   int   // subscribe less unsubscribe
-	link    *link // where it is placed; nil: nowhere yet
-	queued  bool  // in subscriber.unplaced, subscriber.refused or link.todo
-	sent    bool  // the last command on link was a subscribe
-	pending int   // replies outstanding on link
-	lost    bool  // its subscription has ended, and is wanted
+	users   []user  // those who want it
+	one     [1]user // room for the only user, as a rule
+	link    *link   // where it is placed; nil: nowhere yet
+	queued  bool    // in subscriber.unplaced, subscriber.refused or link.todo
+	sent    bool    // the last command on link was a subscribe
+	pending int     // replies outstanding on link
+	lost    bool    // its subscription has ended, and is wanted
 	ready   chan struct{}
 }
 
+// user is a namespace that wants a channel. Rooms of one namespace and the channel of another, such as the room b of /a
+// and the namespace /a#b, can have the same name: each hears what is meant for the other, and drops it.
+type user struct {
+	namespace string
+	to        sink
+	times     int // subscribe less unsubscribe
+}
+
+func (c *channel) wanted() bool    { return len(c.users) > 0 }
 func (c *channel) confirmed() bool { return c.sent && c.pending == 0 }
+
+// userLocked returns the index of a namespace in users, -1 if it does not want the channel.
+func (c *channel) userLocked(namespace string) int {
+	return slices.IndexFunc(c.users, func(u user) bool { return u.namespace == namespace })
+}
 
 // wakeLocked ends the waiting of those who wait for the channel.
 func (c *channel) wakeLocked() {
@@ -80,30 +94,43 @@ func (s *subscriber) poke() {
 	}
 }
 
-func (s *subscriber) subscribe(sp space, name string, to sink) {
+func (s *subscriber) subscribe(namespace string, sp space, name string, to sink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.channels[sp][name]
 	if c == nil {
 		c = &channel{space: sp, name: name}
+		c.users = c.one[:0]
 		s.channels[sp][name] = c
 	}
-	c.to = to
-	c.users++
+	if i := c.userLocked(namespace); i >= 0 {
+		c.users[i].to = to
+		c.users[i].times++
+	} else {
+		if c.users = append(c.users, user{namespace, to, 1}); len(c.users) > 1 {
+			c.one = [1]user{} // they have moved
+		}
+	}
 	s.changedLocked(c)
 }
 
-func (s *subscriber) unsubscribe(sp space, name string) {
+func (s *subscriber) unsubscribe(namespace string, sp space, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.channels[sp][name]
-	if c == nil || c.to == nil {
+	if c == nil {
 		return
 	}
-	if c.users--; c.users > 0 {
+	i := c.userLocked(namespace)
+	if i < 0 {
 		return
 	}
-	c.to = nil
+	if c.users[i].times--; c.users[i].times > 0 {
+		return
+	}
+	if c.users = slices.Delete(c.users, i, i+1); c.wanted() {
+		return
+	}
 	s.foundLocked(c)
 	c.wakeLocked()
 	s.changedLocked(c)
@@ -117,7 +144,7 @@ func (s *subscriber) changedLocked(c *channel) {
 		c.queued = true
 		c.link.todo = append(c.link.todo, c)
 		c.link.poke()
-	case c.to == nil:
+	case !c.wanted():
 		s.forgetLocked(c)
 	default:
 		c.queued = true
@@ -149,7 +176,7 @@ func (s *subscriber) wait(ctx context.Context, sp space, names []string) error {
 		for {
 			s.mu.Lock()
 			c := s.channels[sp][name]
-			if c == nil || c.to == nil || c.confirmed() {
+			if c == nil || !c.wanted() || c.confirmed() {
 				s.mu.Unlock()
 				break
 			}
@@ -217,7 +244,7 @@ func (s *subscriber) reload(ctx context.Context) {
 func (s *subscriber) place(ctx context.Context, wg *sync.WaitGroup, batch []*channel) {
 	for _, c := range batch {
 		s.mu.Lock()
-		if c.to == nil {
+		if !c.wanted() {
 			c.queued = false
 			s.forgetLocked(c)
 			s.mu.Unlock()
@@ -288,7 +315,7 @@ func (s *subscriber) dropLocked(l *link) {
 
 // displaceLocked takes a channel off its connection, whose subscription has ended.
 func (s *subscriber) displaceLocked(c *channel) {
-	if c.sent && c.to != nil {
+	if c.sent && c.wanted() {
 		s.stats.resubscribed.Add(1)
 		if !c.lost {
 			c.lost = true
@@ -337,7 +364,7 @@ func (s *subscriber) figures() (connections, wanted, confirmed int) {
 	}
 	for _, channels := range s.channels {
 		for _, c := range channels {
-			if c.to != nil {
+			if c.wanted() {
 				wanted++
 				if c.confirmed() {
 					confirmed++
@@ -376,7 +403,7 @@ func (s *subscriber) sample(l *link) (space, string) {
 	for _, sp := range []space{plain, shard} {
 		looked := 0
 		for _, c := range s.channels[sp] {
-			if c.link == l && c.to != nil && c.confirmed() {
+			if c.link == l && c.wanted() && c.confirmed() {
 				return sp, c.name
 			}
 			if looked++; looked > 1000 {

@@ -29,9 +29,9 @@ func TestSettles(t *testing.T) {
 			set := func(sp space, name string, want bool) {
 				switch k := (key{sp, name}); {
 				case want && !held[k]:
-					h.subscribe(sp, name, func(string, string) {})
+					h.subscribe("", sp, name, func(string, string) {})
 				case !want && held[k]:
-					h.unsubscribe(sp, name)
+					h.unsubscribe("", sp, name)
 				}
 				held[key{sp, name}] = want
 			}
@@ -86,20 +86,20 @@ func TestUnwanted(t *testing.T) {
 	h := startHub(t, s.Client(), Options{})
 	var in inbox
 	for i := range 1000 {
-		h.subscribe(shard, fmt.Sprint(i), in.take)
+		h.subscribe("", shard, fmt.Sprint(i), in.take)
 		if i%2 == 0 {
-			h.unsubscribe(shard, fmt.Sprint(i))
+			h.unsubscribe("", shard, fmt.Sprint(i))
 		}
 	}
 	if err := h.wait(context.Background(), shard, "998", "999", "unknown"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 1000 {
-		h.unsubscribe(shard, fmt.Sprint(i))
+		h.unsubscribe("", shard, fmt.Sprint(i))
 	}
-	h.subscribe(shard, "again", in.take)
-	h.unsubscribe(shard, "again")
-	h.subscribe(shard, "again", in.take)
+	h.subscribe("", shard, "again", in.take)
+	h.unsubscribe("", shard, "again")
+	h.subscribe("", shard, "again", in.take)
 	up(t, h)
 	if err := h.wait(context.Background(), shard, "again"); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestRefcount(t *testing.T) {
 		}
 		r := h.running()
 		var in inbox
-		h.subscribe(plain, "q", in.take)
+		h.subscribe("", plain, "q", in.take)
 		if err := h.wait(ctx, plain, "q"); err != nil {
 			t.Fatal(err)
 		}

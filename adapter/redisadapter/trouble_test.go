@@ -36,7 +36,7 @@ func newPair(t testing.TB, client func() redis.UniversalClient, subs ...subscrip
 	t.Helper()
 	p := &pair{t: t, a: startHub(t, client(), Options{}), b: startHub(t, client(), Options{})}
 	for _, s := range subs {
-		p.b.subscribe(s.space, s.name, p.in.take)
+		p.b.subscribe("", s.space, s.name, p.in.take)
 	}
 	return p
 }
@@ -182,7 +182,7 @@ func TestOutputBufferKill(t *testing.T) {
 	s := redistest.Single(t, "--client-output-buffer-limit", "pubsub 1mb 0 0")
 	p := newPair(t, single(s), plainAndPattern...)
 	block := make(chan struct{})
-	p.b.subscribe(plain, "slow", func(string, string) { <-block })
+	p.b.subscribe("", plain, "slow", func(string, string) { <-block })
 	p.crosses(recovery, plainAndPattern...)
 	ctx := context.Background()
 	if err := p.b.wait(ctx, plain, "slow"); err != nil {
