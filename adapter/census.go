@@ -161,11 +161,12 @@ func (c *census) heard(m *Message) {
 	c.suspicious.Store(len(c.suspects) > 0)
 }
 
-// learn notes which nodes tell their names, from the parts of a question that some others answered without.
+// learn notes which nodes tell their names, from the parts of a question that some others answered without. When there are
+// too many, because most of them have gone, those of this question are enough.
 func (c *census) learn(parts map[NodeID]*part) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.speakers == nil {
+	if c.speakers == nil || len(c.speakers) > maxAnswers {
 		c.speakers = make(map[NodeID]struct{})
 	}
 	for id := range parts {

@@ -3,6 +3,7 @@ package adapter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -324,6 +325,58 @@ func TestCloseWhileWaiting(t *testing.T) {
 		}
 		n.sockets["b1"].Disconnect()
 		n.Thaw("c")
+	})
+}
+
+// crowdBus answers each question in many names, of which none exists, and without a name.
+type crowdBus struct {
+	adapter.Bus
+	kind    adapter.Kind // of the answers
+	answers int
+	receive func(*adapter.Message)
+}
+
+func (b *crowdBus) Start(receive func(*adapter.Message)) error {
+	b.receive = receive
+	return b.Bus.Start(receive)
+}
+
+func (b *crowdBus) Publish(m *adapter.Message) error {
+	for i := range b.answers {
+		for _, from := range []adapter.NodeID{"", adapter.NodeID(fmt.Sprint("invented", i))} {
+			b.receive(&adapter.Message{Kind: b.kind, From: from, Request: m.Request, Count: 1, Sockets: []adapter.SocketDetails{{ID: "s"}}})
+		}
+	}
+	return b.Bus.Publish(m)
+}
+
+// TestInventedNodes: who can publish can answer for nodes that do not exist. There is an end to what is kept of them, unless
+// the broker counts as many.
+func TestInventedNodes(t *testing.T) {
+	const kept = 4096
+	synctest.Test(t, func(t *testing.T) {
+		var c adaptertest.Cluster
+		for _, tt := range []struct {
+			answers, want int
+		}{{10, 20}, {kept, kept}} {
+			bus := &crowdBus{Bus: c.Bus("h", "/"), kind: adapter.KindSockets, answers: tt.answers}
+			a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := a.FetchSockets(t.Context(), adapter.Selection{}, adapter.Flags{})
+			if err != nil || len(r.Values) != tt.want {
+				t.Errorf("%d answers of %d were kept, want %d, error %v", len(r.Values), 2*tt.answers, tt.want, err)
+			}
+			bus.kind = adapter.KindCount
+			s := new(sink)
+			if _, err := a.BroadcastWithAck(t.Context(), question, adapter.Selection{}, adapter.Flags{}, s); err != nil || s.expected != tt.want {
+				t.Errorf("sockets of %d nodes are expected, want %d, error %v", s.expected, tt.want, err)
+			}
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
 

@@ -19,6 +19,9 @@ const (
 	censusAge = 100 * time.Millisecond
 	// suspectAfter is how long a node must have been silent before later questions do not wait for it.
 	suspectAfter = time.Second
+	// maxAnswers is how many nodes a question hears, unless the broker counts more: whoever can publish can answer in the
+	// names of nodes that do not exist.
+	maxAnswers = 4096
 )
 
 // outcome is the cause that ends the context of a settled question. Any other cause is the application's.
@@ -261,19 +264,15 @@ func (q *question) take(m *Message) {
 		return
 	}
 	p := q.parts[m.From]
-	if p == nil {
-		p = new(part)
-		q.parts[m.From] = p
-	}
 	switch m.Kind {
 	case KindAck:
-		if p.open < 1 { // of a node that was given up, or more than there can be
+		if p == nil || p.open < 1 { // of a node that was given up, or more than there can be
 			return
 		}
 		q.acks.Ack(m.From, m.SocketID, m.Payload)
 		q.count(p, 0, -1)
 	case KindGone:
-		if p.open < len(m.SocketIDs) {
+		if p == nil || p.open < len(m.SocketIDs) {
 			return
 		}
 		for _, sid := range m.SocketIDs {
@@ -282,8 +281,12 @@ func (q *question) take(m *Message) {
 		q.count(p, 0, -len(m.SocketIDs))
 		q.late = q.late || !time.Now().Before(q.told)
 	default:
-		if m.Count < 0 || m.From != "" && p.reports > 0 {
+		if m.Count < 0 || q.reports >= max(maxAnswers, q.expected) || p != nil && p.reports > 0 && m.From != "" {
 			return
+		}
+		if p == nil {
+			p = new(part)
+			q.parts[m.From] = p
 		}
 		if q.acks != nil {
 			q.acks.Expected(m.Count)
