@@ -165,7 +165,10 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 		for _, stream := range cmd.Val() {
 			n += len(stream.Messages)
 			for i := range stream.Messages {
-				r.take(&stream.Messages[i])
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				r.take(ctx, &stream.Messages[i])
 			}
 		}
 		if behind && n < many {
@@ -179,7 +182,7 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	}
 }
 
-func (r *streamReader) take(m *redis.XMessage) {
+func (r *streamReader) take(ctx context.Context, m *redis.XMessage) {
 	field := func(name string) string {
 		text, _ := m.Values[name].(string)
 		return text
@@ -187,7 +190,7 @@ func (r *streamReader) take(m *redis.XMessage) {
 	e := envelope.Entry{UID: field("uid"), Namespace: field("nsp"), Type: field("type"), Data: field("data")}
 	r.streams.stats.received.Add(1)
 	r.streams.stats.receivedBytes.Add(uint64(len(e.Data)))
-	r.streams.deliver(r.stream+" "+m.ID, e)
+	r.streams.deliver(ctx, r.stream+" "+m.ID, e)
 	r.last = m.ID
 	r.passed++
 }

@@ -204,10 +204,14 @@ func (s *Streams) remove(b *streamsBus) {
 	}
 }
 
-// deliver hands an entry to the namespace that it is for.
-func (s *Streams) deliver(source string, e envelope.Entry) {
+// deliver hands an entry to the namespace that it is for. Once ctx, which remove ends with mu held, has ended, it does not:
+// a namespace that was opened since then has a reader of its own, which may deliver the same entry.
+func (s *Streams) deliver(ctx context.Context, source string, e envelope.Entry) {
 	s.mu.Lock()
-	buses := slices.Clone(s.buses[e.Namespace])
+	var buses []*streamsBus
+	if ctx.Err() == nil {
+		buses = slices.Clone(s.buses[e.Namespace])
+	}
 	s.mu.Unlock()
 	for _, b := range buses {
 		if e.UID != string(b.uid) {

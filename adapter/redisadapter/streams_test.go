@@ -247,6 +247,48 @@ func TestStreamsNamespaces(t *testing.T) {
 	}
 }
 
+// stopper ends something with the first packet.
+type stopper struct {
+	*witness
+	stop func()
+}
+
+func (l stopper) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
+	l.witness.Deliver(p, sel, flags)
+	l.stop()
+}
+
+// TestStreamsEnd ends a reader in the middle of what it has read at once: nothing of it is delivered afterwards.
+func TestStreamsEnd(t *testing.T) {
+	server := redistest.Single(t)
+	s := NewStreams(clientOf(t, server), nil)
+	ctx, stop := context.WithCancel(within(t))
+	defer stop()
+	local := stopper{newWitness("/chat"), stop}
+	a, err := s.New(local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	local.Connect("s")
+	r := newStreamReader(s, "other")
+	ended := make(chan error, 1)
+	go func() { ended <- r.read(ctx) }()
+	redistest.Eventually(t, "the end of the stream is known", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.located
+	})
+	server.Do("EVAL", `for i = 1, 3 do redis.call("XADD", KEYS[1], "*", "uid", "u", "nsp", "/chat", "type", "3", "data", ARGV[1]) end return 3`,
+		1, "other", `{"packet":{"type":2,"data":["once"]},"opts":{"rooms":[],"except":[]}}`)
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("reading ended with %v", err)
+	}
+	if got := local.got(); len(got) != 1 {
+		t.Errorf("delivered %q, want the first of three", got)
+	}
+}
+
 // TestStreamsNotReached opens and closes a namespace while Redis cannot be reached: nothing of it stays.
 func TestStreamsNotReached(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Dialer: func(context.Context, string, string) (net.Conn, error) {
