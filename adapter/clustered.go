@@ -205,7 +205,7 @@ func (c *clustered) ServerCount(ctx context.Context) (int, error) {
 	if err == nil && c.census.doubtful() {
 		var nodes []NodeID
 		nodes, err = c.census.nodes(ctx, time.Now())
-		n = len(nodes)
+		n = min(n, len(nodes)) // the list may have names of what only looks like a node
 	}
 	if c.closed.Load() {
 		return 0, ErrClosed

@@ -77,6 +77,43 @@ func TestListener(t *testing.T) {
 	})
 }
 
+// crowdedBus lists more nodes than there are, as a broker on which something else is called like a node.
+type crowdedBus struct {
+	adapter.Bus
+	invented ids
+}
+
+func (b *crowdedBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	nodes, err := b.Bus.Nodes(ctx)
+	return append(nodes, b.invented...), err
+}
+
+// TestListedTooMany: there are never more servers than the broker counts.
+func TestListedTooMany(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &crowdedBus{Bus: n.Bus("d", "/")}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.adapters["d"] = a
+		n.Listen(1)
+		if r, err := a.FetchSockets(t.Context(), adapter.Selection{}, adapter.Flags{}); err != nil || len(r.Values) != 6 {
+			t.Errorf("%d sockets, error %v", len(r.Values), err)
+		}
+		for _, tt := range []struct {
+			invented ids
+			want     int
+		}{{nil, 4}, {ids{"x", "y"}, 5}} {
+			time.Sleep(time.Second) // until the nodes are listed anew
+			bus.invented = tt.invented
+			if count, err := a.ServerCount(t.Context()); err != nil || count != tt.want {
+				t.Errorf("with %q: %d servers, want %d, error %v", tt.invented, count, tt.want, err)
+			}
+		}
+	})
+}
+
 // TestNewNode starts a node while others are asked, before and after a first census: it has not been asked, and nothing waits
 // for it.
 func TestNewNode(t *testing.T) {
