@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ type streamReader struct {
 	// Owned by read, which runs on one goroutine.
 	last   string // id of the last entry that was read, or that does not count; "" until the stream was reached
 	passed int64  // how many entries the stream has ever had up to last, as far as Redis tells: version 7 does
+	broken bool   // nothing could be read since the last complaint
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -68,7 +70,7 @@ func (r *streamReader) read(ctx context.Context) error {
 		err = r.follow(ctx, rdb)
 	}
 	if ctx.Err() == nil {
-		r.streams.hub.opts.Logger.Warn("redis stream cannot be read, will go on from where it was", "stream", r.stream, "entry", r.last, "error", err)
+		r.complain(err)
 		r.streams.stats.streamRestarts.Add(1)
 		if run := r.streams.running(); run != nil {
 			// The stream may have another master by now.
@@ -78,6 +80,16 @@ func (r *streamReader) read(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// complain tells once, until something could be read again, that nothing can.
+func (r *streamReader) complain(err error) {
+	level := slog.LevelWarn
+	if r.broken {
+		level = slog.LevelDebug
+	}
+	r.broken = true
+	r.streams.hub.opts.Logger.Log(context.Background(), level, "redis stream cannot be read, will go on from where it was", "stream", r.stream, "entry", r.last, "error", err)
 }
 
 // connect returns a client with a single connection to the server of the stream.
@@ -161,6 +173,7 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 		if err := rdb.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
+		r.broken = false
 		n := 0
 		for _, stream := range cmd.Val() {
 			n += len(stream.Messages)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -129,6 +131,46 @@ func TestStreamsResume(t *testing.T) {
 	}
 	if s := to.builder.Stats(); s.StreamLost != 0 || s.StreamRestarts < 10 {
 		t.Errorf("lost %d, %d restarts", s.StreamLost, s.StreamRestarts)
+	}
+}
+
+// logbook is where a logger writes.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logbook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logbook) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
+}
+
+// TestStreamsComplainOnce: the reader tries again and again, and tells once that it cannot read.
+func TestStreamsComplainOnce(t *testing.T) {
+	server := redistest.Single(t)
+	from := join(t, NewStreams(clientOf(t, server), nil), "/chat")
+	var log logbook
+	to := newReader(t, server, StreamsOptions{Options: Options{Logger: log.logger()}})
+	for outage := range 2 {
+		send(t, from, "between")
+		to.hears(t, outage+1)
+		restarts := to.builder.Stats().StreamRestarts
+		server.Do("ACL", "SETUSER", "default", "-xread")
+		to.cut(t)
+		redistest.Eventually(t, "the reader has tried again", func() bool { return to.builder.Stats().StreamRestarts >= restarts+4 })
+		if n := log.count("redis stream cannot be read"); n != outage+1 {
+			t.Errorf("told %d times in %d outages", n, outage+1)
+		}
+		server.Do("ACL", "SETUSER", "default", "+xread")
 	}
 }
 

@@ -114,6 +114,26 @@ func TestUnwanted(t *testing.T) {
 	redistest.Eventually(t, "a message arrives", func() bool { return in.count("x") == 1 })
 }
 
+// TestRefusedOnce: one refusal of a kind is told, not that of each channel and of each attempt.
+func TestRefusedOnce(t *testing.T) {
+	server := redistest.Single(t)
+	server.Do("ACL", "SETUSER", "default", "resetchannels")
+	var log logbook
+	h := startHub(t, server.Client(), Options{Logger: log.logger()})
+	sub := h.running().sub
+	for i := range 3 {
+		h.subscribe("/", plain, fmt.Sprint(i), func(string, string) {})
+		redistest.Eventually(t, "the channel is refused", func() bool {
+			sub.mu.Lock()
+			defer sub.mu.Unlock()
+			return len(sub.refused) > i
+		})
+	}
+	if n := log.count("redis refused a subscription"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
 // TestRefcount opens and closes: the hub exists while it has a user, and can begin again.
 func TestRefcount(t *testing.T) {
 	s := redistest.Single(t)
