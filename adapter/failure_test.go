@@ -370,6 +370,7 @@ type crowdBus struct {
 	adapter.Bus
 	kind    adapter.Kind // of the answers
 	answers int
+	count   int // of the sockets of each
 	receive func(*adapter.Message)
 }
 
@@ -381,7 +382,7 @@ func (b *crowdBus) Start(receive func(*adapter.Message)) error {
 func (b *crowdBus) Publish(m *adapter.Message) error {
 	for i := range b.answers {
 		for _, from := range []adapter.NodeID{"", adapter.NodeID(fmt.Sprint("invented", i))} {
-			b.receive(&adapter.Message{Kind: b.kind, From: from, Request: m.Request, Count: 1, Sockets: []adapter.SocketDetails{{ID: "s"}}})
+			b.receive(&adapter.Message{Kind: b.kind, From: from, Request: m.Request, Count: b.count, Sockets: []adapter.SocketDetails{{ID: "s"}}})
 		}
 	}
 	return b.Bus.Publish(m)
@@ -396,7 +397,7 @@ func TestInventedNodes(t *testing.T) {
 		for _, tt := range []struct {
 			answers, want int
 		}{{10, 20}, {kept, kept}} {
-			bus := &crowdBus{Bus: c.Bus("h", "/"), kind: adapter.KindSockets, answers: tt.answers}
+			bus := &crowdBus{Bus: c.Bus("h", "/"), kind: adapter.KindSockets, answers: tt.answers, count: 1}
 			a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -413,6 +414,32 @@ func TestInventedNodes(t *testing.T) {
 			if err := a.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// tally counts what sink records.
+type tally struct{ expected, events int }
+
+func (y *tally) Expected(n int)                             { y.expected += n }
+func (y *tally) Ack(adapter.NodeID, string, parser.Payload) { y.events++ }
+func (y *tally) Gone(adapter.NodeID, string)                { y.events++ }
+
+// TestInventedSockets: nothing waits for more sockets than there can be, and tells of each of them that it is gone.
+func TestInventedSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c adaptertest.Cluster
+		bus := &crowdBus{Bus: c.Bus("h", "/"), kind: adapter.KindCount, answers: 1, count: 1 << 25}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s tally
+		if _, err := a.BroadcastWithAck(t.Context(), question, adapter.Selection{}, adapter.Flags{}, &s); err != nil || s != (tally{}) {
+			t.Errorf("%d sockets are expected, %d are gone, error %v", s.expected, s.events, err)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

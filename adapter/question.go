@@ -22,6 +22,9 @@ const (
 	// maxAnswers is how many nodes a question hears, unless the broker counts more: whoever can publish can answer in the
 	// names of nodes that do not exist.
 	maxAnswers = 4096
+	// maxOpen is how many sockets a question waits for at once, each of which takes memory when it stays silent: more than a
+	// cluster has. The count of a node that goes beyond it is not believed.
+	maxOpen = 1 << 24
 )
 
 // outcome is the cause that ends the context of a settled question. Any other cause is the application's.
@@ -281,7 +284,7 @@ func (q *question) take(m *Message) {
 		q.count(p, 0, -len(m.SocketIDs))
 		q.late = q.late || !time.Now().Before(q.told)
 	default:
-		if m.Count < 0 || q.reports >= max(maxAnswers, q.expected) || p != nil && p.reports > 0 && m.From != "" {
+		if m.Count < 0 || m.Count > maxOpen-q.open || q.reports >= max(maxAnswers, q.expected) || p != nil && p.reports > 0 && m.From != "" {
 			return
 		}
 		if p == nil {
