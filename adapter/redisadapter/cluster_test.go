@@ -126,6 +126,11 @@ func clusterMasterKilled(t *testing.T, c *redistest.ClusterServers, p *pair) {
 			master = c.Server(n.addr)
 		}
 		replica := c.Replica(master)
+		// After a failover the former master, now a replica, may have got them.
+		redistest.Eventually(t, "the subscriptions are at the master", func() bool {
+			counts := c.Owner("s#1").Do("PUBSUB", "SHARDNUMSUB", "s#1").([]any)
+			return counts[1].(int64) > 0
+		})
 		before := p.b.Stats().StateChanges
 		master.Kill()
 		// It may be up again before anybody looks.

@@ -162,16 +162,7 @@ func (m *monitor) probe(ctx context.Context) {
 	var wg sync.WaitGroup
 	var failed atomic.Bool
 	var lost atomic.Pointer[link]
-	for _, n := range m.servers.masters() {
-		if !m.watched(n, time.Now()) {
-			continue
-		}
-		var own *link
-		for _, l := range links {
-			if l.to == n {
-				own = l
-			}
-		}
+	for n, own := range m.suspects(links) {
 		wg.Go(func() {
 			counted, err := m.ask(ctx, n, own)
 			if err != nil {
@@ -196,7 +187,23 @@ func (m *monitor) probe(ctx context.Context) {
 	m.look()
 }
 
-// ask asks one server. l is our connection with subscriptions there, or nil.
+// suspects returns the servers to ask, each with our connection with subscriptions there or nil: the masters that are
+// watched, and what was a master when a connection was made.
+func (m *monitor) suspects(links []*link) map[*node]*link {
+	all := make(map[*node]*link)
+	for _, n := range m.servers.masters() {
+		if m.watched(n, time.Now()) {
+			all[n] = nil
+		}
+	}
+	for _, l := range links {
+		all[l.to] = l
+	}
+	return all
+}
+
+// ask asks one server. l is our connection with subscriptions there, or nil. A master of a Redis Cluster that has become a
+// replica goes on serving them, but others count the subscriptions of the new master.
 func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err error) {
 	n.probing.Store(time.Now().UnixNano())
 	defer n.probing.Store(0)
@@ -208,12 +215,19 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 	} else if name != "" {
 		numSub = pipe.PubSubNumSub(ctx, name)
 	}
+	role := redis.NewSliceCmd(ctx, "role")
+	if l != nil && m.servers.cluster != nil {
+		_ = pipe.Process(ctx, role)
+	}
 	_, _ = pipe.Exec(ctx)
 	if err := ping.Err(); err != nil {
 		n.failed(err)
 		return false, err
 	}
 	n.alive()
+	if answer := role.Val(); len(answer) > 0 && answer[0] == "slave" {
+		return false, nil
+	}
 	if numSub == nil || numSub.Err() != nil {
 		return true, nil
 	}

@@ -138,11 +138,15 @@ func (c *ClusterServers) Replica(of *Server) *Server {
 	return nil
 }
 
-// Failover makes a replica the master of its slots, and waits until it is.
+// Failover makes a replica the master of its slots, and waits until it is and its former master knows.
 func (c *ClusterServers) Failover(replica *Server) {
 	c.t.Helper()
+	host, _, _ := net.SplitHostPort(replica.Addr)
+	master := c.Server(net.JoinHostPort(host, field(replica.Do("INFO", "replication").(string), "master_port")))
 	replica.Do("CLUSTER", "FAILOVER")
-	Eventually(c.t, "the replica has taken over", func() bool { return replica.Role() == "master" })
+	Eventually(c.t, "the replica has taken over", func() bool {
+		return replica.Role() == "master" && (!master.Running() || master.Role() != "master")
+	})
 }
 
 // MoveSlot moves the slot of a key, with what is in it, to another master.
