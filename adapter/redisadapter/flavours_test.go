@@ -171,7 +171,7 @@ func TestSharedChannelName(t *testing.T) {
 			wantLong = append(wantLong, `2/a#b,["the room has gone"]`)
 			check("the room has gone")
 
-			s = short.connect(t, "s2", "b")
+			short.connect(t, "s2", "b")
 			if err := long.adapter.Close(); err != nil {
 				t.Fatal(err)
 			}
