@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -173,15 +174,19 @@ func (s *Server) KillPubSub() int {
 	return int(s.Do("CLIENT", "KILL", "TYPE", "pubsub").(int64))
 }
 
-// FreeAddr returns an address of the loopback interface on which nothing listens.
+// FreeAddr returns an address of the loopback interface on which nothing listens. Its port is not one of those that
+// systems give to clients and to listeners without a wish, so that it is hardly taken before the server has it.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(22_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port between 10000 and 32000 is free")
+	return ""
 }
 
 // Eventually fails the test unless the condition holds within half a minute.
