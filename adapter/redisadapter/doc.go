@@ -20,5 +20,6 @@
 //   - a monitor: a goroutine that finds out whether Redis answers and still counts our subscription.
 //
 // A namespace is an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others),
-// and a feed, whose worker exists only while there are messages. What a message means is decided in adapter.NewClustered, for all three alike.
+// and a feed, whose worker exists only while there are messages. What a message means is decided in adapter.NewClustered,
+// for all three alike.
 package redisadapter

@@ -95,7 +95,7 @@ const (
 	// ReadAuto is ReadPoller where that is possible.
 	ReadAuto ReadMode = "auto"
 	// ReadPoller lets a poller watch the connections: an idle one has no goroutine. It needs Linux and plain TCP or Unix
-	// connections; others are read as in ReadGoroutine.
+	// connections, or TLS ones of NewListener's listener; others are read as in ReadGoroutine.
 	ReadPoller ReadMode = "poller"
 	// ReadGoroutine parks a goroutine for each connection.
 	ReadGoroutine ReadMode = "goroutine"
