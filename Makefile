@@ -62,7 +62,7 @@ fuzz:
 	  done; \
 	done
 
-# How the servers of `make soak` read idle connections: auto, poller or goroutine.
+# How the servers of `make soak` and `make chaos` read idle connections: auto, poller or goroutine.
 READ_MODE ?= auto
 
 # Run the long forms of the soak tests: churn over every exit path, frozen clients, hostile clients, and every method at once
@@ -80,9 +80,9 @@ SEED ?= 0
 # Run clusters of three processes on one Redis in which nodes are killed and frozen and Redis is restarted and paused at random,
 # first with Go nodes alone, then with a Node.js node among them, and account for every message (about an hour).
 chaos: tools compiler
-	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED)
+	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
-	go test ./internal/chaos -count=1 -v -timeout 24h -run TestOperator -minutes $(MINUTES) -seed $(SEED) -reference
+	go test ./internal/chaos -count=1 -v -timeout 24h -run TestOperator -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:

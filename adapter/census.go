@@ -9,8 +9,12 @@ import (
 	"time"
 )
 
-// censusTimeout bounds how long the broker may take to list the nodes.
-const censusTimeout = time.Second
+const (
+	// censusTimeout bounds how long the broker may take to list the nodes.
+	censusTimeout = time.Second
+	// recentAge is how old the list of the nodes may be that a question begins with.
+	recentAge = 5 * time.Second
+)
 
 // census knows which nodes exist, and which of them are not worth waiting for.
 //
@@ -18,10 +22,11 @@ const censusTimeout = time.Second
 // while some node is known to be silent: then each question begins with a list of the nodes.
 type census struct {
 	// Static after construction.
-	bus  Bus
-	log  *slog.Logger
-	ctx  context.Context // ends with close
-	stop context.CancelFunc
+	bus    Bus
+	losses func() uint64 // of the bus
+	log    *slog.Logger
+	ctx    context.Context // ends with close
+	stop   context.CancelFunc
 
 	running    sync.WaitGroup
 	suspicious atomic.Bool // suspects is not empty; spares the lock for each message
@@ -36,8 +41,9 @@ type census struct {
 
 // listing is one question to the broker which nodes there are.
 type listing struct {
-	began time.Time
-	done  chan struct{}
+	began  time.Time
+	losses uint64 // of the bus, when it began
+	done   chan struct{}
 	// Set before done is closed.
 	nodes []NodeID // sorted
 	err   error
@@ -59,6 +65,12 @@ func (c *census) nodes(ctx context.Context, since time.Time) ([]NodeID, error) {
 	}
 }
 
+// recent returns a listing that began before now, or begins with it: nodes that are not in it may have started since. After a
+// loss an older one does not count, as nodes have to subscribe anew.
+func (c *census) recent() *listing {
+	return c.listing(time.Now().Add(-recentAge))
+}
+
 // listing returns the latest listing, or begins one if that is over and too old.
 func (c *census) listing(since time.Time) *listing {
 	c.mu.Lock()
@@ -66,14 +78,14 @@ func (c *census) listing(since time.Time) *listing {
 	if l := c.latest; l != nil {
 		select {
 		case <-l.done:
-			if !l.began.Before(since) {
+			if !l.began.Before(since) && l.losses == c.losses() {
 				return l
 			}
 		default:
 			return l
 		}
 	}
-	l := &listing{began: time.Now(), done: make(chan struct{})}
+	l := &listing{began: time.Now(), losses: c.losses(), done: make(chan struct{})}
 	c.latest = l
 	if c.ctx.Err() != nil {
 		l.err = ErrClosed
@@ -89,6 +101,17 @@ func (c *census) listing(since time.Time) *listing {
 		slices.Sort(l.nodes)
 	})
 	return l
+}
+
+// has reports whether a node was there. While that is not known, every node may have been.
+func (l *listing) has(id NodeID) bool {
+	select {
+	case <-l.done:
+		_, listed := slices.BinarySearch(l.nodes, id)
+		return listed || l.err != nil
+	default:
+		return true
+	}
 }
 
 // others compares a list of the nodes with their number, and returns all but this one, and those that are worth waiting

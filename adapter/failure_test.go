@@ -146,6 +146,44 @@ func TestNewNode(t *testing.T) {
 	})
 }
 
+// TestReplacedNode kills a node and starts another one before the first census: the number stays the same, and who was there
+// earlier tells that the other one was not asked. It costs little, and nobody distrusts the new node afterwards.
+func TestReplacedNode(t *testing.T) {
+	replace := func(t *testing.T, n *network, killed, started adapter.NodeID) {
+		n.Freeze(killed)
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Kill(killed)
+		time.Sleep(100 * time.Millisecond)
+		n.add(t, started)
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{started}, unanswered: 1, took: 1250 * time.Millisecond})
+		values := fmt.Sprintf("[a1 a2 b1 b2 %[1]s1 %[1]s2]", started)
+		n.fetch(t.Context()).check(t, "afterwards", answer{values: values})
+		n.Freeze(started)
+		fetched = later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(4 * time.Second)
+		n.Thaw(started)
+		(<-fetched).check(t, "slow later", answer{values: values, took: 4 * time.Second})
+	}
+	bubble(t, func(t *testing.T, n *network) {
+		replace(t, n, "c", "d")
+		time.Sleep(10 * time.Second)
+		replace(t, n, "d", "e")
+	})
+}
+
+// TestSlowStart has a node that starts a little before a question and takes half a second to answer it.
+func TestSlowStart(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		n.add(t, "d")
+		n.Freeze("d")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(500 * time.Millisecond)
+		n.Thaw("d")
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", took: 500 * time.Millisecond})
+	})
+}
+
 // TestFrozenNode has a node that exists but does not answer. It costs the timeout once, and is missing until it speaks.
 func TestFrozenNode(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {

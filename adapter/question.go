@@ -17,7 +17,8 @@ const (
 	censusInterval = 500 * time.Millisecond
 	// censusAge is how old the list of the nodes may be that questions share.
 	censusAge = 100 * time.Millisecond
-	// suspectAfter is how long a node must have been silent before later questions do not wait for it.
+	// suspectAfter is how long a node must have been silent before later questions do not wait for it, and the question itself
+	// only if the node is not one that may have started meanwhile.
 	suspectAfter = time.Second
 	// maxAnswers is how many nodes a question hears, unless the broker counts more: whoever can publish can answer in the
 	// names of nodes that do not exist.
@@ -81,7 +82,7 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 	c.bus.Listening(ctx)
 	now := time.Now()
 	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
-		losses: c.losses()}
+		losses: c.census.losses(), before: c.census.recent()}
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	if err := c.questions.add(q); err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func (c *clustered) wait(q *question) error {
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
 	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
 	if timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= suspectAfter {
-		c.census.suspect(q.silent)
+		c.census.suspect(slices.DeleteFunc(q.silent, q.maybeNew))
 	}
 	return err
 }
@@ -145,7 +146,7 @@ func (c *clustered) wait(q *question) error {
 func (c *clustered) compare(q *question, count int, since time.Time) {
 	nodes, err := c.census.nodes(q.ctx, since)
 	switch {
-	case c.losses() != q.losses:
+	case c.census.losses() != q.losses:
 		q.settle(outcome{ErrClusterUnavailable})
 	case err == nil:
 		q.compare(c.census.others(count, nodes))
@@ -219,8 +220,9 @@ func (t *questions) close() {
 // for, it cannot be told which acknowledgements will not come any more.
 //
 // A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
-// the first one, or it is there although as many have answered as were counted. Only one that starts before the first list,
-// while another one vanishes or something listens that is no node, cannot be told from those that were asked.
+// the first one, or it is there although as many have answered as were counted. One that starts before the first list, while
+// another one vanishes or something listens that is no node, cannot be told from one that started a little before the
+// question and is slow: it is waited for for a second, but not longer.
 type question struct {
 	// Static after construction.
 	id     string
@@ -229,6 +231,7 @@ type question struct {
 	acks   AckSink   // of a broadcast; nil for other questions
 	told   time.Time // until when the other nodes wait for acknowledgements
 	losses uint64    // of the bus, when the question began
+	before *listing  // the nodes a little earlier, or at the latest when the question began
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 
@@ -346,6 +349,9 @@ func (q *question) compare(others, awaited []NodeID) {
 		q.listed, q.asked = true, others
 	}
 	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
+	if time.Since(q.began) >= suspectAfter {
+		q.awaited = slices.DeleteFunc(q.awaited, q.maybeNew)
+	}
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
 		_, exists := slices.BinarySearch(others, id)
@@ -359,6 +365,9 @@ func (q *question) compare(others, awaited []NodeID) {
 	}
 	q.checkLocked()
 }
+
+// maybeNew reports whether a node may have started after the question.
+func (q *question) maybeNew(id NodeID) bool { return !q.before.has(id) }
 
 // common returns what is in both of two sorted lists.
 func common(a, b []NodeID) (list []NodeID) {

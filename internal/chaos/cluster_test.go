@@ -271,13 +271,13 @@ func (l *caller) each(n int, since time.Time) bool {
 	return !slices.ContainsFunc(calls, func(path string) bool { return count[path] < n })
 }
 
-// waits reports whether a call of each kind has been under way for so long that it waits for a node that does not answer.
-func (l *caller) waits() bool {
+// waits reports whether a call of each kind has been under way for some time, as it waits for a node that does not answer.
+func (l *caller) waits(d time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !slices.ContainsFunc(calls, func(path string) bool {
 		begun, open := l.open[path]
-		return !open || time.Since(begun) < 100*time.Millisecond
+		return !open || time.Since(begun) < d
 	})
 }
 

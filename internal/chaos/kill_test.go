@@ -24,6 +24,45 @@ func TestNodeKilled(t *testing.T) {
 	})
 }
 
+// TestNodeReplaced kills a node to which all questions are open, and has another one in its place at once: it was not asked, but
+// makes the number of nodes right. No call waits for it.
+func TestNodeReplaced(t *testing.T) {
+	inAll(t, func(t *testing.T, flavour string) {
+		c := newCluster(t, flavour, -1)
+		dead, begun := c.nodes[2], time.Now()
+		homeless := c.usersOf(dead)
+		loop := newCaller(c, c.nodes[0])
+		redistest.Eventually(t, "calls are made", func() bool { return loop.each(3, begun) })
+		over := c.traffic.begin(trouble{what: "node c replaced", node: "c"})
+		for _, u := range homeless {
+			u.expectEnd()
+		}
+		dead.freeze()
+		redistest.Eventually(t, "all questions are open", func() bool { return loop.waits(10 * time.Millisecond) })
+		killed := time.Now()
+		dead.kill()
+		c.start(2)
+		t.Logf("replaced after %v", time.Since(killed).Round(time.Millisecond))
+		for _, u := range homeless {
+			u.leave()
+			c.connect(u, c.nodes[2])
+		}
+		redistest.Eventually(t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
+		var slowest time.Duration
+		for _, m := range loop.end() {
+			if slowest = max(slowest, m.took); m.took > slack || m.Error != "" && !m.AckMissing {
+				t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
+			}
+		}
+		t.Logf("slowest call %v", slowest.Round(time.Millisecond))
+		c.whole()
+		c.crossed(time.Now())
+		over()
+		c.check(begun, time.Now())
+		c.finish()
+	})
+}
+
 // killDuringCalls kills a node while node a makes calls. Its users go to the other nodes.
 func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	c.t.Helper()
@@ -41,7 +80,7 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	}
 	if frozen {
 		dead.freeze()
-		redistest.Eventually(c.t, "all questions are open", loop.waits)
+		redistest.Eventually(c.t, "all questions are open", func() bool { return loop.waits(100 * time.Millisecond) })
 	}
 	killed := time.Now()
 	dead.kill()

@@ -18,6 +18,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // builder is what all flavours are.
@@ -69,7 +70,7 @@ func runNode() int {
 	default:
 		cluster = redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{Options: opts})
 	}
-	srv, err := server.New(&server.Options{Adapter: cluster, Logger: log})
+	srv, err := server.New(&server.Options{Adapter: cluster, Logger: log, Engine: engine.Options{ReadMode: engine.ReadMode(*readMode)}})
 	if err != nil {
 		return failed(err)
 	}

@@ -128,7 +128,7 @@ func (o *operator) killNode(victim int) {
 			o.connect(u, o.nodes[(victim+1+o.rng.IntN(2))%3])
 		}
 	}
-	o.pass(3 * time.Second)
+	o.pass(time.Second)
 	o.start(victim)
 	for i, u := range users {
 		if i%2 == 1 {

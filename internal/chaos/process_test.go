@@ -60,7 +60,8 @@ func program(name, redisAddr, flavour string, npm bool) *exec.Cmd {
 	if npm {
 		return exec.Command("node", "../../compat-tests/reference/chaos.mjs", name, redisAddr, flavour)
 	}
-	return exec.Command(os.Args[0], "-node-name", name, "-node-redis", redisAddr, "-node-flavour", flavour)
+	return exec.Command(os.Args[0], "-node-name", name, "-node-redis", redisAddr, "-node-flavour", flavour,
+		"-read-mode", *readMode)
 }
 
 // startNode starts a process and waits until it listens. The test ends it in good order.
