@@ -71,14 +71,14 @@ func (c *census) recent() *listing {
 	return c.listing(time.Now().Add(-recentAge))
 }
 
-// listing returns the latest listing, or begins one if that is over and too old.
+// listing returns the latest listing, or begins one if that has failed or is too old.
 func (c *census) listing(since time.Time) *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.latest; l != nil {
 		select {
 		case <-l.done:
-			if !l.began.Before(since) && l.losses == c.losses() {
+			if l.err == nil && !l.began.Before(since) && l.losses == c.losses() {
 				return l
 			}
 		default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,6 +169,40 @@ func TestReplacedNode(t *testing.T) {
 		replace(t, n, "c", "d")
 		time.Sleep(10 * time.Second)
 		replace(t, n, "d", "e")
+	})
+}
+
+// silentBus can be unable to list the nodes.
+type silentBus struct {
+	adapter.Bus
+	silent atomic.Bool
+}
+
+func (b *silentBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	if b.silent.Load() {
+		return nil, errors.New("loading")
+	}
+	return b.Bus.Nodes(ctx)
+}
+
+// TestReplacedAfterTrouble replaces a node a little after the broker has failed to list the nodes.
+func TestReplacedAfterTrouble(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &silentBus{Bus: n.Bus("x", "/")}
+		bus.silent.Store(true)
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		bus.silent.Store(false)
+		n.Freeze("c")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Kill("c")
+		time.Sleep(100 * time.Millisecond)
+		n.add(t, "d")
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
 	})
 }
 
