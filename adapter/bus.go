@@ -86,8 +86,8 @@ type Bus interface {
 	Close() error
 }
 
-// LossCounter is implemented by a Bus that knows when messages for this node may have been lost, because it was cut off
-// from the broker. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
+// LossCounter is implemented by a Bus that knows when messages to or from this node may have been lost, because it was cut off
+// from the broker or the broker was slow. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
 // for answers that may never come.
 type LossCounter interface {
 	// Losses counts how often that has happened. It may be called concurrently and does not block.

@@ -27,8 +27,8 @@ type classicBus struct {
 
 func (b *classicBus) ID() adapter.NodeID { return adapter.NodeID(b.codec.UID()) }
 
-// Losses counts how often the connection to Redis went down.
-func (b *classicBus) Losses() uint64 { return b.hub.status.downs() }
+// Losses counts how often messages may have been lost.
+func (b *classicBus) Losses() uint64 { return b.hub.losses() }
 
 // Start subscribes. The channel of the requests is the last: who is counted hears everything.
 func (b *classicBus) Start(receive func(m *adapter.Message)) error {

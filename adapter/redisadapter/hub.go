@@ -96,8 +96,8 @@ func (h *hub) open() error {
 	return nil
 }
 
-// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within a
-// second, all else ends. The caller's client stays open.
+// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within two
+// seconds, all else ends. The caller's client stays open.
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -136,6 +136,9 @@ func (h *hub) send(cmd redis.Cmder) error {
 	}
 	return r.pub.send(cmd)
 }
+
+// losses counts how often Redis went down, or what was queued for it was not sent or not answered.
+func (h *hub) losses() uint64 { return h.status.downs() + h.stats.cutShort.Load() }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
 // had its unsubscribe. A namespace has one sink for a name, the last one given: it may be opened again while the one

@@ -14,8 +14,9 @@ import (
 const (
 	pipelineCommands = 512
 	pipelineBytes    = 1 << 20
-	// staleAfter is how long a command may wait for its turn.
-	staleAfter = time.Second
+	// staleAfter is how long a command may wait for its turn. Redis counts as down earlier, here and on the other nodes: those
+	// that wait for an answer which is dropped do not wait for it in vain.
+	staleAfter = 2 * time.Second
 )
 
 // command is a queued command. go-redis must not send it twice: it cannot know whether Redis executed the first.
@@ -159,6 +160,7 @@ func (p *publisher) take() bool {
 	p.mu.Unlock()
 	if stale > 0 {
 		p.stats.drop("stale", stale)
+		p.stats.cutShort.Add(1)
 	}
 	return n > 0
 }
@@ -190,6 +192,7 @@ func (p *publisher) assign(c *command) {
 	to, err := p.serverFor(c)
 	if err != nil {
 		p.stats.fail(err, 1)
+		p.stats.cutShort.Add(1)
 		return
 	}
 	for i := range p.groups {
@@ -250,6 +253,9 @@ func (p *publisher) settle(g group) {
 		}
 	}
 	p.stats.sent.Add(uint64(sent))
+	if failure != nil {
+		p.stats.cutShort.Add(1)
+	}
 	switch {
 	case sent > 0:
 		g.to.answered()

@@ -109,8 +109,8 @@ type shardedBus struct {
 
 func (b *shardedBus) ID() adapter.NodeID { return b.uid }
 
-// Losses counts how often the connection to Redis went down.
-func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
+// Losses counts how often messages may have been lost.
+func (b *shardedBus) Losses() uint64 { return b.hub.losses() }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)

@@ -115,8 +115,8 @@ func TestQueueLimit(t *testing.T) {
 		<-time.After(2 * staleAfter)
 		go func() { p.run(); close(done) }()
 		synctest.Wait()
-		if stats.dropped["stale"] != 9 || stats.dropped["full"] != 2 {
-			t.Errorf("dropped: %v", stats.dropped)
+		if stats.dropped["stale"] != 9 || stats.dropped["full"] != 2 || stats.cutShort.Load() != 1 {
+			t.Errorf("dropped: %v, cut short %d times", stats.dropped, stats.cutShort.Load())
 		}
 		p.close()
 		<-done

@@ -24,7 +24,7 @@ type Stats struct {
 	Resubscribed uint64
 
 	// Queued commands wait to be sent; Sent were executed; Failed were refused or not answered, by kind of error; Dropped
-	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than a second), "closed".
+	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than two seconds), "closed".
 	Queued, QueuedBytes int
 	Sent                uint64
 	Failed              map[string]uint64
@@ -45,6 +45,7 @@ type counters struct {
 	sent, reconnects, resubscribed                           atomic.Uint64
 	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
 	streamLost, streamRestarts                               atomic.Uint64
+	cutShort                                                 atomic.Uint64 // batches of which Redis may not have got all
 
 	// Guarded by mu.
 	mu      sync.Mutex

@@ -245,8 +245,8 @@ type streamsBus struct {
 
 func (b *streamsBus) ID() adapter.NodeID { return b.uid }
 
-// Losses counts how often the connection to Redis went down.
-func (b *streamsBus) Losses() uint64 { return b.streams.status.downs() }
+// Losses counts how often messages may have been lost.
+func (b *streamsBus) Losses() uint64 { return b.streams.losses() }
 
 func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.streams.hub, b.local.Name(), b.open, receive)
