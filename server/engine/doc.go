@@ -60,7 +60,7 @@
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from polling to websocket: upgrade.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
-//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go
+//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
 //   - the budget for unfinished input: input.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - what is encoded once and shared: message.go

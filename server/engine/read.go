@@ -139,6 +139,7 @@ func (r *reader) readPlain() {
 	r.handle(r.first)
 	r.first = nil
 	for r.err == nil {
+		releaseTLS(r.conn)
 		if r.read(small) {
 			r.readBulk()
 		}

@@ -163,6 +163,7 @@ func (c *wsConn) readTLS(b *readBatch) (drained bool, err error) {
 		c.handle(b.buf[:n])
 	}
 	if isNotReady(err) {
+		releaseTLS(c.conn)
 		return true, nil
 	}
 	return false, err

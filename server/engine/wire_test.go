@@ -126,7 +126,7 @@ func testTLS(t *testing.T, polled bool, version uint16) {
 	if h := s.Handshake(); !h.Secure() || h.Address() != "127.0.0.1" {
 		t.Errorf("secure %v, address %q", h.Secure(), h.Address())
 	}
-	for _, n := range []int{1, 511, 512, 513, 5000, 40_000} {
+	for _, n := range []int{1, 511, 512, 513, 5000, 40_000, 1, 2000, 1} {
 		text := "4" + strings.Repeat("x", n)
 		go func() { _ = ws.trySend(websocket.OpText, text) }()
 		if got := ws.text(); got != text {
