@@ -117,10 +117,14 @@ func (h *hub) running() *run {
 	return h.now
 }
 
-// Ready waits until the cluster can be reached, and returns why it cannot when ctx ends first. Without it a server starts
-// at once and reaches other nodes as soon as it can.
+// Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first. Without it a
+// server starts at once and reaches other nodes as soon as it can.
 func (h *hub) Ready(ctx context.Context) error {
-	if err := h.status.waitUp(ctx); err != nil {
+	err := h.status.waitUp(ctx)
+	if r := h.running(); err == nil && r != nil {
+		err = r.sub.waitAll(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("redis is not ready: %w", err)
 	}
 	return nil

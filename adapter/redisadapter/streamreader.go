@@ -23,6 +23,7 @@ type streamReader struct {
 	// Static after construction.
 	streams *Streams
 	stream  string
+	ready   chan struct{} // closed when the stream was reached and those that waited for it listen
 
 	// Owned by read, which runs on one goroutine.
 	last   string // id of the last entry that was read, or that does not count; "" until the stream was reached
@@ -36,7 +37,7 @@ type streamReader struct {
 }
 
 func newStreamReader(s *Streams, stream string) *streamReader {
-	return &streamReader{streams: s, stream: stream, waiting: make(map[*streamsBus]struct{})}
+	return &streamReader{streams: s, stream: stream, ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
 }
 
 // whenLocated lets a bus listen when nothing that is written from then on can be missed.
@@ -128,11 +129,14 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 		r.audit(info)
 	}
 	r.mu.Lock()
-	waiting := r.waiting
+	waiting, first := r.waiting, !r.located
 	r.located, r.waiting = true, nil
 	r.mu.Unlock()
 	for b := range waiting {
 		b.listen()
+	}
+	if first {
+		close(r.ready)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -125,19 +126,16 @@ func (s *Streams) New(local adapter.Local) (adapter.Adapter, error) {
 // Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first.
 func (s *Streams) Ready(ctx context.Context) error {
 	s.mu.Lock()
-	var all []*streamsBus
-	for _, buses := range s.buses {
-		all = append(all, buses...)
+	var readers []*streamReader
+	if s.reading != nil {
+		readers = slices.Collect(maps.Values(s.reading.readers))
 	}
 	s.mu.Unlock()
-	for _, b := range all {
+	for _, r := range readers {
 		select {
-		case <-b.listening:
+		case <-r.ready:
 		case <-ctx.Done():
-			return fmt.Errorf("stream %s cannot be read: %w", b.stream, ctx.Err())
-		}
-		if err := s.wait(ctx, b.space, b.public); err != nil {
-			return err
+			return fmt.Errorf("stream %s cannot be read: %w", r.stream, ctx.Err())
 		}
 	}
 	return s.hub.Ready(ctx)

@@ -195,6 +195,26 @@ func (s *subscriber) wait(ctx context.Context, sp space, names []string) error {
 	return nil
 }
 
+// waitAll returns when all that are wanted now are confirmed or not wanted any more.
+func (s *subscriber) waitAll(ctx context.Context) error {
+	var names [3][]string
+	s.mu.Lock()
+	for sp, channels := range s.channels {
+		for name, c := range channels {
+			if c.wanted() && !c.confirmed() {
+				names[sp] = append(names[sp], name)
+			}
+		}
+	}
+	s.mu.Unlock()
+	for sp := range names {
+		if err := s.wait(ctx, space(sp), names[sp]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // run places channels until ctx ends, and then waits for the connections to end.
 func (s *subscriber) run(ctx context.Context) {
 	var wg sync.WaitGroup
