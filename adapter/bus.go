@@ -45,6 +45,9 @@ type Message struct {
 	Count     int
 	SocketID  string
 	SocketIDs []string
+	// Unsent of a question is called, at most once and from any goroutine, when the Bus finds after Publish has returned that the
+	// broker may not have got it. It does not block. nil for other messages.
+	Unsent func()
 }
 
 // Bus moves messages between the nodes of a cluster for one namespace of one node. NewClustered makes an Adapter of it.
@@ -62,7 +65,7 @@ type Bus interface {
 
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
 	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
-	// m and the slices in it, which belong to the application.
+	// m and the slices in it, which belong to the application; it may keep Unsent.
 	Publish(m *Message) error
 
 	// Respond sends an answer to the node that asked question, whose Packet may be nil by then. It never blocks, nor does
@@ -86,8 +89,8 @@ type Bus interface {
 	Close() error
 }
 
-// LossCounter is implemented by a Bus that knows when messages to or from this node may have been lost, because it was cut off
-// from the broker or the broker was slow. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
+// LossCounter is implemented by a Bus that knows when messages for this node may have been lost, because it was cut off
+// from the broker. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
 // for answers that may never come.
 type LossCounter interface {
 	// Losses counts how often that has happened. It may be called concurrently and does not block.

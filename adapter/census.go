@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,8 +13,8 @@ import (
 const (
 	// censusTimeout bounds how long the broker may take to list the nodes.
 	censusTimeout = time.Second
-	// recentAge is how old the list of the nodes may be that a question begins with.
-	recentAge = 5 * time.Second
+	// recentAge is how old a complete answer may be that tells which nodes there were.
+	recentAge = 10 * time.Second
 )
 
 // census knows which nodes exist, and which of them are not worth waiting for.
@@ -22,11 +23,10 @@ const (
 // while some node is known to be silent: then each question begins with a list of the nodes.
 type census struct {
 	// Static after construction.
-	bus    Bus
-	losses func() uint64 // of the bus
-	log    *slog.Logger
-	ctx    context.Context // ends with close
-	stop   context.CancelFunc
+	bus  Bus
+	log  *slog.Logger
+	ctx  context.Context // ends with close
+	stop context.CancelFunc
 
 	running    sync.WaitGroup
 	suspicious atomic.Bool // suspects is not empty; spares the lock for each message
@@ -37,13 +37,14 @@ type census struct {
 	listeners int                 // how many were counted that are no nodes
 	suspects  map[NodeID]struct{} // nodes that exist and did not answer in all the time they had
 	speakers  map[NodeID]struct{} // nodes that answer with their name, in a cluster in which others do not
+	present   []NodeID            // all other nodes, sorted, when the question began that was asked at presentAt; never changed
+	presentAt time.Time
 }
 
 // listing is one question to the broker which nodes there are.
 type listing struct {
-	began  time.Time
-	losses uint64 // of the bus, when it began
-	done   chan struct{}
+	began time.Time
+	done  chan struct{}
 	// Set before done is closed.
 	nodes []NodeID // sorted
 	err   error
@@ -65,27 +66,21 @@ func (c *census) nodes(ctx context.Context, since time.Time) ([]NodeID, error) {
 	}
 }
 
-// recent returns a listing that began before now, or begins with it: nodes that are not in it may have started since. After a
-// loss an older one does not count, as nodes have to subscribe anew.
-func (c *census) recent() *listing {
-	return c.listing(time.Now().Add(-recentAge))
-}
-
-// listing returns the latest listing, or begins one if that has failed or is too old.
+// listing returns the latest listing, or begins one if that is over and too old.
 func (c *census) listing(since time.Time) *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.latest; l != nil {
 		select {
 		case <-l.done:
-			if l.err == nil && !l.began.Before(since) && l.losses == c.losses() {
+			if !l.began.Before(since) {
 				return l
 			}
 		default:
 			return l
 		}
 	}
-	l := &listing{began: time.Now(), losses: c.losses(), done: make(chan struct{})}
+	l := &listing{began: time.Now(), done: make(chan struct{})}
 	c.latest = l
 	if c.ctx.Err() != nil {
 		l.err = ErrClosed
@@ -101,17 +96,6 @@ func (c *census) listing(since time.Time) *listing {
 		slices.Sort(l.nodes)
 	})
 	return l
-}
-
-// has reports whether a node was there. While that is not known, every node may have been.
-func (l *listing) has(id NodeID) bool {
-	select {
-	case <-l.done:
-		_, listed := slices.BinarySearch(l.nodes, id)
-		return listed || l.err != nil
-	default:
-		return true
-	}
 }
 
 // others compares a list of the nodes with their number, and returns all but this one, and those that are worth waiting
@@ -209,6 +193,33 @@ func (c *census) speaking(nodes []NodeID) (list []NodeID) {
 		}
 	}
 	return list
+}
+
+// complete notes that these nodes, and no others, have answered a question.
+func (c *census) complete(began time.Time, parts map[NodeID]*part) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if began.Before(c.presentAt) {
+		return
+	}
+	c.presentAt = began
+	same := len(parts) == len(c.present)
+	for _, id := range c.present {
+		same = same && parts[id] != nil
+	}
+	if !same {
+		c.present = slices.Sorted(maps.Keys(parts))
+	}
+}
+
+// recent returns the other nodes that were there shortly before, sorted; nil if that is not known.
+func (c *census) recent(now time.Time) []NodeID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.presentAt) > recentAge {
+		return nil
+	}
+	return c.present
 }
 
 // close ends a listing that is under way.

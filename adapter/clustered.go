@@ -45,9 +45,9 @@ func NewClustered(local Local, bus Bus, opts *ClusteredOptions) (Clustered, erro
 	}
 	c.questions.open = make(map[string]*question)
 	c.answers = answers{local: local, bus: bus, timeout: c.opts.Timeout, open: make(map[*ackAnswer]struct{})}
-	c.census.losses = func() uint64 { return 0 }
+	c.losses = func() uint64 { return 0 }
 	if l, ok := bus.(LossCounter); ok {
-		c.census.losses = l.Losses
+		c.losses = l.Losses
 	}
 	c.census.bus, c.census.log = bus, c.opts.Logger.With("namespace", local.Name())
 	c.census.ctx, c.census.stop = context.WithCancel(context.Background())
@@ -81,10 +81,11 @@ func NewClustered(local Local, bus Bus, opts *ClusteredOptions) (Clustered, erro
 // clustered is a node of a cluster in one namespace.
 type clustered struct {
 	// Static after construction.
-	local Local
-	bus   Bus
-	opts  ClusteredOptions
-	done  chan struct{} // closed by Close
+	local  Local
+	bus    Bus
+	losses func() uint64 // of the bus
+	opts   ClusteredOptions
+	done   chan struct{} // closed by Close
 
 	questions questions
 	answers   answers

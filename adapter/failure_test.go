@@ -148,74 +148,111 @@ func TestNewNode(t *testing.T) {
 }
 
 // TestReplacedNode kills a node and starts another one before the first census: the number stays the same, and who was there
-// earlier tells that the other one was not asked. It costs little, and nobody distrusts the new node afterwards.
+// earlier tells that the other one may not have been asked. It costs little, and nobody distrusts the new node afterwards.
 func TestReplacedNode(t *testing.T) {
-	replace := func(t *testing.T, n *network, killed, started adapter.NodeID) {
+	replace := func(t *testing.T, n *network, killed, started adapter.NodeID, took time.Duration) {
+		t.Helper()
 		n.Freeze(killed)
 		fetched := later(func() answer { return n.fetch(t.Context()) })
 		n.Kill(killed)
 		time.Sleep(100 * time.Millisecond)
 		n.add(t, started)
-		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{started}, unanswered: 1, took: 1250 * time.Millisecond})
-		values := fmt.Sprintf("[a1 a2 b1 b2 %[1]s1 %[1]s2]", started)
-		n.fetch(t.Context()).check(t, "afterwards", answer{values: values})
-		n.Freeze(started)
-		fetched = later(func() answer { return n.fetch(t.Context()) })
-		time.Sleep(4 * time.Second)
-		n.Thaw(started)
-		(<-fetched).check(t, "slow later", answer{values: values, took: 4 * time.Second})
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{started}, unanswered: 1, took: took})
 	}
 	bubble(t, func(t *testing.T, n *network) {
-		replace(t, n, "c", "d")
-		time.Sleep(10 * time.Second)
-		replace(t, n, "d", "e")
-	})
-}
-
-// silentBus can be unable to list the nodes.
-type silentBus struct {
-	adapter.Bus
-	silent atomic.Bool
-}
-
-func (b *silentBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
-	if b.silent.Load() {
-		return nil, errors.New("loading")
-	}
-	return b.Bus.Nodes(ctx)
-}
-
-// TestReplacedAfterTrouble replaces a node a little after the broker has failed to list the nodes.
-func TestReplacedAfterTrouble(t *testing.T) {
-	bubble(t, func(t *testing.T, n *network) {
-		bus := &silentBus{Bus: n.Bus("x", "/")}
-		bus.silent.Store(true)
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
 		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
-		bus.silent.Store(false)
-		n.Freeze("c")
+		replace(t, n, "c", "d", 1250*time.Millisecond)
+		with := answer{values: "[a1 a2 b1 b2 d1 d2]"}
+		n.fetch(t.Context()).check(t, "afterwards", with)
+		n.Freeze("d")
 		fetched := later(func() answer { return n.fetch(t.Context()) })
-		n.Kill("c")
-		time.Sleep(100 * time.Millisecond)
-		n.add(t, "d")
-		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
+		time.Sleep(4 * time.Second)
+		n.Thaw("d")
+		with.took = 4 * time.Second
+		(<-fetched).check(t, "slow later", with)
+		time.Sleep(11 * time.Second)
+		replace(t, n, "d", "e", 5*time.Second) // nothing was asked for a while
 	})
 }
 
-// TestSlowStart has a node that starts a little before a question and takes half a second to answer it.
+// TestSlowStart has a node that starts a little before a question and takes its time to answer.
 func TestSlowStart(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {
 		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
 		n.add(t, "d")
 		n.Freeze("d")
 		fetched := later(func() answer { return n.fetch(t.Context()) })
-		time.Sleep(500 * time.Millisecond)
+		emitted := later(func() answer { return n.serverSide(t.Context()) })
+		time.Sleep(4 * time.Second)
 		n.Thaw("d")
-		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", took: 500 * time.Millisecond})
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", took: 4 * time.Second})
+		(<-emitted).check(t, "server-side", answer{values: "[b c d]", took: 4 * time.Second})
+	})
+}
+
+// TestSlowStartFrozen has a node that starts and never answers: it is suspected like any other.
+func TestSlowStartFrozen(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		n.add(t, "d")
+		n.Freeze("d")
+		missing := answer{values: allSockets, missing: ids{"d"}, unanswered: 1}
+		first := missing
+		first.took = 5 * time.Second
+		n.fetch(t.Context()).check(t, "first", first)
+		n.fetch(t.Context()).check(t, "second", missing)
+	})
+}
+
+// TestNamelessNewcomer lets a node vanish while a newcomer, whose answers have no name, has answered and an old node has not:
+// the answer does not count for the old node.
+func TestNamelessNewcomer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		n.add(t, "d")
+		n.fetch(t.Context()).check(t, "before", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]"})
+		n.add(t, "e")
+		for _, id := range (ids{"b", "e"}) {
+			n.Conceal(id)
+		}
+		n.Freeze("c")
+		n.Freeze("d")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Kill("d")
+		time.Sleep(2 * time.Second)
+		n.Thaw("c")
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 c1 c2 e1 e2]", took: 2 * time.Second})
+	})
+}
+
+// forgetfulBus says nil and sends nothing.
+type forgetfulBus struct {
+	adapter.Bus
+	forgets atomic.Bool
+}
+
+func (b *forgetfulBus) Publish(m *adapter.Message) error {
+	if !b.forgets.Load() {
+		return b.Bus.Publish(m)
+	}
+	if m.Unsent != nil {
+		m.Unsent()
+	}
+	return nil
+}
+
+// TestUnsent has a question that the broker never gets.
+func TestUnsent(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &forgetfulBus{Bus: n.Bus("x", "/")}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
+		bus.forgets.Store(true)
+		n.fetch(t.Context()).check(t, "unsent", answer{values: "[]", unanswered: 3, err: adapter.ErrClusterUnavailable, took: 250 * time.Millisecond})
+		bus.forgets.Store(false)
+		n.fetch(t.Context()).check(t, "sent", answer{values: allSockets})
 	})
 }
 

@@ -18,7 +18,7 @@ const (
 	// censusAge is how old the list of the nodes may be that questions share.
 	censusAge = 100 * time.Millisecond
 	// suspectAfter is how long a node must have been silent before later questions do not wait for it, and the question itself
-	// only if the node is not one that may have started meanwhile.
+	// does not if the node may have taken the place of another one.
 	suspectAfter = time.Second
 	// maxAnswers is how many nodes a question hears, unless the broker counts more: whoever can publish can answer in the
 	// names of nodes that do not exist.
@@ -82,12 +82,12 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 	c.bus.Listening(ctx)
 	now := time.Now()
 	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
-		losses: c.census.losses(), before: c.census.recent()}
+		losses: c.losses(), before: c.census.recent(now)}
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	if err := c.questions.add(q); err != nil {
 		return nil, err
 	}
-	m.Request = q.id
+	m.Request, m.Unsent = q.id, q.unsent
 	if err := c.bus.Publish(m); err != nil {
 		c.questions.remove(q)
 		if c.closed.Load() { // the bus only knows that it sends nothing any more
@@ -136,7 +136,7 @@ func (c *clustered) wait(q *question) error {
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
 	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
 	if timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= suspectAfter {
-		c.census.suspect(slices.DeleteFunc(q.silent, q.maybeNew))
+		c.census.suspect(slices.DeleteFunc(q.silent, func(id NodeID) bool { return slices.Contains(q.doubted, id) }))
 	}
 	return err
 }
@@ -146,7 +146,7 @@ func (c *clustered) wait(q *question) error {
 func (c *clustered) compare(q *question, count int, since time.Time) {
 	nodes, err := c.census.nodes(q.ctx, since)
 	switch {
-	case c.census.losses() != q.losses:
+	case c.losses() != q.losses || q.unheard():
 		q.settle(outcome{ErrClusterUnavailable})
 	case err == nil:
 		q.compare(c.census.others(count, nodes))
@@ -220,9 +220,9 @@ func (t *questions) close() {
 // for, it cannot be told which acknowledgements will not come any more.
 //
 // A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
-// the first one, or it is there although as many have answered as were counted. One that starts before the first list, while
-// another one vanishes or something listens that is no node, cannot be told from one that started a little before the
-// question and is slow: it is waited for for a second, but not longer.
+// the first one, or it is there although as many have answered as were counted. Only one that starts before the first list,
+// while another one vanishes or something listens that is no node, cannot be told from one that started a little before the
+// question. In the first case neither is waited for for more than suspectAfter, if it is known who was there before.
 type question struct {
 	// Static after construction.
 	id     string
@@ -231,19 +231,21 @@ type question struct {
 	acks   AckSink   // of a broadcast; nil for other questions
 	told   time.Time // until when the other nodes wait for acknowledgements
 	losses uint64    // of the bus, when the question began
-	before *listing  // the nodes a little earlier, or at the latest when the question began
+	before []NodeID  // the other nodes a little earlier, sorted; nil if not known
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 
 	mu sync.Mutex
 	// Guarded by mu.
 	over     bool     // answers do not count any more
+	lost     bool     // the broker may not have got the question
 	late     bool     // a node has stopped waiting for its sockets, so that there is no complete answer
 	expected int      // how many nodes the broker counts besides this one; -1 if not known
 	listed   bool     // asked, others and awaited are known
 	asked    []NodeID // those of the first list
 	others   []NodeID // those of asked that still exist
-	awaited  []NodeID // the others without those that are suspected to be silent
+	awaited  []NodeID // the others without those that are suspected to be silent, and without doubted
+	doubted  []NodeID // those of the others that may not have been asked
 	parts    map[NodeID]*part
 	reports  int        // sum over parts
 	open     int        // sum over parts
@@ -350,7 +352,7 @@ func (q *question) compare(others, awaited []NodeID) {
 	}
 	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
 	if time.Since(q.began) >= suspectAfter {
-		q.awaited = slices.DeleteFunc(q.awaited, q.maybeNew)
+		q.doubtLocked()
 	}
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
@@ -366,8 +368,36 @@ func (q *question) compare(others, awaited []NodeID) {
 	q.checkLocked()
 }
 
-// maybeNew reports whether a node may have started after the question.
-func (q *question) maybeNew(id NodeID) bool { return !q.before.has(id) }
+// doubtLocked stops waiting for nodes that may have taken the place of one that has vanished.
+func (q *question) doubtLocked() {
+	if len(common(q.before, q.others)) == len(q.before) {
+		return
+	}
+	var awaited []NodeID
+	q.doubted = nil
+	for _, id := range q.awaited {
+		if _, old := slices.BinarySearch(q.before, id); old {
+			awaited = append(awaited, id)
+		} else {
+			q.doubted = append(q.doubted, id)
+		}
+	}
+	q.awaited = awaited
+}
+
+// unsent notes that the broker may not have got the question.
+func (q *question) unsent() {
+	q.mu.Lock()
+	q.lost = true
+	q.mu.Unlock()
+}
+
+// unheard reports whether the question may not have been sent, and nobody has answered it.
+func (q *question) unheard() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lost && q.reports == 0
+}
 
 // common returns what is in both of two sorted lists.
 func common(a, b []NodeID) (list []NodeID) {
@@ -390,11 +420,26 @@ func (q *question) giveUpLocked(id NodeID, p *part) {
 // unreportedLocked returns the existing nodes of which nothing is known by name.
 func (q *question) unreportedLocked() (list []NodeID) {
 	for _, id := range q.others {
-		if p := q.parts[id]; p == nil || p.reports == 0 {
+		if !q.reportedLocked(id) {
 			list = append(list, id)
 		}
 	}
 	return list
+}
+
+func (q *question) reportedLocked(id NodeID) bool {
+	p := q.parts[id]
+	return p != nil && p.reports > 0
+}
+
+// silentLocked counts those of nodes of which nothing is known by name.
+func (q *question) silentLocked(nodes []NodeID) (n int) {
+	for _, id := range nodes {
+		if !q.reportedLocked(id) {
+			n++
+		}
+	}
+	return n
 }
 
 // checkLocked settles the question if no node and no socket is left to wait for. Once sockets have been silent for too long
@@ -405,12 +450,8 @@ func (q *question) checkLocked() {
 	}
 	waiting := q.expected - q.reports
 	if q.listed && (q.expected < 0 || waiting > 0) {
-		waiting = -q.namelessLocked()
-		for _, id := range q.awaited {
-			if p := q.parts[id]; p == nil || p.reports == 0 {
-				waiting++
-			}
-		}
+		// An answer without a name may be of a node that is not waited for.
+		waiting = q.silentLocked(q.awaited) - max(0, q.namelessLocked()-q.silentLocked(q.doubted))
 	} else if q.expected < 0 {
 		return
 	}
@@ -449,6 +490,9 @@ func (q *question) finish(c *census) (known bool) {
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))
 	case q.expected >= 0:
 		q.unanswered = q.expected - q.reports
+	}
+	if nameless == 0 && q.unanswered == 0 && len(q.vanished) == 0 && (q.listed || q.expected >= 0) {
+		c.complete(q.began, q.parts)
 	}
 	for id, p := range q.parts {
 		if p.open > 0 {

@@ -27,8 +27,8 @@ type classicBus struct {
 
 func (b *classicBus) ID() adapter.NodeID { return adapter.NodeID(b.codec.UID()) }
 
-// Losses counts how often messages may have been lost.
-func (b *classicBus) Losses() uint64 { return b.hub.losses() }
+// Losses counts how often the connection to Redis went down.
+func (b *classicBus) Losses() uint64 { return b.hub.status.downs() }
 
 // Start subscribes. The channel of the requests is the last: who is counted hears everything.
 func (b *classicBus) Start(receive func(m *adapter.Message)) error {
@@ -120,7 +120,7 @@ func (b *classicBus) openRequest(channel string, body []byte) {
 	if q.Socket != "" {
 		answer, err := classic.Confirm(q)
 		if err == nil {
-			err = b.publish(b.answerChannel(q.Message.From), answer)
+			err = b.publish(b.answerChannel(q.Message.From), answer, nil)
 		}
 		b.mailbox.unsent(err)
 	}
@@ -137,8 +137,8 @@ func (b *classicBus) Listening(ctx context.Context) {
 	b.hub.listening(ctx, plain, b.codec.Requests())
 }
 
-func (b *classicBus) publish(channel string, body []byte) error {
-	return b.hub.send(redis.NewIntCmd(context.Background(), "publish", channel, body))
+func (b *classicBus) publish(channel string, body []byte, unsent func()) error {
+	return b.hub.sendOr(redis.NewIntCmd(context.Background(), "publish", channel, body), unsent)
 }
 
 func (b *classicBus) Publish(m *adapter.Message) error {
@@ -146,7 +146,7 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.publish(channel, body)
+	return b.publish(channel, body, m.Unsent)
 }
 
 func (b *classicBus) Respond(question, answer *adapter.Message) {
@@ -161,7 +161,7 @@ func (b *classicBus) Respond(question, answer *adapter.Message) {
 		if answer.Kind != adapter.KindServerReply { // which Node sends to all in any case
 			channel = b.answerChannel(question.From)
 		}
-		err = b.publish(channel, body)
+		err = b.publish(channel, body, nil)
 	}
 	b.mailbox.unsent(err)
 }

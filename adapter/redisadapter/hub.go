@@ -96,8 +96,8 @@ func (h *hub) open() error {
 	return nil
 }
 
-// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within two
-// seconds, all else ends. The caller's client stays open.
+// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within a
+// second, all else ends. The caller's client stays open.
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,16 +133,16 @@ func (h *hub) Ready(ctx context.Context) error {
 // send queues a command. Commands are sent in order, none twice. Its outcome is counted and logged, not returned:
 // the error is adapter.ErrClusterUnavailable when Redis is down or the queue is full, and the command is not sent then.
 // PUBLISH goes to any master, every other command to the one that serves its first argument.
-func (h *hub) send(cmd redis.Cmder) error {
+func (h *hub) send(cmd redis.Cmder) error { return h.sendOr(cmd, nil) }
+
+// sendOr is send. lost, which does not block, is called when nil was returned and Redis may not have executed the command.
+func (h *hub) sendOr(cmd redis.Cmder, lost func()) error {
 	r := h.running()
 	if r == nil {
 		return adapter.ErrClusterUnavailable
 	}
-	return r.pub.send(cmd)
+	return r.pub.send(cmd, lost)
 }
-
-// losses counts how often Redis went down, or what was queued for it was not sent or not answered.
-func (h *hub) losses() uint64 { return h.status.downs() + h.stats.cutShort.Load() }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
 // had its unsubscribe. A namespace has one sink for a name, the last one given: it may be opened again while the one

@@ -14,8 +14,8 @@ import (
 const (
 	pipelineCommands = 512
 	pipelineBytes    = 1 << 20
-	// staleAfter is how long a command may wait for its turn. Redis counts as down earlier, here and on the other nodes: those
-	// that wait for an answer which is dropped do not wait for it in vain.
+	// staleAfter is how long a command may wait for its turn. When Redis hangs it counts as down earlier, here and on the other
+	// nodes: those that wait for an answer which is dropped then do not wait in vain.
 	staleAfter = 2 * time.Second
 )
 
@@ -25,13 +25,21 @@ type command struct {
 	key    string // decides on the server; "" for what any master does
 	size   int
 	queued time.Time
+	lost   func() // may be nil
+}
+
+// lose is called when the command is not executed, or not for sure.
+func (c *command) lose() {
+	if c.lost != nil {
+		c.lost()
+	}
 }
 
 // NoRetry makes go-redis give up a pipeline that failed half-way.
 func (c *command) NoRetry() bool { return true }
 
-func newCommand(cmd redis.Cmder) *command {
-	c := &command{Cmder: cmd, size: 64, queued: time.Now()}
+func newCommand(cmd redis.Cmder, lost func()) *command {
+	c := &command{Cmder: cmd, size: 64, queued: time.Now(), lost: lost}
 	args := cmd.Args()
 	for _, arg := range args {
 		switch arg := arg.(type) {
@@ -81,8 +89,8 @@ func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor)
 }
 
 // send queues a command.
-func (p *publisher) send(cmd redis.Cmder) error {
-	c := newCommand(cmd)
+func (p *publisher) send(cmd redis.Cmder, lost func()) error {
+	c := newCommand(cmd, lost)
 	if !p.servers.accepts(c.key) {
 		p.stats.drop("down", 1)
 		return adapter.ErrClusterUnavailable
@@ -111,7 +119,7 @@ func (p *publisher) poke() {
 	}
 }
 
-// close lets run send what is queued and end. That is bounded: what waits longer than staleAfter is dropped.
+// close lets run send what is queued and end. That is bounded: what waits longer than answerWithin is then dropped.
 func (p *publisher) close() {
 	p.mu.Lock()
 	p.closing = true
@@ -137,10 +145,15 @@ func (p *publisher) run() {
 
 // take moves the next commands from the queue to the batch and drops those that are too old.
 func (p *publisher) take() bool {
-	oldest := time.Now().Add(-staleAfter)
+	now := time.Now()
 	p.batch = p.batch[:0]
-	size, stale, n := 0, 0, 0
+	size, n := 0, 0
+	var stale []*command
 	p.mu.Lock()
+	oldest := now.Add(-staleAfter)
+	if p.closing {
+		oldest = now.Add(-answerWithin)
+	}
 	for _, c := range p.queue {
 		if len(p.batch) == pipelineCommands || size > 0 && size+c.size > pipelineBytes {
 			break
@@ -148,7 +161,7 @@ func (p *publisher) take() bool {
 		n++
 		p.bytes -= c.size
 		if c.queued.Before(oldest) {
-			stale++
+			stale = append(stale, c)
 			continue
 		}
 		size += c.size
@@ -158,9 +171,11 @@ func (p *publisher) take() bool {
 	clear(p.queue[rest:])
 	p.queue = p.queue[:rest]
 	p.mu.Unlock()
-	if stale > 0 {
-		p.stats.drop("stale", stale)
-		p.stats.cutShort.Add(1)
+	if len(stale) > 0 {
+		p.stats.drop("stale", len(stale))
+	}
+	for _, c := range stale {
+		c.lose()
 	}
 	return n > 0
 }
@@ -192,7 +207,7 @@ func (p *publisher) assign(c *command) {
 	to, err := p.serverFor(c)
 	if err != nil {
 		p.stats.fail(err, 1)
-		p.stats.cutShort.Add(1)
+		c.lose()
 		return
 	}
 	for i := range p.groups {
@@ -239,6 +254,9 @@ func (p *publisher) settle(g group) {
 		if err != nil && p.servers.cluster != nil && redirected(err) {
 			err = p.redirect(cmd, until)
 		}
+		if err != nil && err != redis.Nil {
+			cmd.(*command).lose()
+		}
 		switch {
 		case err == nil || err == redis.Nil:
 			sent++
@@ -253,9 +271,6 @@ func (p *publisher) settle(g group) {
 		}
 	}
 	p.stats.sent.Add(uint64(sent))
-	if failure != nil {
-		p.stats.cutShort.Add(1)
-	}
 	switch {
 	case sent > 0:
 		g.to.answered()

@@ -109,8 +109,8 @@ type shardedBus struct {
 
 func (b *shardedBus) ID() adapter.NodeID { return b.uid }
 
-// Losses counts how often messages may have been lost.
-func (b *shardedBus) Losses() uint64 { return b.hub.losses() }
+// Losses counts how often the connection to Redis went down.
+func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
@@ -154,7 +154,7 @@ func (b *shardedBus) send(channel string, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.hub.send(redis.NewIntCmd(context.Background(), "spublish", channel, body))
+	return b.hub.sendOr(redis.NewIntCmd(context.Background(), "spublish", channel, body), m.Unsent)
 }
 
 func (b *shardedBus) Count(ctx context.Context) (int, error) {

@@ -101,26 +101,26 @@ func TestQueueLimit(t *testing.T) {
 		}
 		stats := newCounters()
 		p := newPublisher(servers, stats, Options{QueueLimit: 10_000}.withDefaults(), newMonitor(servers, newStatus(Options{})))
-		sent := 0
-		for p.send(publish("q", string(make([]byte, 1000)))) == nil {
+		sent, lost := 0, 0
+		for p.send(publish("q", string(make([]byte, 1000))), func() { lost++ }) == nil {
 			sent++
 		}
 		if sent != 9 {
 			t.Errorf("%d commands of 1,000 bytes fit into 10,000", sent)
 		}
-		if err := p.send(publish("q", string(make([]byte, 1000)))); !errors.Is(err, adapter.ErrClusterUnavailable) {
+		if err := p.send(publish("q", string(make([]byte, 1000))), nil); !errors.Is(err, adapter.ErrClusterUnavailable) {
 			t.Errorf("a full queue: %v", err)
 		}
 		done := make(chan struct{})
 		<-time.After(2 * staleAfter)
 		go func() { p.run(); close(done) }()
 		synctest.Wait()
-		if stats.dropped["stale"] != 9 || stats.dropped["full"] != 2 || stats.cutShort.Load() != 1 {
-			t.Errorf("dropped: %v, cut short %d times", stats.dropped, stats.cutShort.Load())
+		if stats.dropped["stale"] != 9 || stats.dropped["full"] != 2 || lost != 9 {
+			t.Errorf("dropped: %v, told of %d", stats.dropped, lost)
 		}
 		p.close()
 		<-done
-		if err := p.send(publish("q", "x")); err == nil || stats.dropped["closed"] != 1 {
+		if err := p.send(publish("q", "x"), nil); err == nil || stats.dropped["closed"] != 1 {
 			t.Errorf("a closed queue: %v, %v", err, stats.dropped)
 		}
 	})

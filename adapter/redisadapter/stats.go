@@ -45,7 +45,6 @@ type counters struct {
 	sent, reconnects, resubscribed                           atomic.Uint64
 	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
 	streamLost, streamRestarts                               atomic.Uint64
-	cutShort                                                 atomic.Uint64 // batches of which Redis may not have got all
 
 	// Guarded by mu.
 	mu      sync.Mutex

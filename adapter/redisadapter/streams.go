@@ -243,8 +243,8 @@ type streamsBus struct {
 
 func (b *streamsBus) ID() adapter.NodeID { return b.uid }
 
-// Losses counts how often messages may have been lost.
-func (b *streamsBus) Losses() uint64 { return b.streams.losses() }
+// Losses counts how often the connection to Redis went down.
+func (b *streamsBus) Losses() uint64 { return b.streams.status.downs() }
 
 func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = newMailbox(b.streams.hub, b.local.Name(), b.open, receive)
@@ -310,7 +310,7 @@ func (b *streamsBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.send(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e))
+	return b.streams.sendOr(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e), m.Unsent)
 }
 
 // xadd is the command that appends an entry, with its fields in Node's order.
@@ -337,7 +337,7 @@ func (b *streamsBus) publish(channel string, m *adapter.Message) error {
 	if b.space == shard {
 		command = "spublish"
 	}
-	return b.streams.send(redis.NewIntCmd(context.Background(), command, channel, body))
+	return b.streams.sendOr(redis.NewIntCmd(context.Background(), command, channel, body), m.Unsent)
 }
 
 func (b *streamsBus) Count(ctx context.Context) (int, error) {

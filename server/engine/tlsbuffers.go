@@ -28,7 +28,8 @@ func layoutOf(conn reflect.Type) layout {
 	buffer, reader := reflect.TypeFor[bytes.Buffer](), reflect.TypeFor[bytes.Reader]()
 	return layout{
 		rawInput: rawInput.Offset, input: input.Offset, hand: hand.Offset,
-		known: a && b && c && rawInput.Type == buffer && input.Type == reader && hand.Type == buffer,
+		known: a && b && c && len(rawInput.Index)+len(input.Index)+len(hand.Index) == 3 && // not in a struct within it
+			rawInput.Type == buffer && input.Type == reader && hand.Type == buffer,
 	}
 }
 

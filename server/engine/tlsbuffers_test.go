@@ -82,8 +82,9 @@ func TestTLSLayout(t *testing.T) {
 		return reflect.StructOf(list)
 	}
 	buffer, reader := reflect.TypeFor[bytes.Buffer](), reflect.TypeFor[bytes.Reader]()
+	within := reflect.StructOf([]reflect.StructField{{Name: "Inner", Anonymous: true, Type: fields(buffer, buffer, reader)}})
 	for conn, want := range map[reflect.Type]bool{
-		fields(buffer, buffer): false, fields(buffer, buffer, buffer): false, fields(buffer, buffer, reader): true,
+		fields(buffer, buffer): false, fields(buffer, buffer, buffer): false, within: false, fields(buffer, buffer, reader): true,
 	} {
 		if layoutOf(conn).known != want {
 			t.Errorf("%v counts as known: %v", conn, !want)
