@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,8 +36,14 @@ type census struct {
 	listeners int                 // how many were counted that are no nodes
 	suspects  map[NodeID]struct{} // nodes that exist and did not answer in all the time they had
 	speakers  map[NodeID]struct{} // nodes that answer with their name, in a cluster in which others do not
-	present   []NodeID            // all other nodes, sorted, when the question began that was asked at presentAt; never changed
-	presentAt time.Time
+	before    roll
+}
+
+// roll is who the other nodes were.
+type roll struct {
+	at      time.Time
+	named   []NodeID // sorted, never changed
+	unnamed int      // how many there were besides, whose answers have no name
 }
 
 // listing is one question to the broker which nodes there are.
@@ -199,27 +204,38 @@ func (c *census) speaking(nodes []NodeID) (list []NodeID) {
 func (c *census) complete(began time.Time, parts map[NodeID]*part) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if began.Before(c.presentAt) {
+	if began.Before(c.before.at) {
 		return
 	}
-	c.presentAt = began
-	same := len(parts) == len(c.present)
-	for _, id := range c.present {
-		same = same && parts[id] != nil
+	c.before.at, c.before.unnamed = began, 0
+	if p := parts[""]; p != nil {
+		c.before.unnamed = p.reports
 	}
-	if !same {
-		c.present = slices.Sorted(maps.Keys(parts))
+	named := 0
+	for _, id := range c.before.named {
+		if parts[id] != nil {
+			named++
+		}
+	}
+	if all := len(parts) - min(1, c.before.unnamed); named != all || named != len(c.before.named) {
+		c.before.named = make([]NodeID, 0, all)
+		for id := range parts {
+			if id != "" {
+				c.before.named = append(c.before.named, id)
+			}
+		}
+		slices.Sort(c.before.named)
 	}
 }
 
-// recent returns the other nodes that were there shortly before, sorted; nil if that is not known.
-func (c *census) recent(now time.Time) []NodeID {
+// recent returns which other nodes there were shortly before; nobody if that is not known.
+func (c *census) recent(now time.Time) roll {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Sub(c.presentAt) > recentAge {
-		return nil
+	if now.Sub(c.before.at) > recentAge {
+		return roll{}
 	}
-	return c.present
+	return c.before
 }
 
 // close ends a listing that is under way.

@@ -208,12 +208,11 @@ func TestSlowStartFrozen(t *testing.T) {
 // the answer does not count for the old node.
 func TestNamelessNewcomer(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {
+		n.Conceal("b")
 		n.add(t, "d")
 		n.fetch(t.Context()).check(t, "before", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]"})
 		n.add(t, "e")
-		for _, id := range (ids{"b", "e"}) {
-			n.Conceal(id)
-		}
+		n.Conceal("e")
 		n.Freeze("c")
 		n.Freeze("d")
 		fetched := later(func() answer { return n.fetch(t.Context()) })
@@ -222,6 +221,28 @@ func TestNamelessNewcomer(t *testing.T) {
 		n.Thaw("c")
 		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 c1 c2 e1 e2]", took: 2 * time.Second})
 	})
+}
+
+// TestReplacedAmongNameless kills a node and starts another one, while a third answers without a name, soon or late.
+func TestReplacedAmongNameless(t *testing.T) {
+	for _, slow := range []time.Duration{0, 500 * time.Millisecond, 3 * time.Second} {
+		bubble(t, func(t *testing.T, n *network) {
+			n.Conceal("b")
+			n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+			n.Freeze("c")
+			if slow > 0 {
+				n.Freeze("b")
+			}
+			fetched := later(func() answer { return n.fetch(t.Context()) })
+			n.Kill("c")
+			time.Sleep(100 * time.Millisecond)
+			n.add(t, "d")
+			time.Sleep(slow - 100*time.Millisecond)
+			n.Thaw("b")
+			(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", unanswered: 1, took: max(1250*time.Millisecond, slow)})
+			n.fetch(t.Context()).check(t, "afterwards", answer{values: "[a1 a2 b1 b2 d1 d2]"})
+		})
+	}
 }
 
 // forgetfulBus says nil and sends nothing.

@@ -136,7 +136,7 @@ func (c *clustered) wait(q *question) error {
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
 	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
 	if timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= suspectAfter {
-		c.census.suspect(slices.DeleteFunc(q.silent, func(id NodeID) bool { return slices.Contains(q.doubted, id) }))
+		c.census.suspect(q.silent)
 	}
 	return err
 }
@@ -222,7 +222,8 @@ func (t *questions) close() {
 // A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
 // the first one, or it is there although as many have answered as were counted. Only one that starts before the first list,
 // while another one vanishes or something listens that is no node, cannot be told from one that started a little before the
-// question. In the first case neither is waited for for more than suspectAfter, if it is known who was there before.
+// question. In the first case neither is waited for for more than suspectAfter, if it is known who was there before: those that
+// answered the last complete question.
 type question struct {
 	// Static after construction.
 	id     string
@@ -231,7 +232,7 @@ type question struct {
 	acks   AckSink   // of a broadcast; nil for other questions
 	told   time.Time // until when the other nodes wait for acknowledgements
 	losses uint64    // of the bus, when the question began
-	before []NodeID  // the other nodes a little earlier, sorted; nil if not known
+	before roll      // a little earlier
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 
@@ -244,8 +245,8 @@ type question struct {
 	listed   bool     // asked, others and awaited are known
 	asked    []NodeID // those of the first list
 	others   []NodeID // those of asked that still exist
-	awaited  []NodeID // the others without those that are suspected to be silent, and without doubted
-	doubted  []NodeID // those of the others that may not have been asked
+	awaited  []NodeID // the others without those that are suspected to be silent
+	replaced bool     // nobody is waited for who was not there before
 	parts    map[NodeID]*part
 	reports  int        // sum over parts
 	open     int        // sum over parts
@@ -351,9 +352,7 @@ func (q *question) compare(others, awaited []NodeID) {
 		q.listed, q.asked = true, others
 	}
 	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
-	if time.Since(q.began) >= suspectAfter {
-		q.doubtLocked()
-	}
+	q.replaced = time.Since(q.began) >= suspectAfter && q.vanishedLocked()
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
 		_, exists := slices.BinarySearch(others, id)
@@ -368,21 +367,9 @@ func (q *question) compare(others, awaited []NodeID) {
 	q.checkLocked()
 }
 
-// doubtLocked stops waiting for nodes that may have taken the place of one that has vanished.
-func (q *question) doubtLocked() {
-	if len(common(q.before, q.others)) == len(q.before) {
-		return
-	}
-	var awaited []NodeID
-	q.doubted = nil
-	for _, id := range q.awaited {
-		if _, old := slices.BinarySearch(q.before, id); old {
-			awaited = append(awaited, id)
-		} else {
-			q.doubted = append(q.doubted, id)
-		}
-	}
-	q.awaited = awaited
+// vanishedLocked reports whether a node is gone that was there before the question.
+func (q *question) vanishedLocked() bool {
+	return len(common(q.before.named, q.others)) < len(q.before.named)
 }
 
 // unsent notes that the broker may not have got the question.
@@ -432,6 +419,14 @@ func (q *question) reportedLocked(id NodeID) bool {
 	return p != nil && p.reports > 0
 }
 
+// awaitedLocked returns how many nodes are waited for by name, or at least some that answer without.
+func (q *question) awaitedLocked() int {
+	if q.replaced {
+		return q.silentLocked(common(q.awaited, q.before.named)) + max(0, q.before.unnamed-q.namelessLocked())
+	}
+	return q.silentLocked(q.awaited) - q.namelessLocked()
+}
+
 // silentLocked counts those of nodes of which nothing is known by name.
 func (q *question) silentLocked(nodes []NodeID) (n int) {
 	for _, id := range nodes {
@@ -450,8 +445,7 @@ func (q *question) checkLocked() {
 	}
 	waiting := q.expected - q.reports
 	if q.listed && (q.expected < 0 || waiting > 0) {
-		// An answer without a name may be of a node that is not waited for.
-		waiting = q.silentLocked(q.awaited) - max(0, q.namelessLocked()-q.silentLocked(q.doubted))
+		waiting = q.awaitedLocked()
 	} else if q.expected < 0 {
 		return
 	}
@@ -487,11 +481,14 @@ func (q *question) finish(c *census) (known bool) {
 			q.silent = c.speaking(unreported)
 		}
 		q.missing = slices.Clone(q.silent)
+		if q.replaced { // those that were not waited for are not to be suspected
+			q.silent = common(q.silent, q.before.named)
+		}
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))
 	case q.expected >= 0:
 		q.unanswered = q.expected - q.reports
 	}
-	if nameless == 0 && q.unanswered == 0 && len(q.vanished) == 0 && (q.listed || q.expected >= 0) {
+	if q.unanswered == 0 && len(q.vanished) == 0 && (q.listed || q.expected >= 0) {
 		c.complete(q.began, q.parts)
 	}
 	for id, p := range q.parts {
