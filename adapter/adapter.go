@@ -19,7 +19,8 @@
 //   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
 //     it is missing in the results.
 //
-// When the bus was cut off from the broker while a question was open, it ends with ErrClusterUnavailable.
+// When the bus was cut off from the broker while a question was open, it ends with ErrClusterUnavailable. The next one waits a
+// moment for the other nodes, which have to subscribe again too.
 //
 // For a broadcast with acknowledgements each node says how many sockets it has, and then what comes of each. It waits for
 // them a little shorter than the node that asked, so that it can still name those that were silent.

@@ -12,8 +12,14 @@ import (
 const (
 	// censusTimeout bounds how long the broker may take to list the nodes.
 	censusTimeout = time.Second
-	// recentAge is how old a complete answer may be that tells which nodes there were.
-	recentAge = 10 * time.Second
+	// recentAge is how old a complete answer may be that tells which nodes there were. Without one the broker is asked, for
+	// which it spends no more than one part in listingShare of its time.
+	recentAge    = 10 * time.Second
+	listingShare = 1000
+	// reassembleTime is how long the other nodes get to subscribe again after the broker was away, and recountInterval how often
+	// they are counted meanwhile.
+	reassembleTime  = time.Second
+	recountInterval = 50 * time.Millisecond
 )
 
 // census knows which nodes exist, and which of them are not worth waiting for.
@@ -37,13 +43,16 @@ type census struct {
 	suspects  map[NodeID]struct{} // nodes that exist and did not answer in all the time they had
 	speakers  map[NodeID]struct{} // nodes that answer with their name, in a cluster in which others do not
 	before    roll
+	whole     uint64 // the losses of the bus after which the nodes have been waited for
 }
 
-// roll is who the other nodes were.
+// roll is who the other nodes were: those that answered the last complete question, or were listed.
 type roll struct {
 	at      time.Time
 	named   []NodeID // sorted, never changed
 	unnamed int      // how many there were besides, whose answers have no name
+	listed  *listing // when it is not known from answers
+	self    NodeID
 }
 
 // listing is one question to the broker which nodes there are.
@@ -53,6 +62,17 @@ type listing struct {
 	// Set before done is closed.
 	nodes []NodeID // sorted
 	err   error
+	took  time.Duration
+}
+
+// over reports whether the broker has answered.
+func (l *listing) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // nodes lists the nodes, sorted; the list is not older than since. Calls share what they ask the broker, so that it is
@@ -75,15 +95,12 @@ func (c *census) nodes(ctx context.Context, since time.Time) ([]NodeID, error) {
 func (c *census) listing(since time.Time) *listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l := c.latest; l != nil {
-		select {
-		case <-l.done:
-			if !l.began.Before(since) {
-				return l
-			}
-		default:
-			return l
-		}
+	return c.listingLocked(since)
+}
+
+func (c *census) listingLocked(since time.Time) *listing {
+	if l := c.latest; l != nil && (!l.over() || !l.began.Before(since)) {
+		return l
 	}
 	l := &listing{began: time.Now(), done: make(chan struct{})}
 	c.latest = l
@@ -99,6 +116,7 @@ func (c *census) listing(since time.Time) *listing {
 		nodes, err := c.bus.Nodes(ctx)
 		l.nodes, l.err = slices.Clone(nodes), err
 		slices.Sort(l.nodes)
+		l.took = time.Since(l.began)
 	})
 	return l
 }
@@ -228,14 +246,39 @@ func (c *census) complete(began time.Time, parts map[NodeID]*part) {
 	}
 }
 
-// recent returns which other nodes there were shortly before; nobody if that is not known.
+// recent returns which other nodes there were shortly before. If that is not known it may be asked, which does not wait.
 func (c *census) recent(now time.Time) roll {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Sub(c.before.at) > recentAge {
-		return roll{}
+	if now.Sub(c.before.at) <= recentAge {
+		return c.before
 	}
-	return c.before
+	age := recentAge
+	if l := c.latest; l != nil && l.over() {
+		age = max(age, l.took*listingShare)
+	}
+	return roll{at: now, listed: c.listingLocked(now.Add(-age)), self: c.bus.ID()}
+}
+
+// resolve sets named once the list is there.
+func (r *roll) resolve() {
+	if r.listed != nil && r.named == nil && r.listed.over() {
+		r.named = slices.DeleteFunc(slices.Clone(r.listed.nodes), func(id NodeID) bool { return id == r.self })
+	}
+}
+
+// scattered returns how many nodes there were before the bus lost the broker, if the others have not been waited for since.
+func (c *census) scattered(losses uint64) (count int, yes bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return 1 + len(c.before.named) + c.before.unnamed, losses != c.whole
+}
+
+// gathered notes that they have been waited for.
+func (c *census) gathered(losses uint64) {
+	c.mu.Lock()
+	c.whole = losses
+	c.mu.Unlock()
 }
 
 // close ends a listing that is under way.

@@ -171,7 +171,7 @@ func TestReplacedNode(t *testing.T) {
 		with.took = 4 * time.Second
 		(<-fetched).check(t, "slow later", with)
 		time.Sleep(11 * time.Second)
-		replace(t, n, "d", "e", 5*time.Second) // nothing was asked for a while
+		replace(t, n, "d", "e", 1250*time.Millisecond) // nothing was asked for a while, so that the broker is
 	})
 }
 
@@ -243,6 +243,56 @@ func TestReplacedAmongNameless(t *testing.T) {
 			n.fetch(t.Context()).check(t, "afterwards", answer{values: "[a1 a2 b1 b2 d1 d2]"})
 		})
 	}
+}
+
+// scatteredBus does not count some nodes for a while after a loss.
+type scatteredBus struct {
+	adapter.Bus
+	losses    atomic.Uint64
+	scattered atomic.Int32
+	asked     atomic.Int32
+}
+
+func (b *scatteredBus) Losses() uint64 { return b.losses.Load() }
+
+func (b *scatteredBus) Count(ctx context.Context) (int, error) {
+	n, err := b.Bus.Count(ctx)
+	return n - int(b.scattered.Load()), err
+}
+
+func (b *scatteredBus) Publish(m *adapter.Message) error {
+	b.asked.Add(1)
+	return b.Bus.Publish(m)
+}
+
+// TestReassemble: after a loss a question waits a moment for the nodes that were there before, but only once for those that do
+// not come back.
+func TestReassemble(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &scatteredBus{Bus: n.Bus("x", "/")}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		for range 2 {
+			bus.losses.Add(1)
+			bus.scattered.Store(2)
+			asked := bus.asked.Load()
+			fetched := later(func() answer { return n.fetch(t.Context()) })
+			time.Sleep(290 * time.Millisecond)
+			if bus.asked.Load() != asked {
+				t.Error("the question is sent while nodes are away")
+			}
+			bus.scattered.Store(0)
+			(<-fetched).check(t, "all come back", answer{values: allSockets, took: 300 * time.Millisecond})
+		}
+		n.Kill("c")
+		bus.losses.Add(1)
+		n.fetch(t.Context()).check(t, "one does not", answer{values: withoutC, took: time.Second})
+		n.fetch(t.Context()).check(t, "waited for once", answer{values: withoutC})
+	})
 }
 
 // forgetfulBus says nil and sends nothing.

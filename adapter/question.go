@@ -80,6 +80,7 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 // ask sends a question. It must be waited for unless there is an error.
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
 	c.bus.Listening(ctx)
+	c.reassemble(ctx)
 	now := time.Now()
 	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
 		losses: c.losses(), before: c.census.recent(now)}
@@ -96,6 +97,32 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 		return nil, err
 	}
 	return q, nil
+}
+
+// reassemble waits, once after the bus was cut off from the broker, until as many nodes are counted as there were before: they
+// have to subscribe again too, and would miss the question.
+func (c *clustered) reassemble(ctx context.Context) {
+	losses := c.losses()
+	want, scattered := c.census.scattered(losses)
+	if !scattered {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, reassembleTime)
+	defer cancel()
+	recount := time.NewTicker(recountInterval)
+	defer recount.Stop()
+	for ctx.Err() == nil {
+		if count, err := c.bus.Count(ctx); count >= want || errors.Is(err, ErrClusterUnavailable) {
+			break
+		}
+		select {
+		case <-recount.C:
+		case <-c.done:
+			return
+		case <-ctx.Done():
+		}
+	}
+	c.census.gathered(losses)
 }
 
 // wait returns when the question is settled: because every node that exists has answered, with nil, or else with the
@@ -232,12 +259,12 @@ type question struct {
 	acks   AckSink   // of a broadcast; nil for other questions
 	told   time.Time // until when the other nodes wait for acknowledgements
 	losses uint64    // of the bus, when the question began
-	before roll      // a little earlier
 	ctx    context.Context
 	settle context.CancelCauseFunc // ends ctx
 
 	mu sync.Mutex
 	// Guarded by mu.
+	before   roll     // who was there a little earlier
 	over     bool     // answers do not count any more
 	lost     bool     // the broker may not have got the question
 	late     bool     // a node has stopped waiting for its sockets, so that there is no complete answer
@@ -369,6 +396,7 @@ func (q *question) compare(others, awaited []NodeID) {
 
 // vanishedLocked reports whether a node is gone that was there before the question.
 func (q *question) vanishedLocked() bool {
+	q.before.resolve()
 	return len(common(q.before.named, q.others)) < len(q.before.named)
 }
 
@@ -421,10 +449,16 @@ func (q *question) reportedLocked(id NodeID) bool {
 
 // awaitedLocked returns how many nodes are waited for by name, or at least some that answer without.
 func (q *question) awaitedLocked() int {
-	if q.replaced {
-		return q.silentLocked(common(q.awaited, q.before.named)) + max(0, q.before.unnamed-q.namelessLocked())
+	nameless := q.namelessLocked()
+	if !q.replaced {
+		return q.silentLocked(q.awaited) - nameless
 	}
-	return q.silentLocked(q.awaited) - q.namelessLocked()
+	old := q.silentLocked(common(q.awaited, q.before.named))
+	if q.before.listed == nil {
+		return old + max(0, q.before.unnamed-nameless)
+	}
+	// An answer without a name may be that of a new node.
+	return old - max(0, nameless-(q.silentLocked(q.awaited)-old))
 }
 
 // silentLocked counts those of nodes of which nothing is known by name.
