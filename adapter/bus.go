@@ -45,9 +45,10 @@ type Message struct {
 	Count     int
 	SocketID  string
 	SocketIDs []string
-	// Unsent of a question is called, at most once and from any goroutine, when the Bus finds after Publish has returned that the
-	// broker may not have got it. It does not block. nil for other messages.
-	Unsent func()
+	// Sent of a question is called at most once and from any goroutine after Publish has returned nil: with an error if the
+	// broker may not have got it, else with the number of listeners to which the broker has handed it, this node and what is
+	// no node included; -1 if the broker does not say. It does not block. nil for other messages.
+	Sent func(receivers int, err error)
 }
 
 // Bus moves messages between the nodes of a cluster for one namespace of one node. NewClustered makes an Adapter of it.
@@ -65,7 +66,7 @@ type Bus interface {
 
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
 	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
-	// m and the slices in it, which belong to the application; it may keep Unsent.
+	// m and the slices in it, which belong to the application; it may keep Sent.
 	Publish(m *Message) error
 
 	// Respond sends an answer to the node that asked question, whose Packet may be nil by then. It never blocks, nor does

@@ -265,6 +265,46 @@ func (b *scatteredBus) Publish(m *adapter.Message) error {
 	return b.Bus.Publish(m)
 }
 
+// exactBus tells how many have got a question, and then lets something happen before they are counted.
+type exactBus struct {
+	adapter.Bus
+	then func()
+}
+
+func (b *exactBus) Publish(m *adapter.Message) error {
+	receivers, err := b.Count(context.Background())
+	if err == nil {
+		err = b.Bus.Publish(m)
+	}
+	if err == nil && m.Sent != nil {
+		m.Sent(receivers, nil)
+		b.then()
+	}
+	return err
+}
+
+// TestStartedBeforeCount starts a node after a question has been sent and before the nodes are counted.
+func TestStartedBeforeCount(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &exactBus{Bus: n.Bus("x", "/"), then: func() {}}
+		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		bus.then = sync.OnceFunc(func() { n.add(t, "d") })
+		n.fetch(t.Context()).check(t, "meanwhile", answer{values: allSockets, missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
+		n.fetch(t.Context()).check(t, "afterwards", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]"})
+		bus.then = sync.OnceFunc(func() { n.add(t, "e") })
+		n.Freeze("b")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		time.Sleep(3 * time.Second)
+		n.Thaw("b")
+		(<-fetched).check(t, "and a slow one", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", missing: ids{"e"}, unanswered: 1, took: 3250 * time.Millisecond})
+	})
+}
+
 // TestReassemble: after a loss a question waits a moment for the nodes that were there before, but only once for those that do
 // not come back.
 func TestReassemble(t *testing.T) {
@@ -305,8 +345,8 @@ func (b *forgetfulBus) Publish(m *adapter.Message) error {
 	if !b.forgets.Load() {
 		return b.Bus.Publish(m)
 	}
-	if m.Unsent != nil {
-		m.Unsent()
+	if m.Sent != nil {
+		m.Sent(-1, errors.New("broken pipe"))
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 	if err := c.questions.add(q); err != nil {
 		return nil, err
 	}
-	m.Request, m.Unsent = q.id, q.unsent
+	m.Request, m.Sent = q.id, q.sent
 	if err := c.bus.Publish(m); err != nil {
 		c.questions.remove(q)
 		if c.closed.Load() { // the bus only knows that it sends nothing any more
@@ -247,10 +247,10 @@ func (t *questions) close() {
 // for, it cannot be told which acknowledgements will not come any more.
 //
 // A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
-// the first one, or it is there although as many have answered as were counted. Only one that starts before the first list,
-// while another one vanishes or something listens that is no node, cannot be told from one that started a little before the
-// question. In the first case neither is waited for for more than suspectAfter, if it is known who was there before: those that
-// answered the last complete question.
+// the first one, or it is there although as many have answered as were counted. Only one that starts just before it is
+// counted, or before the first list while another one vanishes or something listens that is no node, cannot be told from one
+// that started a little before the question. In the first two cases neither is waited for for more than suspectAfter, if it is
+// known who was there before: those that answered the last complete question.
 type question struct {
 	// Static after construction.
 	id     string
@@ -264,21 +264,22 @@ type question struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	before   roll     // who was there a little earlier
-	over     bool     // answers do not count any more
-	lost     bool     // the broker may not have got the question
-	late     bool     // a node has stopped waiting for its sockets, so that there is no complete answer
-	expected int      // how many nodes the broker counts besides this one; -1 if not known
-	listed   bool     // asked, others and awaited are known
-	asked    []NodeID // those of the first list
-	others   []NodeID // those of asked that still exist
-	awaited  []NodeID // the others without those that are suspected to be silent
-	replaced bool     // nobody is waited for who was not there before
-	parts    map[NodeID]*part
-	reports  int        // sum over parts
-	open     int        // sum over parts
-	vanished []NodeID   // nodes that are gone before all their sockets had answered
-	answers  []*Message // of questions that are answered once
+	before    roll     // who was there a little earlier
+	over      bool     // answers do not count any more
+	lost      bool     // the broker may not have got the question
+	receivers int      // how many listeners have got it, besides those of other servers; 0 or less if not known
+	late      bool     // a node has stopped waiting for its sockets, so that there is no complete answer
+	expected  int      // how many nodes the broker counts besides this one; -1 if not known
+	listed    bool     // asked, others and awaited are known
+	asked     []NodeID // those of the first list
+	others    []NodeID // those of asked that still exist
+	awaited   []NodeID // the others without those that are suspected to be silent
+	newcomers bool     // nodes that were not there before may not have been asked, and are not waited for
+	parts     map[NodeID]*part
+	reports   int        // sum over parts
+	open      int        // sum over parts
+	vanished  []NodeID   // nodes that are gone before all their sockets had answered
+	answers   []*Message // of questions that are answered once
 
 	// Set by finish.
 	missing    []NodeID
@@ -379,7 +380,7 @@ func (q *question) compare(others, awaited []NodeID) {
 		q.listed, q.asked = true, others
 	}
 	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
-	q.replaced = time.Since(q.began) >= suspectAfter && q.vanishedLocked()
+	q.newcomers = time.Since(q.began) >= suspectAfter && (q.vanishedLocked() || q.heardLocked())
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
 		_, exists := slices.BinarySearch(others, id)
@@ -400,11 +401,16 @@ func (q *question) vanishedLocked() bool {
 	return len(common(q.before.named, q.others)) < len(q.before.named)
 }
 
-// unsent notes that the broker may not have got the question.
-func (q *question) unsent() {
+// sent takes what the broker says of the question.
+func (q *question) sent(receivers int, err error) {
 	q.mu.Lock()
-	q.lost = true
+	q.lost, q.receivers = err != nil, receivers
 	q.mu.Unlock()
+}
+
+// heardLocked reports whether as many nodes have answered as the broker had handed the question to, and it is known who was there.
+func (q *question) heardLocked() bool {
+	return q.receivers > 0 && q.reports >= q.receivers-1 && q.before.known()
 }
 
 // unheard reports whether the question may not have been sent, and nobody has answered it.
@@ -450,7 +456,7 @@ func (q *question) reportedLocked(id NodeID) bool {
 // awaitedLocked returns how many nodes are waited for by name, or at least some that answer without.
 func (q *question) awaitedLocked() int {
 	nameless := q.namelessLocked()
-	if !q.replaced {
+	if !q.newcomers {
 		return q.silentLocked(q.awaited) - nameless
 	}
 	old := q.silentLocked(common(q.awaited, q.before.named))
@@ -515,7 +521,7 @@ func (q *question) finish(c *census) (known bool) {
 			q.silent = c.speaking(unreported)
 		}
 		q.missing = slices.Clone(q.silent)
-		if q.replaced { // those that were not waited for are not to be suspected
+		if q.newcomers { // those that were not waited for are not to be suspected
 			q.silent = common(q.silent, q.before.named)
 		}
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/classic"
 )
@@ -120,7 +118,7 @@ func (b *classicBus) openRequest(channel string, body []byte) {
 	if q.Socket != "" {
 		answer, err := classic.Confirm(q)
 		if err == nil {
-			err = b.publish(b.answerChannel(q.Message.From), answer, nil)
+			err = b.hub.publish(plain, b.answerChannel(q.Message.From), answer, nil)
 		}
 		b.mailbox.unsent(err)
 	}
@@ -137,16 +135,12 @@ func (b *classicBus) Listening(ctx context.Context) {
 	b.hub.listening(ctx, plain, b.codec.Requests())
 }
 
-func (b *classicBus) publish(channel string, body []byte, unsent func()) error {
-	return b.hub.sendOr(redis.NewIntCmd(context.Background(), "publish", channel, body), unsent)
-}
-
 func (b *classicBus) Publish(m *adapter.Message) error {
 	channel, body, err := b.codec.Encode(m)
 	if err != nil {
 		return err
 	}
-	return b.publish(channel, body, m.Unsent)
+	return b.hub.publish(plain, channel, body, m.Sent)
 }
 
 func (b *classicBus) Respond(question, answer *adapter.Message) {
@@ -161,7 +155,7 @@ func (b *classicBus) Respond(question, answer *adapter.Message) {
 		if answer.Kind != adapter.KindServerReply { // which Node sends to all in any case
 			channel = b.answerChannel(question.From)
 		}
-		err = b.publish(channel, body, nil)
+		err = b.hub.publish(plain, channel, body, nil)
 	}
 	b.mailbox.unsent(err)
 }

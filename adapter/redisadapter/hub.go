@@ -133,15 +133,29 @@ func (h *hub) Ready(ctx context.Context) error {
 // send queues a command. Commands are sent in order, none twice. Its outcome is counted and logged, not returned:
 // the error is adapter.ErrClusterUnavailable when Redis is down or the queue is full, and the command is not sent then.
 // PUBLISH goes to any master, every other command to the one that serves its first argument.
-func (h *hub) send(cmd redis.Cmder) error { return h.sendOr(cmd, nil) }
+func (h *hub) send(cmd redis.Cmder) error { return h.sendAnd(cmd, nil) }
 
-// sendOr is send. lost, which does not block, is called when nil was returned and Redis may not have executed the command.
-func (h *hub) sendOr(cmd redis.Cmder, lost func()) error {
+// sendAnd is send. done, which does not block, is called when nil was returned: with the number that the command returns, -1
+// for other commands, or why Redis may not have executed it.
+func (h *hub) sendAnd(cmd redis.Cmder, done func(result int, err error)) error {
 	r := h.running()
 	if r == nil {
 		return adapter.ErrClusterUnavailable
 	}
-	return r.pub.send(cmd, lost)
+	return r.pub.send(cmd, done)
+}
+
+// publish publishes a message. sent is called like done of sendAnd with how many have got it; -1 if only the subscribers at one
+// of many servers are known.
+func (h *hub) publish(s space, channel string, body []byte, sent func(receivers int, err error)) error {
+	command := "publish"
+	if s == shard {
+		command = "spublish"
+	} else if _, cluster := h.rdb.(*redis.ClusterClient); cluster && sent != nil {
+		all := sent
+		sent = func(_ int, err error) { all(-1, err) }
+	}
+	return h.sendAnd(redis.NewIntCmd(context.Background(), command, channel, body), sent)
 }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has

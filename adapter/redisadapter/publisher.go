@@ -25,21 +25,26 @@ type command struct {
 	key    string // decides on the server; "" for what any master does
 	size   int
 	queued time.Time
-	lost   func() // may be nil
+	done   func(result int, err error) // may be nil
 }
 
-// lose is called when the command is not executed, or not for sure.
-func (c *command) lose() {
-	if c.lost != nil {
-		c.lost()
+// end tells what has become of the command.
+func (c *command) end(err error) {
+	if c.done == nil {
+		return
 	}
+	result := -1
+	if n, ok := c.Cmder.(*redis.IntCmd); ok && err == nil {
+		result = int(n.Val())
+	}
+	c.done(result, err)
 }
 
 // NoRetry makes go-redis give up a pipeline that failed half-way.
 func (c *command) NoRetry() bool { return true }
 
-func newCommand(cmd redis.Cmder, lost func()) *command {
-	c := &command{Cmder: cmd, size: 64, queued: time.Now(), lost: lost}
+func newCommand(cmd redis.Cmder, done func(result int, err error)) *command {
+	c := &command{Cmder: cmd, size: 64, queued: time.Now(), done: done}
 	args := cmd.Args()
 	for _, arg := range args {
 		switch arg := arg.(type) {
@@ -89,8 +94,8 @@ func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor)
 }
 
 // send queues a command.
-func (p *publisher) send(cmd redis.Cmder, lost func()) error {
-	c := newCommand(cmd, lost)
+func (p *publisher) send(cmd redis.Cmder, done func(result int, err error)) error {
+	c := newCommand(cmd, done)
 	if !p.servers.accepts(c.key) {
 		p.stats.drop("down", 1)
 		return adapter.ErrClusterUnavailable
@@ -175,7 +180,7 @@ func (p *publisher) take() bool {
 		p.stats.drop("stale", len(stale))
 	}
 	for _, c := range stale {
-		c.lose()
+		c.end(adapter.ErrClusterUnavailable)
 	}
 	return n > 0
 }
@@ -207,7 +212,7 @@ func (p *publisher) assign(c *command) {
 	to, err := p.serverFor(c)
 	if err != nil {
 		p.stats.fail(err, 1)
-		c.lose()
+		c.end(err)
 		return
 	}
 	for i := range p.groups {
@@ -254,11 +259,12 @@ func (p *publisher) settle(g group) {
 		if err != nil && p.servers.cluster != nil && redirected(err) {
 			err = p.redirect(cmd, until)
 		}
-		if err != nil && err != redis.Nil {
-			cmd.(*command).lose()
+		if err == redis.Nil {
+			err = nil
 		}
+		cmd.(*command).end(err)
 		switch {
-		case err == nil || err == redis.Nil:
+		case err == nil:
 			sent++
 		case isRefusal(err) || !isReply(err):
 			failure = err

@@ -154,7 +154,7 @@ func (b *shardedBus) send(channel string, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.hub.sendOr(redis.NewIntCmd(context.Background(), "spublish", channel, body), m.Unsent)
+	return b.hub.publish(shard, channel, body, m.Sent)
 }
 
 func (b *shardedBus) Count(ctx context.Context) (int, error) {

@@ -102,7 +102,11 @@ func TestQueueLimit(t *testing.T) {
 		stats := newCounters()
 		p := newPublisher(servers, stats, Options{QueueLimit: 10_000}.withDefaults(), newMonitor(servers, newStatus(Options{})))
 		sent, lost := 0, 0
-		for p.send(publish("q", string(make([]byte, 1000))), func() { lost++ }) == nil {
+		for p.send(publish("q", string(make([]byte, 1000))), func(_ int, err error) {
+			if err != nil {
+				lost++
+			}
+		}) == nil {
 			sent++
 		}
 		if sent != 9 {

@@ -310,7 +310,7 @@ func (b *streamsBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.sendOr(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e), m.Unsent)
+	return b.streams.sendAnd(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e), m.Sent)
 }
 
 // xadd is the command that appends an entry, with its fields in Node's order.
@@ -333,11 +333,7 @@ func (b *streamsBus) publish(channel string, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	command := "publish"
-	if b.space == shard {
-		command = "spublish"
-	}
-	return b.streams.sendOr(redis.NewIntCmd(context.Background(), command, channel, body), m.Unsent)
+	return b.streams.hub.publish(b.space, channel, body, m.Sent)
 }
 
 func (b *streamsBus) Count(ctx context.Context) (int, error) {
