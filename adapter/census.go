@@ -267,9 +267,6 @@ func (r *roll) resolve() {
 	}
 }
 
-// known reports whether it is known who was there.
-func (r *roll) known() bool { return r.listed == nil && !r.at.IsZero() || r.named != nil }
-
 // scattered returns how many nodes there were before the bus lost the broker, if the others have not been waited for since.
 func (c *census) scattered(losses uint64) (count int, yes bool) {
 	c.mu.Lock()

@@ -249,8 +249,9 @@ func (t *questions) close() {
 // A node that starts while the question is open has not been asked, and is not waited for: it is in a later list and not in
 // the first one, or it is there although as many have answered as were counted. Only one that starts just before it is
 // counted, or before the first list while another one vanishes or something listens that is no node, cannot be told from one
-// that started a little before the question. In the first two cases neither is waited for for more than suspectAfter, if it is
-// known who was there before: those that answered the last complete question.
+// that started a little before the question. None is waited for for more than suspectAfter if as many have answered as the broker
+// had handed the question to, or if one of those has vanished that were there before: who was, is known from the last complete
+// answer.
 type question struct {
 	// Static after construction.
 	id     string
@@ -267,14 +268,14 @@ type question struct {
 	before    roll     // who was there a little earlier
 	over      bool     // answers do not count any more
 	lost      bool     // the broker may not have got the question
-	receivers int      // how many listeners have got it, besides those of other servers; 0 or less if not known
+	receivers int      // how many listeners have got the question, this node included; 0 or less if not known
 	late      bool     // a node has stopped waiting for its sockets, so that there is no complete answer
 	expected  int      // how many nodes the broker counts besides this one; -1 if not known
 	listed    bool     // asked, others and awaited are known
 	asked     []NodeID // those of the first list
 	others    []NodeID // those of asked that still exist
 	awaited   []NodeID // the others without those that are suspected to be silent
-	newcomers bool     // nodes that were not there before may not have been asked, and are not waited for
+	overdue   bool     // suspectAfter has passed: nodes that may not have been asked are not waited for any more
 	parts     map[NodeID]*part
 	reports   int        // sum over parts
 	open      int        // sum over parts
@@ -380,7 +381,7 @@ func (q *question) compare(others, awaited []NodeID) {
 		q.listed, q.asked = true, others
 	}
 	q.others, q.awaited = common(others, q.asked), common(awaited, q.asked)
-	q.newcomers = time.Since(q.began) >= suspectAfter && (q.vanishedLocked() || q.heardLocked())
+	q.overdue = time.Since(q.began) >= suspectAfter
 	unnamed := len(q.unreportedLocked())
 	for id, p := range q.parts {
 		_, exists := slices.BinarySearch(others, id)
@@ -408,10 +409,8 @@ func (q *question) sent(receivers int, err error) {
 	q.mu.Unlock()
 }
 
-// heardLocked reports whether as many nodes have answered as the broker had handed the question to, and it is known who was there.
-func (q *question) heardLocked() bool {
-	return q.receivers > 0 && q.reports >= q.receivers-1 && q.before.known()
-}
+// heardLocked reports whether as many nodes have answered as the broker had handed the question to.
+func (q *question) heardLocked() bool { return q.receivers > 0 && q.reports >= q.receivers-1 }
 
 // unheard reports whether the question may not have been sent, and nobody has answered it.
 func (q *question) unheard() bool {
@@ -456,7 +455,10 @@ func (q *question) reportedLocked(id NodeID) bool {
 // awaitedLocked returns how many nodes are waited for by name, or at least some that answer without.
 func (q *question) awaitedLocked() int {
 	nameless := q.namelessLocked()
-	if !q.newcomers {
+	switch {
+	case q.overdue && q.heardLocked():
+		return 0
+	case !q.overdue || !q.vanishedLocked():
 		return q.silentLocked(q.awaited) - nameless
 	}
 	old := q.silentLocked(common(q.awaited, q.before.named))
@@ -521,7 +523,10 @@ func (q *question) finish(c *census) (known bool) {
 			q.silent = c.speaking(unreported)
 		}
 		q.missing = slices.Clone(q.silent)
-		if q.newcomers { // those that were not waited for are not to be suspected
+		switch { // those that may not have been asked are not to be suspected
+		case q.heardLocked():
+			q.silent = nil
+		case q.vanishedLocked():
 			q.silent = common(q.silent, q.before.named)
 		}
 		q.unanswered = max(len(unreported)-nameless, len(q.silent))
