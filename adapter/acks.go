@@ -19,9 +19,7 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	var q *question
 	var err error
 	if !flags.Local {
-		m := &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}
-		m.Flags.Timeout = patienceOfOthers(ctx)
-		q, err = c.ask(ctx, m, acks)
+		q, err = c.ask(ctx, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}, acks)
 	}
 	var summary AckSummary
 	if q != nil {

@@ -45,7 +45,7 @@ type Message struct {
 	Count     int
 	SocketID  string
 	SocketIDs []string
-	// Sent of a question is called at most once and from any goroutine after Publish has returned nil: with an error if the
+	// Sent of a question is called at most once and from any goroutine if Publish returns nil: with an error if the
 	// broker may not have got it, else with the number of listeners to which the broker has handed it, this node and what is
 	// no node included; -1 if the broker does not say. It does not block. nil for other messages.
 	Sent func(receivers int, err error)

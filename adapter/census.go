@@ -12,9 +12,10 @@ import (
 const (
 	// censusTimeout bounds how long the broker may take to list the nodes.
 	censusTimeout = time.Second
-	// recentAge is how old a complete answer may be that tells which nodes there were. Without one the broker is asked, for
-	// which it spends no more than one part in listingShare of its time.
-	recentAge    = 10 * time.Second
+	// recentAge is how old a complete answer may be that tells which nodes there were. Otherwise the broker is asked, for which
+	// it spends no more than one part in listingShare of its time: what is older than oldAge does not tell.
+	recentAge    = 2 * time.Second
+	oldAge       = 10 * time.Second
 	listingShare = 1000
 	// reassembleTime is how long the other nodes get to subscribe again after the broker was away, and recountInterval how often
 	// they are counted meanwhile.
@@ -248,16 +249,23 @@ func (c *census) complete(began time.Time, parts map[NodeID]*part) {
 
 // recent returns which other nodes there were shortly before. If that is not known it may be asked, which does not wait.
 func (c *census) recent(now time.Time) roll {
+	self := c.bus.ID()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now.Sub(c.before.at) <= recentAge {
 		return c.before
 	}
-	age := recentAge
-	if l := c.latest; l != nil && l.over() {
-		age = max(age, l.took*listingShare)
+	l := c.latest
+	if l == nil || l.over() && now.Sub(l.began) > max(recentAge, l.took*listingShare) {
+		l = c.listingLocked(now)
 	}
-	return roll{at: now, listed: c.listingLocked(now.Add(-age)), self: c.bus.ID()}
+	switch failed := l.over() && l.err != nil; {
+	case !failed && now.Sub(l.began) <= oldAge && !l.began.Before(c.before.at):
+		return roll{at: l.began, listed: l, self: self}
+	case now.Sub(c.before.at) <= oldAge:
+		return c.before
+	}
+	return roll{}
 }
 
 // resolve sets named once the list is there.
@@ -267,11 +275,11 @@ func (r *roll) resolve() {
 	}
 }
 
-// scattered returns how many nodes there were before the bus lost the broker, if the others have not been waited for since.
+// scattered returns how many were counted before the bus lost the broker, if the others have not been waited for since.
 func (c *census) scattered(losses uint64) (count int, yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return 1 + len(c.before.named) + c.before.unnamed, losses != c.whole
+	return 1 + len(c.before.named) + c.before.unnamed + c.listeners, losses != c.whole
 }
 
 // gathered notes that they have been waited for.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,26 +244,6 @@ func TestReplacedAmongNameless(t *testing.T) {
 	}
 }
 
-// scatteredBus does not count some nodes for a while after a loss.
-type scatteredBus struct {
-	adapter.Bus
-	losses    atomic.Uint64
-	scattered atomic.Int32
-	asked     atomic.Int32
-}
-
-func (b *scatteredBus) Losses() uint64 { return b.losses.Load() }
-
-func (b *scatteredBus) Count(ctx context.Context) (int, error) {
-	n, err := b.Bus.Count(ctx)
-	return n - int(b.scattered.Load()), err
-}
-
-func (b *scatteredBus) Publish(m *adapter.Message) error {
-	b.asked.Add(1)
-	return b.Bus.Publish(m)
-}
-
 // exactBus tells how many have got a question, and then lets something happen before they are counted.
 type exactBus struct {
 	adapter.Bus
@@ -287,11 +266,7 @@ func (b *exactBus) Publish(m *adapter.Message) error {
 func TestStartedBeforeCount(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {
 		bus := &exactBus{Bus: n.Bus("x", "/"), then: func() {}}
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
+		n.askBy(t, bus)
 		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
 		bus.then = sync.OnceFunc(func() { n.add(t, "d") })
 		n.fetch(t.Context()).check(t, "meanwhile", answer{values: allSockets, missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
@@ -302,68 +277,6 @@ func TestStartedBeforeCount(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		n.Thaw("b")
 		(<-fetched).check(t, "and a slow one", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", missing: ids{"e"}, unanswered: 1, took: 3 * time.Second})
-	})
-}
-
-// TestReassemble: after a loss a question waits a moment for the nodes that were there before, but only once for those that do
-// not come back.
-func TestReassemble(t *testing.T) {
-	bubble(t, func(t *testing.T, n *network) {
-		bus := &scatteredBus{Bus: n.Bus("x", "/")}
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
-		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
-		for range 2 {
-			bus.losses.Add(1)
-			bus.scattered.Store(2)
-			asked := bus.asked.Load()
-			fetched := later(func() answer { return n.fetch(t.Context()) })
-			time.Sleep(290 * time.Millisecond)
-			if bus.asked.Load() != asked {
-				t.Error("the question is sent while nodes are away")
-			}
-			bus.scattered.Store(0)
-			(<-fetched).check(t, "all come back", answer{values: allSockets, took: 300 * time.Millisecond})
-		}
-		n.Kill("c")
-		bus.losses.Add(1)
-		n.fetch(t.Context()).check(t, "one does not", answer{values: withoutC, took: time.Second})
-		n.fetch(t.Context()).check(t, "waited for once", answer{values: withoutC})
-	})
-}
-
-// forgetfulBus says nil and sends nothing.
-type forgetfulBus struct {
-	adapter.Bus
-	forgets atomic.Bool
-}
-
-func (b *forgetfulBus) Publish(m *adapter.Message) error {
-	if !b.forgets.Load() {
-		return b.Bus.Publish(m)
-	}
-	if m.Sent != nil {
-		m.Sent(-1, errors.New("broken pipe"))
-	}
-	return nil
-}
-
-// TestUnsent has a question that the broker never gets.
-func TestUnsent(t *testing.T) {
-	bubble(t, func(t *testing.T, n *network) {
-		bus := &forgetfulBus{Bus: n.Bus("x", "/")}
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), bus, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.adapters["a"], n.adapters["x"] = a, n.adapters["a"] // which of them asks
-		bus.forgets.Store(true)
-		n.fetch(t.Context()).check(t, "unsent", answer{values: "[]", unanswered: 3, err: adapter.ErrClusterUnavailable, took: 250 * time.Millisecond})
-		bus.forgets.Store(false)
-		n.fetch(t.Context()).check(t, "sent", answer{values: allSockets})
 	})
 }
 

@@ -81,6 +81,9 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*question, error) {
 	c.bus.Listening(ctx)
 	c.reassemble(ctx)
+	if acks != nil {
+		m.Flags.Timeout = patienceOfOthers(ctx)
+	}
 	now := time.Now()
 	q := &question{kind: m.Kind, began: now, acks: acks, told: now.Add(m.Flags.Timeout), expected: -1, parts: make(map[NodeID]*part),
 		losses: c.losses(), before: c.census.recent(now)}
@@ -100,26 +103,37 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*questio
 }
 
 // reassemble waits, once after the bus was cut off from the broker, until as many nodes are counted as there were before: they
-// have to subscribe again too, and would miss the question.
+// have to subscribe again too, and would miss the question. Half of the time is left for the question.
 func (c *clustered) reassemble(ctx context.Context) {
 	losses := c.losses()
 	want, scattered := c.census.scattered(losses)
 	if !scattered {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, reassembleTime)
-	defer cancel()
+	limit := reassembleTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)/2)
+	}
+	over := time.NewTimer(limit)
+	defer over.Stop()
 	recount := time.NewTicker(recountInterval)
 	defer recount.Stop()
-	for ctx.Err() == nil {
-		if count, err := c.bus.Count(ctx); count >= want || errors.Is(err, ErrClusterUnavailable) {
+	for waiting := true; waiting; {
+		count, err := c.bus.Count(ctx)
+		if errors.Is(err, ErrClusterUnavailable) {
+			return // nobody can be back
+		}
+		if count >= want {
 			break
 		}
 		select {
 		case <-recount.C:
+		case <-over.C:
+			waiting = false
 		case <-c.done:
 			return
 		case <-ctx.Done():
+			return
 		}
 	}
 	c.census.gathered(losses)
@@ -156,12 +170,15 @@ func (c *clustered) wait(q *question) error {
 		}
 	}
 	err = endOf(q.ctx)
+	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
+	if timeIsOver && !q.settled() && (c.losses() != q.losses || q.unheard()) {
+		err, timeIsOver = ErrClusterUnavailable, false
+	}
 	known := q.finish(&c.census)
 	if err == nil && !known {
 		err = ErrClusterUnavailable // the broker has not even counted the nodes in all that time
 	}
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
-	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
 	if timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= suspectAfter {
 		c.census.suspect(q.silent)
 	}
@@ -412,6 +429,13 @@ func (q *question) sent(receivers int, err error) {
 // heardLocked reports whether as many nodes have answered as the broker had handed the question to.
 func (q *question) heardLocked() bool { return q.receivers > 0 && q.reports >= q.receivers-1 }
 
+// settled reports whether there is nothing more to wait for.
+func (q *question) settled() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.over
+}
+
 // unheard reports whether the question may not have been sent, and nobody has answered it.
 func (q *question) unheard() bool {
 	q.mu.Lock()
@@ -463,7 +487,7 @@ func (q *question) awaitedLocked() int {
 	}
 	old := q.silentLocked(common(q.awaited, q.before.named))
 	if q.before.listed == nil {
-		return old + max(0, q.before.unnamed-nameless)
+		return min(old+max(0, q.before.unnamed-nameless), q.silentLocked(q.awaited)-nameless)
 	}
 	// An answer without a name may be that of a new node.
 	return old - max(0, nameless-(q.silentLocked(q.awaited)-old))

@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,8 +122,8 @@ func (h *hub) running() *run {
 // server starts at once and reaches other nodes as soon as it can.
 func (h *hub) Ready(ctx context.Context) error {
 	err := h.status.waitUp(ctx)
-	if r := h.running(); err == nil && r != nil {
-		err = r.sub.waitAll(ctx)
+	if r := h.running(); err == nil && r != nil && r.sub.waitAll(ctx) != nil {
+		err = cmp.Or(r.sub.reason(), ctx.Err())
 	}
 	if err != nil {
 		return fmt.Errorf("redis is not ready: %w", err)

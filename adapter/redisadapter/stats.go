@@ -24,7 +24,7 @@ type Stats struct {
 	Resubscribed uint64
 
 	// Queued commands wait to be sent; Sent were executed; Failed were refused or not answered, by kind of error; Dropped
-	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than two seconds), "closed".
+	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than two seconds, or one while closing), "closed".
 	Queued, QueuedBytes int
 	Sent                uint64
 	Failed              map[string]uint64

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -125,20 +124,59 @@ func (s *Streams) New(local adapter.Local) (adapter.Adapter, error) {
 
 // Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first.
 func (s *Streams) Ready(ctx context.Context) error {
-	s.mu.Lock()
-	var readers []*streamReader
-	if s.reading != nil {
-		readers = slices.Collect(maps.Values(s.reading.readers))
-	}
-	s.mu.Unlock()
-	for _, r := range readers {
-		select {
-		case <-r.ready:
-		case <-ctx.Done():
-			return fmt.Errorf("stream %s cannot be read: %w", r.stream, ctx.Err())
+	for {
+		reading, readers := s.needed()
+		if reading == nil {
+			break
+		}
+		ended, err := reached(ctx, reading, readers)
+		if err != nil {
+			return err
+		}
+		if !ended {
+			break
 		}
 	}
 	return s.hub.Ready(ctx)
+}
+
+// needed returns the readers of the streams that namespaces and emitters write to.
+func (s *Streams) needed() (*reading, []*streamReader) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading == nil {
+		return nil, nil
+	}
+	streams := make(map[string]bool)
+	for _, buses := range s.buses {
+		for _, b := range buses {
+			streams[b.stream] = true
+		}
+	}
+	for i := range s.opts.StreamCount {
+		streams[s.opts.StreamName+"-"+strconv.Itoa(i)] = true
+	}
+	var list []*streamReader
+	for name, r := range s.reading.readers {
+		if streams[name] {
+			list = append(list, r)
+		}
+	}
+	return s.reading, list
+}
+
+// reached waits for the streams, or until the last namespace has closed.
+func reached(ctx context.Context, reading *reading, readers []*streamReader) (ended bool, err error) {
+	for _, r := range readers {
+		select {
+		case <-r.ready:
+		case <-reading.ctx.Done():
+			return true, nil
+		case <-ctx.Done():
+			return false, fmt.Errorf("stream %s cannot be read: %w", r.stream, ctx.Err())
+		}
+	}
+	return false, nil
 }
 
 // streamOf chooses the stream of a namespace as Node does: by a hash that may be negative.

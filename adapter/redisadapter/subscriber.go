@@ -195,6 +195,13 @@ func (s *subscriber) wait(ctx context.Context, sp space, names []string) error {
 	return nil
 }
 
+// reason returns why some channel cannot be placed or subscribed, nil if there was no such trouble.
+func (s *subscriber) reason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem
+}
+
 // waitAll returns when all that are wanted now are confirmed or not wanted any more.
 func (s *subscriber) waitAll(ctx context.Context) error {
 	var names [3][]string
