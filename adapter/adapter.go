@@ -16,6 +16,9 @@
 //
 //   - a node that was killed does not exist any more and is not waited for;
 //   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with the list;
+//   - a node that was not there before is waited for for a second, if one has gone or as many have answered as the broker had
+//     handed the question to; who was there before is known from the answers to the question before, or, if there was none for
+//     a while, from a list;
 //   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
 //     it is missing in the results.
 //

@@ -25,7 +25,7 @@ const (
 
 // census knows which nodes exist, and which of them are not worth waiting for.
 //
-// Normally nothing but the broker's count is needed. It does not suffice while something listens that is no node, or
+// Normally nothing but the broker's count is needed, and now and then a list. It does not suffice while something listens that is no node, or
 // while some node is known to be silent: then each question begins with a list of the nodes.
 type census struct {
 	// Static after construction.
