@@ -32,7 +32,7 @@
 //
 //   - contract: adapter.go; messages and what a broker has to do: bus.go; a server alone: memory.go
 //   - what a message does to this node, and the methods that ask nothing: clustered.go
-//   - questions of this node, counting answers, when a question is over: question.go
+//   - how this node asks and waits: asking.go; counting answers, when a question is over: question.go
 //   - which nodes exist and which are worth waiting for: census.go
 //   - acknowledgements that this node waits for: acks.go; that it owes to others: answers.go
 //
