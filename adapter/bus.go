@@ -48,7 +48,7 @@ type Message struct {
 	// Sent of a question is called at most once and from any goroutine if Publish returns nil: with an error if the
 	// broker may not have got it, else with the number of listeners to which the broker has handed it, this node and what is
 	// no node included; -1 if the broker does not say. It does not block. nil for other messages.
-	Sent func(receivers int, err error)
+	Sent func(receivers int, err error) `json:"-"`
 }
 
 // Bus moves messages between the nodes of a cluster for one namespace of one node. NewClustered makes an Adapter of it.
