@@ -25,8 +25,8 @@ const (
 
 // census knows which nodes exist, and which of them are not worth waiting for.
 //
-// Normally nothing but the broker's count is needed, and now and then a list. It does not suffice while something listens that is no node, or
-// while some node is known to be silent: then each question begins with a list of the nodes.
+// Normally the broker's count suffices, with a list now and then. It does not while something listens that is no node, or while
+// some node is known to be silent: then each question begins with a list of the nodes.
 type census struct {
 	// Static after construction.
 	bus  Bus
@@ -47,13 +47,13 @@ type census struct {
 	whole     uint64 // the losses of the bus after which the nodes have been waited for
 }
 
-// roll is who the other nodes were: those that answered the last complete question, or were listed.
+// roll is who the other nodes were: those that answered the last complete question, or those of a list.
 type roll struct {
-	at      time.Time
-	named   []NodeID // sorted, never changed
-	unnamed int      // how many there were besides, whose answers have no name
-	listed  *listing // when it is not known from answers
-	self    NodeID
+	at      time.Time // when the question was asked; zero with a list
+	named   []NodeID  // sorted, never changed
+	unnamed int       // how many there were besides, whose answers have no name
+	listed  *listing  // nil when it is known from answers
+	self    NodeID    // to be left out of the list
 }
 
 // listing is one question to the broker which nodes there are.
@@ -74,6 +74,14 @@ func (l *listing) over() bool {
 	default:
 		return false
 	}
+}
+
+// restAge is how old a listing that is over must be before another one is made in advance.
+func (l *listing) restAge() time.Duration {
+	if l.err != nil { // how long that took says nothing about what the next one costs
+		return oldAge
+	}
+	return max(recentAge, l.took*listingShare)
 }
 
 // nodes lists the nodes, sorted; the list is not older than since. Calls share what they ask the broker, so that it is
@@ -256,12 +264,12 @@ func (c *census) recent(now time.Time) roll {
 		return c.before
 	}
 	l := c.latest
-	if l == nil || l.over() && now.Sub(l.began) > max(recentAge, l.took*listingShare) {
+	if l == nil || l.over() && now.Sub(l.began) > l.restAge() {
 		l = c.listingLocked(now)
 	}
 	switch failed := l.over() && l.err != nil; {
 	case !failed && now.Sub(l.began) <= oldAge && !l.began.Before(c.before.at):
-		return roll{at: l.began, listed: l, self: self}
+		return roll{listed: l, self: self}
 	case now.Sub(c.before.at) <= oldAge:
 		return c.before
 	}

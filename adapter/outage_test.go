@@ -162,3 +162,35 @@ func TestNotSoNew(t *testing.T) {
 		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2 d1 d2]", took: 2 * time.Second})
 	})
 }
+
+// mutedBus can leave the list of the nodes unanswered.
+type mutedBus struct {
+	adapter.Bus
+	muted atomic.Bool
+}
+
+func (b *mutedBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	if b.muted.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return b.Bus.Nodes(ctx)
+}
+
+// TestReplacedAfterTrouble replaces a node some time after the broker did not list the nodes: it has been asked again.
+func TestReplacedAfterTrouble(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		bus := &mutedBus{Bus: n.Bus("x", "/")}
+		n.askBy(t, bus)
+		bus.muted.Store(true)
+		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
+		time.Sleep(11 * time.Second)
+		bus.muted.Store(false)
+		n.Freeze("c")
+		fetched := later(func() answer { return n.fetch(t.Context()) })
+		n.Kill("c")
+		time.Sleep(100 * time.Millisecond)
+		n.add(t, "d")
+		(<-fetched).check(t, "fetch", answer{values: "[a1 a2 b1 b2]", missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
+	})
+}

@@ -348,7 +348,7 @@ func (b *streamsBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.sendAnd(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e), m.Sent)
+	return b.streams.send(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e)) // never a question
 }
 
 // xadd is the command that appends an entry, with its fields in Node's order.

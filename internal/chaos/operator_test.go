@@ -128,7 +128,9 @@ func (o *operator) killNode(victim int) {
 			o.connect(u, o.nodes[(victim+1+o.rng.IntN(2))%3])
 		}
 	}
-	o.pass(time.Second)
+	if o.rng.IntN(2) > 0 { // otherwise another one takes its place at once
+		o.pass(3 * time.Second)
+	}
 	o.start(victim)
 	for i, u := range users {
 		if i%2 == 1 {

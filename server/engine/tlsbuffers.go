@@ -12,8 +12,8 @@ import (
 const keepTLSBuffer = 1 << 10
 
 // tlsLayout says where the input buffers of a tls.Conn are. crypto/tls keeps them for as long as the connection lives, as large
-// as they ever were: about 4 KB for a client hello with post-quantum keys, 32 KB after one large message. There is no
-// method to let go of them.
+// as they ever were: about 4 KB for a client hello with post-quantum keys, more than 16 KB after one large message. There is
+// no method to let go of them.
 var tlsLayout = layoutOf(reflect.TypeFor[tls.Conn]())
 
 type layout struct {
