@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter/internal/question"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -15,19 +16,25 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	}
 	ctx, cancel := c.limited(ctx, flags)
 	defer cancel()
-	own := deliverWithAck(c.local, p, sel, flags, acks)
-	var q *question
-	var err error
-	if !flags.Local {
-		q, err = c.ask(ctx, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}, acks)
+	var own *localAcks
+	if !c.reaches(flags.Node) { // else the sockets of that node alone are meant
+		own = deliverWithAck(c.local, p, sel, flags, acks)
 	}
 	var summary AckSummary
-	if q != nil {
-		err = c.wait(q)
-		summary = AckSummary{Missing: q.missing, Unanswered: q.unanswered}
+	var err error
+	if !flags.Local && !c.self(flags.Node) {
+		var q *openQuestion
+		q, err = c.ask(ctx, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}, acks)
+		if q != nil {
+			var end question.Outcome
+			end, err = c.wait(q)
+			summary = AckSummary{Missing: ids(end.Missing), Unanswered: end.Unanswered}
+		}
 	}
-	if ownErr := own.wait(ctx, c.done); err == nil {
-		err = ownErr
+	if own != nil {
+		if ownErr := own.wait(ctx, c.done); err == nil {
+			err = ownErr
+		}
 	}
 	return summary, err
 }

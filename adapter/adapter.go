@@ -67,9 +67,6 @@ var ErrClosed = errors.New("adapter is closed")
 // ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
 var ErrClusterUnavailable = errors.New("cluster is unavailable")
 
-// NodeID names a node of the cluster. The empty NodeID is this node, or a node that cannot be named.
-type NodeID string
-
 // Selection says which sockets of a namespace are meant: those in at least one of Rooms (every connected socket when
 // Rooms is empty) that are in none of Except, each once. A socket's id names its own room, so an id can stand in both.
 // Sockets that have not finished connecting are never selected. An adapter must not change or keep the slices.
@@ -86,6 +83,9 @@ type Flags struct {
 	NoCompress bool
 	// Local limits the operation to this node.
 	Local bool
+	// Node is the node that the selected sockets are on, as SocketDetails tells it; "" if that is not known. If it can be
+	// reached by itself, no other node hears of the operation.
+	Node NodeID
 	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
 	Timeout time.Duration
 }
@@ -109,6 +109,8 @@ type SocketDetails struct {
 	Handshake json.RawMessage `json:"handshake"`
 	Rooms     []string        `json:"rooms"`
 	Data      json.RawMessage `json:"data"`
+	// Node is the node that the socket is on; "" when that cannot be named.
+	Node NodeID `json:"-"`
 }
 
 // AckSink receives the acknowledgements of one broadcast. Calls may come from several goroutines at once, but none
@@ -218,18 +220,6 @@ type Local interface {
 
 	// OnServerSideEmit hands ["event", ...args] from another node to the handlers of this one, in order, without
 	// waiting for them. reply is nil when no answer is wanted; otherwise it is called at most once, from another
-	// goroutine.
-	OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
+	// goroutine. handled is closed when the handlers have returned; nil if there is nothing to wait for.
+	OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) (handled <-chan struct{})
 }
-
-// Builder makes the adapter of a namespace. It is called once per namespace and must not wait for a call of local before
-// it returns; other nodes may already be heard.
-type Builder interface {
-	New(local Local) (Adapter, error)
-}
-
-// BuilderFunc is a function that is a Builder.
-type BuilderFunc func(local Local) (Adapter, error)
-
-// New calls f.
-func (f BuilderFunc) New(local Local) (Adapter, error) { return f(local) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -24,8 +25,12 @@ type stranger struct {
 }
 
 func (n *network) stranger(t *testing.T) *stranger {
-	s := &stranger{Bus: n.Bus("x", "/")}
-	err := s.Start(func(m *adapter.Message) {
+	bus, err := n.Broker("x").Bus(adaptertest.NewNode("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stranger{Bus: bus}
+	err = s.Start(func(m *adapter.Message) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		switch m.Kind {
@@ -193,10 +198,7 @@ func hesitate[T any](ctx context.Context, err error, f func(context.Context) (T,
 func TestHesitantBroker(t *testing.T) {
 	odd := errors.New("odd")
 	bubble(t, func(t *testing.T, n *network) {
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), &hesitantBus{Bus: n.Bus("h", "/"), count: odd}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := mustJoin(t, &n.Cluster, "h", adaptertest.NewNode("/"), func(b adapter.Bus) adapter.Bus { return &hesitantBus{Bus: b, count: odd} })
 		n.adapters["h"] = a
 		if _, err := a.Rooms(t.Context()); !errors.Is(err, odd) {
 			t.Errorf("the count fails: error %v", err)
@@ -215,14 +217,11 @@ func TestHesitantBroker(t *testing.T) {
 	} {
 		bubble(t, func(t *testing.T, n *network) {
 			n.Listen(1)
-			tt.bus.Bus = n.Bus("h", "/")
 			if err := n.adapters["a"].Close(); err != nil {
 				t.Fatal(err)
 			}
-			a, err := adapter.NewClustered(adaptertest.NewNode("/"), &tt.bus, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a := mustJoin(t, &n.Cluster, "h", adaptertest.NewNode("/"), func(b adapter.Bus) adapter.Bus { tt.bus.Bus = b; return &tt.bus })
+			synctest.Wait()
 			n.adapters["a"] = a
 			n.serverSide(t.Context()).check(t, name, tt.want)
 			closing := later(func() answer { return n.serverSide(t.Context()) })
@@ -235,16 +234,25 @@ func TestHesitantBroker(t *testing.T) {
 		})
 	}
 	var c adaptertest.Cluster
-	if _, err := adapter.NewClustered(adaptertest.NewNode("/"), &hesitantBus{Bus: c.Bus("h", "/"), start: odd}, nil); !errors.Is(err, odd) {
+	starts := func(b adapter.Bus) adapter.Bus { return &hesitantBus{Bus: b, start: odd} }
+	if _, err := join(&c, "h", adaptertest.NewNode("/"), starts); !errors.Is(err, odd) {
 		t.Errorf("a bus that does not start: error %v", err)
 	}
 }
 
-// idle is a bus and a node that do nothing, so that what remains is the cost of NewClustered.
+// idle is a broker, a bus and a node that do nothing, so that what remains is the cost of the adapter.
 type idle struct {
 	adapter.Bus
 	adapter.Local
 }
+
+type idleBroker struct{ adapter.Broker }
+
+func (idleBroker) Bus(adapter.Local) (adapter.Bus, error)                       { return idle{}, nil }
+func (idleBroker) Start(func(membership.Channel, []byte), func(), func()) error { return nil }
+func (idleBroker) Tell(membership.Channel, []byte) error                        { return nil }
+func (idleBroker) Close() error                                                 { return nil }
+func (idle) Listening(ctx context.Context) error                                { return nil }
 
 func (idle) Name() string                                             { return "/" }
 func (idle) Start(func(*adapter.Message)) error                       { return nil }
@@ -254,7 +262,7 @@ func (idle) Deliver(*parser.Packet, adapter.Selection, adapter.Flags) {}
 
 // BenchmarkBroadcastPublish is what a broadcast costs beside the bus and the delivery: one message.
 func BenchmarkBroadcastPublish(b *testing.B) {
-	a, err := adapter.NewClustered(idle{}, idle{}, nil)
+	a, err := joinBroker("idle", idleBroker{}, idle{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -270,7 +278,7 @@ func BenchmarkBroadcastPublish(b *testing.B) {
 
 // TestBroadcastAllocations holds the benchmark's promise.
 func TestBroadcastAllocations(t *testing.T) {
-	a, err := adapter.NewClustered(idle{}, idle{}, nil)
+	a, err := joinBroker("idle", idleBroker{}, idle{})
 	if err != nil {
 		t.Fatal(err)
 	}

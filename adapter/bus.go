@@ -45,13 +45,29 @@ type Message struct {
 	Count     int
 	SocketID  string
 	SocketIDs []string
-	// Sent of a question is called at most once and from any goroutine if Publish returns nil: with an error if the
-	// broker may not have got it, else with the number of listeners to which the broker has handed it, this node and what is
-	// no node included; -1 if the broker does not say. It does not block. nil for other messages.
-	Sent func(receivers int, err error) `json:"-"`
+	// Seq numbers the messages of a sender that every node of the namespace hears, After is the last such number before a message
+	// that not every node hears, Directed numbers what a sender sends to one node alone. 0 is none; see Parted.
+	Seq, After, Directed uint64
+	// Sent is called at most once and from any goroutine if Publish or Send returns nil: when the broker has answered, or when
+	// it is known that it will not. It does not block. nil if nobody wants to know.
+	Sent func(Receipt) `json:"-"`
 }
 
-// Bus moves messages between the nodes of a cluster for one namespace of one node. NewClustered makes an Adapter of it.
+// isAnswer reports whether a message answers a question.
+func (k Kind) isAnswer() bool { return k >= KindSockets }
+
+// Receipt is what the broker says of a message.
+type Receipt struct {
+	// Err says why the broker may not have got the message; nil if it has.
+	Err error
+	// Receivers is the number of listeners to which the broker has handed it, this node and what is no node included; -1 if
+	// the broker does not say.
+	Receivers int
+	// Offset is the message's place in the broker's log; "" if it keeps none.
+	Offset string
+}
+
+// Bus moves messages between the nodes of a cluster for one namespace of one node. A Cluster makes an Adapter of it.
 // All methods may be called concurrently.
 type Bus interface {
 	// Start begins to hand what other nodes say to receive: one call at a time, each sender's messages in the order in
@@ -59,15 +75,18 @@ type Bus interface {
 	// called once, before every other method, and does not block; receive runs on goroutines of the Bus.
 	Start(receive func(m *Message)) error
 
-	// Listening is called before each question and before Count. It returns when answers will be heard and this node is
-	// counted, which can take a moment right after Start. It does not wait while the broker is known not to
-	// answer, and never for longer than a second.
-	Listening(ctx context.Context)
+	// Listening returns nil when messages are heard and this node is counted, which takes a moment after Start and as long as
+	// the broker is away; the error of ctx when that ends first.
+	Listening(ctx context.Context) error
 
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
 	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
 	// m and the slices in it, which belong to the application; it may keep Sent.
 	Publish(m *Message) error
+
+	// Send sends a message or a question to one node that serves the namespace, into its inbox, where nobody else hears it. It
+	// is like Publish in all else. What is published and what is sent arrives in order unless the bus is Parted.
+	Send(to NodeID, m *Message) error
 
 	// Respond sends an answer to the node that asked question, whose Packet may be nil by then. It never blocks, nor does
 	// it call receive; an answer that cannot be sent is lost.
@@ -81,9 +100,6 @@ type Bus interface {
 	// the broker more than Count, and fails like it.
 	Nodes(ctx context.Context) ([]NodeID, error)
 
-	// ID returns this node's name in this namespace.
-	ID() NodeID
-
 	// Close stops receiving and forgets what was not sent. No call of receive begins once it has returned. It does not wait
 	// for one that is running, because the end of a namespace's last socket may close the adapter from there. It is called
 	// once.
@@ -96,4 +112,13 @@ type Bus interface {
 type LossCounter interface {
 	// Losses counts how often that has happened. It may be called concurrently and does not block.
 	Losses() uint64
+}
+
+// Parted is implemented by a Bus whose messages to all nodes, to the members of a room and to one node can overtake each other.
+// Their order is then kept by numbers, see the package's documentation.
+type Parted interface {
+	// Parted reports whether they can with the broker in use. It is constant.
+	Parted() bool
+	// ToAll reports whether Publish brings a message to every node of the namespace.
+	ToAll(m *Message) bool
 }

@@ -8,53 +8,65 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// ClusteredOptions configure NewClustered. Zero values mean the defaults.
-type ClusteredOptions struct {
+// ClusterOptions configure Join. Zero values mean the defaults.
+type ClusterOptions struct {
 	// Timeout is how long a question waits for the other nodes when neither its context nor its flags say, and how long
 	// this node waits for acknowledgements on behalf of a node that does not say. Default: 5 s, as in the reference.
 	Timeout time.Duration
-	// Logger hears of nodes that do not answer. Default: nothing is logged.
+	// Settings are what nodes must have in common to work together, by the names of the flags.
+	Settings []membership.Setting
+	// OverAfter is how long a node must be silent until its life counts as over, see package membership.
+	OverAfter time.Duration
+	// Logger hears of nodes that come, go and do not answer. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Clustered is the adapter that NewClustered makes.
+func (o *ClusterOptions) setDefaults() {
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Clustered is the adapter of a namespace that Join's clusters make. It is a RoomObserver or a JoinWaiter if its bus is one.
+//
+// Nothing in it waits for the bus but the answers to questions. While the cluster is unavailable everything is done on this
+// node, acknowledgements of its own sockets included, and ErrClusterUnavailable is returned.
 type Clustered interface {
 	Adapter
 	// Pending returns the number of questions of this node that wait for other nodes.
 	Pending() int
+	// Order tells what was done to keep the order of messages, see package adapter.
+	Order() OrderStats
 }
 
-// NewClustered makes the adapter of a namespace from a bus, which it starts, and closes with the adapter. It is a
-// RoomObserver or a JoinWaiter if the bus is one. opts may be nil.
-//
-// Nothing here waits for the bus but the answers to questions. While the cluster is unavailable everything is done on this
-// node, acknowledgements of its own sockets included, and ErrClusterUnavailable is returned.
-func NewClustered(local Local, bus Bus, opts *ClusteredOptions) (Clustered, error) {
-	c := &clustered{local: local, bus: bus, done: make(chan struct{})}
-	if opts != nil {
-		c.opts = *opts
-	}
-	if c.opts.Timeout <= 0 {
-		c.opts.Timeout = 5 * time.Second
-	}
-	if c.opts.Logger == nil {
-		c.opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	c.questions.open = make(map[string]*question)
+// newClustered starts the bus, which it closes with the adapter.
+func newClustered(local Local, bus Bus, node *joined) (Clustered, error) {
+	c := &clustered{local: local, bus: bus, node: node, members: node.members, opts: node.opts, done: make(chan struct{}),
+		listening: make(chan struct{})}
+	c.questions.open = make(map[string]*openQuestion)
 	c.answers = answers{local: local, bus: bus, timeout: c.opts.Timeout, open: make(map[*ackAnswer]struct{})}
 	c.losses = func() uint64 { return 0 }
 	if l, ok := bus.(LossCounter); ok {
 		c.losses = l.Losses
 	}
-	c.census.bus, c.census.log = bus, c.opts.Logger.With("namespace", local.Name())
-	c.census.ctx, c.census.stop = context.WithCancel(context.Background())
+	if p, ok := bus.(Parted); ok && p.Parted() {
+		c.parted = p
+	}
+	c.order.begin(c.do)
+	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := bus.Start(c.receive); err != nil {
-		c.census.stop()
+		c.stop()
 		return nil, err
 	}
+	node.add(c)
+	c.running.Go(c.announce)
 	observer, observes := bus.(RoomObserver)
 	waiter, waits := bus.(JoinWaiter)
 	switch {
@@ -81,19 +93,41 @@ func NewClustered(local Local, bus Bus, opts *ClusteredOptions) (Clustered, erro
 // clustered is a node of a cluster in one namespace.
 type clustered struct {
 	// Static after construction.
-	local  Local
-	bus    Bus
-	losses func() uint64 // of the bus
-	opts   ClusteredOptions
-	done   chan struct{} // closed by Close
+	local   Local
+	bus     Bus
+	node    *joined
+	members *membership.Members
+	losses  func() uint64 // of the bus
+	parted  Parted        // nil if all messages of a node take one way
+	opts    ClusterOptions
+	done    chan struct{} // closed by Close
+	ctx     context.Context
+	stop    context.CancelFunc
+
+	running   sync.WaitGroup
+	listening chan struct{} // closed once answers are heard
 
 	questions questions
 	answers   answers
-	census    census
+	foreign   foreign
+	order     order
+	numbers   numbers
 
 	closed    atomic.Bool
 	closeOnce sync.Once
 	closeErr  error // set by closeOnce
+}
+
+// announce tells the other nodes that this one serves the namespace, as soon as it hears what they say there: who is asked
+// must be able to answer.
+func (c *clustered) announce() {
+	if err := c.bus.Listening(c.ctx); err != nil {
+		return
+	}
+	c.node.serve(c.local.Name())
+	close(c.listening)
+	<-c.ctx.Done()
+	c.node.unserve(c.local.Name())
 }
 
 // receive takes what other nodes say. The bus calls it for one message at a time.
@@ -101,7 +135,24 @@ func (c *clustered) receive(m *Message) {
 	if c.closed.Load() {
 		return
 	}
-	c.census.heard(m)
+	if m.From != "" {
+		c.members.Heard(m.From)
+	}
+	if m.Kind.isAnswer() { // which has no place in the order: a handler that the order waits for may wait for it
+		if !c.questions.answer(m) && !c.isMember(m.From) {
+			c.foreign.heard()
+		}
+		return
+	}
+	c.order.take(m)
+}
+
+// do does what a message says. The channel is closed when the handlers of a server-side event have returned; it is nil if
+// there is nothing to wait for.
+func (c *clustered) do(m *Message) (handled <-chan struct{}) {
+	if c.closed.Load() {
+		return nil
+	}
 	switch m.Kind {
 	case KindBroadcast:
 		if m.Request != "" {
@@ -120,26 +171,63 @@ func (c *clustered) receive(m *Message) {
 	case KindListRooms:
 		c.bus.Respond(m, &Message{Kind: KindRooms, Request: m.Request, Rooms: c.local.Rooms()})
 	case KindServerSide:
-		c.local.OnServerSideEmit(m.Payload, c.answers.serverSide(m))
-	case KindSockets, KindServerReply, KindRooms, KindCount, KindAck, KindGone:
-		c.questions.answer(m)
+		return c.local.OnServerSideEmit(m.Payload, c.answers.serverSide(m))
+	}
+	return nil
+}
+
+// memberChanged ends what waits for a node.
+func (c *clustered) memberChanged(change NodeChange) {
+	id := change.Node.ID
+	switch {
+	case change.Node.State == membership.Over:
+		c.questions.gone(id)
+		c.order.forget(id)
+		c.numbers.forget(id)
+	case change.Node.State == membership.Absent, slices.Contains(change.Unserved, c.local.Name()):
+		c.questions.gone(id)
+	case change.Node.State == membership.Silent:
+		c.questions.silent(id)
 	}
 }
 
-// tell sends a message that wants no answer.
-func (c *clustered) tell(flags Flags, m *Message) error {
-	if flags.Local {
-		return nil
+func (c *clustered) isMember(id NodeID) bool {
+	_, known := c.members.Lookup(id)
+	return known
+}
+
+// self reports whether a message for one node is for this one.
+func (c *clustered) self(id NodeID) bool { return id != "" && id == c.members.Self().ID }
+
+// reaches reports whether a node hears what is sent to it alone: another Go node that serves the namespace.
+func (c *clustered) reaches(id NodeID) bool {
+	if id == "" {
+		return false
 	}
-	return c.bus.Publish(m)
+	alive, _ := c.members.Serving(c.local.Name())
+	return slices.Contains(alive, id)
+}
+
+// tell sends a message that wants no answer, to one node if the flags say so and it can be reached. here reports whether this
+// node has to do its part.
+func (c *clustered) tell(flags Flags, m *Message) (here bool, err error) {
+	switch {
+	case flags.Local || c.self(flags.Node):
+		return true, nil
+	case c.reaches(flags.Node):
+		return false, c.send(flags.Node, m)
+	}
+	return true, c.publish(m)
 }
 
 func (c *clustered) Broadcast(p *parser.Packet, sel Selection, flags Flags) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	err := c.tell(flags, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags})
-	c.local.Deliver(p, sel, flags)
+	here, err := c.tell(flags, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags})
+	if here {
+		c.local.Deliver(p, sel, flags)
+	}
 	return err
 }
 
@@ -147,8 +235,10 @@ func (c *clustered) SocketsJoin(sel Selection, flags Flags, rooms []string) erro
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	err := c.tell(flags, &Message{Kind: KindJoin, Selection: sel, Flags: flags, Rooms: rooms})
-	c.local.SocketsJoin(sel, rooms)
+	here, err := c.tell(flags, &Message{Kind: KindJoin, Selection: sel, Flags: flags, Rooms: rooms})
+	if here {
+		c.local.SocketsJoin(sel, rooms)
+	}
 	return err
 }
 
@@ -156,8 +246,10 @@ func (c *clustered) SocketsLeave(sel Selection, flags Flags, rooms []string) err
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	err := c.tell(flags, &Message{Kind: KindLeave, Selection: sel, Flags: flags, Rooms: rooms})
-	c.local.SocketsLeave(sel, rooms)
+	here, err := c.tell(flags, &Message{Kind: KindLeave, Selection: sel, Flags: flags, Rooms: rooms})
+	if here {
+		c.local.SocketsLeave(sel, rooms)
+	}
 	return err
 }
 
@@ -165,8 +257,10 @@ func (c *clustered) DisconnectSockets(sel Selection, flags Flags, closeConn bool
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	err := c.tell(flags, &Message{Kind: KindDisconnect, Selection: sel, Flags: flags, Close: closeConn})
-	c.local.DisconnectSockets(sel, closeConn)
+	here, err := c.tell(flags, &Message{Kind: KindDisconnect, Selection: sel, Flags: flags, Close: closeConn})
+	if here {
+		c.local.DisconnectSockets(sel, closeConn)
+	}
 	return err
 }
 
@@ -174,7 +268,7 @@ func (c *clustered) ServerSideEmit(args parser.Payload) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	return c.bus.Publish(&Message{Kind: KindServerSide, Payload: args})
+	return c.publish(&Message{Kind: KindServerSide, Payload: args})
 }
 
 func (c *clustered) ServerSideEmitWithAck(ctx context.Context, args parser.Payload) (Result[parser.Payload], error) {
@@ -184,9 +278,23 @@ func (c *clustered) ServerSideEmitWithAck(ctx context.Context, args parser.Paylo
 }
 
 func (c *clustered) FetchSockets(ctx context.Context, sel Selection, flags Flags) (Result[SocketDetails], error) {
+	self := c.members.Self().ID
 	return gather(ctx, c, &Message{Kind: KindFetch, Selection: sel, Flags: flags},
-		func() []SocketDetails { return c.local.FetchSockets(sel) },
-		func(m *Message) []SocketDetails { return m.Sockets })
+		func() []SocketDetails { return on(self, c.local.FetchSockets(sel)) },
+		func(m *Message) []SocketDetails {
+			if !c.isMember(m.From) {
+				return m.Sockets
+			}
+			return on(m.From, m.Sockets)
+		})
+}
+
+// on notes which node sockets are on.
+func on(id NodeID, sockets []SocketDetails) []SocketDetails {
+	for i := range sockets {
+		sockets[i].Node = id
+	}
+	return sockets
 }
 
 func (c *clustered) Rooms(ctx context.Context) (Result[string], error) {
@@ -196,33 +304,40 @@ func (c *clustered) Rooms(ctx context.Context) (Result[string], error) {
 	return result, err
 }
 
+// ServerCount counts the members, and what the broker counts beyond them.
 func (c *clustered) ServerCount(ctx context.Context) (int, error) {
 	if c.closed.Load() {
 		return 0, ErrClosed
 	}
-	c.bus.Listening(ctx)
-	n, err := c.bus.Count(ctx)
-	if err == nil && c.census.doubtful() {
-		var nodes []NodeID
-		nodes, err = c.census.nodes(ctx, time.Now())
-		n = min(n, len(nodes)) // the list may have names of what only looks like a node
+	c.awaitListening(ctx)
+	count, err := c.bus.Count(ctx)
+	if err == nil && count > 1+len(c.present()) {
+		var names []NodeID
+		if names, err = c.bus.Nodes(ctx); err == nil {
+			count = min(count, len(names)) // what else listens is no node; names may have what only looks like one
+		}
 	}
 	if c.closed.Load() {
 		return 0, ErrClosed
 	}
-	return n, err
+	return count, err
 }
 
 func (c *clustered) Pending() int { return c.questions.pending() }
+
+func (c *clustered) Order() OrderStats { return c.order.stats() }
 
 func (c *clustered) Close() error {
 	c.closeOnce.Do(func() {
 		c.closed.Store(true)
 		close(c.done)
+		c.stop()
+		c.node.remove(c)
 		c.questions.close()
 		c.answers.close()
 		c.closeErr = c.bus.Close()
-		c.census.close()
+		c.order.close()
+		c.running.Wait()
 	})
 	return c.closeErr
 }

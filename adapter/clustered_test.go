@@ -24,15 +24,23 @@ func TestClusteredSuite(t *testing.T) {
 				var c adaptertest.Cluster
 				var builders []adapter.Builder
 				for i := range nodes {
-					builders = append(builders, adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
-						bus := &observingBus{Bus: c.Bus(adapter.NodeID(fmt.Sprint("n", i)), local.Name())}
-						return adapter.NewClustered(local, bus, nil)
-					}))
+					builders = append(builders, observing{&c, adapter.NodeID(fmt.Sprint("n", i))})
 				}
 				return builders
 			})
 		})
 	}
+}
+
+// observing builds nodes with observingBuses.
+type observing struct {
+	cluster *adaptertest.Cluster
+	id      adapter.NodeID
+}
+
+func (o observing) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
+	self.ID = o.id
+	return adapter.Join(self, changed, wrapped{o.cluster.Broker(o.id), func(b adapter.Bus) adapter.Bus { return &observingBus{Bus: b} }}, nil)
 }
 
 // observingBus wants to know the rooms, and answers for them when asked.
@@ -69,29 +77,28 @@ func (b *observingBus) WaitJoined(_ context.Context, rooms []string) error {
 // TestOptionalInterfaces checks that the adapter has exactly the abilities of its bus.
 func TestOptionalInterfaces(t *testing.T) {
 	var c adaptertest.Cluster
-	plain := c.Bus("a", "/")
-	both := &observingBus{Bus: plain}
 	for name, tt := range map[string]struct {
-		bus             adapter.Bus
+		wrap            func(plain adapter.Bus) adapter.Bus
 		observes, waits bool
 	}{
-		"plain": {plain, false, false},
-		"observes": {struct {
-			adapter.Bus
-			adapter.RoomObserver
-		}{plain, both}, true, false},
-		"waits": {struct {
-			adapter.Bus
-			adapter.JoinWaiter
-		}{plain, both}, false, true},
-		"both": {both, true, true},
+		"plain": {nil, false, false},
+		"observes": {func(plain adapter.Bus) adapter.Bus {
+			return struct {
+				adapter.Bus
+				adapter.RoomObserver
+			}{plain, &observingBus{Bus: plain}}
+		}, true, false},
+		"waits": {func(plain adapter.Bus) adapter.Bus {
+			return struct {
+				adapter.Bus
+				adapter.JoinWaiter
+			}{plain, &observingBus{Bus: plain}}
+		}, false, true},
+		"both": {func(plain adapter.Bus) adapter.Bus { return &observingBus{Bus: plain} }, true, true},
 	} {
-		a, err := adapter.NewClustered(adaptertest.NewNode("/"), tt.bus, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, observes := a.(adapter.RoomObserver)
-		_, waits := a.(adapter.JoinWaiter)
+		a := mustJoin(t, &c, "a", adaptertest.NewNode("/"), tt.wrap)
+		_, observes := a.(lone).Clustered.(adapter.RoomObserver)
+		_, waits := a.(lone).Clustered.(adapter.JoinWaiter)
 		if observes != tt.observes || waits != tt.waits {
 			t.Errorf("%s: observes %v, waits %v", name, observes, waits)
 		}
@@ -125,10 +132,11 @@ func (h *host) DisconnectSockets(sel adapter.Selection, closeConn bool) {
 	}
 }
 
-func (h *host) OnServerSideEmit(_ parser.Payload, reply func(parser.Payload)) {
+func (h *host) OnServerSideEmit(_ parser.Payload, reply func(parser.Payload)) <-chan struct{} {
 	if reply != nil && h.reply != nil {
 		h.reply(reply)
 	}
+	return nil
 }
 
 // network is a cluster of nodes named a, b, c..., with two sockets each: a1, a2 and so on.
@@ -151,6 +159,7 @@ func bubble(t *testing.T, test func(t *testing.T, n *network)) {
 		for _, id := range []adapter.NodeID{"a", "b", "c"} {
 			n.add(t, id)
 		}
+		settle()
 		test(t, n)
 		ended := time.Now()
 		for id, a := range n.adapters {
@@ -171,16 +180,30 @@ func (n *network) add(t *testing.T, id adapter.NodeID) {
 	h := &host{Node: adaptertest.NewNode("/"), reply: func(reply func(parser.Payload)) {
 		reply(parser.Payload{JSON: []byte(id)})
 	}}
-	a, err := adapter.NewClustered(h, n.Bus(id, "/"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.adapters[id], n.hosts[id] = a, h
+	n.adapters[id], n.hosts[id] = mustJoin(t, &n.Cluster, id, h, nil), h
 	for i := 1; i <= 2; i++ {
 		sid := fmt.Sprint(id, i)
 		n.sockets[sid] = h.Connect(sid, "room")
 		n.sockets[sid].Answer(func(*parser.Packet) (parser.Payload, bool) { return parser.Payload{JSON: []byte(sid)}, true })
 	}
+}
+
+// conceal makes a node one of Node's.
+func (n *network) conceal(t *testing.T, id adapter.NodeID) {
+	if a := n.adapters[id]; a != nil {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	n.Conceal(id)
+	n.add(t, id)
+	settle()
+}
+
+// settle waits until the nodes know of each other what they serve.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
 }
 
 func (n *network) silence(sids ...string) {

@@ -22,6 +22,7 @@ type Cluster struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	members   map[string][]*member // by namespace, in the order in which they joined
+	brokers   map[adapter.NodeID]*broker
 	listeners int
 	cut       set
 	losses    map[adapter.NodeID]uint64 // counts cuts
@@ -31,18 +32,30 @@ type Cluster struct {
 
 type set map[adapter.NodeID]bool
 
-// Node returns the builder of the adapters of one node. The node is part of the cluster, in each of its namespaces, from
-// the moment the namespace exists until its adapter closes.
-func (c *Cluster) Node(id adapter.NodeID) adapter.Builder {
-	return adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
-		return adapter.NewClustered(local, c.Bus(id, local.Name()), nil)
-	})
+// Node returns the builder of one node, which gets that id and name. It is part of the cluster until its server shuts down.
+func (c *Cluster) Node(id adapter.NodeID) adapter.Builder { return node{c, id, nil} }
+
+// NodeWith is Node with options.
+func (c *Cluster) NodeWith(id adapter.NodeID, opts *adapter.ClusterOptions) adapter.Builder {
+	return node{c, id, opts}
 }
 
-// Bus returns the bus of one node in one namespace, for adapter.NewClustered. The node is part of the cluster from Start
-// to Close.
-func (c *Cluster) Bus(id adapter.NodeID, namespace string) adapter.Bus {
-	return &member{cluster: c, id: id, namespace: namespace}
+type node struct {
+	cluster *Cluster
+	id      adapter.NodeID
+	opts    *adapter.ClusterOptions
+}
+
+// Open implements adapter.Builder.
+func (n node) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
+	self.ID, self.Name, self.Life = n.id, string(n.id), string(n.id)
+	self.Tag = adapter.TagOf(self.Name)
+	return adapter.Join(self, changed, n.cluster.Broker(n.id), n.opts)
+}
+
+// Broker returns the broker of one node, for adapter.Join.
+func (c *Cluster) Broker(id adapter.NodeID) adapter.Broker {
+	return &broker{station: station{cluster: c, id: id}}
 }
 
 // Cut takes a node off the network: what it and the others send to each other from now on is lost, until Heal. The
@@ -56,10 +69,23 @@ func (c *Cluster) Cut(id adapter.NodeID) {
 		c.losses = make(map[adapter.NodeID]uint64)
 	}
 	c.losses[id]++
+	if b := c.brokers[id]; b != nil {
+		b.signalLocked(false)
+	}
 }
 
 // Heal ends a Cut.
-func (c *Cluster) Heal(id adapter.NodeID) { c.change(&c.cut, id, false) }
+func (c *Cluster) Heal(id adapter.NodeID) {
+	c.mu.Lock()
+	cut := c.cut[id]
+	c.mu.Unlock()
+	c.change(&c.cut, id, false)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b := c.brokers[id]; b != nil && cut {
+		b.signalLocked(true)
+	}
+}
 
 // Freeze stops a node like SIGSTOP: it is still listed, and takes what was sent to it only after Thaw.
 func (c *Cluster) Freeze(id adapter.NodeID) { c.change(&c.frozen, id, true) }
@@ -68,7 +94,8 @@ func (c *Cluster) Freeze(id adapter.NodeID) { c.change(&c.frozen, id, true) }
 func (c *Cluster) Thaw(id adapter.NodeID) { c.change(&c.frozen, id, false) }
 
 // Conceal leaves a node's name out of its answers, and what else Node's nodes do not tell with the classic adapter: the
-// ids of the sockets that acknowledge, and which ones have gone.
+// ids of the sockets that acknowledge, and which ones have gone. Such a node takes no part in the membership either: it should be
+// concealed before it opens.
 func (c *Cluster) Conceal(id adapter.NodeID) { c.change(&c.nameless, id, true) }
 
 func (c *Cluster) change(s *set, id adapter.NodeID, value bool) {
@@ -83,6 +110,9 @@ func (c *Cluster) change(s *set, id adapter.NodeID, value bool) {
 			m.wakeLocked()
 		}
 	}
+	if b := c.brokers[id]; b != nil {
+		b.wakeLocked()
+	}
 }
 
 // Kill makes a node vanish without a word. For itself the cluster is unavailable from then on.
@@ -96,6 +126,12 @@ func (c *Cluster) Kill(id adapter.NodeID) {
 			}
 		}
 	}
+	if b := c.brokers[id]; b != nil {
+		delete(c.brokers, id)
+		b.queue = nil
+		b.signalLocked(false)
+		b.left = adapter.ErrClusterUnavailable
+	}
 }
 
 // Listen adds n listeners that are no nodes, such as monitoring tools: the broker counts them, but they do not answer. A
@@ -106,18 +142,11 @@ func (c *Cluster) Listen(n int) {
 	c.listeners += n
 }
 
-// member is a node in one namespace.
+// member is a node in one namespace: an adapter.Bus.
 type member struct {
-	// Static after construction.
-	cluster   *Cluster
-	id        adapter.NodeID
-	namespace string
-
-	// Guarded by cluster.mu.
-	receive func(*adapter.Message)
-	queue   []*adapter.Message // what comes from the other nodes
-	running bool               // a goroutine takes from the queue
-	left    error              // why the member is no part of the cluster any more
+	station
+	namespace string                 // static after construction
+	receive   func(*adapter.Message) // guarded by cluster.mu
 }
 
 // Start implements adapter.Bus, as do the methods below.
@@ -133,59 +162,25 @@ func (m *member) Start(receive func(*adapter.Message)) error {
 	return nil
 }
 
-func (m *member) ID() adapter.NodeID { return m.id }
-
-// unavailableLocked says why the member reaches nobody.
-func (m *member) unavailableLocked() error {
-	if m.left == nil && m.cluster.cut[m.id] {
-		return adapter.ErrClusterUnavailable
-	}
-	return m.left
-}
-
-// postLocked puts a message into another member's queue.
-func (m *member) postLocked(to *member, message *adapter.Message) {
-	if m.unavailableLocked() == nil && to.unavailableLocked() == nil {
-		to.queue = append(to.queue, message)
-		to.wakeLocked()
-	}
-}
-
-func (m *member) wakeLocked() {
-	if !m.running && len(m.queue) > 0 && !m.cluster.frozen[m.id] {
-		m.running = true
-		go m.work()
-	}
-}
-
-// work hands over what is in the queue until there is no more.
-func (m *member) work() {
-	c := m.cluster
-	for {
-		c.mu.Lock()
-		if len(m.queue) == 0 || c.frozen[m.id] {
-			m.running = false
-			c.mu.Unlock()
-			return
-		}
-		message := m.queue[0]
-		m.queue = m.queue[1:]
-		c.mu.Unlock()
-		m.receive(message)
-	}
-}
-
 func (m *member) Publish(message *adapter.Message) error {
+	return m.send(message, func(*member) bool { return true })
+}
+
+func (m *member) Send(to adapter.NodeID, message *adapter.Message) error {
+	return m.send(message, func(o *member) bool { return o.id == to })
+}
+
+func (m *member) send(message *adapter.Message, to func(*member) bool) error {
 	sent := *message
-	sent.From = m.id
+	sent.From, sent.Sent = m.id, nil
 	sent.Selection = adapter.Selection{Rooms: slices.Clone(message.Selection.Rooms), Except: slices.Clone(message.Selection.Except)}
 	sent.Rooms = slices.Clone(message.Rooms)
 	c := m.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, o := range c.members[m.namespace] {
-		if o != m {
-			m.postLocked(o, &sent)
+		if o != m && to(o) {
+			m.postLocked(&o.station, func() { o.receive(&sent) })
 		}
 	}
 	return m.unavailableLocked()
@@ -205,7 +200,7 @@ func (m *member) Respond(question, answer *adapter.Message) {
 	}
 	for _, o := range c.members[m.namespace] {
 		if o.id == question.From {
-			m.postLocked(o, &sent)
+			m.postLocked(&o.station, func() { o.receive(&sent) })
 		}
 	}
 }
@@ -217,7 +212,8 @@ func (m *member) Count(context.Context) (int, error) {
 	return len(c.members[m.namespace]) + c.listeners, m.unavailableLocked()
 }
 
-func (m *member) Listening(context.Context) {}
+// Listening does not wait: who has started is heard.
+func (m *member) Listening(context.Context) error { return nil }
 
 func (m *member) Nodes(context.Context) ([]adapter.NodeID, error) {
 	c := m.cluster

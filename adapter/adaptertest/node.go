@@ -251,7 +251,7 @@ func (n *Node) DisconnectSockets(sel adapter.Selection, closeConn bool) {
 }
 
 // OnServerSideEmit records the event and answers it.
-func (n *Node) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) {
+func (n *Node) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) <-chan struct{} {
 	var answer func(parser.Payload) parser.Payload
 	n.record(func() {
 		n.events = append(n.events, string(args.JSON))
@@ -260,4 +260,5 @@ func (n *Node) OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
 	if reply != nil && answer != nil {
 		go reply(answer(args))
 	}
+	return nil
 }

@@ -72,12 +72,19 @@ func start(t *testing.T, nodes int, newCluster NewCluster, exceptions []Exceptio
 	c := &cluster{sockets: make(map[string]*Socket), orderPerSelection: slices.Contains(exceptions, OrderPerSelection)}
 	for i, b := range newCluster(t, nodes) {
 		n := NewNode("/chat")
-		a, err := b.New(n)
+		cl, err := b.Open(adapter.Node{ID: adapter.NewNodeID(), Name: fmt.Sprint("node", i)}, nil)
 		if err != nil {
 			t.Fatalf("node %d: %v", i, err)
 		}
+		a, err := cl.New(n)
+		if err != nil {
+			t.Fatalf("adapter of node %d: %v", i, err)
+		}
 		t.Cleanup(func() {
 			if err := a.Close(); err != nil {
+				t.Errorf("close adapter of node %d: %v", i, err)
+			}
+			if err := cl.Close(); err != nil {
 				t.Errorf("close node %d: %v", i, err)
 			}
 		})

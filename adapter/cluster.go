@@ -1,0 +1,208 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/adapter/membership"
+)
+
+// NodeID names a node of the cluster: a server from its start to its end, the same in all its namespaces. The empty NodeID is a
+// node that cannot be named.
+type NodeID = membership.ID
+
+// Node is what is known of a node, see membership.Node.
+type Node = membership.Node
+
+// NodeChange is what happened to a node, see membership.Change.
+type NodeChange = membership.Change
+
+// NewNodeID draws the id of a server that starts: 16 hexadecimal digits, 64 random bits.
+func NewNodeID() NodeID { return membership.NewID() }
+
+// TagOf draws the tag with which a node's session ids begin from its name, so that it is the same after a restart.
+func TagOf(name string) string { return membership.TagOf(name) }
+
+// Builder connects servers to a cluster. Several servers may share one.
+type Builder interface {
+	// Open makes a server a node of the cluster: self has at least an ID and a Name. It is called once for each server, and does
+	// not wait for the other nodes. changed, which may be nil, is told when the node's Name, Tag or Life had to change.
+	Open(self Node, changed func(Node)) (Cluster, error)
+}
+
+// Cluster is one server's place in its cluster. All methods may be called concurrently.
+type Cluster interface {
+	// New makes the adapter of a namespace. It must not wait for a call of local before it returns; other nodes may already be
+	// heard.
+	New(local Local) (Adapter, error)
+
+	// Self tells what the other nodes know of this one.
+	Self() Node
+
+	// Nodes lists the nodes that are known, this one first, then by name, silent ones included. It waits until this node has
+	// been heard by the others, and returns ErrClusterUnavailable beside the list when ctx ends first. Nodes of other
+	// implementations are not in it.
+	Nodes(ctx context.Context) ([]Node, error)
+
+	// Watch tells f what happens to nodes, one change after the other, beginning with those that are known. f must not block for
+	// long.
+	Watch(f func(NodeChange)) (stop func())
+
+	// Close leaves the cluster. The adapters must be closed before. It is idempotent.
+	Close() error
+}
+
+// BuilderFunc is a Builder of servers that are alone, as far as other nodes are concerned: the function makes the adapter of each
+// namespace.
+type BuilderFunc func(local Local) (Adapter, error)
+
+// Open returns a cluster of one node.
+func (f BuilderFunc) Open(self Node, _ func(Node)) (Cluster, error) { return &alone{f, self}, nil }
+
+// alone is the cluster of a server that has no other nodes.
+type alone struct {
+	build BuilderFunc
+	self  Node
+}
+
+func (a *alone) New(local Local) (Adapter, error)       { return a.build(local) }
+func (a *alone) Self() Node                             { return a.self }
+func (a *alone) Nodes(context.Context) ([]Node, error)  { return []Node{a.self}, nil }
+func (a *alone) Watch(f func(NodeChange)) (stop func()) { return func() {} }
+func (a *alone) Close() error                           { return nil }
+
+// Broker is what a message broker has to provide for one server. [Join] makes a Cluster of it. The messages of its buses and
+// those of the membership travel over the same connections.
+type Broker interface {
+	membership.Transport
+
+	// Bus makes the bus of a namespace.
+	Bus(local Local) (Bus, error)
+}
+
+// Join makes a server a node of the cluster that a broker reaches. opts may be nil. The cluster closes the broker.
+func Join(self Node, changed func(Node), broker Broker, opts *ClusterOptions) (Cluster, error) {
+	j := &joined{broker: broker, namespaces: make(map[*clustered]struct{}), serving: make(map[string]int)}
+	if opts != nil {
+		j.opts = *opts
+	}
+	j.opts.setDefaults()
+	j.up = make(chan struct{})
+	members, err := membership.New(membership.Options{
+		Self: self, Settings: j.opts.Settings, OverAfter: j.opts.OverAfter, Logger: j.opts.Logger, OnSelf: changed,
+	}, &signalling{Transport: broker, up: sync.OnceFunc(func() { close(j.up) })})
+	if err != nil {
+		return nil, err
+	}
+	j.members = members
+	j.unwatch = members.Watch(j.changed)
+	return j, nil
+}
+
+// signalling tells when the broker can be reached for the first time.
+type signalling struct {
+	membership.Transport
+	up func()
+}
+
+func (s *signalling) Start(receive func(membership.Channel, []byte), up, down func()) error {
+	return s.Transport.Start(receive, func() {
+		up()
+		s.up()
+	}, down)
+}
+
+// joined is a Cluster over a broker.
+type joined struct {
+	// Static after construction.
+	broker  Broker
+	opts    ClusterOptions
+	members *membership.Members
+	unwatch func()
+	up      chan struct{} // closed when the broker could be reached
+
+	mu sync.Mutex
+	// Guarded by mu.
+	namespaces map[*clustered]struct{}
+	serving    map[string]int // adapters of a namespace; two only while one is replaced
+	closed     bool
+}
+
+func (j *joined) New(local Local) (Adapter, error) {
+	bus, err := j.broker.Bus(local)
+	if err != nil {
+		return nil, err
+	}
+	return newClustered(local, bus, j)
+}
+
+func (j *joined) Self() Node { return j.members.Self() }
+
+func (j *joined) Nodes(ctx context.Context) ([]Node, error) {
+	select {
+	case <-j.up:
+		return j.members.Nodes(), nil
+	case <-ctx.Done():
+		return j.members.Nodes(), errors.Join(ErrClusterUnavailable, ctx.Err())
+	}
+}
+
+func (j *joined) Watch(f func(NodeChange)) (stop func()) { return j.members.Watch(f) }
+
+// Close says good-bye and closes the broker.
+func (j *joined) Close() error {
+	j.mu.Lock()
+	closed := j.closed
+	j.closed = true
+	j.mu.Unlock()
+	if !closed {
+		j.unwatch()
+		j.members.Close()
+	}
+	return nil
+}
+
+// add makes an adapter hear what happens to nodes.
+func (j *joined) add(c *clustered) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.namespaces[c] = struct{}{}
+}
+
+func (j *joined) remove(c *clustered) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.namespaces, c)
+}
+
+// serve tells the other nodes that this one hears what is said in a namespace, unserve that it does not any more.
+func (j *joined) serve(namespace string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.serving[namespace]++; j.serving[namespace] == 1 {
+		j.members.Serve(namespace)
+	}
+}
+
+func (j *joined) unserve(namespace string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.serving[namespace]--; j.serving[namespace] == 0 {
+		delete(j.serving, namespace)
+		j.members.Unserve(namespace)
+	}
+}
+
+// changed passes on what the questions of the namespaces have to know.
+func (j *joined) changed(change NodeChange) {
+	j.mu.Lock()
+	list := make([]*clustered, 0, len(j.namespaces))
+	for c := range j.namespaces {
+		list = append(list, c)
+	}
+	j.mu.Unlock()
+	for _, c := range list {
+		c.memberChanged(change)
+	}
+}
