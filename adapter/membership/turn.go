@@ -160,7 +160,6 @@ func (m *Members) up() {
 	m.allowLocked(now)
 	m.paceLocked(now)
 	m.commitTopicsLocked()
-	m.topicsAt = now.Add(topicsEvery)
 	m.announceLocked()
 	m.announceCommonLocked()
 }
