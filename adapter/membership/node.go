@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-// ID names a node on the wire: 16 hexadecimal digits in lower case, random per start of a server.
+// ID names a node on the wire: random per start of a server, 16 hexadecimal digits as NewID draws them. Others may have up to 32
+// letters, digits, - and _.
 type ID string
+
+const maxID = 32
 
 // NewID draws an id.
 func NewID() ID {
@@ -21,11 +24,11 @@ func NewID() ID {
 }
 
 func (id ID) valid() bool {
-	if len(id) != 16 {
+	if len(id) == 0 || len(id) > maxID {
 		return false
 	}
 	for _, c := range []byte(id) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
 			return false
 		}
 	}

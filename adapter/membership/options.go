@@ -113,7 +113,7 @@ func (o *Options) complete() (settings map[string]string, err error) {
 	}
 	switch {
 	case !self.ID.valid():
-		return nil, fmt.Errorf("node id %q is not 16 hexadecimal digits in lower case", self.ID)
+		return nil, fmt.Errorf("node id %q is not made of 1 to %d letters, digits, - and _", self.ID, maxID)
 	case len(self.Name) > maxName-len(self.ID)-4:
 		return nil, fmt.Errorf("node name has %d bytes, at most %d are allowed", len(self.Name), maxName-len(self.ID)-4)
 	case self.ID.number(self.Life) == 0:
