@@ -109,6 +109,8 @@ type SocketDetails struct {
 	Handshake json.RawMessage `json:"handshake"`
 	Rooms     []string        `json:"rooms"`
 	Data      json.RawMessage `json:"data"`
+	// Node is the node that the socket is on; "" when the wire form does not say, and for a socket of this node.
+	Node NodeID `json:"-"`
 }
 
 // AckSink receives the acknowledgements of one broadcast. Calls may come from several goroutines at once, but none

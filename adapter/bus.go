@@ -45,6 +45,10 @@ type Message struct {
 	Count     int
 	SocketID  string
 	SocketIDs []string
+	// Where the message stands among those of its sender in this namespace; 0 is unknown, and all are below 2^53. Seq
+	// numbers those on the channel that every node hears. After is the Seq of the last of them that was sent before this
+	// one, which went elsewhere. Directed numbers those to the inbox of this node.
+	Seq, After, Directed uint64
 	// Sent of a question is called at most once and from any goroutine if Publish returns nil: with an error if the
 	// broker may not have got it, else with the number of listeners to which the broker has handed it, this node and what is
 	// no node included; -1 if the broker does not say. It does not block. nil for other messages.
