@@ -7,6 +7,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/classic"
+	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
 // PubSubOptions configure NewPubSub. The zero value means the defaults of @socket.io/redis-adapter 8.3.
@@ -62,8 +63,9 @@ const defaultKey = "socket.io"
 
 // New makes the adapter of a namespace. It does not wait for Redis, see Ready.
 func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
+	codec := classic.New(p.opts.Key, local.Name(), string(envelope.NewUID()), classic.MessagePack{})
 	b := &classicBus{
-		hub: p.hub, local: local, codec: classic.New(p.opts.Key, local.Name(), classic.NewUID()),
+		hub: p.hub, local: local, codec: codec,
 		specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
 	}
 	var bus adapter.Bus = b

@@ -1,12 +1,10 @@
 package classic
 
 import (
-	"crypto/rand"
 	"slices"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/msgpack"
 )
 
 // The types of requests and answers.
@@ -31,31 +29,33 @@ const Emitter = "emitter"
 type Codec struct {
 	namespace string
 	uid       string
+	encoding  Encoding
 
 	broadcasts string // what the channels of all broadcasts begin with
 	requests   string
 	responses  string
 
-	// How messages of this node begin and answers of this node end, to recognise them unread.
-	ownBroadcast, ownJSON, ownMsgpack string
-	ownAnswer, ownAck                 string
+	// By what messages of this node are recognised unread: those in JSON begin with ownJSON, or are answers and end with
+	// ownAnswer. asked is what the ids of its questions begin with.
+	marks              Marks
+	ownJSON, ownAnswer string
+	asked              string
 }
 
-// New returns the codec of the node uid, or of emitters.
-func New(key, namespace, uid string) *Codec {
-	c := &Codec{
+// New returns the codec of the node uid, or of emitters. A uid is of letters, digits, - and _, and of any length.
+func New(key, namespace, uid string, e Encoding) *Codec {
+	return &Codec{
 		namespace:  namespace,
 		uid:        uid,
+		encoding:   e,
 		broadcasts: key + "#" + namespace + "#",
 		requests:   key + "-request#" + namespace + "#",
 		responses:  key + "-response#" + namespace + "#",
-		ownJSON:    `{"uid":"` + uid + `"`,
+		marks:      e.Marks(uid),
+		ownJSON:    jsonRequest + `"` + uid + `"`,
 		ownAnswer:  `"uid":"` + uid + `"}`,
+		asked:      uid + ".",
 	}
-	c.ownBroadcast = string(msgpack.AppendString(msgpack.AppendArray(nil, 3), uid))
-	c.ownMsgpack = string(msgpack.AppendString(msgpack.AppendString(msgpack.AppendMap(nil, questionEntries), "uid"), uid))
-	c.ownAck = string(msgpack.AppendString(msgpack.AppendString(nil, "uid"), uid))
-	return c
 }
 
 // UID returns the node's uid.
@@ -83,7 +83,7 @@ func (c *Codec) Requests() string { return c.requests }
 // Responses is the channel of answers that all nodes hear, and what the private ones begin with.
 func (c *Codec) Responses() string { return c.responses }
 
-// Private is the channel of answers that one node alone hears.
+// Private is the channel that one node alone hears: answers, and what is said to it alone.
 func (c *Codec) Private(uid string) string { return c.responses + uid + "#" }
 
 // Node is the node whose private channel it is. ok is false if it is none of this namespace.
@@ -98,26 +98,27 @@ func (c *Codec) Node(channel string) (uid string, ok bool) {
 }
 
 // OwnBroadcast, OwnRequest and OwnAnswer recognise unread what this node has published.
-func (c *Codec) OwnBroadcast(body string) bool { return strings.HasPrefix(body, c.ownBroadcast) }
+func (c *Codec) OwnBroadcast(body string) bool { return strings.HasPrefix(body, c.marks.Broadcast) }
 
 // OwnRequest is described with OwnBroadcast.
 func (c *Codec) OwnRequest(body string) bool {
-	return strings.HasPrefix(body, c.ownJSON) || strings.HasPrefix(body, c.ownMsgpack)
+	return strings.HasPrefix(body, c.ownJSON) || strings.HasPrefix(body, c.marks.Question)
 }
 
 // OwnAnswer is described with OwnBroadcast.
 func (c *Codec) OwnAnswer(body string) bool {
-	return strings.HasSuffix(body, c.ownAnswer) || strings.HasSuffix(body, c.ownAck)
+	return strings.HasSuffix(body, c.ownAnswer) || strings.HasSuffix(body, c.marks.Ack)
 }
 
-// MayAnswer tells whether an answer can be one to this node: the ids of its questions begin with its uid.
-func (c *Codec) MayAnswer(body string) bool { return strings.Contains(body, c.uid) }
+// MayAnswer tells whether an answer can be one to this node.
+func (c *Codec) MayAnswer(body string) bool { return strings.Contains(body, c.asked) }
 
-// requestID is the id of a question on the wire, questionOf the reverse.
-func (c *Codec) requestID(request string) string { return c.uid + request }
+// requestID is the id of a question on the wire, questionOf the reverse. It names the node that asks. The dot, which is in no
+// uid, keeps the questions of two nodes apart of which one has a uid that the other's begins with.
+func (c *Codec) requestID(request string) string { return c.asked + request }
 
 func (c *Codec) questionOf(requestID string) (request string, ok bool) {
-	return strings.CutPrefix(requestID, c.uid)
+	return strings.CutPrefix(requestID, c.asked)
 }
 
 // nodeID is the node with that uid.
@@ -126,20 +127,6 @@ func nodeID(uid string) adapter.NodeID {
 		return ""
 	}
 	return adapter.NodeID(uid)
-}
-
-// uidLen is the length of a uid.
-const uidLen = 6
-
-// NewUID makes a uid as npm uid2 does, from 64 characters and crypto/rand.
-func NewUID() string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	id := make([]byte, uidLen)
-	rand.Read(id) // never fails
-	for i, b := range id {
-		id[i] = alphabet[b%64]
-	}
-	return string(id)
 }
 
 // asker is what the node that asked understands. It is the first byte of a question's Request once it has been decoded; the

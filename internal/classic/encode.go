@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -20,9 +19,11 @@ type command struct {
 	Data      *parser.Payload `json:"data,omitempty"`
 }
 
+// selection is the opts of a command. Those of Node that have a selection have both lists.
 type selection struct {
-	Rooms  []string `json:"rooms"`
-	Except []string `json:"except"`
+	Rooms  []string `json:"rooms,omitzero"`
+	Except []string `json:"except,omitzero"`
+	Numbers
 }
 
 // answer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
@@ -34,7 +35,8 @@ type answer struct {
 	Data        *parser.Payload `json:"data,omitempty"`
 	ClientCount *int            `json:"clientCount,omitempty"`
 	SIDs        []string        `json:"sids,omitempty"`
-	UID         string          `json:"uid,omitempty"`
+	Numbers
+	UID string `json:"uid,omitempty"`
 }
 
 // Encode writes a message or a question and chooses its channel. Emitters ask nothing.
@@ -42,15 +44,20 @@ func (c *Codec) Encode(m *adapter.Message) (channel string, body []byte, err err
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		rooms := unique(m.Selection.Rooms)
+		opts := Options{rooms, unique(m.Selection.Except), m.Flags, numbersOf(m)}
+		packet := Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
 		if m.Request != "" {
-			body, err = c.question(m, rooms)
+			body, err = c.encoding.EncodeQuestion(RequestFrame{
+				UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: packet,
+				HasOptions: true, Options: opts, SIDs: true,
+			})
 			return c.requests, body, err
 		}
 		channel = c.broadcasts
 		if len(rooms) == 1 {
 			channel = c.RoomChannel(rooms[0])
 		}
-		body, err = c.broadcastBody(m, rooms)
+		body, err = c.encoding.EncodeBroadcast(BroadcastFrame{c.uid, packet, opts})
 		return channel, body, err
 	case adapter.KindJoin, adapter.KindLeave, adapter.KindDisconnect, adapter.KindFetch, adapter.KindListRooms,
 		adapter.KindServerSide:
@@ -65,7 +72,7 @@ func (c *Codec) command(m *adapter.Message) *command {
 	if m.Request != "" {
 		out.RequestID = c.requestID(m.Request)
 	}
-	sel := &selection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
+	sel := &selection{unique(m.Selection.Rooms), unique(m.Selection.Except), numbersOf(m)}
 	switch m.Kind {
 	case adapter.KindJoin:
 		out.Type, out.Opts, out.Rooms = typeJoin, sel, unique(m.Rooms)
@@ -80,6 +87,9 @@ func (c *Codec) command(m *adapter.Message) *command {
 	case adapter.KindServerSide:
 		out.Type, out.Data = typeServerSide, &m.Payload
 	}
+	if out.Opts == nil && sel.Numbers != (Numbers{}) {
+		out.Opts = &selection{Numbers: sel.Numbers}
+	}
 	if c.uid == Emitter && m.Kind != adapter.KindServerSide {
 		out.UID = ""
 	}
@@ -90,7 +100,7 @@ func (c *Codec) command(m *adapter.Message) *command {
 // understand it.
 func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
 	to, requestID := askerOf(question.Request)
-	a := &answer{RequestID: requestID, UID: c.uid}
+	a := &answer{RequestID: requestID, Numbers: numbersOf(m), UID: c.uid}
 	switch m.Kind {
 	case adapter.KindSockets:
 		a.Sockets = socketList(m.Sockets)
@@ -159,123 +169,14 @@ func socketIDs(sockets []adapter.SocketDetails) []string {
 	return ids
 }
 
-// envelope is what a message holds besides its payload, to guess the length of the whole.
-const envelope = 128
-
-// broadcastBody writes [uid, packet, opts].
-func (c *Codec) broadcastBody(m *adapter.Message, rooms []string) ([]byte, error) {
-	size := envelope + len(m.Packet.JSON)
-	for _, a := range m.Packet.Attachments {
-		size += len(a)
-	}
-	dst := msgpack.AppendArray(make([]byte, 0, size), 3)
-	dst = msgpack.AppendString(dst, c.uid)
-	dst, err := c.appendPacket(dst, m.Packet)
-	if err != nil {
-		return nil, err
-	}
-	return c.appendOptions(dst, rooms, &m.Selection, &m.Flags), nil
-}
-
-// appendPacket writes a packet in the key order of the reference, which sets the namespace last.
-func (c *Codec) appendPacket(dst []byte, p *parser.Packet) ([]byte, error) {
-	dst = msgpack.AppendMap(dst, 3)
-	dst = msgpack.AppendString(dst, "type")
-	dst = msgpack.AppendInt(dst, int64(parser.Event))
-	dst = msgpack.AppendString(dst, "data")
-	dst, err := msgpack.AppendPayload(dst, msgpack.Notepack, p.Payload)
-	if err != nil {
-		return nil, err
-	}
-	dst = msgpack.AppendString(dst, "nsp")
-	return msgpack.AppendString(dst, c.namespace), nil
-}
-
-func (c *Codec) appendOptions(dst []byte, rooms []string, sel *adapter.Selection, flags *adapter.Flags) []byte {
-	dst = msgpack.AppendMap(dst, 3)
-	dst = msgpack.AppendString(dst, "rooms")
-	dst = msgpack.AppendStrings(dst, rooms)
-	if c.uid == Emitter { // whose order is another one
-		dst = appendFlags(msgpack.AppendString(dst, "flags"), flags)
-	}
-	dst = msgpack.AppendString(dst, "except")
-	dst = msgpack.AppendStrings(dst, unique(sel.Except))
-	if c.uid != Emitter {
-		dst = appendFlags(msgpack.AppendString(dst, "flags"), flags)
-	}
-	return dst
-}
-
-// appendFlags writes the flags that are set. One that is not must be absent: Node tells undefined from false.
-func appendFlags(dst []byte, f *adapter.Flags) []byte {
-	n := 0
-	for _, set := range []bool{f.Volatile, f.NoCompress, f.Timeout > 0} {
-		if set {
-			n++
-		}
-	}
-	dst = msgpack.AppendMap(dst, n)
-	if f.Volatile {
-		dst = msgpack.AppendBool(msgpack.AppendString(dst, "volatile"), true)
-	}
-	if f.NoCompress {
-		dst = msgpack.AppendBool(msgpack.AppendString(dst, "compress"), false)
-	}
-	if f.Timeout > 0 {
-		dst = msgpack.AppendInt(msgpack.AppendString(dst, "timeout"), millis(f.Timeout))
-	}
-	return dst
-}
-
 // millis is d in milliseconds, rounded up: 0 would mean no time at all.
 func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
-// questionEntries is the number of entries of a broadcast that asks for acknowledgements.
-const questionEntries = 6
-
-// question writes a broadcast that asks for acknowledgements.
-func (c *Codec) question(m *adapter.Message, rooms []string) ([]byte, error) {
-	dst := msgpack.AppendMap(nil, questionEntries)
-	dst = msgpack.AppendString(dst, "uid")
-	dst = msgpack.AppendString(dst, c.uid)
-	dst = msgpack.AppendString(dst, "requestId")
-	dst = msgpack.AppendString(dst, c.requestID(m.Request))
-	dst = msgpack.AppendString(dst, "type")
-	dst = msgpack.AppendInt(dst, typeBroadcast)
-	dst = msgpack.AppendString(dst, "packet")
-	dst, err := c.appendPacket(dst, m.Packet)
-	if err != nil {
-		return nil, err
-	}
-	dst = msgpack.AppendString(dst, "opts")
-	dst = c.appendOptions(dst, rooms, &m.Selection, &m.Flags)
-	dst = msgpack.AppendString(dst, "sids")
-	return msgpack.AppendBool(dst, true), nil
-}
-
 // ack writes an acknowledgement. Without a first argument, which is undefined in Node, there is no packet.
 func (c *Codec) ack(to asker, requestID string, m *adapter.Message) ([]byte, error) {
-	hasValue, hasSID := len(m.Payload.JSON) > 0, to == sockeye && m.SocketID != ""
-	n := 3
-	for _, has := range []bool{hasValue, hasSID} {
-		if has {
-			n++
-		}
+	f := AnswerFrame{Type: typeAck, RequestID: requestID, UID: c.uid, Value: m.Payload, Numbers: numbersOf(m)}
+	if to == sockeye {
+		f.SID = m.SocketID
 	}
-	dst := msgpack.AppendMap(nil, n)
-	dst = msgpack.AppendString(dst, "type")
-	dst = msgpack.AppendInt(dst, typeAck)
-	dst = msgpack.AppendString(dst, "requestId")
-	dst = msgpack.AppendString(dst, requestID)
-	if hasValue {
-		var err error
-		dst, err = msgpack.AppendPayload(msgpack.AppendString(dst, "packet"), msgpack.Notepack, m.Payload)
-		if err != nil {
-			return nil, err
-		}
-	}
-	if hasSID {
-		dst = msgpack.AppendString(msgpack.AppendString(dst, "sid"), m.SocketID)
-	}
-	return msgpack.AppendString(msgpack.AppendString(dst, "uid"), c.uid), nil
+	return c.encoding.EncodeAck(f)
 }

@@ -12,7 +12,7 @@ var fuzzSeeds = []string{
 	"93a675767778797a83a47479706502a46461746194a568656c6c6fa5776f726c640181a161c0a36e7370a52f6368617483a5726f6f6d7390a665786365707490a5666c61677380",
 	"93a675767778797a83a47479706502a46461746192a568656c6c6fc403010203a36e7370a52f6368617483a5726f6f6d739105a665786365707490a5666c61677381a774696d656f7574cd03e8",
 	"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8",
-	"83a47479706509a9726571756573744964a761626364656631a67061636b6574c40107",
+	"83a47479706509a9726571756573744964a86162636465662e31a67061636b6574c40107",
 }
 
 func addSeeds(f *testing.F, more ...string) {
@@ -31,7 +31,7 @@ func addSeeds(f *testing.F, more ...string) {
 // FuzzBroadcast decodes, and what is decoded must come out the same after another node has sent it on.
 func FuzzBroadcast(f *testing.F) {
 	addSeeds(f)
-	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
+	ours, theirs := codec(ourUID), codec(theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m, err := ours.DecodeBroadcast(body)
 		if m == nil || err != nil {
@@ -67,7 +67,7 @@ func FuzzRequest(f *testing.F) {
 		`{"requestId":"q","type":0,"rooms":["a"]}`, `{"type":2,"sid":"s","room":5,"requestId":"q"}`, `{"type":3,"sid":"s","room":"a","requestId":"q"}`,
 		`{"requestId":"q","type":1}`, `{"requestId":"q","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`,
 	)
-	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
+	ours, theirs := codec(ourUID), codec(theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		q, err := ours.DecodeRequest(body)
 		if q == nil || err != nil {
@@ -89,11 +89,11 @@ func FuzzRequest(f *testing.F) {
 
 func FuzzAnswer(f *testing.F) {
 	addSeeds(f,
-		`{"requestId":"abcdef1","sockets":[{"id":"s","handshake":{"h":1},"rooms":["s",5],"data":{}}],"uid":"uvwxyz"}`,
-		`{"requestId":"abcdef1","rooms":["a"]}`, `{"type":6,"requestId":"abcdef1","data":null}`,
-		`{"type":8,"requestId":"abcdef1","clientCount":3,"sids":["a"]}`, `{"type":100,"requestId":"abcdef1","sids":["a"],"uid":"uvwxyz"}`,
+		`{"requestId":"abcdef.1","sockets":[{"id":"s","handshake":{"h":1},"rooms":["s",5],"data":{}}],"uid":"uvwxyz"}`,
+		`{"requestId":"abcdef.1","rooms":["a"]}`, `{"type":6,"requestId":"abcdef.1","data":null}`,
+		`{"type":8,"requestId":"abcdef.1","clientCount":3,"sids":["a"]}`, `{"type":100,"requestId":"abcdef.1","sids":["a"],"uid":"uvwxyz"}`,
 	)
-	ours, theirs := New("socket.io", "/chat", ourUID), New("socket.io", "/chat", theirUID)
+	ours, theirs := codec(ourUID), codec(theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		m, err := ours.DecodeAnswer(body)
 		if m == nil || err != nil {

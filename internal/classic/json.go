@@ -69,16 +69,16 @@ type jsonOptions struct {
 		Compress json.RawMessage `json:"compress"`
 		Timeout  json.RawMessage `json:"timeout"`
 	} `json:"flags"`
+	Numbers
 }
 
-func (o *jsonOptions) set(m *adapter.Message) {
-	m.Selection = adapter.Selection{Rooms: roomNames(o.Rooms), Except: roomNames(o.Except)}
-	m.Flags.Volatile = string(o.Flags.Volatile) == "true"
-	m.Flags.NoCompress = string(o.Flags.Compress) == "false"
+func (o *jsonOptions) options() Options {
+	f := adapter.Flags{Volatile: string(o.Flags.Volatile) == "true", NoCompress: string(o.Flags.Compress) == "false"}
 	var ms float64
 	if json.Unmarshal(o.Flags.Timeout, &ms) == nil {
-		m.Flags.Timeout = timeoutOf(int64(math.Min(math.Max(ms, 0), maxTimeoutMillis)))
+		f.Timeout = timeoutOf(int64(math.Min(math.Max(ms, 0), maxTimeoutMillis)))
 	}
+	return Options{roomNames(o.Rooms), roomNames(o.Except), f, o.Numbers}
 }
 
 type jsonPacket struct {
@@ -87,8 +87,15 @@ type jsonPacket struct {
 	Data      rawPayload `json:"data"`
 }
 
-// readJSON reads a request. A key of another case is taken too, as encoding/json does.
-func (q *Request) readJSON(body []byte) error {
+// isJSON tells whether a request or an answer is in JSON, in the way of Node.
+func isJSON(body []byte) bool { return len(body) > 0 && body[0] == '{' }
+
+// jsonRequest begins the requests in JSON of all nodes, and no answer. Node puts the uid first in the former and has none in
+// the latter; emitters leave it out, and old nodes do, none of which speak to one node alone.
+const jsonRequest = `{"uid":`
+
+// decodeJSONRequest reads a request. A key of another case is taken too, as encoding/json does.
+func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
 	var v struct {
 		UID       string       `json:"uid"`
 		RequestID string       `json:"requestId"`
@@ -103,23 +110,24 @@ func (q *Request) readJSON(body []byte) error {
 		Data      rawPayload   `json:"data"`
 	}
 	if err := unmarshalJSON(body, &v); err != nil {
-		return err
+		return f, err
 	}
-	q.uid, q.requestID, q.sid, q.room = v.UID, v.RequestID, v.SID, string(v.Room)
-	q.rooms, q.close, q.sids, q.data = roomNames(v.Rooms), v.Close, v.SIDs, v.Data.Payload
+	f = RequestFrame{
+		UID: v.UID, RequestID: v.RequestID, Type: -1, Rooms: roomNames(v.Rooms), SID: v.SID, Room: string(v.Room),
+		Close: v.Close, SIDs: v.SIDs, Data: v.Data.Payload,
+		Packet: Packet{Type: parser.Type(min(max(v.Packet.Type, 0), 0xff)), ID: parser.NoID, Data: v.Packet.Data.Payload},
+	}
 	if v.Type != nil {
-		q.kind = *v.Type
+		f.Type = *v.Type
 	}
 	if v.Opts != nil {
-		q.hasOpts = true
-		v.Opts.set(&q.Message)
+		f.HasOptions, f.Options = true, v.Opts.options()
 	}
-	q.packet = packet{kind: parser.Type(min(max(v.Packet.Type, 0), 0xff)), id: parser.NoID, data: v.Packet.Data.Payload}
-	return nil
+	return f, nil
 }
 
-// readJSON reads an answer.
-func (a *reply) readJSON(body []byte) error {
+// decodeJSONAnswer reads an answer.
+func decodeJSONAnswer(body []byte) (f AnswerFrame, err error) {
 	var v struct {
 		Type        *int        `json:"type"`
 		RequestID   string      `json:"requestId"`
@@ -129,32 +137,36 @@ func (a *reply) readJSON(body []byte) error {
 		Data        rawPayload  `json:"data"`
 		Packet      rawPayload  `json:"packet"`
 		ClientCount *int        `json:"clientCount"`
+		SID         string      `json:"sid"`
 		SIDs        []string    `json:"sids"`
+		Numbers
 	}
 	if err := unmarshalJSON(body, &v); err != nil {
-		return err
+		return f, err
 	}
-	a.requestID, a.uid, a.sids, a.value = v.RequestID, v.UID, v.SIDs, v.Data.Payload
+	f = AnswerFrame{
+		Type: -1, RequestID: v.RequestID, UID: v.UID, Value: v.Data.Payload, SID: v.SID, SIDs: v.SIDs, Numbers: v.Numbers,
+	}
 	if v.Type != nil {
-		a.kind = *v.Type
+		f.Type = *v.Type
 	}
-	if a.kind == typeAck {
-		a.value = v.Packet.Payload
+	if f.Type == typeAck {
+		f.Value = v.Packet.Payload
 	}
 	if v.ClientCount != nil {
-		a.count, a.hasCount = *v.ClientCount, true
+		f.Count, f.HasCount = *v.ClientCount, true
 	}
 	if v.Rooms != nil {
-		a.rooms, a.hasRooms = roomNames(*v.Rooms), true
+		f.Rooms, f.HasRooms = roomNames(*v.Rooms), true
 	}
 	if v.Sockets != nil {
-		a.hasSockets = true
-		a.sockets = make([]adapter.SocketDetails, len(*v.Sockets))
+		f.HasSockets = true
+		f.Sockets = make([]adapter.SocketDetails, len(*v.Sockets))
 		for i, s := range *v.Sockets {
-			a.sockets[i] = adapter.SocketDetails{ID: s.ID, Handshake: s.Handshake, Rooms: roomNames(s.Rooms), Data: s.Data}
+			f.Sockets[i] = adapter.SocketDetails{ID: s.ID, Handshake: s.Handshake, Rooms: roomNames(s.Rooms), Data: s.Data}
 		}
 	}
-	return nil
+	return f, nil
 }
 
 // socket is a socket's description as it comes.

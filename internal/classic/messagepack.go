@@ -1,0 +1,332 @@
+package classic
+
+import (
+	"strings"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/msgpack"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// MessagePack is the default encoding, npm notepack.io.
+type MessagePack struct{}
+
+// envelope is what a message holds besides its payload, to guess the length of the whole.
+const envelope = 128
+
+// EncodeBroadcast implements Encoding.
+func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
+	size := envelope + len(f.Packet.Data.JSON)
+	for _, a := range f.Packet.Data.Attachments {
+		size += len(a)
+	}
+	dst := msgpack.AppendArray(make([]byte, 0, size), 3)
+	dst = msgpack.AppendString(dst, f.UID)
+	dst, err := appendPacket(dst, &f.Packet)
+	if err != nil {
+		return nil, err
+	}
+	return appendOptions(dst, f.UID, &f.Options), nil
+}
+
+// questionEntries is the number of entries of a broadcast that asks for acknowledgements.
+const questionEntries = 6
+
+// EncodeQuestion implements Encoding.
+func (MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
+	dst := msgpack.AppendMap(nil, questionEntries)
+	dst = msgpack.AppendString(dst, "uid")
+	dst = msgpack.AppendString(dst, f.UID)
+	dst = msgpack.AppendString(dst, "requestId")
+	dst = msgpack.AppendString(dst, f.RequestID)
+	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendInt(dst, int64(f.Type))
+	dst = msgpack.AppendString(dst, "packet")
+	dst, err := appendPacket(dst, &f.Packet)
+	if err != nil {
+		return nil, err
+	}
+	dst = msgpack.AppendString(dst, "opts")
+	dst = appendOptions(dst, f.UID, &f.Options)
+	dst = msgpack.AppendString(dst, "sids")
+	return msgpack.AppendBool(dst, f.SIDs), nil
+}
+
+// EncodeAck implements Encoding.
+func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
+	hasValue, hasSID := len(f.Value.JSON) > 0, f.SID != ""
+	n := 3 + f.Numbers.entries()
+	for _, has := range []bool{hasValue, hasSID} {
+		if has {
+			n++
+		}
+	}
+	dst := msgpack.AppendMap(nil, n)
+	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendInt(dst, int64(f.Type))
+	dst = msgpack.AppendString(dst, "requestId")
+	dst = msgpack.AppendString(dst, f.RequestID)
+	if hasValue {
+		var err error
+		dst, err = msgpack.AppendPayload(msgpack.AppendString(dst, "packet"), msgpack.Notepack, f.Value)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if hasSID {
+		dst = msgpack.AppendString(msgpack.AppendString(dst, "sid"), f.SID)
+	}
+	dst = appendNumbers(dst, &f.Numbers)
+	return msgpack.AppendString(msgpack.AppendString(dst, "uid"), f.UID), nil
+}
+
+// Marks implements Encoding. The heads of maps and arrays are part of the marks: what a message may have besides what Node
+// writes is within its opts, so that the number of entries stays the same.
+func (MessagePack) Marks(uid string) Marks {
+	entry := msgpack.AppendString(msgpack.AppendString(nil, "uid"), uid)
+	return Marks{
+		Broadcast: string(msgpack.AppendString(msgpack.AppendArray(nil, 3), uid)),
+		Question:  string(msgpack.AppendMap(nil, questionEntries)) + string(entry),
+		Ack:       string(entry),
+	}
+}
+
+// Shape implements Encoding: a broadcast is an array, a request a map that begins with the uid.
+func (MessagePack) Shape(body string) Shape {
+	if body == "" {
+		return ShapeAnswer
+	}
+	switch head := body[0]; {
+	case head&0xf0 == 0x90, head == 0xdc, head == 0xdd:
+		return ShapeBroadcast
+	case head&0xf0 == 0x80 && strings.HasPrefix(body[1:], "\xa3uid"):
+		return ShapeRequest
+	}
+	return ShapeAnswer
+}
+
+// appendPacket writes a packet in the key order of the reference, which sets the namespace last.
+func appendPacket(dst []byte, p *Packet) ([]byte, error) {
+	dst = msgpack.AppendMap(dst, 3)
+	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendInt(dst, int64(p.Type))
+	dst = msgpack.AppendString(dst, "data")
+	dst, err := msgpack.AppendPayload(dst, msgpack.Notepack, p.Data)
+	if err != nil {
+		return nil, err
+	}
+	dst = msgpack.AppendString(dst, "nsp")
+	return msgpack.AppendString(dst, p.Namespace), nil
+}
+
+func appendOptions(dst []byte, uid string, o *Options) []byte {
+	dst = msgpack.AppendMap(dst, 3+o.Numbers.entries())
+	dst = msgpack.AppendString(dst, "rooms")
+	dst = msgpack.AppendStrings(dst, o.Rooms)
+	if uid == Emitter { // whose order is another one
+		dst = appendFlags(msgpack.AppendString(dst, "flags"), &o.Flags)
+	}
+	dst = msgpack.AppendString(dst, "except")
+	dst = msgpack.AppendStrings(dst, o.Except)
+	if uid != Emitter {
+		dst = appendFlags(msgpack.AppendString(dst, "flags"), &o.Flags)
+	}
+	return appendNumbers(dst, &o.Numbers)
+}
+
+// appendFlags writes the flags that are set.
+func appendFlags(dst []byte, f *adapter.Flags) []byte {
+	n := 0
+	for _, set := range []bool{f.Volatile, f.NoCompress, f.Timeout > 0} {
+		if set {
+			n++
+		}
+	}
+	dst = msgpack.AppendMap(dst, n)
+	if f.Volatile {
+		dst = msgpack.AppendBool(msgpack.AppendString(dst, "volatile"), true)
+	}
+	if f.NoCompress {
+		dst = msgpack.AppendBool(msgpack.AppendString(dst, "compress"), false)
+	}
+	if f.Timeout > 0 {
+		dst = msgpack.AppendInt(msgpack.AppendString(dst, "timeout"), millis(f.Timeout))
+	}
+	return dst
+}
+
+// entries is the number of entries that the numbers take.
+func (n *Numbers) entries() (entries int) {
+	for _, number := range [...]uint64{n.Seq, n.After, n.Directed} {
+		if number > 0 {
+			entries++
+		}
+	}
+	return entries
+}
+
+// appendNumbers writes the numbers that are not 0.
+func appendNumbers(dst []byte, n *Numbers) []byte {
+	if n.Seq > 0 {
+		dst = msgpack.AppendInt(msgpack.AppendString(dst, "seq"), int64(n.Seq))
+	}
+	if n.After > 0 {
+		dst = msgpack.AppendInt(msgpack.AppendString(dst, "after"), int64(n.After))
+	}
+	if n.Directed > 0 {
+		dst = msgpack.AppendInt(msgpack.AppendString(dst, "directed"), int64(n.Directed))
+	}
+	return dst
+}
+
+// DecodeBroadcast implements Encoding.
+func (MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	n, err := r.Array()
+	if err != nil {
+		return f, err
+	}
+	if n < 3 {
+		return f, frameError("broadcast is too short")
+	}
+	if f.UID, err = r.Text(); err != nil {
+		return f, err
+	}
+	if err := readPacket(&r, &f.Packet); err != nil {
+		return f, err
+	}
+	if err := readOptions(&r, &f.Options); err != nil {
+		return f, err
+	}
+	for range n - 3 {
+		if err := r.Skip(); err != nil {
+			return f, err
+		}
+	}
+	return f, r.End()
+}
+
+// DecodeRequest implements Encoding.
+func (MessagePack) DecodeRequest(body []byte) (f RequestFrame, err error) {
+	f.Type = -1
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	if err := readMap(&r, func(key []byte) error { return readRequestEntry(&r, key, &f) }); err != nil {
+		return f, err
+	}
+	return f, r.End()
+}
+
+func readRequestEntry(r *msgpack.Reader, key []byte, f *RequestFrame) (err error) {
+	if r.Nil() {
+		return nil
+	}
+	switch string(key) {
+	case "uid":
+		f.UID, err = r.Text()
+	case "requestId":
+		f.RequestID, err = r.Text()
+	case "type":
+		var kind int64
+		kind, err = r.Int()
+		f.Type = int(min(max(kind, -1), 1<<16))
+	case "opts":
+		f.HasOptions = true
+		err = readOptions(r, &f.Options)
+	case "rooms":
+		f.Rooms, err = r.Texts()
+	case "sid":
+		f.SID, err = r.Text()
+	case "room":
+		f.Room, err = readRoom(r)
+	case "close":
+		f.Close, err = r.Bool()
+	case "packet":
+		err = readPacket(r, &f.Packet)
+	case "data":
+		f.Data, err = r.Payload()
+	case "sids":
+		f.SIDs, err = r.Bool()
+	default:
+		err = r.Skip()
+	}
+	return err
+}
+
+// DecodeAnswer implements Encoding.
+func (MessagePack) DecodeAnswer(body []byte) (f AnswerFrame, err error) {
+	f.Type = -1
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	if err := readMap(&r, func(key []byte) error { return readAnswerEntry(&r, key, &f) }); err != nil {
+		return f, err
+	}
+	return f, r.End()
+}
+
+func readAnswerEntry(r *msgpack.Reader, key []byte, f *AnswerFrame) (err error) {
+	switch string(key) {
+	case "packet", "data": // null is an answer too
+		f.Value, err = r.Payload()
+		return err
+	}
+	if r.Nil() {
+		return nil
+	}
+	switch string(key) {
+	case "type":
+		f.Type, err = readSmall(r)
+	case "requestId":
+		f.RequestID, err = r.Text()
+	case "uid":
+		f.UID, err = r.Text()
+	case "clientCount":
+		f.HasCount = true
+		f.Count, err = readSmall(r)
+	case "sid":
+		f.SID, err = r.Text()
+	case "sids":
+		f.SIDs, err = r.Texts()
+	case "rooms":
+		f.HasRooms = true
+		f.Rooms, err = r.Texts()
+	case "sockets":
+		f.HasSockets = true
+		f.Sockets, err = readSockets(r)
+	default:
+		err = readNumber(r, key, &f.Numbers)
+	}
+	return err
+}
+
+func readPacket(r *msgpack.Reader, p *Packet) error {
+	p.ID = parser.NoID
+	return readMap(r, func(key []byte) (err error) {
+		switch string(key) {
+		case "type":
+			var kind int64
+			kind, err = r.Int()
+			p.Type = parser.Type(min(max(kind, 0), 0xff))
+		case "nsp":
+			if !r.Nil() {
+				p.Namespace, err = r.Text()
+			}
+		case "id":
+			if !r.Nil() {
+				p.ID, err = r.Int()
+			}
+		case "data":
+			p.Data, err = r.Payload()
+		default:
+			err = r.Skip()
+		}
+		return err
+	})
+}

@@ -1,0 +1,154 @@
+package classic
+
+import (
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/msgpack"
+)
+
+// The functions below read the parts of frames in MessagePack.
+
+// readMap reads the keys of a map. value has to read or skip what belongs to one.
+func readMap(r *msgpack.Reader, value func(key []byte) error) error {
+	n, err := r.Map()
+	if err != nil {
+		return err
+	}
+	for range n {
+		key, err := r.Key()
+		if err != nil {
+			return err
+		}
+		if err := value(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readOptions(r *msgpack.Reader, o *Options) error {
+	return readMap(r, func(key []byte) (err error) {
+		switch string(key) {
+		case "rooms":
+			o.Rooms, err = readTexts(r)
+		case "except":
+			o.Except, err = readTexts(r)
+		case "flags":
+			if !r.Nil() {
+				err = readFlags(r, &o.Flags)
+			}
+		default:
+			err = readNumber(r, key, &o.Numbers)
+		}
+		return err
+	})
+}
+
+// readNumber reads the value of a key if it is one of the numbers, and else skips it.
+func readNumber(r *msgpack.Reader, key []byte, n *Numbers) error {
+	var number *uint64
+	switch string(key) {
+	case "seq":
+		number = &n.Seq
+	case "after":
+		number = &n.After
+	case "directed":
+		number = &n.Directed
+	default:
+		return r.Skip()
+	}
+	if r.Nil() {
+		return nil
+	}
+	i, err := r.Int()
+	if err == nil && i < 0 {
+		err = frameError("number of a message is negative")
+	}
+	*number = uint64(i)
+	return err
+}
+
+func readTexts(r *msgpack.Reader) ([]string, error) {
+	if r.Nil() {
+		return nil, nil
+	}
+	return r.Texts()
+}
+
+// readFlags reads the flags that mean something to a node that receives them.
+func readFlags(r *msgpack.Reader, f *adapter.Flags) error {
+	return readMap(r, func(key []byte) error {
+		name, kind := string(key), r.Kind()
+		switch {
+		case name == "volatile" && kind == msgpack.Bool:
+			on, err := r.Bool()
+			f.Volatile = on
+			return err
+		case name == "compress" && kind == msgpack.Bool:
+			on, err := r.Bool()
+			f.NoCompress = !on
+			return err
+		case name == "timeout" && kind == msgpack.Int:
+			if ms, err := r.Int(); err == nil {
+				f.Timeout = timeoutOf(ms)
+				return nil
+			}
+		}
+		return r.Skip()
+	})
+}
+
+// readRoom reads a room's name, which may be a number.
+func readRoom(r *msgpack.Reader) (string, error) {
+	switch r.Kind() {
+	case msgpack.Int, msgpack.Float:
+		key, err := r.Key()
+		return string(key), err
+	}
+	return r.Text()
+}
+
+// readSmall reads an integer and holds it to 32 bits.
+func readSmall(r *msgpack.Reader) (int, error) {
+	n, err := r.Int()
+	return int(min(max(n, -1), 1<<31-1)), err
+}
+
+// readSockets reads the descriptions of sockets. Binary data in them becomes what JSON.stringify makes of it.
+func readSockets(r *msgpack.Reader) ([]adapter.SocketDetails, error) {
+	n, err := r.Array()
+	if err != nil {
+		return nil, err
+	}
+	sockets := make([]adapter.SocketDetails, 0, min(n, 64))
+	for range n {
+		var s adapter.SocketDetails
+		err := readMap(r, func(key []byte) (err error) {
+			switch string(key) {
+			case "id":
+				s.ID, err = r.Text()
+			case "handshake":
+				s.Handshake, err = readInline(r)
+			case "rooms":
+				s.Rooms, err = readTexts(r)
+			case "data":
+				s.Data, err = readInline(r)
+			default:
+				err = r.Skip()
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		sockets = append(sockets, s)
+	}
+	return sockets, nil
+}
+
+func readInline(r *msgpack.Reader) ([]byte, error) {
+	p, err := r.Payload()
+	if err == nil {
+		p, err = p.Inline()
+	}
+	return p.JSON, err
+}
