@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"runtime"
@@ -23,8 +24,11 @@ const (
 	// closeGrace is how long Server.Close waits for peers to answer the websocket closing handshake.
 	closeGrace  = time.Second
 	tableShards = 16
-	idLength    = 20
-	nodeTagSize = 4
+
+	// A session id is the server's tag and 96 random bits in base64url.
+	tagLength   = 4
+	randomBytes = 12
+	idLength    = tagLength + randomBytes/3*4
 )
 
 // Handler receives what arrives on one session. The calls come one at a time, in order, from different goroutines. They
@@ -49,7 +53,6 @@ type Server struct {
 	wheel  *timerwheel.Wheel
 	poller *poller // nil: a goroutine reads each connection
 	shards []*shard
-	tag    [nodeTagSize]byte
 
 	// Safe for concurrent use by themselves.
 	table                       [tableShards]tableShard
@@ -58,6 +61,7 @@ type Server struct {
 	count                       counters
 	nextShard                   atomic.Uint32
 	closed                      atomic.Bool
+	tag                         atomic.Pointer[string]
 	shedding                    atomic.Bool
 	inputBytes                  atomic.Int64 // what the sessions hold, see Session.HoldInput
 	chain                       atomic.Pointer[http.Handler]
@@ -89,9 +93,8 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		return nil, err
 	}
 	srv := &Server{cfg: cfg, accept: accept, lingering: make(map[*wsConn]struct{})}
-	if _, err := rand.Read(srv.tag[:]); err != nil {
-		return nil, err
-	}
+	tag := randomText(tagLength / 4 * 3)
+	srv.tag.Store(&tag)
 	srv.workers.tasks = &srv.tasks
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
@@ -179,12 +182,35 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request) (*Session,
 	return &Session{srv: srv, shard: shard, id: id, handshake: handshake, calling: true}, true
 }
 
-// newID returns 20 characters: 4 bytes that are the same for all sessions of this server and 11 random ones.
+// SetTag sets the first 4 characters of the ids of later sessions, out of A-Z, a-z, 0-9, "-" and "_", so that whoever sees
+// an id can tell whose it is. Without it they are random. It may be called at any time.
+func (srv *Server) SetTag(tag string) error {
+	if len(tag) != tagLength || strings.ContainsFunc(tag, func(r rune) bool { return !isTagCharacter(r) }) {
+		return fmt.Errorf("engine: tag %q must be %d characters out of A-Z, a-z, 0-9, \"-\" and \"_\"", tag, tagLength)
+	}
+	srv.tag.Store(&tag)
+	return nil
+}
+
+func isTagCharacter(r rune) bool {
+	return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+}
+
+// newID returns the tag and 16 characters that cannot be guessed.
 func (srv *Server) newID() string {
-	var b [idLength / 4 * 3]byte
-	copy(b[:], srv.tag[:])
-	_, _ = rand.Read(b[nodeTagSize:]) // crypto/rand.Read does not fail
-	return base64.URLEncoding.EncodeToString(b[:])
+	var b [idLength]byte
+	var random [randomBytes]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read does not fail
+	copy(b[:], *srv.tag.Load())
+	base64.RawURLEncoding.Encode(b[tagLength:], random[:])
+	return string(b[:])
+}
+
+// randomText returns n random bytes in base64url.
+func randomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // open registers a session whose transport is in place and introduces it to the application. It reports false when
@@ -206,7 +232,7 @@ func (srv *Server) open(s *Session) bool {
 }
 
 func (srv *Server) tableShard(id string) *tableShard {
-	// Any character of an id is random; their low four bits are evenly spread.
+	// The last character is random, and the low four bits of the alphabet spread well enough.
 	return &srv.table[id[idLength-1]%tableShards]
 }
 

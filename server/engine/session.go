@@ -67,7 +67,7 @@ type ending struct {
 	drop dropReason
 }
 
-// ID returns the session id: 20 characters, unguessable.
+// ID returns the session id: 20 characters, the server's tag (see Server.SetTag) and 16 that carry 96 random bits.
 func (s *Session) ID() string { return s.id }
 
 // Protocol returns the Engine.IO revision that the client speaks, 4.
