@@ -171,7 +171,7 @@ func BenchmarkBroadcast(b *testing.B) {
 						_ = s.SendQueued(m)
 					}
 				}
-				eventually(b, "all is written", func() bool { return queuedBytes.Load() == 0 })
+				eventually(b, "all is written", func() bool { return srv.queued.bytes.Load() == 0 })
 				t := cpuTime()
 				for _, c := range clients {
 					c.drain(buf)

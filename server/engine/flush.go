@@ -170,7 +170,7 @@ func (c *wsConn) settle(b *batch) {
 			s.out.settle(b.cost, s.srv.cfg.OutboxLimit)
 		}
 		s.mu.Unlock()
-		s.shard.traffic.out(b.list.release(), b.size)
+		s.shard.traffic.out(b.list.release(s.srv.queued), b.size)
 	}
 	b.control = nil
 }
@@ -179,7 +179,7 @@ func (c *wsConn) settle(b *batch) {
 // closed, because the reader then reports an end that is only a consequence.
 func (c *wsConn) writeFailed(b *batch, err error) {
 	s := c.s
-	s.srv.count.drops[dropClosed].Add(uint64(b.list.release()))
+	s.srv.count.drops[dropClosed].Add(uint64(b.list.release(s.srv.queued)))
 	s.mu.Lock()
 	c.closeSent = true
 	s.out.settle(b.cost, s.srv.cfg.OutboxLimit)
@@ -217,11 +217,7 @@ func (b *batch) encode(c *wsConn) {
 func (b *batch) add(m *Message, c *wsConn) {
 	b.cost += m.cost()
 	b.size += m.size
-	if c.base64 {
-		b.bufs = m.base64Frames(b.bufs)
-		return
-	}
-	b.bufs = m.appendFrames(b.bufs, c.deflate)
+	b.bufs = c.framing.appendTo(b.bufs, m, c.deflate)
 }
 
 // gather copies runs of small buffers into the scratch space, in place: the result is never longer than the input.

@@ -65,7 +65,7 @@ type Options struct {
 	// OutboxLimit is the backlog of one session in bytes beyond which the session ends if no byte was accepted for
 	// 5 s; at 16 times the limit it ends at once. The message that crosses the limit is always taken. Default 1 MiB.
 	OutboxLimit int64
-	// OutboxTotal bounds the bytes queued in the whole process, a message shared by many sessions counted once. Beyond
+	// OutboxTotal bounds the bytes queued on the whole server, a message shared by many sessions counted once. Beyond
 	// it the sessions with the longest backlogs end. Default 256 MiB.
 	OutboxTotal int64
 	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
@@ -150,6 +150,8 @@ type settings struct {
 	cors        *corsPolicy
 	websocket   websocket.Config
 	deflate     *websocket.DeflateOptions
+	framing     *messageFraming // of websocket connections
+	texts       *messageFraming // of those whose clients asked for texts only
 	polling     bool
 	ws          bool
 }
@@ -164,6 +166,12 @@ func newSettings(opts *Options) (*settings, error) {
 			return nil, err
 		}
 	}
+	var shared *websocket.Deflate
+	if cfg.deflate != nil {
+		shared = cfg.deflate.Shared()
+	}
+	cfg.framing = newMessageFraming(messages4, shared)
+	cfg.texts = newMessageFraming(texts4, shared)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,9 +14,6 @@ const (
 	// maxPooledQueue is the largest queue, in messages, that goes back to the pool.
 	maxPooledQueue = 1024
 )
-
-// queuedBytes is what is queued in the process, each message counted once; Options.OutboxTotal bounds it.
-var queuedBytes atomic.Int64
 
 var processStart = time.Now()
 
@@ -66,11 +62,22 @@ func (l *messages) more() []*Message {
 	return l.rest.items
 }
 
-// release forgets the messages, returns their bytes to the process budget, and reports how many packets there were.
-func (l *messages) release() (packets int) {
+// cost is what the messages are charged in an outbox.
+func (l *messages) cost() (n int64) {
+	if l.first != nil {
+		n = l.first.cost()
+	}
+	for _, m := range l.more() {
+		n += m.cost()
+	}
+	return n
+}
+
+// release forgets the messages, returns their bytes to the server's budget, and reports how many packets there were.
+func (l *messages) release(b *budget) (packets int) {
 	if l.first != nil {
 		packets = l.first.packets()
-		l.first.unqueued()
+		b.unqueued(l.first)
 		l.first = nil
 	}
 	if l.rest == nil {
@@ -78,7 +85,7 @@ func (l *messages) release() (packets int) {
 	}
 	for _, m := range l.rest.items {
 		packets += m.packets()
-		m.unqueued()
+		b.unqueued(m)
 	}
 	if cap(l.rest.items) <= maxPooledQueue {
 		clear(l.rest.items)
@@ -87,12 +94,6 @@ func (l *messages) release() (packets int) {
 	}
 	l.rest = nil
 	return packets
-}
-
-func (m *Message) unqueued() {
-	if m.outboxes.Add(-1) == 0 {
-		queuedBytes.Add(-int64(m.size))
-	}
 }
 
 func (o *outbox) empty() bool { return o.pending.empty() }
@@ -142,14 +143,13 @@ func (o *outbox) refuses(limit int64) bool {
 	return o.bytes > limit*hardFactor || o.stalled != 0 && monotonic()-o.stalled >= int64(stallTime)
 }
 
-// add appends a message and charges for it. It reports whether the process budget is exceeded.
-func (o *outbox) add(m *Message, limit, total int64) (over bool) {
+// add appends a message and charges for it.
+func (o *outbox) add(m *Message, limit int64) {
 	o.pending.add(m)
 	o.bytes += m.cost()
 	if o.bytes > limit && o.stalled == 0 {
 		o.stalled = monotonic()
 	}
-	return m.outboxes.Add(1) == 1 && queuedBytes.Add(int64(m.size)) > total
 }
 
 // Queued returns the bytes that wait for the client, including 64 for each packet.
@@ -255,7 +255,8 @@ func (s *Session) enqueueLocked(m *Message) error {
 	if s.out.refuses(cfg.OutboxLimit) {
 		return ErrSlowConsumer
 	}
-	if s.out.add(m, cfg.OutboxLimit, cfg.OutboxTotal) {
+	s.out.add(m, cfg.OutboxLimit)
+	if s.srv.queued.queued(m, cfg.OutboxTotal) {
 		s.srv.shedLoad()
 	}
 	return nil
@@ -270,7 +271,7 @@ func (s *Session) refused(err error) error {
 	return err
 }
 
-// shedLoad brings the process back under its budget on a goroutine of its own, at most one at a time.
+// shedLoad brings the server back under its budget on a goroutine of its own, at most one at a time.
 func (srv *Server) shedLoad() {
 	if !srv.shedding.CompareAndSwap(false, true) {
 		return
@@ -282,7 +283,7 @@ func (srv *Server) shedLoad() {
 	})
 }
 
-// closeLongest ends the sessions with the longest backlogs until the process is a tenth under its budget.
+// closeLongest ends the sessions with the longest backlogs until the server is a tenth under its budget.
 func (srv *Server) closeLongest() {
 	type backlog struct {
 		s     *Session
@@ -297,9 +298,9 @@ func (srv *Server) closeLongest() {
 	slices.SortFunc(all, func(a, b backlog) int { return int(b.bytes - a.bytes) })
 	target := srv.cfg.OutboxTotal / 10 * 9
 	// What a writer holds is returned to the budget only when its write has failed, hence the sum.
-	excess := queuedBytes.Load() - target
+	excess := srv.queued.bytes.Load() - target
 	for _, b := range all {
-		if excess <= 0 || queuedBytes.Load() <= target {
+		if excess <= 0 || srv.queued.bytes.Load() <= target {
 			return
 		}
 		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, drop: dropOutboxTotal})

@@ -17,7 +17,8 @@ const pollCloseTimeout = 30 * time.Second
 // them. At most one of each may be open at a time.
 type polling struct {
 	// Static after construction.
-	s *Session
+	s       *Session
+	framing *payloadFraming
 
 	// Guarded by the session's lock.
 	get         *parkedGET
@@ -120,7 +121,8 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	if !ok {
 		return
 	}
-	s.poll = &polling{s: s}
+	p := &polling{s: s, framing: payloads4}
+	s.poll = p
 	// As in the reference, what the application sends while it accepts the session goes out with the next poll.
 	open := srv.openPacket(s.id, true)
 	body := pollBody{extra: [2]*Message{newPacket(open[0], []byte(open[1:]), true), srv.cfg.InitialPacket}}
@@ -131,7 +133,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	if srv.cfg.cookie != nil {
 		w.Header().Set("Set-Cookie", srv.cfg.cookie.line(s.id))
 	}
-	s.writePoll(w, r, &body, true)
+	p.write(w, r, &body, true)
 }
 
 // openPacket is the Engine.IO handshake; the order of the keys is the reference's.
@@ -186,7 +188,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
 	if body := s.awaitPoll(r.Context(), p, g); body != nil {
-		s.writePoll(w, r, body, false)
+		p.write(w, r, body, false)
 	}
 }
 

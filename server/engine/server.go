@@ -53,6 +53,7 @@ type Server struct {
 	wheel  *timerwheel.Wheel
 	poller *poller // nil: a goroutine reads each connection
 	shards []*shard
+	queued *budget // what its sessions have to send; messages keep it beyond the server's life
 
 	// Safe for concurrent use by themselves.
 	table                       [tableShards]tableShard
@@ -92,7 +93,7 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{cfg: cfg, accept: accept, lingering: make(map[*wsConn]struct{})}
+	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[*wsConn]struct{})}
 	tag := randomText(tagLength / 4 * 3)
 	srv.tag.Store(&tag)
 	srv.workers.tasks = &srv.tasks

@@ -150,7 +150,7 @@ func (s *Session) finish(e *ending) {
 	}
 	s.mu.Unlock()
 
-	s.srv.count.drops[e.drop].Add(uint64(dropped.release()))
+	s.srv.count.drops[e.drop].Add(uint64(dropped.release(s.srv.queued)))
 	s.srv.forget(s)
 	if poll != nil {
 		poll.abortBody()
@@ -210,8 +210,8 @@ func (s *Session) called() {
 }
 
 // receive handles one packet from a websocket connection, or from polling (nil); one from a former transport is ignored.
-// Packets of one session come one at a time. The type packetInvalid stands for a packet that could not be decoded,
-// packetBase64 for a binary message, already decoded.
+// Packets of one session come one at a time. The kind packetInvalid stands for a packet that could not be decoded,
+// packetBase64 for a binary message, whatever it was on the wire.
 func (s *Session) receive(from *wsConn, kind byte, data []byte) {
 	s.shard.traffic.in(1, len(data)+1)
 	s.mu.Lock()
@@ -257,20 +257,6 @@ func (s *Session) deliver(h Handler, binary bool, data []byte) {
 		h.OnText(data)
 	}
 	returned = true
-}
-
-// receiveText decodes and handles one text packet, which may be changed.
-func (s *Session) receiveText(from *wsConn, p []byte) {
-	switch {
-	case len(p) == 0:
-		s.receive(from, packetInvalid, nil)
-	case p[0] == packetBase64:
-		s.receive(from, packetBase64, decodeBase64(p[1:]))
-	case p[0] >= packetOpen && p[0] <= packetNoop:
-		s.receive(from, p[0], p[1:])
-	default:
-		s.receive(from, packetInvalid, nil)
-	}
 }
 
 // Continue runs f on a goroutine of its own, which may block. It is for Handler.OnText and OnBinary, to be called on

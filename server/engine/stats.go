@@ -12,8 +12,7 @@ type Stats struct {
 	// Timers is the number of deadlines that are set: each live session has one, an upgrade up to two more, a closing
 	// connection one.
 	Timers int
-	// QueuedBytes is what is queued in the whole process, shared messages counted once, as Options.OutboxTotal bounds
-	// it.
+	// QueuedBytes is what is queued, messages that sessions share counted once, as Options.OutboxTotal bounds it.
 	QueuedBytes int64
 	// InputBytes is what unfinished and unhandled input pins, as Options.InputTotal bounds it.
 	InputBytes int64
@@ -95,7 +94,7 @@ func (srv *Server) Stats() Stats {
 		Upgrading:   int(c.upgrading.Load()),
 		Closing:     int(c.closing.Load()),
 		Timers:      srv.wheel.Len(),
-		QueuedBytes: queuedBytes.Load(),
+		QueuedBytes: srv.queued.bytes.Load(),
 		InputBytes:  srv.inputBytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),

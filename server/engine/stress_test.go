@@ -217,7 +217,7 @@ func TestBroadcastAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "all is written", func() bool { return m.outboxes.Load() == 0 })
+		eventually(t, "all is written", func() bool { return m.charge.outboxes.Load() == 0 })
 	})
 	if allocs > n/5 {
 		t.Errorf("a broadcast to %d sessions makes %.0f allocations", n, allocs)

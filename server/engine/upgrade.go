@@ -99,12 +99,12 @@ func (up *upgrade) releasePoll() {
 	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
 }
 
-// onProbe handles a message on a connection that is being tried.
-func (c *wsConn) onProbe(op websocket.Opcode, payload []byte) {
+// onProbe handles a packet on a connection that is being tried.
+func (c *wsConn) onProbe(kind byte, data []byte) {
 	switch {
-	case op == websocket.OpText && string(payload) == "2probe":
+	case kind == packetPing && string(data) == "probe":
 		c.confirmProbe()
-	case op == websocket.OpText && len(payload) > 0 && payload[0] == packetUpgrade:
+	case kind == packetUpgrade:
 		c.s.completeUpgrade(c)
 	default:
 		c.abandon()

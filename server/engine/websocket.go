@@ -29,7 +29,7 @@ type wsConn struct {
 	conn    net.Conn
 	raw     syscall.RawConn // nil: no non-blocking reads and writes
 	deflate *websocket.Deflate
-	base64  bool // the client asked for texts only
+	framing *messageFraming
 
 	// Owned by the reading side.
 	parser  websocket.Parser
@@ -87,7 +87,10 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 	if !ok {
 		return
 	}
-	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate, base64: q.b64 != ""}
+	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate, framing: srv.cfg.framing}
+	if q.b64 != "" {
+		c.framing = srv.cfg.texts
+	}
 	if first != nil {
 		srv.openWebSocket(c, append(response, first...), early)
 		return
@@ -155,7 +158,7 @@ func (srv *Server) firstFrames(s *Session) []byte {
 	frames := textFrame(nil, srv.openPacket(s.id, false))
 	packets, size := 1, len(frames)
 	if m := srv.cfg.InitialPacket; m != nil {
-		frames = slices.Concat(append([][]byte{frames}, m.appendPlain(nil)...)...)
+		frames = slices.Concat(srv.cfg.framing.frames.appendTo([][]byte{frames}, m)...)
 		packets += m.packets()
 		size += m.size
 	}
@@ -371,13 +374,11 @@ func (c *wsConn) end(e *ending) {
 
 // OnMessage handles one complete websocket message.
 func (c *wsConn) OnMessage(op websocket.Opcode, payload []byte) {
-	switch {
-	case c.probing:
-		c.onProbe(op, payload)
-	case op == websocket.OpBinary:
-		c.s.receive(c, packetBase64, payload)
-	default:
-		c.s.receiveText(c, payload)
+	kind, data := c.framing.decode(op == websocket.OpBinary, payload)
+	if c.probing {
+		c.onProbe(kind, data)
+	} else {
+		c.s.receive(c, kind, data)
 	}
 }
 
