@@ -88,7 +88,7 @@ func (a *pollAnswer) writeTo(w io.Writer) error {
 func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, initial bool) {
 	s, srv := p.s, p.s.srv
 	answer := body.encode(p.framing)
-	defer s.settlePoll(body, answer.cost)
+	defer s.settle(&body.list, answer.cost)
 	length := answer.length()
 	encoding := ""
 	if c := &srv.cfg.compression; answer.compress && !c.Disabled && length >= c.Threshold {
@@ -121,19 +121,6 @@ func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, 
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})
 	s.shard.traffic.out(answer.packets, length)
-}
-
-// settlePoll ends the charge for an answer.
-func (s *Session) settlePoll(body *pollBody, cost int64) {
-	if body.list.empty() {
-		return
-	}
-	s.mu.Lock()
-	if s.state != stateClosed {
-		s.out.settle(cost, s.srv.cfg.OutboxLimit)
-	}
-	s.mu.Unlock()
-	body.list.release(s.srv.queued)
 }
 
 // largeAnswer writes an answer in chunks, each of which must get on, and stops when the session has been cut off.

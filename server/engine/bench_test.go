@@ -201,7 +201,7 @@ func bareWrites(clients []bareClient, sessions []*Session, frame []byte) float64
 		for _, s := range sessions {
 			one[0] = frame
 			w.bufs = one
-			_ = w.tryWrite(s.ws.raw)
+			_ = w.tryWrite(s.transport.(*wsConn).raw)
 		}
 		spent += cpuTime() - start
 		for _, c := range clients {

@@ -27,8 +27,10 @@ const packetOverhead = 64
 // The packets without content, shared by all sessions.
 var (
 	pingPacket  = newProtocolPacket(packetPing)
+	pongPacket  = newProtocolPacket(packetPong)
 	noopPacket  = newProtocolPacket(packetNoop)
 	closePacket = newProtocolPacket(packetClose)
+	probeAnswer = newPacket(packetPong, []byte("probe"), false)
 )
 
 // Message is one application message to send: a text and the binary messages that must directly follow it on the wire

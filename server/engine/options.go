@@ -150,10 +150,9 @@ type settings struct {
 	cors        *corsPolicy
 	websocket   websocket.Config
 	deflate     *websocket.DeflateOptions
-	framing     *messageFraming // of websocket connections
-	texts       *messageFraming // of those whose clients asked for texts only
-	polling     bool
-	ws          bool
+	// The framing of websocket connections by revision, and of those whose clients asked for texts only.
+	messages, texts [newestRevision + 1]*messageFraming
+	kinds           []*transportKind // of Transports, in the order of transportKinds
 }
 
 func newSettings(opts *Options) (*settings, error) {
@@ -170,8 +169,12 @@ func newSettings(opts *Options) (*settings, error) {
 	if cfg.deflate != nil {
 		shared = cfg.deflate.Shared()
 	}
-	cfg.framing = newMessageFraming(messages4, shared)
-	cfg.texts = newMessageFraming(texts4, shared)
+	for number, rev := range revisions {
+		if spoken(number) != nil {
+			cfg.messages[number] = newMessageFraming(rev.messages, shared)
+			cfg.texts[number] = newMessageFraming(rev.texts, shared)
+		}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -252,13 +255,13 @@ func (cfg *settings) setTransports() error {
 	}
 	cfg.Transports = slices.Clone(cfg.Transports)
 	for _, name := range cfg.Transports {
-		switch name {
-		case TransportPolling:
-			cfg.polling = true
-		case TransportWebSocket:
-			cfg.ws = true
-		default:
+		if !slices.ContainsFunc(transportKinds[:], func(k *transportKind) bool { return k.name == name }) {
 			return fmt.Errorf("engine: unknown transport %q, want %q or %q", name, TransportPolling, TransportWebSocket)
+		}
+	}
+	for _, kind := range transportKinds {
+		if slices.Contains(cfg.Transports, kind.name) {
+			cfg.kinds = append(cfg.kinds, kind)
 		}
 	}
 	return nil

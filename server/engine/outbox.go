@@ -168,20 +168,20 @@ func (s *Session) Send(m *Message) error {
 		s.mu.Unlock()
 		return s.refused(err)
 	}
-	c := s.ws
-	if c == nil {
-		s.poll.wakeLocked()
-		s.mu.Unlock()
-		return nil
-	}
-	if c.busy {
-		s.mu.Unlock()
-		return nil
-	}
-	c.busy = true
+	t := s.transport
+	flush := t.wakeLocked()
 	s.mu.Unlock()
-	c.kick()
+	if flush {
+		flushNow(t)
+	}
 	return nil
+}
+
+// flushNow is transport.flush for a single one.
+func flushNow(t transport) {
+	if b := t.flush(batchPool.Get().(*batch)); b != nil {
+		b.free()
+	}
 }
 
 // SendQueued is like Send, but the write is left to a worker that takes everything that has gathered by then. It is the
@@ -200,23 +200,13 @@ func (s *Session) SendQueued(m *Message) error {
 // parked. Otherwise it drops m and reports false.
 func (s *Session) SendVolatile(m *Message) bool {
 	s.mu.Lock()
-	if s.state != stateOpen || !s.writableLocked() || s.enqueueLocked(m) != nil {
+	if s.state != stateOpen || !s.out.empty() || !s.transport.readyLocked() || s.enqueueLocked(m) != nil {
 		s.mu.Unlock()
 		s.srv.count.drops[dropVolatile].Add(uint64(m.packets()))
 		return false
 	}
 	s.scheduleLocked()
 	return true
-}
-
-func (s *Session) writableLocked() bool {
-	if !s.out.empty() {
-		return false
-	}
-	if s.ws != nil {
-		return !s.ws.busy
-	}
-	return s.poll.get != nil
 }
 
 // sendQueuedLocked sends an Engine.IO packet and unlocks.
@@ -232,12 +222,7 @@ func (s *Session) sendQueuedLocked(m *Message) {
 // scheduleLocked puts the session on its shard's dirty list, unless a writer will find the messages anyway, and
 // unlocks.
 func (s *Session) scheduleLocked() {
-	if s.ws == nil {
-		s.poll.wakeLocked()
-		s.mu.Unlock()
-		return
-	}
-	push := !s.ws.busy && !s.onDirty
+	push := s.transport.wakeLocked() && !s.onDirty
 	if push {
 		s.onDirty = true
 	}
@@ -357,16 +342,11 @@ func (sh *shard) work() {
 	}
 }
 
-// flushDirty writes what has gathered, unless another writer is at it. Like flush it may keep the batch.
+// flushDirty is transport.flush for a session from the dirty list.
 func (s *Session) flushDirty(b *batch) *batch {
 	s.mu.Lock()
 	s.onDirty = false
-	c := s.ws
-	if c == nil || c.busy || s.out.empty() {
-		s.mu.Unlock()
-		return b
-	}
-	c.busy = true
+	t := s.transport
 	s.mu.Unlock()
-	return c.flush(b)
+	return t.flush(b)
 }

@@ -90,8 +90,8 @@ func (s *Session) replaceBody(body *postBody, data []byte) bool {
 // read the body. It returns nil after it has refused the request.
 func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) (*polling, *bodyRules) {
 	s.mu.Lock()
-	p := s.poll
-	if s.state == stateClosed || p == nil {
+	p := s.pollingLocked()
+	if p == nil {
 		s.mu.Unlock()
 		s.refuseLate(w, r)
 		return nil, nil
@@ -209,7 +209,7 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 		s.mu.Unlock()
 		return
 	}
-	p.delivering = true
+	s.delivering = true
 	s.mu.Unlock()
 	for kind, data := range packets {
 		s.awaitResume()
@@ -217,7 +217,7 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket})
 			return
 		}
-		s.receive(nil, kind, data)
+		s.receive(p, kind, data)
 		if s.isClosed() {
 			return
 		}
@@ -228,6 +228,6 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 func (s *Session) endPost(p *polling) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.posting, p.delivering = false, false
+	p.posting, s.delivering = false, false
 	s.upgrade.noteDeliveredLocked()
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,7 +75,7 @@ type Server struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	middlewares []func(http.Handler) http.Handler
-	lingering   map[*wsConn]struct{} // closing handshake under way
+	lingering   map[closer]struct{} // connections whose closing handshake is under way
 }
 
 type tableShard struct {
@@ -93,9 +94,12 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[*wsConn]struct{})}
+	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[closer]struct{})}
 	tag := randomText(tagLength / 4 * 3)
 	srv.tag.Store(&tag)
+	for _, kind := range cfg.kinds {
+		srv.count.gauges = append(srv.count.gauges, &gauge{kind: kind})
+	}
 	srv.workers.tasks = &srv.tasks
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
@@ -155,22 +159,20 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := parseEngineQuery(rawURL(r))
-	upgrade := srv.isUpgrade(r)
-	session, refusal := srv.verify(r, &query, upgrade)
-	switch {
-	case refusal != nil:
+	kind := srv.claimant(r)
+	session, refusal := srv.verify(r, &query, kind)
+	if refusal != nil {
 		srv.refuse(w, r, refusal)
-	case upgrade:
-		srv.serveWebSocket(w, r, &query, session)
-	case session != nil:
-		session.servePolling(w, r)
-	default:
-		srv.openPolling(w, r, &query)
+		return
 	}
+	if kind == nil {
+		kind = srv.cfg.kindNamed(query.transport)
+	}
+	kind.serve(srv, w, r, &query, session)
 }
 
 // newSession makes a session that is not registered yet. It reports false after it has refused the request.
-func (srv *Server) newSession(w http.ResponseWriter, r *http.Request) (*Session, bool) {
+func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revision) (*Session, bool) {
 	handshake, ok := newHandshake(r)
 	if !ok {
 		srv.count.limits[limitHandshakeSize].Add(1)
@@ -180,7 +182,9 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request) (*Session,
 	}
 	id := srv.newID()
 	shard := srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
-	return &Session{srv: srv, shard: shard, id: id, handshake: handshake, calling: true}, true
+	return &Session{
+		srv: srv, shard: shard, id: id, handshake: handshake, protocol: uint8(rev.number), calling: true,
+	}, true
 }
 
 // SetTag sets the first 4 characters of the ids of later sessions, out of A-Z, a-z, 0-9, "-" and "_", so that whoever sees
@@ -226,7 +230,7 @@ func (srv *Server) open(s *Session) bool {
 	shard.sessions[s.id] = s
 	shard.mu.Unlock()
 	srv.count.opened.Add(1)
-	s.transportGauge().Add(1)
+	srv.count.gauge(s.transport.kind()).Add(1)
 	s.startHeartbeat()
 	s.setHandler(srv.accept(s))
 	return true
@@ -235,6 +239,15 @@ func (srv *Server) open(s *Session) bool {
 func (srv *Server) tableShard(id string) *tableShard {
 	// The last character is random, and the low four bits of the alphabet spread well enough.
 	return &srv.table[id[idLength-1]%tableShards]
+}
+
+// openPacket is the Engine.IO handshake; the order of the keys is the reference's.
+func (srv *Server) openPacket(s *Session) string {
+	cfg := srv.cfg
+	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgradesOf(s.transport.kind()) +
+		`,"pingInterval":` + strconv.FormatInt(cfg.PingInterval.Milliseconds(), 10) +
+		`,"pingTimeout":` + strconv.FormatInt(cfg.PingTimeout.Milliseconds(), 10) +
+		`,"maxPayload":` + strconv.FormatInt(cfg.MaxHTTPBufferSize, 10) + `}`
 }
 
 // lookup finds a live session.
@@ -300,14 +313,17 @@ func (srv *Server) Close() error {
 	return nil
 }
 
-func (srv *Server) stillLingering() []*wsConn {
+// closer is a connection that can be closed at once, from any goroutine.
+type closer interface{ close() }
+
+func (srv *Server) stillLingering() []closer {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return slices.Collect(maps.Keys(srv.lingering))
 }
 
 // setLingering notes that c waits for the end of its closing handshake, or no longer does.
-func (srv *Server) setLingering(c *wsConn, on bool) {
+func (srv *Server) setLingering(c closer, on bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if _, was := srv.lingering[c]; was == on {

@@ -229,7 +229,7 @@ func TestSlowBody(t *testing.T) {
 		for range 8 {
 			time.Sleep(20 * time.Second)
 			g.recorder(sid).s.mu.Lock()
-			posting := g.recorder(sid).s.poll.posting
+			posting := g.recorder(sid).s.transport.(*polling).posting
 			g.recorder(sid).s.mu.Unlock()
 			if !posting {
 				return
