@@ -264,6 +264,13 @@ func (p *parameters) append(dst []byte) []byte {
 	return dst
 }
 
+// Shared returns the state of a connection without particular wishes: no context is kept, the window is the largest. Frames
+// that are made as it says suit every connection whose Deflate shares them.
+func (o *DeflateOptions) Shared() *Deflate {
+	p := parameters{serverNoContext: true, clientNoContext: true}
+	return p.deflate(o)
+}
+
 // deflate builds the state for the connection.
 func (p *parameters) deflate(o *DeflateOptions) *Deflate {
 	d := &Deflate{threshold: defaultThreshold, level: int8(o.Level), serverBits: maxWindowBits}

@@ -21,58 +21,81 @@ func transferTime(bytes int64) time.Duration {
 
 // pollAnswer is a pollBody as it is written.
 type pollAnswer struct {
+	form     *payloadForm
 	pieces   [][]byte
 	packets  int
 	cost     int64 // what the session's outbox is charged for it
 	compress bool
 }
 
-// add appends a part of the payload.
-func (a *pollAnswer) add(m *Message) {
-	if m == nil {
+// all yields the messages and then the packets of the protocol.
+func (b *pollBody) all(yield func(*Message) bool) {
+	if m := b.list.first; m != nil && !yield(m) {
 		return
 	}
-	a.pieces = append(a.pieces, m.pollingPiece())
-	a.packets += m.packets()
-	a.compress = a.compress || !m.noCompress
-}
-
-func (b *pollBody) encode() (a pollAnswer) {
-	if m := b.list.first; m != nil {
-		a.add(m)
-		a.cost += m.cost()
-	}
 	for _, m := range b.list.more() {
-		a.add(m)
-		a.cost += m.cost()
+		if !yield(m) {
+			return
+		}
 	}
 	for _, m := range b.extra {
-		a.add(m)
+		if m != nil && !yield(m) {
+			return
+		}
 	}
+}
+
+func (b *pollBody) encode(f *payloadFraming) (a pollAnswer) {
+	binary := false
+	for m := range b.all {
+		a.packets += m.packets()
+		a.compress = a.compress || !m.noCompress
+		binary = binary || m.binary != nil
+	}
+	a.form = f.choose(binary)
+	for m := range b.all {
+		a.pieces = a.form.form.appendTo(a.pieces, m)
+	}
+	a.cost = b.list.cost()
 	return a
 }
 
 // length is that of the payload: the pieces and the separators between them.
 func (a *pollAnswer) length() int {
-	n := len(a.pieces) - 1
+	n := (len(a.pieces) - 1) * len(a.form.separator)
 	for _, piece := range a.pieces {
 		n += len(piece)
 	}
 	return n
 }
 
-// writePoll writes the answer of a poll. Its messages stay charged to the session until they are written.
-func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, body *pollBody, initial bool) {
-	srv := s.srv
-	answer := body.encode()
-	defer s.settlePoll(body, answer.cost)
+// writeTo writes the payload.
+func (a *pollAnswer) writeTo(w io.Writer) error {
+	for i, piece := range a.pieces {
+		if i > 0 && len(a.form.separator) > 0 {
+			if _, err := w.Write(a.form.separator); err != nil {
+				return err
+			}
+		}
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write writes the answer of a poll. Its messages stay charged to the session until they are written.
+func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, initial bool) {
+	s, srv := p.s, p.s.srv
+	answer := body.encode(p.framing)
+	defer s.settle(&body.list, answer.cost)
 	length := answer.length()
 	encoding := ""
 	if c := &srv.cfg.compression; answer.compress && !c.Disabled && length >= c.Threshold {
 		encoding = negotiateEncoding(r.Header.Values("Accept-Encoding"))
 	}
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Content-Type", answer.form.contentType)
 	if encoding != "" {
 		h.Set("Content-Encoding", encoding)
 	} else {
@@ -90,27 +113,14 @@ func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, body *pollBo
 	if encoding != "" {
 		// The headers leave before the size is known, as in the reference.
 		_ = rc.Flush()
-		writeCompressed(to, encoding, srv.cfg.compression.Level, answer.pieces)
+		writeCompressed(to, encoding, srv.cfg.compression.Level, &answer)
 	} else {
-		_ = writePieces(to, answer.pieces)
+		_ = answer.writeTo(to)
 	}
 	// Flushed here, so that the deadline covers the write and does not outlive it.
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})
 	s.shard.traffic.out(answer.packets, length)
-}
-
-// settlePoll ends the charge for an answer.
-func (s *Session) settlePoll(body *pollBody, cost int64) {
-	if body.list.empty() {
-		return
-	}
-	s.mu.Lock()
-	if s.state != stateClosed {
-		s.out.settle(cost, s.srv.cfg.OutboxLimit)
-	}
-	s.mu.Unlock()
-	body.list.release()
 }
 
 // largeAnswer writes an answer in chunks, each of which must get on, and stops when the session has been cut off.
@@ -140,20 +150,6 @@ func (a *largeAnswer) Write(p []byte) (written int, err error) {
 		p = p[n:]
 	}
 	return written, nil
-}
-
-func writePieces(w io.Writer, pieces [][]byte) error {
-	for i, piece := range pieces {
-		if i > 0 {
-			if _, err := w.Write([]byte{separator}); err != nil {
-				return err
-			}
-		}
-		if _, err := w.Write(piece); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // setAnswerHeaders completes the headers of an answer to a GET or POST.

@@ -171,7 +171,7 @@ func BenchmarkBroadcast(b *testing.B) {
 						_ = s.SendQueued(m)
 					}
 				}
-				eventually(b, "all is written", func() bool { return queuedBytes.Load() == 0 })
+				eventually(b, "all is written", func() bool { return srv.queued.bytes.Load() == 0 })
 				t := cpuTime()
 				for _, c := range clients {
 					c.drain(buf)
@@ -201,7 +201,7 @@ func bareWrites(clients []bareClient, sessions []*Session, frame []byte) float64
 		for _, s := range sessions {
 			one[0] = frame
 			w.bufs = one
-			_ = w.tryWrite(s.ws.raw)
+			_ = w.tryWrite(s.transport.(*wsConn).raw)
 		}
 		spent += cpuTime() - start
 		for _, c := range clients {

@@ -98,8 +98,8 @@ type compressor interface {
 // compressors holds idle writers by encoding and level; they are large.
 var compressors [len(encodings)][10]sync.Pool
 
-// writeCompressed streams the pieces; the answer then has no Content-Length.
-func writeCompressed(w io.Writer, encoding string, level int, pieces [][]byte) {
+// writeCompressed streams the payload; the answer then has no Content-Length.
+func writeCompressed(w io.Writer, encoding string, level int, payload *pollAnswer) {
 	pool := &compressors[0][level]
 	if encoding != encodings[0] {
 		pool = &compressors[1][level]
@@ -109,7 +109,7 @@ func writeCompressed(w io.Writer, encoding string, level int, pieces [][]byte) {
 		z = newCompressor(encoding, level)
 	}
 	z.Reset(w)
-	if err := writePieces(z, pieces); err == nil {
+	if err := payload.writeTo(z); err == nil {
 		_ = z.Close()
 	}
 	z.Reset(io.Discard)

@@ -96,7 +96,7 @@ func (p *corsPolicy) wrap(srv *Server, next http.Handler) http.Handler {
 				srv.cfg.Logger.Warn("request from an origin that the CORS policy does not allow; further ones are not logged",
 					"origin", origin, "address", remoteIP(r))
 			})
-			if srv.isUpgrade(r) {
+			if srv.claimant(r) != nil {
 				srv.refuse(w, r, newConnectionError(r, CodeForbidden, map[string]any{"name": "ORIGIN_REFUSED", "origin": origin}))
 				return
 			}

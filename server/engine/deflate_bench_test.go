@@ -91,7 +91,7 @@ func talk(b *testing.B, srv *Server, clients []bareClient, messages int) {
 				b.Fatal(err)
 			}
 		}
-		eventually(b, "all is written", func() bool { return queuedBytes.Load() == 0 })
+		eventually(b, "all is written", func() bool { return srv.queued.bytes.Load() == 0 })
 		for _, c := range clients {
 			c.drain(buf)
 		}
@@ -128,7 +128,7 @@ func BenchmarkDeflateBroadcast(b *testing.B) {
 				for _, s := range sessions {
 					_ = s.SendQueued(m)
 				}
-				eventually(b, "all is written", func() bool { return queuedBytes.Load() == 0 })
+				eventually(b, "all is written", func() bool { return srv.queued.bytes.Load() == 0 })
 				spent += cpuTime() - start
 				for _, c := range clients {
 					bytes += c.drain(buf)

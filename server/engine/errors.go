@@ -45,7 +45,7 @@ var (
 	// ErrSlowConsumer ends a session whose peer does not read; see Options.OutboxLimit.
 	ErrSlowConsumer = errors.New("engine: slow consumer")
 	// ErrOutboxTotal ends the sessions with the longest backlogs when all together exceed Options.OutboxTotal.
-	ErrOutboxTotal = errors.New("engine: outbox budget of the process exceeded")
+	ErrOutboxTotal = errors.New("engine: outbox budget of the server exceeded")
 	// ErrInputTotal ends a session that would pin more input than Options.InputTotal leaves it.
 	ErrInputTotal = errors.New("engine: input budget of the server exceeded")
 )

@@ -3,8 +3,6 @@ package engine
 import (
 	"sync"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 const (
@@ -47,26 +45,41 @@ func (b *batch) free() {
 	batchPool.Put(b)
 }
 
-// kick writes what is pending. The caller has set busy, which makes it the only writer. It never blocks: what the
-// kernel does not take at once is left to a goroutine that exists until everything is written.
+// flush implements transport: it begins a turn as the connection's only writer. What the kernel does not take at once is
+// left to a goroutine that exists until everything is written.
+func (c *wsConn) flush(b *batch) *batch {
+	s := c.s
+	s.mu.Lock()
+	if c.busy || s.out.empty() || s.transport != c {
+		s.mu.Unlock()
+		return b
+	}
+	c.busy = true
+	if c.raw == nil {
+		s.mu.Unlock()
+		s.srv.tasks.start(c.drain)
+		return b
+	}
+	return c.write(b, c.takeLocked(b))
+}
+
+// kick goes on with a turn as the writer that the caller has begun by setting busy.
 func (c *wsConn) kick() {
 	if c.raw == nil {
 		c.s.srv.tasks.start(c.drain)
 		return
 	}
-	if b := c.flush(batchPool.Get().(*batch)); b != nil {
+	b := batchPool.Get().(*batch)
+	if b = c.write(b, c.take(b)); b != nil {
 		b.free()
 	}
 }
 
-// flush is kick with the caller's batch. It returns nil if the batch is used by another goroutine now.
-func (c *wsConn) flush(b *batch) *batch {
-	if c.raw == nil {
-		c.kick()
-		return b
-	}
+// write writes what has been taken and whatever gathers meanwhile, never waiting. It returns nil if it has left the batch
+// to another goroutine.
+func (c *wsConn) write(b *batch, taken bool) *batch {
 	for range maxRounds {
-		if !c.take(b) {
+		if !taken {
 			return b
 		}
 		if err := b.tryWrite(c.raw); err != nil {
@@ -74,16 +87,19 @@ func (c *wsConn) flush(b *batch) *batch {
 			return b
 		}
 		if len(b.bufs) > 0 {
-			c.s.srv.tasks.start(func() { c.drainFrom(b) })
-			return nil
+			break
 		}
 		c.settle(b)
+		taken = c.take(b)
 	}
-	c.s.srv.tasks.start(c.drain)
-	return b
+	if !taken {
+		return b
+	}
+	c.s.srv.tasks.start(func() { c.drainFrom(b) })
+	return nil
 }
 
-// drain is kick for connections without non-blocking writes, and for those on which others send as fast as is written.
+// drain is kick for connections without non-blocking writes.
 func (c *wsConn) drain() {
 	b := batchPool.Get().(*batch)
 	if c.take(b) {
@@ -132,23 +148,26 @@ func (c *wsConn) writeBlocking(buf []byte, limit time.Duration) error {
 // take fills b with everything that is pending. With nothing left it ends the caller's turn as writer and reports
 // false.
 func (c *wsConn) take(b *batch) bool {
+	c.s.mu.Lock()
+	return c.takeLocked(b)
+}
+
+// takeLocked is take for a caller that has the lock, and unlocks.
+func (c *wsConn) takeLocked(b *batch) bool {
 	s := c.s
 	for {
-		s.mu.Lock()
 		b.control, c.control = c.control, nil
-		b.list = messages{}
-		if s.ws == c && s.state != stateClosed {
-			b.list = s.out.take()
-		}
+		b.list = s.takeLocked(c)
 		if b.control != nil || !b.list.empty() {
 			s.mu.Unlock()
 			b.encode(c)
 			return true
 		}
-		if s.ws == c && s.state == stateClosing {
+		if s.transport == c && s.state == stateClosing {
 			// Everything has been sent: the orderly close goes on with the close frame.
 			s.mu.Unlock()
 			s.finish(&ending{reason: ReasonForcedClose})
+			s.mu.Lock()
 			continue
 		}
 		c.busy = false
@@ -163,14 +182,8 @@ func (c *wsConn) take(b *batch) bool {
 
 // settle ends the charge for a batch that is written.
 func (c *wsConn) settle(b *batch) {
-	if !b.list.empty() {
-		s := c.s
-		s.mu.Lock()
-		if s.state != stateClosed {
-			s.out.settle(b.cost, s.srv.cfg.OutboxLimit)
-		}
-		s.mu.Unlock()
-		s.shard.traffic.out(b.list.release(), b.size)
+	if packets := c.s.settle(&b.list, b.cost); packets > 0 {
+		c.s.shard.traffic.out(packets, b.size)
 	}
 	b.control = nil
 }
@@ -179,11 +192,11 @@ func (c *wsConn) settle(b *batch) {
 // closed, because the reader then reports an end that is only a consequence.
 func (c *wsConn) writeFailed(b *batch, err error) {
 	s := c.s
-	s.srv.count.drops[dropClosed].Add(uint64(b.list.release()))
+	s.srv.count.drops[dropClosed].Add(uint64(b.list.release(s.srv.queued)))
 	s.mu.Lock()
 	c.closeSent = true
 	s.out.settle(b.cost, s.srv.cfg.OutboxLimit)
-	current := s.ws == c
+	current := s.transport == c
 	s.mu.Unlock()
 	if current {
 		s.fail(err)
@@ -217,11 +230,7 @@ func (b *batch) encode(c *wsConn) {
 func (b *batch) add(m *Message, c *wsConn) {
 	b.cost += m.cost()
 	b.size += m.size
-	if c.base64 {
-		b.bufs = m.base64Frames(b.bufs)
-		return
-	}
-	b.bufs = m.appendFrames(b.bufs, c.deflate)
+	b.bufs = c.framing.appendTo(b.bufs, m, c.deflate)
 }
 
 // gather copies runs of small buffers into the scratch space, in place: the result is never longer than the input.
@@ -244,9 +253,4 @@ func (b *batch) gather() [][]byte {
 		out = append(out, b.scratch[start:])
 	}
 	return out
-}
-
-// textFrame is a websocket text frame of one Engine.IO packet.
-func textFrame(dst []byte, packet string) []byte {
-	return websocket.AppendFrame(dst, websocket.OpText, false, []byte(packet))
 }

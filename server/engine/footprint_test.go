@@ -3,6 +3,8 @@ package engine
 import (
 	"testing"
 	"unsafe"
+
+	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // TestFootprint holds what each idle websocket session keeps, beside its handshake and the kernel's part, to a budget.
@@ -25,7 +27,7 @@ func TestPongAllocations(t *testing.T) {
 		s.setHandler(silentHandler{})
 		for _, packet := range []string{"3", `4312["ok"]`} {
 			data := []byte(packet)
-			if n := testing.AllocsPerRun(100, func() { s.receiveText(s.ws, data) }); n != 0 {
+			if n := testing.AllocsPerRun(100, func() { s.transport.(*wsConn).OnMessage(websocket.OpText, data) }); n != 0 {
 				t.Errorf("TCP %v: receiving %s allocates %v times", tcp, packet, n)
 			}
 		}

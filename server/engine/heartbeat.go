@@ -6,16 +6,136 @@ import (
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
 )
 
-// heartbeatPhase is what the session's one timer stands for. The server pings PingInterval after the last pong and
-// expects the pong within PingTimeout.
+// heartbeat says who shows whom that the connection lives, and when the session's one timer takes it for gone. It is the
+// same value for all sessions of a revision; what it knows of one is in the session. The methods are called with the
+// session's lock held.
+type heartbeat interface {
+	startLocked(s *Session)
+	// pingLocked and pongLocked handle what the client sends: an answer, or the error that the session ends with.
+	pingLocked(s *Session) (answer *Message, err error)
+	pongLocked(s *Session) error
+	// otherLocked follows any other packet.
+	otherLocked(s *Session)
+	// renewLocked restarts an outstanding deadline: after a Pause, and after an upgrade, which in the reference ends the
+	// deadline altogether.
+	renewLocked(s *Session)
+	// expiredLocked follows the end of the timer: a packet to send, or the session has gone.
+	expiredLocked(s *Session) (send *Message, gone bool)
+}
+
+// heartbeatPhase is what the session's timer stands for.
 type heartbeatPhase uint8
 
 const (
-	heartbeatOff heartbeatPhase = iota
-	untilPing
-	untilPong
-	pongSuspended // the deadline passed while the session was paused; pings go on
+	heartbeatOff    heartbeatPhase = iota
+	untilPing                      // until the server sends one
+	untilPong                      // until the client's, at the latest
+	pongSuspended                  // the deadline passed while the session was paused; pings go on
+	untilClientPing                // until the client's, at the latest
 )
+
+// serverPings is the heartbeat of revision 4: the server pings PingInterval after the last pong and expects the pong
+// within PingTimeout.
+type serverPings struct{}
+
+func (h serverPings) startLocked(s *Session) { s.setTimerLocked(untilPing, s.srv.cfg.PingInterval) }
+
+func (serverPings) pingLocked(*Session) (*Message, error) { return nil, errPingDirection }
+
+// pongLocked lets the next ping follow every pong, asked for or not, as in the reference: an unsolicited pong moves the next
+// ping and adds none.
+func (serverPings) pongLocked(s *Session) error {
+	s.setTimerLocked(untilPing, s.srv.cfg.PingInterval)
+	return nil
+}
+
+// otherLocked extends the deadline, once for each ping: the pong may be queued behind a long upload.
+func (serverPings) otherLocked(s *Session) {
+	if s.phase == untilPong && !s.extended {
+		s.extended = true
+		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
+	}
+}
+
+func (serverPings) renewLocked(s *Session) {
+	if s.phase == untilPong || s.phase == pongSuspended {
+		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
+	}
+}
+
+func (serverPings) expiredLocked(s *Session) (send *Message, gone bool) {
+	switch {
+	case s.phase == untilPing:
+		s.extended = false
+		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
+	case s.goneLocked():
+		return nil, true
+	default:
+		// The client would take silence for the end of the connection, and writing shows whether there is one.
+		s.setTimerLocked(pongSuspended, s.srv.cfg.PingInterval)
+	}
+	return pingPacket, false
+}
+
+// clientPings is the heartbeat of revision 3: the client pings, the server answers, and PingInterval plus PingTimeout
+// after the last ping the session is gone. The server never pings.
+type clientPings struct{}
+
+func (clientPings) startLocked(s *Session) { s.awaitPingLocked() }
+
+func (clientPings) pingLocked(s *Session) (*Message, error) {
+	s.awaitPingLocked()
+	return pongPacket, nil
+}
+
+func (clientPings) pongLocked(*Session) error { return errPingDirection }
+
+// otherLocked does nothing: only pings count, as in the reference.
+func (clientPings) otherLocked(*Session) {}
+
+func (clientPings) renewLocked(s *Session) { s.awaitPingLocked() }
+
+func (clientPings) expiredLocked(s *Session) (send *Message, gone bool) {
+	if s.resumed == nil || s.state != stateOpen {
+		return nil, true
+	}
+	// Its pings cannot be read. Resume gives it another interval.
+	s.awaitPingLocked()
+	return nil, false
+}
+
+func (s *Session) awaitPingLocked() {
+	s.setTimerLocked(untilClientPing, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
+}
+
+// goneLocked judges a session whose pong is overdue. While it is paused a pong could not be read; what counts then is, where
+// the client fetches its packets, whether it has fetched the previous ping, and elsewhere whether that could be written,
+// which the writer finds out.
+func (s *Session) goneLocked() bool {
+	if s.resumed == nil || s.state != stateOpen {
+		return true
+	}
+	return s.phase == pongSuspended && s.transport.kind().fetched && !s.out.empty()
+}
+
+// beatLocked handles a ping or a pong of the client, and unlocks.
+func (s *Session) beatLocked(kind byte) {
+	var answer *Message
+	var err error
+	if kind == packetPing {
+		answer, err = s.heartbeat().pingLocked(s)
+	} else {
+		err = s.heartbeat().pongLocked(s)
+	}
+	if answer != nil {
+		s.sendQueuedLocked(answer)
+		return
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.fail(err)
+	}
+}
 
 // pingTimer is the session as the wheel sees it.
 type pingTimer Session
@@ -27,7 +147,7 @@ func (s *Session) startHeartbeat() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != stateClosed {
-		s.schedulePingLocked()
+		s.heartbeat().startLocked(s)
 	}
 }
 
@@ -36,30 +156,9 @@ func (s *Session) setTimerLocked(phase heartbeatPhase, d time.Duration) {
 	s.srv.wheel.Set(&s.timer, (*pingTimer)(s), d)
 }
 
-// schedulePingLocked follows every pong, asked for or not, as in the reference: an unsolicited pong moves the next ping
-// and adds none.
-func (s *Session) schedulePingLocked() { s.setTimerLocked(untilPing, s.srv.cfg.PingInterval) }
-
 func (s *Session) stopHeartbeatLocked() {
 	s.phase = heartbeatOff
 	s.srv.wheel.Cancel(&s.timer)
-}
-
-// extendPongLocked implements the rule that a packet other than a pong extends the deadline, once for each ping: the
-// pong may be queued behind a long upload.
-func (s *Session) extendPongLocked() {
-	if s.phase == untilPong && !s.extended {
-		s.extended = true
-		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
-	}
-}
-
-// renewPongLocked restarts an outstanding deadline: after a Pause, and after an upgrade, which in the reference ends the
-// deadline altogether.
-func (s *Session) renewPongLocked() {
-	if s.phase == untilPong || s.phase == pongSuspended {
-		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
-	}
 }
 
 func (s *Session) heartbeatExpired() {
@@ -69,32 +168,15 @@ func (s *Session) heartbeatExpired() {
 		s.mu.Unlock()
 		return
 	}
+	send, gone := s.heartbeat().expiredLocked(s)
 	switch {
-	case s.phase == untilPing:
-		s.extended = false
-		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
-	case s.goneLocked():
+	case gone:
 		s.mu.Unlock()
 		s.finish(&ending{reason: ReasonPingTimeout})
-		return
-	default:
-		// The client would take silence for the end of the connection, and writing shows whether there is one.
-		s.setTimerLocked(pongSuspended, s.srv.cfg.PingInterval)
-	}
-	if s.state != stateOpen {
+	case send == nil || s.state != stateOpen:
 		// A closing session sends nothing new; the deadline still holds.
 		s.mu.Unlock()
-		return
+	default:
+		s.sendQueuedLocked(send)
 	}
-	s.sendQueuedLocked(pingPacket)
-}
-
-// goneLocked judges a session whose pong is overdue. While it is paused a pong could not be read; what counts then is,
-// over polling, whether the previous ping has been fetched, and over websocket whether it could be written, which the
-// writer finds out.
-func (s *Session) goneLocked() bool {
-	if s.resumed == nil || s.state != stateOpen {
-		return true
-	}
-	return s.phase == pongSuspended && s.poll != nil && !s.out.empty()
 }

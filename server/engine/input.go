@@ -45,6 +45,5 @@ func (s *Session) InputShare() int64 {
 }
 
 func (srv *Server) inputShare() int64 {
-	sessions := srv.count.polling.Load() + srv.count.websocket.Load()
-	return srv.cfg.InputTotal / 2 / max(1, sessions)
+	return srv.cfg.InputTotal / 2 / max(1, srv.count.live(""))
 }

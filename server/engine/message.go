@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/base64"
 	"sync"
 	"sync/atomic"
 
@@ -27,14 +26,16 @@ const packetOverhead = 64
 
 // The packets without content, shared by all sessions.
 var (
-	pingPacket  = newPacket(packetPing, nil, false)
-	noopPacket  = newPacket(packetNoop, nil, false)
-	closePacket = newPacket(packetClose, nil, false)
+	pingPacket  = newProtocolPacket(packetPing)
+	pongPacket  = newProtocolPacket(packetPong)
+	noopPacket  = newProtocolPacket(packetNoop)
+	closePacket = newProtocolPacket(packetClose)
+	probeAnswer = newPacket(packetPong, []byte("probe"), false)
 )
 
 // Message is one application message to send: a text and the binary messages that must directly follow it on the wire
 // (a Socket.IO packet and its attachments), or binary messages alone. It may be sent by any number of sessions at the
-// same time; what goes over the wire is built once for each kind of connection and shared. A Message is immutable
+// same time, of several servers too; what goes over the wire is built once for each kind of connection and shared. A Message is immutable
 // after its first Send.
 type Message struct {
 	// Static after construction.
@@ -43,15 +44,13 @@ type Message struct {
 	binary     [][]byte
 	size       int // bytes of all packets
 	noCompress bool
+	protocol   bool // a packet of the protocol itself: shared by all servers, not worth to be counted
 
-	// outboxes is the number of outboxes that hold the message; the process budget counts it once.
-	outboxes atomic.Int32
+	// Safe for concurrent use by themselves.
+	charge charge                // of the first server that queues the message
+	built  atomic.Pointer[built] // the forms that it has been built in, see form.go
 
-	// Built at most once, under mu.
-	mu       sync.Mutex
-	plain    atomic.Pointer[[][]byte]
-	deflated atomic.Pointer[[][]byte]
-	pieces   atomic.Pointer[[]byte]
+	mu sync.Mutex // held while something is added to built or to the charges
 }
 
 // NewMessage returns a message that consists of text (a payload, without the packet type) and the attachments that
@@ -75,6 +74,12 @@ func newPacket(kind byte, text []byte, compress bool) *Message {
 	m := &Message{head: len(b), size: 1 + len(text), noCompress: !compress}
 	b = append(b, kind)
 	m.text = append(b, text...)
+	return m
+}
+
+func newProtocolPacket(kind byte) *Message {
+	m := newPacket(kind, nil, false)
+	m.protocol = true
 	return m
 }
 
@@ -107,135 +112,14 @@ func (m *Message) packets() int {
 // payload is the text packet without a websocket header.
 func (m *Message) payload() []byte { return m.text[m.head:] }
 
-// appendFrames appends the websocket frames of the message for a connection with the given compression.
-func (m *Message) appendFrames(dst [][]byte, d *websocket.Deflate) [][]byte {
-	if d != nil && !m.noCompress {
-		return m.appendCompressible(dst, d)
-	}
-	return m.appendPlain(dst)
-}
-
-func (m *Message) appendPlain(dst [][]byte) [][]byte {
-	if m.binary == nil {
-		return append(dst, m.text)
-	}
-	frames := m.plain.Load()
-	if frames == nil {
-		frames = m.buildPlain()
-	}
-	return append(dst, *frames...)
-}
-
-func (m *Message) buildPlain() *[][]byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if frames := m.plain.Load(); frames != nil {
-		return frames
-	}
-	var frames [][]byte
+// largest is the length of the longest packet.
+func (m *Message) largest() int {
+	n := 0
 	if m.text != nil {
-		frames = append(frames, m.text)
+		n = len(m.payload())
 	}
 	for _, b := range m.binary {
-		frames = append(frames, websocket.AppendHeader(nil, websocket.OpBinary, false, len(b)), b)
+		n = max(n, len(b))
 	}
-	m.plain.Store(&frames)
-	return &frames
-}
-
-// appendCompressible uses the shared compressed frames where the connection can read them, and compresses for this
-// connection alone where it keeps a context.
-func (m *Message) appendCompressible(dst [][]byte, d *websocket.Deflate) [][]byte {
-	largest := 0
-	for _, b := range m.binary {
-		largest = max(largest, len(b))
-	}
-	if m.text != nil {
-		largest = max(largest, len(m.payload()))
-	}
-	switch {
-	case !d.Compresses(largest):
-		return m.appendPlain(dst)
-	case d.Shares(largest):
-		frames := m.deflated.Load()
-		if frames == nil {
-			frames = m.buildDeflated(d)
-		}
-		return append(dst, *frames...)
-	}
-	return m.appendDeflated(dst, d, d.AppendDeflated)
-}
-
-func (m *Message) buildDeflated(d *websocket.Deflate) *[][]byte {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if frames := m.deflated.Load(); frames != nil {
-		return frames
-	}
-	frames := m.appendDeflated(nil, d, func(dst, payload []byte) []byte {
-		return websocket.AppendDeflated(dst, payload, d.Level())
-	})
-	m.deflated.Store(&frames)
-	return &frames
-}
-
-func (m *Message) appendDeflated(dst [][]byte, d *websocket.Deflate, deflate func(dst, payload []byte) []byte) [][]byte {
-	frame := func(op websocket.Opcode, payload []byte) {
-		if !d.Compresses(len(payload)) {
-			dst = append(dst, websocket.AppendHeader(nil, op, false, len(payload)), payload)
-			return
-		}
-		z := deflate(nil, payload)
-		dst = append(dst, websocket.AppendHeader(nil, op, true, len(z)), z)
-	}
-	if m.text != nil {
-		frame(websocket.OpText, m.payload())
-	}
-	for _, b := range m.binary {
-		frame(websocket.OpBinary, b)
-	}
-	return dst
-}
-
-// base64Frames is for the rare websocket client that asked for texts only (b64 in its query).
-func (m *Message) base64Frames(dst [][]byte) [][]byte {
-	if m.text != nil {
-		dst = append(dst, m.text)
-	}
-	for _, b := range m.binary {
-		dst = append(dst, websocket.AppendFrame(nil, websocket.OpText, false, appendBase64Packet(nil, b)))
-	}
-	return dst
-}
-
-// pollingPiece is the part of a polling payload that the message becomes: its packets joined by the separator.
-func (m *Message) pollingPiece() []byte {
-	if m.binary == nil {
-		return m.payload()
-	}
-	if piece := m.pieces.Load(); piece != nil {
-		return *piece
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if piece := m.pieces.Load(); piece != nil {
-		return *piece
-	}
-	piece := make([]byte, 0, m.size*4/3+6*len(m.binary))
-	if m.text != nil {
-		piece = append(piece, m.payload()...)
-	}
-	for _, b := range m.binary {
-		if len(piece) > 0 {
-			piece = append(piece, separator)
-		}
-		piece = appendBase64Packet(piece, b)
-	}
-	m.pieces.Store(&piece)
-	return piece
-}
-
-func appendBase64Packet(dst, data []byte) []byte {
-	dst = append(dst, packetBase64)
-	return base64.StdEncoding.AppendEncode(dst, data)
+	return n
 }

@@ -65,7 +65,7 @@ type Options struct {
 	// OutboxLimit is the backlog of one session in bytes beyond which the session ends if no byte was accepted for
 	// 5 s; at 16 times the limit it ends at once. The message that crosses the limit is always taken. Default 1 MiB.
 	OutboxLimit int64
-	// OutboxTotal bounds the bytes queued in the whole process, a message shared by many sessions counted once. Beyond
+	// OutboxTotal bounds the bytes queued on the whole server, a message shared by many sessions counted once. Beyond
 	// it the sessions with the longest backlogs end. Default 256 MiB.
 	OutboxTotal int64
 	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
@@ -150,8 +150,9 @@ type settings struct {
 	cors        *corsPolicy
 	websocket   websocket.Config
 	deflate     *websocket.DeflateOptions
-	polling     bool
-	ws          bool
+	// The framing of websocket connections by revision, and of those whose clients asked for texts only.
+	messages, texts [newestRevision + 1]*messageFraming
+	kinds           []*transportKind // of Transports, in the order of transportKinds
 }
 
 func newSettings(opts *Options) (*settings, error) {
@@ -162,6 +163,16 @@ func newSettings(opts *Options) (*settings, error) {
 	for _, step := range []func() error{cfg.setPath, cfg.setLimits, cfg.setTransports, cfg.setCompression, cfg.setOrigin} {
 		if err := step(); err != nil {
 			return nil, err
+		}
+	}
+	var shared *websocket.Deflate
+	if cfg.deflate != nil {
+		shared = cfg.deflate.Shared()
+	}
+	for number, rev := range revisions {
+		if spoken(number) != nil {
+			cfg.messages[number] = newMessageFraming(rev.messages, shared)
+			cfg.texts[number] = newMessageFraming(rev.texts, shared)
 		}
 	}
 	if cfg.Logger == nil {
@@ -244,13 +255,13 @@ func (cfg *settings) setTransports() error {
 	}
 	cfg.Transports = slices.Clone(cfg.Transports)
 	for _, name := range cfg.Transports {
-		switch name {
-		case TransportPolling:
-			cfg.polling = true
-		case TransportWebSocket:
-			cfg.ws = true
-		default:
+		if !slices.ContainsFunc(transportKinds[:], func(k *transportKind) bool { return k.name == name }) {
 			return fmt.Errorf("engine: unknown transport %q, want %q or %q", name, TransportPolling, TransportWebSocket)
+		}
+	}
+	for _, kind := range transportKinds {
+		if slices.Contains(cfg.Transports, kind.name) {
+			cfg.kinds = append(cfg.kinds, kind)
 		}
 	}
 	return nil

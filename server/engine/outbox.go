@@ -3,7 +3,6 @@ package engine
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,9 +14,6 @@ const (
 	// maxPooledQueue is the largest queue, in messages, that goes back to the pool.
 	maxPooledQueue = 1024
 )
-
-// queuedBytes is what is queued in the process, each message counted once; Options.OutboxTotal bounds it.
-var queuedBytes atomic.Int64
 
 var processStart = time.Now()
 
@@ -66,11 +62,22 @@ func (l *messages) more() []*Message {
 	return l.rest.items
 }
 
-// release forgets the messages, returns their bytes to the process budget, and reports how many packets there were.
-func (l *messages) release() (packets int) {
+// cost is what the messages are charged in an outbox.
+func (l *messages) cost() (n int64) {
+	if l.first != nil {
+		n = l.first.cost()
+	}
+	for _, m := range l.more() {
+		n += m.cost()
+	}
+	return n
+}
+
+// release forgets the messages, returns their bytes to the server's budget, and reports how many packets there were.
+func (l *messages) release(b *budget) (packets int) {
 	if l.first != nil {
 		packets = l.first.packets()
-		l.first.unqueued()
+		b.unqueued(l.first)
 		l.first = nil
 	}
 	if l.rest == nil {
@@ -78,7 +85,7 @@ func (l *messages) release() (packets int) {
 	}
 	for _, m := range l.rest.items {
 		packets += m.packets()
-		m.unqueued()
+		b.unqueued(m)
 	}
 	if cap(l.rest.items) <= maxPooledQueue {
 		clear(l.rest.items)
@@ -87,12 +94,6 @@ func (l *messages) release() (packets int) {
 	}
 	l.rest = nil
 	return packets
-}
-
-func (m *Message) unqueued() {
-	if m.outboxes.Add(-1) == 0 {
-		queuedBytes.Add(-int64(m.size))
-	}
 }
 
 func (o *outbox) empty() bool { return o.pending.empty() }
@@ -142,14 +143,13 @@ func (o *outbox) refuses(limit int64) bool {
 	return o.bytes > limit*hardFactor || o.stalled != 0 && monotonic()-o.stalled >= int64(stallTime)
 }
 
-// add appends a message and charges for it. It reports whether the process budget is exceeded.
-func (o *outbox) add(m *Message, limit, total int64) (over bool) {
+// add appends a message and charges for it.
+func (o *outbox) add(m *Message, limit int64) {
 	o.pending.add(m)
 	o.bytes += m.cost()
 	if o.bytes > limit && o.stalled == 0 {
 		o.stalled = monotonic()
 	}
-	return m.outboxes.Add(1) == 1 && queuedBytes.Add(int64(m.size)) > total
 }
 
 // Queued returns the bytes that wait for the client, including 64 for each packet.
@@ -168,20 +168,20 @@ func (s *Session) Send(m *Message) error {
 		s.mu.Unlock()
 		return s.refused(err)
 	}
-	c := s.ws
-	if c == nil {
-		s.poll.wakeLocked()
-		s.mu.Unlock()
-		return nil
-	}
-	if c.busy {
-		s.mu.Unlock()
-		return nil
-	}
-	c.busy = true
+	t := s.transport
+	flush := t.wakeLocked()
 	s.mu.Unlock()
-	c.kick()
+	if flush {
+		flushNow(t)
+	}
 	return nil
+}
+
+// flushNow is transport.flush for a single one.
+func flushNow(t transport) {
+	if b := t.flush(batchPool.Get().(*batch)); b != nil {
+		b.free()
+	}
 }
 
 // SendQueued is like Send, but the write is left to a worker that takes everything that has gathered by then. It is the
@@ -200,23 +200,13 @@ func (s *Session) SendQueued(m *Message) error {
 // parked. Otherwise it drops m and reports false.
 func (s *Session) SendVolatile(m *Message) bool {
 	s.mu.Lock()
-	if s.state != stateOpen || !s.writableLocked() || s.enqueueLocked(m) != nil {
+	if s.state != stateOpen || !s.out.empty() || !s.transport.readyLocked() || s.enqueueLocked(m) != nil {
 		s.mu.Unlock()
 		s.srv.count.drops[dropVolatile].Add(uint64(m.packets()))
 		return false
 	}
 	s.scheduleLocked()
 	return true
-}
-
-func (s *Session) writableLocked() bool {
-	if !s.out.empty() {
-		return false
-	}
-	if s.ws != nil {
-		return !s.ws.busy
-	}
-	return s.poll.get != nil
 }
 
 // sendQueuedLocked sends an Engine.IO packet and unlocks.
@@ -232,12 +222,7 @@ func (s *Session) sendQueuedLocked(m *Message) {
 // scheduleLocked puts the session on its shard's dirty list, unless a writer will find the messages anyway, and
 // unlocks.
 func (s *Session) scheduleLocked() {
-	if s.ws == nil {
-		s.poll.wakeLocked()
-		s.mu.Unlock()
-		return
-	}
-	push := !s.ws.busy && !s.onDirty
+	push := s.transport.wakeLocked() && !s.onDirty
 	if push {
 		s.onDirty = true
 	}
@@ -255,7 +240,8 @@ func (s *Session) enqueueLocked(m *Message) error {
 	if s.out.refuses(cfg.OutboxLimit) {
 		return ErrSlowConsumer
 	}
-	if s.out.add(m, cfg.OutboxLimit, cfg.OutboxTotal) {
+	s.out.add(m, cfg.OutboxLimit)
+	if s.srv.queued.queued(m, cfg.OutboxTotal) {
 		s.srv.shedLoad()
 	}
 	return nil
@@ -270,7 +256,7 @@ func (s *Session) refused(err error) error {
 	return err
 }
 
-// shedLoad brings the process back under its budget on a goroutine of its own, at most one at a time.
+// shedLoad brings the server back under its budget on a goroutine of its own, at most one at a time.
 func (srv *Server) shedLoad() {
 	if !srv.shedding.CompareAndSwap(false, true) {
 		return
@@ -282,7 +268,7 @@ func (srv *Server) shedLoad() {
 	})
 }
 
-// closeLongest ends the sessions with the longest backlogs until the process is a tenth under its budget.
+// closeLongest ends the sessions with the longest backlogs until the server is a tenth under its budget.
 func (srv *Server) closeLongest() {
 	type backlog struct {
 		s     *Session
@@ -297,9 +283,9 @@ func (srv *Server) closeLongest() {
 	slices.SortFunc(all, func(a, b backlog) int { return int(b.bytes - a.bytes) })
 	target := srv.cfg.OutboxTotal / 10 * 9
 	// What a writer holds is returned to the budget only when its write has failed, hence the sum.
-	excess := queuedBytes.Load() - target
+	excess := srv.queued.bytes.Load() - target
 	for _, b := range all {
-		if excess <= 0 || queuedBytes.Load() <= target {
+		if excess <= 0 || srv.queued.bytes.Load() <= target {
 			return
 		}
 		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, drop: dropOutboxTotal})
@@ -356,16 +342,11 @@ func (sh *shard) work() {
 	}
 }
 
-// flushDirty writes what has gathered, unless another writer is at it. Like flush it may keep the batch.
+// flushDirty is transport.flush for a session from the dirty list.
 func (s *Session) flushDirty(b *batch) *batch {
 	s.mu.Lock()
 	s.onDirty = false
-	c := s.ws
-	if c == nil || c.busy || s.out.empty() {
-		s.mu.Unlock()
-		return b
-	}
-	c.busy = true
+	t := s.transport
 	s.mu.Unlock()
-	return c.flush(b)
+	return t.flush(b)
 }

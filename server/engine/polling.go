@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,12 +16,12 @@ const pollCloseTimeout = 30 * time.Second
 // them. At most one of each may be open at a time.
 type polling struct {
 	// Static after construction.
-	s *Session
+	s       *Session
+	framing *payloadFraming
 
 	// Guarded by the session's lock.
 	get         *parkedGET
 	posting     bool // a POST is open
-	delivering  bool // the packets of the POST are being handled
 	shouldClose bool // the next GET gets a close packet
 	closeTimer  timerwheel.Entry
 
@@ -50,12 +49,31 @@ func (g *parkedGET) wake() {
 	}
 }
 
-// wakeLocked lets the parked poll, if any, take what is queued.
-func (p *polling) wakeLocked() {
-	if p.get != nil {
+var pollingKind = transportKind{name: TransportPolling, fetched: true, upgrades: true, serve: servePolling}
+
+func (p *polling) kind() *transportKind { return &pollingKind }
+
+func (p *polling) readyLocked() bool { return p.get != nil }
+
+// wakeLocked lets the parked poll, if any, take what is queued; the next one takes it otherwise.
+func (p *polling) wakeLocked() (flush bool) {
+	switch {
+	case p.get != nil:
 		p.get.wake()
+	case p.s.state == stateClosing && p.s.out.empty():
+		p.awaitCloseLocked()
 	}
+	return false
 }
+
+// flush has nothing to do: the goroutines of the polls write.
+func (p *polling) flush(b *batch) *batch { return b }
+
+// continueWith leaves it to Session.Continue: net/http waits for the goroutine of a POST.
+func (p *polling) continueWith(func()) bool { return false }
+
+// releaseLocked ends the parked poll, so that the client can leave.
+func (p *polling) releaseLocked() { p.answerLocked(noopPacket) }
 
 // answerLocked ends the parked poll, if any, with one packet.
 func (p *polling) answerLocked(m *Message) {
@@ -66,26 +84,27 @@ func (p *polling) answerLocked(m *Message) {
 	}
 }
 
-// endLocked ends the parked poll of a session that has ended: messages that were already meant for it still go out,
-// otherwise it gets a close packet. It returns the messages that remain.
-func (p *polling) endLocked(s *Session, e *ending, pending messages) messages {
-	s.srv.wheel.Cancel(&p.closeTimer)
+// closeLocked ends the parked poll: packets that were already meant for it still go out, otherwise it gets a close packet.
+func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more bool) {
+	p.s.srv.wheel.Cancel(&p.closeTimer)
 	g := p.get
 	switch {
 	case g == nil:
-		return pending
 	case !pending.empty():
 		p.get = nil
 		g.answer.list = pending
 		g.wake()
-		return messages{}
+		return messages{}, true
 	case e.pollAnswer != nil:
 		p.answerLocked(e.pollAnswer)
 	default:
 		p.answerLocked(closePacket)
 	}
-	return pending
+	return pending, true
 }
+
+// closed cuts a POST whose body is still coming.
+func (p *polling) closed(*ending) { p.abortBody() }
 
 // current reports whether p is still the transport of a live session.
 func (p *polling) current() bool {
@@ -94,12 +113,12 @@ func (p *polling) current() bool {
 	return p.currentLocked()
 }
 
-func (p *polling) currentLocked() bool { return p.s.poll == p && p.s.state != stateClosed }
+func (p *polling) currentLocked() bool { return p.s.transport == p && p.s.state != stateClosed }
 
 // awaitCloseLocked leaves the close packet to the next poll.
-func (p *polling) awaitCloseLocked(s *Session) {
+func (p *polling) awaitCloseLocked() {
 	p.shouldClose = true
-	s.srv.wheel.Set(&p.closeTimer, (*pollCloseTimer)(p), pollCloseTimeout)
+	p.s.srv.wheel.Set(&p.closeTimer, (*pollCloseTimer)(p), pollCloseTimeout)
 }
 
 // pollCloseTimer ends an orderly close for which no poll came.
@@ -110,19 +129,38 @@ func (t *pollCloseTimer) Expired(*timerwheel.Entry) {
 	t.s.finish(&ending{reason: ReasonForcedClose})
 }
 
+// servePolling answers a verified request.
+func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q *engineQuery, s *Session) {
+	switch {
+	case s == nil:
+		srv.openPolling(w, r, q)
+	case r.Method == http.MethodGet:
+		s.servePoll(w, r)
+	case r.Method == http.MethodPost:
+		s.servePost(w, r)
+	default:
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
 // openPolling answers the first request of a session.
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engineQuery) {
-	if e := verifyProtocol(r, q); e != nil {
+	rev, e := verifyProtocol(r, q)
+	if e != nil {
 		srv.refuse(w, r, e)
 		return
 	}
-	s, ok := srv.newSession(w, r)
+	s, ok := srv.newSession(w, r, rev)
 	if !ok {
 		return
 	}
-	s.poll = &polling{s: s}
+	p := &polling{s: s, framing: rev.payloads}
+	if q.b64 != "" {
+		p.framing = rev.plain
+	}
+	s.transport = p
 	// As in the reference, what the application sends while it accepts the session goes out with the next poll.
-	open := srv.openPacket(s.id, true)
+	open := srv.openPacket(s)
 	body := pollBody{extra: [2]*Message{newPacket(open[0], []byte(open[1:]), true), srv.cfg.InitialPacket}}
 	if !srv.open(s) {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -131,40 +169,24 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	if srv.cfg.cookie != nil {
 		w.Header().Set("Set-Cookie", srv.cfg.cookie.line(s.id))
 	}
-	s.writePoll(w, r, &body, true)
+	p.write(w, r, &body, true)
 }
 
-// openPacket is the Engine.IO handshake; the order of the keys is the reference's.
-func (srv *Server) openPacket(id string, polling bool) string {
-	cfg := srv.cfg
-	upgrades := ""
-	if polling && cfg.ws && !cfg.DisableUpgrades {
-		upgrades = `"` + TransportWebSocket + `"`
+// pollingLocked returns the session's transport if it is this one and the session lives.
+func (s *Session) pollingLocked() *polling {
+	p, _ := s.transport.(*polling)
+	if s.state == stateClosed {
+		return nil
 	}
-	return string(packetOpen) + `{"sid":"` + id + `","upgrades":[` + upgrades +
-		`],"pingInterval":` + strconv.FormatInt(cfg.PingInterval.Milliseconds(), 10) +
-		`,"pingTimeout":` + strconv.FormatInt(cfg.PingTimeout.Milliseconds(), 10) +
-		`,"maxPayload":` + strconv.FormatInt(cfg.MaxHTTPBufferSize, 10) + `}`
-}
-
-// servePolling answers a verified request of a session.
-func (s *Session) servePolling(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodGet:
-		s.servePoll(w, r)
-	case http.MethodPost:
-		s.servePost(w, r)
-	default:
-		w.WriteHeader(http.StatusInternalServerError)
-	}
+	return p
 }
 
 // servePoll answers a GET with what is queued, or parks it until there is something.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	p := s.poll
+	p := s.pollingLocked()
 	switch {
-	case s.state == stateClosed || p == nil:
+	case p == nil:
 		s.mu.Unlock()
 		s.refuseLate(w, r)
 		return
@@ -185,8 +207,8 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
-	if body := s.awaitPoll(r.Context(), p, g); body != nil {
-		s.writePoll(w, r, body, false)
+	if body := p.await(r.Context(), g); body != nil {
+		p.write(w, r, body, false)
 	}
 }
 
@@ -197,12 +219,13 @@ func (s *Session) refuseLate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.srv.refuse(w, r, newConnectionError(r, CodeBadRequest, map[string]any{
-		"name": "TRANSPORT_MISMATCH", "transport": TransportPolling, "previousTransport": TransportWebSocket,
+		"name": "TRANSPORT_MISMATCH", "transport": TransportPolling, "previousTransport": s.Transport(),
 	}))
 }
 
-// awaitPoll waits until g has an answer. It returns nil when the client has gone.
-func (s *Session) awaitPoll(ctx context.Context, p *polling, g *parkedGET) *pollBody {
+// await waits until g has an answer. It returns nil when the client has gone.
+func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
+	s := p.s
 	for {
 		gone := false
 		select {
@@ -225,7 +248,7 @@ func (s *Session) awaitPoll(ctx context.Context, p *polling, g *parkedGET) *poll
 			continue
 		}
 		p.get = nil
-		end := p.takeLocked(s, &g.answer)
+		end := p.takeLocked(&g.answer)
 		s.mu.Unlock()
 		if end {
 			s.finish(&ending{reason: ReasonForcedClose})
@@ -236,8 +259,8 @@ func (s *Session) awaitPoll(ctx context.Context, p *polling, g *parkedGET) *poll
 
 // takeLocked fills body with what is queued. It reports whether the session ends with it: an orderly close appends its
 // packet to the poll after the one that took the last messages, as in the reference.
-func (p *polling) takeLocked(s *Session, body *pollBody) (end bool) {
-	body.list = s.out.take()
+func (p *polling) takeLocked(body *pollBody) (end bool) {
+	body.list = p.s.takeLocked(p)
 	if p.shouldClose {
 		body.extra = [2]*Message{closePacket}
 		if body.list.empty() {
@@ -245,8 +268,8 @@ func (p *polling) takeLocked(s *Session, body *pollBody) (end bool) {
 		}
 		return true
 	}
-	if s.state == stateClosing {
-		p.awaitCloseLocked(s)
+	if p.s.state == stateClosing {
+		p.awaitCloseLocked()
 	}
 	return false
 }

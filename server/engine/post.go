@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"iter"
 	"net/http"
 	"sync"
 	"time"
@@ -31,11 +32,11 @@ func (b *postBody) free() {
 
 // servePost takes the packets of a POST.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
-	p := s.beginPost(w, r)
+	p, rules := s.beginPost(w, r)
 	if p == nil {
 		return
 	}
-	err := s.takePost(w, r, p)
+	err := s.takePost(w, r, p, rules)
 	s.endPost(p)
 	switch {
 	case errors.Is(err, errBodyTooLarge):
@@ -58,7 +59,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 }
 
 // takePost reads the body and delivers its packets.
-func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling) error {
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, rules *bodyRules) error {
 	body := bodyPool.Get().(*postBody)
 	defer body.free()
 	if !s.HoldInput(int64(cap(body.data))) {
@@ -68,10 +69,10 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling) e
 	if err := s.readBody(w, r, p, body); err != nil {
 		return err
 	}
-	if !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
+	if rules.text && !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
 		return ErrInputTotal
 	}
-	s.deliverPost(p, body.data)
+	s.deliverPost(p, rules.packets(body.data))
 	return nil
 }
 
@@ -85,22 +86,22 @@ func (s *Session) replaceBody(body *postBody, data []byte) bool {
 	return true
 }
 
-// beginPost returns the transport that takes the request, after which no other POST is let in until endPost. It returns
-// nil after it has refused the request.
-func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) *polling {
+// beginPost returns the transport that takes the request, after which no other POST is let in until endPost, and how to
+// read the body. It returns nil after it has refused the request.
+func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) (*polling, *bodyRules) {
 	s.mu.Lock()
-	p := s.poll
-	if s.state == stateClosed || p == nil {
+	p := s.pollingLocked()
+	if p == nil {
 		s.mu.Unlock()
 		s.refuseLate(w, r)
-		return nil
+		return nil, nil
 	}
+	rules := p.framing.body(r.Header.Get("Content-Type"))
 	var violation error
 	switch {
 	case p.posting:
 		violation = errDataOverlap
-	case r.Header.Get("Content-Type") == "application/octet-stream":
-		// Binary bodies belong to revision 3.
+	case rules == nil:
 		violation = errInvalidContent
 	default:
 		p.posting = true
@@ -109,9 +110,9 @@ func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) *polling {
 	if violation != nil {
 		s.fail(violation)
 		w.WriteHeader(http.StatusBadRequest)
-		return nil
+		return nil, nil
 	}
-	return p
+	return p, rules
 }
 
 // cut ends a request without an answer, where possible, as the reference does when a body is not complete.
@@ -202,21 +203,21 @@ func (srv *Server) warnTooLarge(what, sid string) {
 }
 
 // deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.
-func (s *Session) deliverPost(p *polling, body []byte) {
+func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 	s.mu.Lock()
 	if !p.currentLocked() {
 		s.mu.Unlock()
 		return
 	}
-	p.delivering = true
+	s.delivering = true
 	s.mu.Unlock()
-	for packet := range payloadPackets(body) {
+	for kind, data := range packets {
 		s.awaitResume()
-		if len(packet) > 0 && packet[0] == packetClose {
+		if kind == packetClose {
 			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket})
 			return
 		}
-		s.receiveText(nil, packet)
+		s.receive(p, kind, data)
 		if s.isClosed() {
 			return
 		}
@@ -227,6 +228,6 @@ func (s *Session) deliverPost(p *polling, body []byte) {
 func (s *Session) endPost(p *polling) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.posting, p.delivering = false, false
+	p.posting, s.delivering = false, false
 	s.upgrade.noteDeliveredLocked()
 }

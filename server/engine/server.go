@@ -4,10 +4,12 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +25,11 @@ const (
 	// closeGrace is how long Server.Close waits for peers to answer the websocket closing handshake.
 	closeGrace  = time.Second
 	tableShards = 16
-	idLength    = 20
-	nodeTagSize = 4
+
+	// A session id is the server's tag and 96 random bits in base64url.
+	tagLength   = 4
+	randomBytes = 12
+	idLength    = tagLength + randomBytes/3*4
 )
 
 // Handler receives what arrives on one session. The calls come one at a time, in order, from different goroutines. They
@@ -49,7 +54,7 @@ type Server struct {
 	wheel  *timerwheel.Wheel
 	poller *poller // nil: a goroutine reads each connection
 	shards []*shard
-	tag    [nodeTagSize]byte
+	queued *budget // what its sessions have to send; messages keep it beyond the server's life
 
 	// Safe for concurrent use by themselves.
 	table                       [tableShards]tableShard
@@ -58,6 +63,7 @@ type Server struct {
 	count                       counters
 	nextShard                   atomic.Uint32
 	closed                      atomic.Bool
+	tag                         atomic.Pointer[string]
 	shedding                    atomic.Bool
 	inputBytes                  atomic.Int64 // what the sessions hold, see Session.HoldInput
 	chain                       atomic.Pointer[http.Handler]
@@ -69,7 +75,7 @@ type Server struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	middlewares []func(http.Handler) http.Handler
-	lingering   map[*wsConn]struct{} // closing handshake under way
+	lingering   map[closer]struct{} // connections whose closing handshake is under way
 }
 
 type tableShard struct {
@@ -88,9 +94,11 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{cfg: cfg, accept: accept, lingering: make(map[*wsConn]struct{})}
-	if _, err := rand.Read(srv.tag[:]); err != nil {
-		return nil, err
+	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[closer]struct{})}
+	tag := randomText(tagLength / 4 * 3)
+	srv.tag.Store(&tag)
+	for _, kind := range cfg.kinds {
+		srv.count.gauges = append(srv.count.gauges, &gauge{kind: kind})
 	}
 	srv.workers.tasks = &srv.tasks
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
@@ -151,22 +159,20 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := parseEngineQuery(rawURL(r))
-	upgrade := srv.isUpgrade(r)
-	session, refusal := srv.verify(r, &query, upgrade)
-	switch {
-	case refusal != nil:
+	kind := srv.claimant(r)
+	session, refusal := srv.verify(r, &query, kind)
+	if refusal != nil {
 		srv.refuse(w, r, refusal)
-	case upgrade:
-		srv.serveWebSocket(w, r, &query, session)
-	case session != nil:
-		session.servePolling(w, r)
-	default:
-		srv.openPolling(w, r, &query)
+		return
 	}
+	if kind == nil {
+		kind = srv.cfg.kindNamed(query.transport)
+	}
+	kind.serve(srv, w, r, &query, session)
 }
 
 // newSession makes a session that is not registered yet. It reports false after it has refused the request.
-func (srv *Server) newSession(w http.ResponseWriter, r *http.Request) (*Session, bool) {
+func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revision) (*Session, bool) {
 	handshake, ok := newHandshake(r)
 	if !ok {
 		srv.count.limits[limitHandshakeSize].Add(1)
@@ -176,15 +182,40 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request) (*Session,
 	}
 	id := srv.newID()
 	shard := srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
-	return &Session{srv: srv, shard: shard, id: id, handshake: handshake, calling: true}, true
+	return &Session{
+		srv: srv, shard: shard, id: id, handshake: handshake, protocol: uint8(rev.number), calling: true,
+	}, true
 }
 
-// newID returns 20 characters: 4 bytes that are the same for all sessions of this server and 11 random ones.
+// SetTag sets the first 4 characters of the ids of later sessions, out of A-Z, a-z, 0-9, "-" and "_", so that whoever sees
+// an id can tell whose it is. Without it they are random. It may be called at any time.
+func (srv *Server) SetTag(tag string) error {
+	if len(tag) != tagLength || strings.ContainsFunc(tag, func(r rune) bool { return !isTagCharacter(r) }) {
+		return fmt.Errorf("engine: tag %q must be %d characters out of A-Z, a-z, 0-9, \"-\" and \"_\"", tag, tagLength)
+	}
+	srv.tag.Store(&tag)
+	return nil
+}
+
+func isTagCharacter(r rune) bool {
+	return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+}
+
+// newID returns the tag and 16 characters that cannot be guessed.
 func (srv *Server) newID() string {
-	var b [idLength / 4 * 3]byte
-	copy(b[:], srv.tag[:])
-	_, _ = rand.Read(b[nodeTagSize:]) // crypto/rand.Read does not fail
-	return base64.URLEncoding.EncodeToString(b[:])
+	var b [idLength]byte
+	var random [randomBytes]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read does not fail
+	copy(b[:], *srv.tag.Load())
+	base64.RawURLEncoding.Encode(b[tagLength:], random[:])
+	return string(b[:])
+}
+
+// randomText returns n random bytes in base64url.
+func randomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // open registers a session whose transport is in place and introduces it to the application. It reports false when
@@ -199,15 +230,24 @@ func (srv *Server) open(s *Session) bool {
 	shard.sessions[s.id] = s
 	shard.mu.Unlock()
 	srv.count.opened.Add(1)
-	s.transportGauge().Add(1)
+	srv.count.gauge(s.transport.kind()).Add(1)
 	s.startHeartbeat()
 	s.setHandler(srv.accept(s))
 	return true
 }
 
 func (srv *Server) tableShard(id string) *tableShard {
-	// Any character of an id is random; their low four bits are evenly spread.
+	// The last character is random, and the low four bits of the alphabet spread well enough.
 	return &srv.table[id[idLength-1]%tableShards]
+}
+
+// openPacket is the Engine.IO handshake; the order of the keys is the reference's.
+func (srv *Server) openPacket(s *Session) string {
+	cfg := srv.cfg
+	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgradesOf(s.transport.kind()) +
+		`,"pingInterval":` + strconv.FormatInt(cfg.PingInterval.Milliseconds(), 10) +
+		`,"pingTimeout":` + strconv.FormatInt(cfg.PingTimeout.Milliseconds(), 10) +
+		`,"maxPayload":` + strconv.FormatInt(cfg.MaxHTTPBufferSize, 10) + `}`
 }
 
 // lookup finds a live session.
@@ -273,14 +313,17 @@ func (srv *Server) Close() error {
 	return nil
 }
 
-func (srv *Server) stillLingering() []*wsConn {
+// closer is a connection that can be closed at once, from any goroutine.
+type closer interface{ close() }
+
+func (srv *Server) stillLingering() []closer {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return slices.Collect(maps.Keys(srv.lingering))
 }
 
 // setLingering notes that c waits for the end of its closing handshake, or no longer does.
-func (srv *Server) setLingering(c *wsConn, on bool) {
+func (srv *Server) setLingering(c closer, on bool) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	if _, was := srv.lingering[c]; was == on {

@@ -7,8 +7,6 @@ import (
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
 )
 
-const protocolRevision = 4
-
 type sessionState uint8
 
 const (
@@ -25,31 +23,30 @@ type Session struct {
 	shard     *shard
 	id        string
 	handshake Handshake
+	protocol  uint8 // the number of its revision
 
 	paused atomic.Bool  // written under mu
 	input  atomic.Int64 // bytes of input that are held, see HoldInput
 
-	// reading is the connection whose message is being delivered, nil over polling. Owned by the delivering goroutine.
-	reading *wsConn
-
 	mu sync.Mutex
 	// Guarded by mu.
-	state    sessionState
-	calling  bool // accept or a method of handler is running
-	reported bool // OnClose was or is being called
-	onDirty  bool // on the shard's dirty list
-	phase    heartbeatPhase
-	extended bool // the pong deadline has been extended once since the ping
-	upgraded bool // the websocket is the result of an upgrade
-	handler  Handler
-	ending   *ending
-	out      outbox
-	timer    timerwheel.Entry
-	resumed  chan struct{} // not nil while paused
-	// Exactly one of poll and ws is set.
-	poll    *polling
-	ws      *wsConn
-	upgrade *upgrade // under way
+	state      sessionState
+	calling    bool // accept or a method of handler is running
+	delivering bool // the transport hands over several packets, which belong together
+	reported   bool // OnClose was or is being called
+	onDirty    bool // on the shard's dirty list
+	phase      heartbeatPhase
+	extended   bool // the pong deadline has been extended once since the ping
+	upgraded   bool // the transport is the result of an upgrade
+	handler    Handler
+	ending     *ending
+	out        outbox
+	timer      timerwheel.Entry
+	resumed    chan struct{} // not nil while paused
+	upgrade    *upgrade      // under way
+
+	// transport is guarded by mu too, but the goroutine that runs a Handler may read it: it does not change meanwhile.
+	transport transport
 }
 
 // ending says how a session ends.
@@ -58,20 +55,25 @@ type ending struct {
 	err    error
 	// pollAnswer is what a parked poll gets; nil means a close packet.
 	pollAnswer *Message
-	// code and text of the websocket close frame; 0 means none.
+	// code and text of the close frame; 0 means none.
 	code int
 	text string
-	// abrupt closes the websocket connection without a closing handshake.
+	// abrupt closes the connection without a closing handshake.
 	abrupt bool
 	// drop names why queued packets are dropped.
 	drop dropReason
 }
 
-// ID returns the session id: 20 characters, unguessable.
+// leaving is the ending of a transport from which its session moves on, or to which it did not move.
+var leaving = &ending{}
+
+// ID returns the session id: 20 characters, the server's tag (see Server.SetTag) and 16 that carry 96 random bits.
 func (s *Session) ID() string { return s.id }
 
 // Protocol returns the Engine.IO revision that the client speaks, 4.
-func (s *Session) Protocol() int { return protocolRevision }
+func (s *Session) Protocol() int { return int(s.protocol) }
+
+func (s *Session) heartbeat() heartbeat { return revisions[s.protocol].heartbeat }
 
 // Server returns the server that accepted the session.
 func (s *Session) Server() *Server { return s.srv }
@@ -83,10 +85,7 @@ func (s *Session) Handshake() *Handshake { return &s.handshake }
 func (s *Session) Transport() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ws != nil {
-		return TransportWebSocket
-	}
-	return TransportPolling
+	return s.transport.kind().name
 }
 
 // Close ends the session in an orderly way: what is queued is sent first, no further message is accepted or delivered.
@@ -100,9 +99,9 @@ func (s *Session) Close() (ended bool) {
 		return s.state == stateClosed
 	}
 	s.state = stateClosing
-	ready := s.out.empty() && (s.ws != nil && !s.ws.busy || s.poll != nil && s.poll.get != nil)
-	if s.poll != nil && s.out.empty() && s.poll.get == nil {
-		s.poll.awaitCloseLocked(s)
+	ready := s.out.empty() && s.transport.readyLocked()
+	if !ready {
+		s.transport.wakeLocked()
 	}
 	s.mu.Unlock()
 	if ready {
@@ -136,13 +135,13 @@ func (s *Session) finish(e *ending) {
 	s.ending = e
 	s.stopHeartbeatLocked()
 	s.releaseReaderLocked()
-	dropped := s.out.takeAll()
-	poll := s.poll
-	if poll != nil {
-		dropped = poll.endLocked(s, e, dropped)
+	t := s.transport
+	dropped, more := t.closeLocked(e, s.out.takeAll())
+	var tried candidate
+	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, leaving) {
+		tried = up.to
 	}
-	s.transportGauge().Add(-1)
-	kick, abort := s.endTransportsLocked(e)
+	s.srv.count.gauge(t.kind()).Add(-1)
 	report := !s.calling
 	s.reported = report
 	if !report {
@@ -150,39 +149,17 @@ func (s *Session) finish(e *ending) {
 	}
 	s.mu.Unlock()
 
-	s.srv.count.drops[e.drop].Add(uint64(dropped.release()))
+	s.srv.count.drops[e.drop].Add(uint64(dropped.release(s.srv.queued)))
 	s.srv.forget(s)
-	if poll != nil {
-		poll.abortBody()
+	if tried != nil {
+		tried.closed(leaving)
 	}
-	for _, c := range kick {
-		if c != nil {
-			c.kick()
-		}
-	}
-	if abort != nil {
-		s.srv.tasks.start(abort.close)
+	if more {
+		t.closed(e)
 	}
 	if report {
 		s.srv.tasks.start(s.report)
 	}
-}
-
-// endTransportsLocked starts to close the websocket connections. It returns those that the caller must kick and one
-// that it must close.
-func (s *Session) endTransportsLocked(e *ending) (kick [2]*wsConn, abort *wsConn) {
-	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, 0, "") {
-		kick[0] = up.conn
-	}
-	switch {
-	case s.ws == nil:
-	case e.abrupt:
-		s.ws.closeSent = true
-		abort = s.ws
-	case s.ws.closeLocked(e.code, e.text):
-		kick[1] = s.ws
-	}
-	return kick, abort
 }
 
 func (s *Session) report() { s.handler.OnClose(s.ending.reason, s.ending.err) }
@@ -209,36 +186,31 @@ func (s *Session) called() {
 	}
 }
 
-// receive handles one packet from a websocket connection, or from polling (nil); one from a former transport is ignored.
-// Packets of one session come one at a time. The type packetInvalid stands for a packet that could not be decoded,
-// packetBase64 for a binary message, already decoded.
-func (s *Session) receive(from *wsConn, kind byte, data []byte) {
+// receive handles one packet; one from a former transport is ignored. Packets of one session come one at a time. The kind
+// packetInvalid stands for a packet that could not be decoded, packetBase64 for a binary message, whatever it was on the
+// wire.
+func (s *Session) receive(from transport, kind byte, data []byte) {
 	s.shard.traffic.in(1, len(data)+1)
 	s.mu.Lock()
-	if s.state != stateOpen || s.ws != from {
+	if s.state != stateOpen || s.transport != from {
 		s.mu.Unlock()
 		return
-	}
-	if kind != packetPong {
-		s.extendPongLocked()
 	}
 	switch kind {
 	case packetMessage, packetBase64:
+		s.heartbeat().otherLocked(s)
 		s.calling = true
 		h := s.handler
 		s.mu.Unlock()
-		s.reading = from
 		s.deliver(h, kind == packetBase64, data)
-		return
-	case packetPong:
-		s.schedulePingLocked()
-	}
-	s.mu.Unlock()
-	switch kind {
-	case packetPing:
-		s.fail(errPingDirection)
-	case packetInvalid:
-		s.finish(&ending{reason: ReasonParseError})
+	case packetPing, packetPong:
+		s.beatLocked(kind)
+	default:
+		s.heartbeat().otherLocked(s)
+		s.mu.Unlock()
+		if kind == packetInvalid {
+			s.finish(&ending{reason: ReasonParseError})
+		}
 	}
 }
 
@@ -259,26 +231,11 @@ func (s *Session) deliver(h Handler, binary bool, data []byte) {
 	returned = true
 }
 
-// receiveText decodes and handles one text packet, which may be changed.
-func (s *Session) receiveText(from *wsConn, p []byte) {
-	switch {
-	case len(p) == 0:
-		s.receive(from, packetInvalid, nil)
-	case p[0] == packetBase64:
-		s.receive(from, packetBase64, decodeBase64(p[1:]))
-	case p[0] >= packetOpen && p[0] <= packetNoop:
-		s.receive(from, p[0], p[1:])
-	default:
-		s.receive(from, packetInvalid, nil)
-	}
-}
-
 // Continue runs f on a goroutine of its own, which may block. It is for Handler.OnText and OnBinary, to be called on
 // their goroutine: that goroutine then runs f when it has let go of the connection, which saves a hand-off. Only the end
 // of f, not Server.Close, ends the goroutine.
 func (s *Session) Continue(f func()) {
-	if c := s.reading; c != nil && c.continued == nil && (c.raw != nil || c.poll.watched()) {
-		c.continued = f
+	if s.transport.continueWith(f) {
 		return
 	}
 	go f()
@@ -305,7 +262,7 @@ func (s *Session) Resume() {
 		return
 	}
 	s.releaseReaderLocked()
-	s.renewPongLocked()
+	s.heartbeat().renewLocked(s)
 }
 
 func (s *Session) releaseReaderLocked() {
@@ -333,12 +290,4 @@ func (s *Session) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state == stateClosed
-}
-
-// transportGauge is the live count that the session belongs to.
-func (s *Session) transportGauge() *atomic.Int64 {
-	if s.ws != nil {
-		return &s.srv.count.websocket
-	}
-	return &s.srv.count.polling
 }

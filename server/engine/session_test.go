@@ -229,7 +229,7 @@ func TestSlowBody(t *testing.T) {
 		for range 8 {
 			time.Sleep(20 * time.Second)
 			g.recorder(sid).s.mu.Lock()
-			posting := g.recorder(sid).s.poll.posting
+			posting := g.recorder(sid).s.transport.(*polling).posting
 			g.recorder(sid).s.mu.Unlock()
 			if !posting {
 				return
@@ -618,18 +618,41 @@ func TestServerCloseWaits(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	srv, err := New(nil, func(*Session) Handler { return nil })
-	if err != nil {
+	newServer := func() *Server {
+		srv, err := New(nil, func(*Session) Handler { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return srv
+	}
+	srv := newServer()
+	seen := make(map[string]bool)
+	check := func(tag string) {
+		t.Helper()
+		for range 1000 {
+			id := srv.newID()
+			random, found := strings.CutPrefix(id, tag)
+			if !found || len(random) != 16 || strings.ContainsFunc(id, func(r rune) bool { return !isTagCharacter(r) }) || seen[random] {
+				t.Fatalf("bad id %q, the tag is %q", id, tag)
+			}
+			seen[random] = true
+		}
+	}
+	own := srv.newID()[:tagLength]
+	check(own)
+	if other := newServer().newID()[:tagLength]; other == own && other == newServer().newID()[:tagLength] {
+		t.Errorf("three servers with the tag %q", other)
+	}
+	if err := srv.SetTag("a-_9"); err != nil {
 		t.Fatal(err)
 	}
-	seen := make(map[string]bool)
-	for range 1000 {
-		id := srv.newID()
-		if len(id) != 20 || strings.ContainsAny(id, "+/=") || seen[id] || id[:5] != srv.newID()[:5] {
-			t.Fatalf("bad id %q", id)
+	check("a-_9")
+	for _, bad := range []string{"", "abc", "abcde", "ab/d", "ab d", "abé"} {
+		if err := srv.SetTag(bad); err == nil {
+			t.Errorf("the tag %q is taken", bad)
 		}
-		seen[id] = true
 	}
+	check("a-_9")
 }
 
 func TestHandshake(t *testing.T) {

@@ -12,8 +12,7 @@ type Stats struct {
 	// Timers is the number of deadlines that are set: each live session has one, an upgrade up to two more, a closing
 	// connection one.
 	Timers int
-	// QueuedBytes is what is queued in the whole process, shared messages counted once, as Options.OutboxTotal bounds
-	// it.
+	// QueuedBytes is what is queued, messages that sessions share counted once, as Options.OutboxTotal bounds it.
 	QueuedBytes int64
 	// InputBytes is what unfinished and unhandled input pins, as Options.InputTotal bounds it.
 	InputBytes int64
@@ -63,11 +62,38 @@ var limitNames = [limitKinds]string{
 
 // counters are the server's totals that change rarely; those that change with every packet are in the shards.
 type counters struct {
-	polling, websocket, upgrading, closing atomic.Int64
-	opened, closed                         atomic.Uint64
-	refused                                [len(codeMessages)]atomic.Uint64
-	drops                                  [dropReasons]atomic.Uint64
-	limits                                 [limitKinds]atomic.Uint64
+	gauges             []*gauge // static after construction
+	upgrading, closing atomic.Int64
+	opened, closed     atomic.Uint64
+	refused            [len(codeMessages)]atomic.Uint64
+	drops              [dropReasons]atomic.Uint64
+	limits             [limitKinds]atomic.Uint64
+}
+
+// gauge counts the live sessions on one transport.
+type gauge struct {
+	kind *transportKind
+	atomic.Int64
+}
+
+// gauge returns that of a transport which is enabled.
+func (c *counters) gauge(kind *transportKind) *gauge {
+	for _, g := range c.gauges {
+		if g.kind == kind {
+			return g
+		}
+	}
+	panic("engine: a session on a transport that is not enabled: " + kind.name)
+}
+
+// live counts the sessions on the transports of a name, or all with "".
+func (c *counters) live(name string) (n int64) {
+	for _, g := range c.gauges {
+		if name == "" || g.kind.name == name {
+			n += g.Load()
+		}
+	}
+	return n
 }
 
 // traffic counts packets of the sessions of one shard.
@@ -90,12 +116,12 @@ func (srv *Server) Stats() Stats {
 	c := &srv.count
 	st := Stats{
 		Sessions:    srv.Len(),
-		Polling:     int(c.polling.Load()),
-		WebSocket:   int(c.websocket.Load()),
+		Polling:     int(c.live(TransportPolling)),
+		WebSocket:   int(c.live(TransportWebSocket)),
 		Upgrading:   int(c.upgrading.Load()),
 		Closing:     int(c.closing.Load()),
 		Timers:      srv.wheel.Len(),
-		QueuedBytes: queuedBytes.Load(),
+		QueuedBytes: srv.queued.bytes.Load(),
 		InputBytes:  srv.inputBytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),

@@ -217,7 +217,7 @@ func TestBroadcastAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		eventually(t, "all is written", func() bool { return m.outboxes.Load() == 0 })
+		eventually(t, "all is written", func() bool { return m.charge.outboxes.Load() == 0 })
 	})
 	if allocs > n/5 {
 		t.Errorf("a broadcast to %d sessions makes %.0f allocations", n, allocs)
@@ -270,9 +270,9 @@ func TestWriterIsRelieved(t *testing.T) {
 	var raw *busyConn
 	sent := make(chan int32, 1)
 	g.onText = func(r *recorder, _ string) {
-		raw = &busyConn{RawConn: r.s.ws.raw, s: r.s}
+		raw = &busyConn{RawConn: r.s.transport.(*wsConn).raw, s: r.s}
 		if raw.RawConn != nil { // otherwise the system has no non-blocking writes
-			r.s.ws.raw = raw
+			r.s.transport.(*wsConn).raw = raw
 		}
 		_ = r.s.Send(NewMessage([]byte("first")))
 		sent <- raw.writes.Load()

@@ -4,25 +4,24 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // probeInterval is how often a parked poll is answered while a websocket is being tried, so that the client can leave
 // polling soon.
 const probeInterval = 100 * time.Millisecond
 
-// upgrade is an attempt to move a session to another websocket, normally from polling. Like the reference it may also
-// start from a websocket, but not from one that was itself the result of an upgrade.
+// upgrade is an attempt to move a session to another transport, normally from polling to websocket. Like the reference it
+// may also start from a websocket, but not from one that was itself the result of an upgrade.
 //
-//  1. The client opens a websocket with the session's id and sends "2probe".
+//  1. The client opens a connection with the session's id and sends "2probe".
 //  2. The server answers "3probe" and from then on answers parked polls with a noop every 100 ms.
-//  3. The client, with no poll open any more, sends "5"; the session continues on the websocket.
+//  3. The client, with no poll open any more, sends "5"; the session continues on the new one.
 //
-// Anything else, or UpgradeTimeout, closes the websocket and leaves the session on polling.
+// Anything else, or UpgradeTimeout, closes the new connection and leaves the session where it is.
 type upgrade struct {
 	// Static after construction.
-	s    *Session
-	conn *wsConn
+	s  *Session
+	to candidate
 	// Guarded by the session's lock.
 	timeout, probe timerwheel.Entry
 	delivered      chan struct{} // closed when a delivery of the old transport ends; nil unless completeUpgrade waits
@@ -41,13 +40,13 @@ func (t *upgradeProbe) Expired(*timerwheel.Entry) { (*upgrade)(t).releasePoll() 
 
 // beginUpgrade starts an attempt. It reports false when the session has ended, has been upgraded or is in another
 // attempt.
-func (s *Session) beginUpgrade(c *wsConn) bool {
+func (s *Session) beginUpgrade(c candidate) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == stateClosed || s.upgraded || s.upgrade != nil {
 		return false
 	}
-	up := &upgrade{s: s, conn: c}
+	up := &upgrade{s: s, to: c}
 	s.upgrade = up
 	s.srv.count.upgrading.Add(1)
 	s.srv.wheel.Set(&up.timeout, (*upgradeTimeout)(up), s.srv.cfg.UpgradeTimeout)
@@ -64,24 +63,32 @@ func (up *upgrade) stopLocked() {
 	s.srv.wheel.Cancel(&up.probe)
 }
 
-// endUpgradeLocked gives an attempt up. It reports whether the caller must kick the connection.
-func (s *Session) endUpgradeLocked(up *upgrade, code int, text string) (kick bool) {
+// endUpgradeLocked gives an attempt up. It reports whether the caller must call closed of the candidate.
+func (s *Session) endUpgradeLocked(up *upgrade, e *ending) (more bool) {
 	up.stopLocked()
-	return up.conn.closeLocked(code, text)
+	_, more = up.to.closeLocked(e, messages{})
+	return more
+}
+
+// abandonUpgrade gives the attempt up, if it is the one with c, and reports whether it was.
+func (s *Session) abandonUpgrade(c candidate, e *ending) bool {
+	s.mu.Lock()
+	up := s.upgrade
+	if up == nil || up.to != c {
+		s.mu.Unlock()
+		return false
+	}
+	more := s.endUpgradeLocked(up, e)
+	s.mu.Unlock()
+	if more {
+		c.closed(e)
+	}
+	return true
 }
 
 func (up *upgrade) timedOut() {
-	s := up.s
-	s.mu.Lock()
-	if s.upgrade != up {
-		s.mu.Unlock()
-		return
-	}
-	kick := s.endUpgradeLocked(up, 0, "")
-	s.mu.Unlock()
-	s.srv.count.limits[limitUpgradeTimeout].Add(1)
-	if kick {
-		up.conn.kick()
+	if up.s.abandonUpgrade(up.to, leaving) {
+		up.s.srv.count.limits[limitUpgradeTimeout].Add(1)
 	}
 }
 
@@ -93,92 +100,77 @@ func (up *upgrade) releasePoll() {
 	if s.upgrade != up {
 		return
 	}
-	if s.poll != nil && s.out.empty() {
-		s.poll.answerLocked(noopPacket)
+	if old, ok := s.transport.(releaser); ok && s.out.empty() {
+		old.releaseLocked()
 	}
 	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
 }
 
-// onProbe handles a message on a connection that is being tried.
-func (c *wsConn) onProbe(op websocket.Opcode, payload []byte) {
+// releaser is a transport on which the client waits for an answer before it can leave.
+type releaser interface{ releaseLocked() }
+
+// probed handles a packet that a candidate has received. It reports whether the session has moved there.
+func (s *Session) probed(c candidate, kind byte, data []byte) (moved bool) {
 	switch {
-	case op == websocket.OpText && string(payload) == "2probe":
-		c.confirmProbe()
-	case op == websocket.OpText && len(payload) > 0 && payload[0] == packetUpgrade:
-		c.s.completeUpgrade(c)
+	case kind == packetPing && string(data) == "probe":
+		s.confirmProbe(c)
+	case kind == packetUpgrade:
+		return s.completeUpgrade(c)
 	default:
-		c.abandon()
+		s.abandonUpgrade(c, leaving)
 	}
+	return false
 }
 
-func (c *wsConn) confirmProbe() {
-	s := c.s
+func (s *Session) confirmProbe(c candidate) {
 	s.mu.Lock()
 	up := s.upgrade
-	if up == nil || up.conn != c {
+	if up == nil || up.to != c {
 		s.mu.Unlock()
 		return
 	}
 	s.srv.wheel.Set(&up.probe, (*upgradeProbe)(up), probeInterval)
 	s.mu.Unlock()
-	c.reply(websocket.OpText, []byte("3probe"))
-}
-
-// abandon closes the connection that is being tried and leaves the session alone.
-func (c *wsConn) abandon() {
-	s := c.s
-	s.mu.Lock()
-	up := s.upgrade
-	kick := up != nil && up.conn == c && s.endUpgradeLocked(up, 0, "")
-	s.mu.Unlock()
-	if kick {
-		c.kick()
-	}
+	c.confirm(probeAnswer)
 }
 
 // completeUpgrade moves the session to c. What is queued follows at once, before anything that is sent later.
-func (s *Session) completeUpgrade(c *wsConn) {
+func (s *Session) completeUpgrade(c candidate) (moved bool) {
 	s.mu.Lock()
 	s.awaitDeliveryLocked(c)
 	up := s.upgrade
-	if up == nil || up.conn != c {
+	if up == nil || up.to != c {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	up.stopLocked()
-	s.transportGauge().Add(-1)
-	poll, old := s.poll, s.ws
-	if poll != nil {
-		poll.answerLocked(closePacket)
-		s.srv.wheel.Cancel(&poll.closeTimer)
-	}
-	s.poll, s.ws, s.upgraded = nil, c, true
-	s.transportGauge().Add(1)
-	c.probing = false
-	s.renewPongLocked()
-	kick := !c.busy && (!s.out.empty() || s.state == stateClosing)
-	if kick {
-		c.busy = true
-	}
-	kickOld := old != nil && old.closeLocked(0, "")
+	old := s.transport
+	s.srv.count.gauge(old.kind()).Add(-1)
+	s.srv.count.gauge(c.kind()).Add(1)
+	_, more := old.closeLocked(leaving, messages{})
+	s.transport, s.upgraded = c, true
+	s.heartbeat().renewLocked(s)
+	end := s.state == stateClosing && s.out.empty() && c.readyLocked()
+	flush := !s.out.empty() && c.wakeLocked()
 	s.mu.Unlock()
-	if poll != nil {
-		poll.abortBody()
+	if more {
+		old.closed(leaving)
 	}
-	if kickOld {
-		old.kick()
+	if flush {
+		flushNow(c)
 	}
-	if kick {
-		c.kick()
+	if end {
+		s.finish(&ending{reason: ReasonForcedClose})
 	}
+	return true
 }
 
 // awaitDeliveryLocked waits, without the lock, until the old transport delivers nothing: its packets come before those
 // of the new one, one at a time.
-func (s *Session) awaitDeliveryLocked(c *wsConn) {
+func (s *Session) awaitDeliveryLocked(c candidate) {
 	for {
 		up := s.upgrade
-		if up == nil || up.conn != c || !s.calling && (s.poll == nil || !s.poll.delivering) {
+		if up == nil || up.to != c || !s.calling && !s.delivering {
 			return
 		}
 		up.delivered = make(chan struct{})

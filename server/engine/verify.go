@@ -6,43 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // abortTimeout bounds the write of a refusal on a hijacked connection.
 const abortTimeout = 5 * time.Second
 
-// isUpgrade reports whether r is to be handled as a websocket handshake. Without the websocket transport Node has no
-// listener for upgrades and takes the request for an ordinary one.
-func (srv *Server) isUpgrade(r *http.Request) bool {
-	return srv.cfg.ws && websocket.IsUpgrade(r)
-}
-
 // verify checks a request in the order of the reference, which clients can observe: transport, Origin characters, then
-// either session, transport and revision, or method, transport and AllowRequest.
-func (srv *Server) verify(r *http.Request, q *engineQuery, upgrade bool) (*Session, *ConnectionError) {
-	if !slices.Contains(srv.cfg.Transports, q.transport) {
+// either session, transport and revision, or method, transport and AllowRequest. The request may be claimed by a transport.
+func (srv *Server) verify(r *http.Request, q *engineQuery, claimant *transportKind) (*Session, *ConnectionError) {
+	kind := srv.cfg.kindNamed(q.transport)
+	if kind == nil {
 		return nil, newConnectionError(r, CodeUnknownTransport, map[string]any{"transport": q.transport})
 	}
 	if origin := r.Header.Get(headerOrigin); !validHeaderValue(origin) {
 		return nil, newConnectionError(r, CodeBadRequest, map[string]any{"name": "INVALID_ORIGIN", "origin": origin})
 	}
 	srv.warnForeignCookie(r)
+	// The reference never answers such a request for a session.
+	unfit := claimant == nil && kind.claims != nil
 	if q.sid != "" {
-		return srv.verifySession(r, q, upgrade)
+		return srv.verifySession(r, q, claimant != nil, unfit)
 	}
-	return nil, srv.verifyHandshake(r, q, upgrade)
+	return nil, srv.verifyHandshake(r, q, unfit)
 }
 
-func (srv *Server) verifySession(r *http.Request, q *engineQuery, upgrade bool) (*Session, *ConnectionError) {
+func (srv *Server) verifySession(r *http.Request, q *engineQuery, claimed, unfit bool) (*Session, *ConnectionError) {
 	s := srv.lookup(q.sid)
 	if s == nil {
 		return nil, newConnectionError(r, CodeUnknownSession, map[string]any{"sid": q.sid})
 	}
-	if current := s.Transport(); !upgrade && current != q.transport {
+	if current := s.Transport(); !claimed && current != q.transport {
 		return nil, newConnectionError(r, CodeBadRequest, map[string]any{
 			"name": "TRANSPORT_MISMATCH", "transport": q.transport, "previousTransport": current,
 		})
@@ -52,18 +46,17 @@ func (srv *Server) verifySession(r *http.Request, q *engineQuery, upgrade bool) 
 			"name": "PROTOCOL_MISMATCH", "protocol": protocol, "previousProtocol": s.Protocol(),
 		})
 	}
-	if !upgrade && q.transport == TransportWebSocket {
-		// The reference never answers such a request.
+	if unfit {
 		return nil, newConnectionError(r, CodeBadRequest, map[string]any{"name": "TRANSPORT_HANDSHAKE_ERROR"})
 	}
 	return s, nil
 }
 
-func (srv *Server) verifyHandshake(r *http.Request, q *engineQuery, upgrade bool) *ConnectionError {
+func (srv *Server) verifyHandshake(r *http.Request, q *engineQuery, unfit bool) *ConnectionError {
 	if r.Method != http.MethodGet {
 		return newConnectionError(r, CodeBadHandshakeMethod, map[string]any{"method": r.Method})
 	}
-	if q.transport == TransportWebSocket && !upgrade {
+	if unfit {
 		return newConnectionError(r, CodeBadRequest, map[string]any{"name": "TRANSPORT_HANDSHAKE_ERROR"})
 	}
 	if srv.cfg.AllowRequest == nil {
@@ -81,12 +74,14 @@ func (srv *Server) verifyHandshake(r *http.Request, q *engineQuery, upgrade bool
 	return e
 }
 
-// verifyProtocol comes last in a handshake, as in the reference: only revision 4 is spoken here.
-func verifyProtocol(r *http.Request, q *engineQuery) *ConnectionError {
-	if protocol := q.protocol(); protocol != protocolRevision {
-		return newConnectionError(r, CodeUnsupportedProtocol, map[string]any{"protocol": protocol})
+// verifyProtocol comes last in a handshake, as in the reference.
+func verifyProtocol(r *http.Request, q *engineQuery) (*revision, *ConnectionError) {
+	protocol := q.protocol()
+	rev := spoken(protocol)
+	if rev == nil {
+		return nil, newConnectionError(r, CodeUnsupportedProtocol, map[string]any{"protocol": protocol})
 	}
-	return nil
+	return rev, nil
 }
 
 // validHeaderValue accepts the field-value characters of RFC 9110.
@@ -105,7 +100,7 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, e *ConnectionE
 	if srv.cfg.OnConnectionError != nil {
 		srv.cfg.OnConnectionError(e)
 	}
-	if srv.isUpgrade(r) {
+	if srv.claimant(r) != nil {
 		srv.abortUpgrade(w, e.answer())
 		return
 	}

@@ -29,7 +29,7 @@ type wsConn struct {
 	conn    net.Conn
 	raw     syscall.RawConn // nil: no non-blocking reads and writes
 	deflate *websocket.Deflate
-	base64  bool // the client asked for texts only
+	framing *messageFraming
 
 	// Owned by the reading side.
 	parser  websocket.Parser
@@ -61,8 +61,47 @@ func (l *linger) Expired(*timerwheel.Entry) {
 	l.c.s.srv.tasks.start(l.c.close)
 }
 
+var websocketKind = transportKind{
+	name: TransportWebSocket, target: true, claims: websocket.IsUpgrade, serve: serveWebSocket,
+}
+
+func (c *wsConn) kind() *transportKind { return &websocketKind }
+
+func (c *wsConn) readyLocked() bool { return !c.busy }
+
+func (c *wsConn) wakeLocked() (flush bool) { return !c.busy }
+
+// closeLocked starts the closing handshake, unless the ending is abrupt.
+func (c *wsConn) closeLocked(e *ending, pending messages) (rest messages, more bool) {
+	if e.abrupt {
+		c.closeSent = true
+		return pending, true
+	}
+	return pending, c.sendCloseLocked(e.code, e.text)
+}
+
+func (c *wsConn) closed(e *ending) {
+	if e.abrupt {
+		c.s.srv.tasks.start(c.close)
+	} else {
+		c.kick()
+	}
+}
+
+// continueWith implements transport. The reading side runs f when it has let go of the connection.
+func (c *wsConn) continueWith(f func()) bool {
+	if c.continued != nil || c.raw == nil && !c.poll.watched() {
+		return false
+	}
+	c.continued = f
+	return true
+}
+
+// confirm implements candidate.
+func (c *wsConn) confirm(m *Message) { c.reply(websocket.OpText, m.payload()) }
+
 // serveWebSocket answers a verified upgrade request: a handshake, an upgrade of the session, or neither.
-func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *engineQuery, session *Session) {
+func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q *engineQuery, session *Session) {
 	hs, refusal := websocket.Accept(r, srv.cfg.deflate)
 	if refusal != nil {
 		if !srv.abortRaw(w, refusal.AppendResponse(nil)) {
@@ -70,26 +109,30 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 		}
 		return
 	}
-	var first []byte
-	if session == nil && q.transport == TransportWebSocket {
-		if e := verifyProtocol(r, q); e != nil {
+	opens := session == nil && q.transport == TransportWebSocket
+	if opens {
+		rev, e := verifyProtocol(r, q)
+		if e != nil {
 			srv.refuse(w, r, e)
 			return
 		}
-		s, ok := srv.newSession(w, r)
-		if !ok {
+		if session, opens = srv.newSession(w, r, rev); !opens {
 			return
 		}
-		session = s
-		first = srv.firstFrames(s)
 	}
 	conn, response, early, ok := srv.takeOver(w, r, q, hs)
 	if !ok {
 		return
 	}
-	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate, base64: q.b64 != ""}
-	if first != nil {
-		srv.openWebSocket(c, append(response, first...), early)
+	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate}
+	if session != nil {
+		c.framing = srv.cfg.messages[session.protocol]
+		if q.b64 != "" {
+			c.framing = srv.cfg.texts[session.protocol]
+		}
+	}
+	if opens {
+		srv.openWebSocket(c, response, early)
 		return
 	}
 	if !srv.respond(conn, response) {
@@ -107,12 +150,14 @@ func (srv *Server) serveWebSocket(w http.ResponseWriter, r *http.Request, q *eng
 // until the response is out.
 func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 	s := c.s
-	s.ws, c.busy = c, true
+	s.transport, c.busy = c, true
+	first, packets := c.firstFrames()
 	if !srv.open(s) {
 		c.close()
 		return
 	}
-	if !srv.respond(c.conn, response) {
+	s.shard.traffic.out(packets, len(first))
+	if !srv.respond(c.conn, append(response, first...)) {
 		s.fail(net.ErrClosed)
 		c.onReadEnd(net.ErrClosed)
 		return
@@ -151,16 +196,14 @@ func (c *wsConn) release() {
 }
 
 // firstFrames is what a session that starts on websocket sends right behind the 101 response, in the same write.
-func (srv *Server) firstFrames(s *Session) []byte {
-	frames := textFrame(nil, srv.openPacket(s.id, false))
-	packets, size := 1, len(frames)
-	if m := srv.cfg.InitialPacket; m != nil {
-		frames = slices.Concat(append([][]byte{frames}, m.appendPlain(nil)...)...)
-		packets += m.packets()
-		size += m.size
+func (c *wsConn) firstFrames() (frames []byte, packets int) {
+	srv := c.s.srv
+	frames = websocket.AppendFrame(nil, websocket.OpText, false, []byte(srv.openPacket(c.s)))
+	m := srv.cfg.InitialPacket
+	if m == nil {
+		return frames, 1
 	}
-	s.shard.traffic.out(packets, size)
-	return frames
+	return slices.Concat(c.framing.frames.appendTo([][]byte{frames}, m)...), 1 + m.packets()
 }
 
 // takeOver hijacks the connection. It returns the 101 response, not written yet, and what the client has sent behind its
@@ -300,14 +343,12 @@ func (c *wsConn) onReadEnd(error) {
 	c.settleHeld()
 	c.broken()
 	s.mu.Lock()
-	current := s.ws == c
+	current := s.transport == c
 	if c.linger != nil {
 		s.srv.wheel.Cancel(&c.linger.Entry)
 	}
-	if up := s.upgrade; up != nil && up.conn == c {
-		s.endUpgradeLocked(up, 0, "")
-	}
 	s.mu.Unlock()
+	s.abandonUpgrade(c, leaving)
 	s.srv.setLingering(c, false)
 	if current {
 		s.finish(&ending{reason: ReasonTransportClose})
@@ -354,30 +395,31 @@ func (c *wsConn) peerEnds(e *ending) {
 func (c *wsConn) end(e *ending) {
 	s := c.s
 	s.mu.Lock()
-	current := s.ws == c && s.state != stateClosed
-	kick := false
-	if up := s.upgrade; up != nil && up.conn == c {
-		kick = s.endUpgradeLocked(up, e.code, e.text)
-	} else if !current {
-		kick = c.closeLocked(e.code, e.text)
+	if s.transport == c && s.state != stateClosed {
+		s.mu.Unlock()
+		s.finish(e)
+		return
 	}
 	s.mu.Unlock()
-	if current {
-		s.finish(e)
-	} else if kick {
+	own := &ending{code: e.code, text: e.text}
+	if s.abandonUpgrade(c, own) {
+		return
+	}
+	s.mu.Lock()
+	kick := c.sendCloseLocked(e.code, e.text)
+	s.mu.Unlock()
+	if kick {
 		c.kick()
 	}
 }
 
 // OnMessage handles one complete websocket message.
 func (c *wsConn) OnMessage(op websocket.Opcode, payload []byte) {
-	switch {
-	case c.probing:
-		c.onProbe(op, payload)
-	case op == websocket.OpBinary:
-		c.s.receive(c, packetBase64, payload)
-	default:
-		c.s.receiveText(c, payload)
+	kind, data := c.framing.decode(op == websocket.OpBinary, payload)
+	if c.probing {
+		c.probing = !c.s.probed(c, kind, data)
+	} else {
+		c.s.receive(c, kind, data)
 	}
 }
 
@@ -419,9 +461,9 @@ func (c *wsConn) reply(op websocket.Opcode, payload []byte) {
 	}
 }
 
-// closeLocked queues a close frame and starts the closing handshake. It reports whether the caller has become the
+// sendCloseLocked queues a close frame and starts the closing handshake. It reports whether the caller has become the
 // writer and must kick.
-func (c *wsConn) closeLocked(code int, text string) (kick bool) {
+func (c *wsConn) sendCloseLocked(code int, text string) (kick bool) {
 	if c.closeSent {
 		return false
 	}

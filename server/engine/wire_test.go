@@ -134,7 +134,7 @@ func testTLS(t *testing.T, polled bool, version uint16) {
 		}
 	}
 	s.mu.Lock()
-	watched := s.ws.poll.watched()
+	watched := s.transport.(*wsConn).poll.watched()
 	s.mu.Unlock()
 	if watched != (polled && runtime.GOOS == "linux") {
 		t.Errorf("watched by the poller: %v", watched)
@@ -217,7 +217,7 @@ func TestPongFlood(t *testing.T) {
 			}
 		}
 		g.expectEnd(sid, ReasonTransportError, errControlFlood)
-		if got := g.recorder(sid).s.ws.control; len(got) > maxControl+256 {
+		if got := g.recorder(sid).s.transport.(*wsConn).control; len(got) > maxControl+256 {
 			t.Errorf("%d bytes of pongs kept", len(got))
 		}
 	})
