@@ -9,10 +9,11 @@ import (
 
 // Memory returns the builder of the in-memory adapter: a cluster of one node.
 func Memory() Builder {
-	return BuilderFunc(func(local Local) (Adapter, error) {
-		return &memory{local: local, done: make(chan struct{})}, nil
-	})
+	return BuilderFunc(func(local Local) (Adapter, error) { return NewMemory(local), nil })
 }
+
+// NewMemory returns the in-memory adapter of one namespace.
+func NewMemory(local Local) Adapter { return &memory{local: local, done: make(chan struct{})} }
 
 // memory forwards everything to this node.
 type memory struct {

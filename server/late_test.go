@@ -45,7 +45,7 @@ func (a *slowRooms) RoomDeleted(string) {
 func TestRejoinDuringDisconnect(t *testing.T) {
 	slow := &slowRooms{entered: make(chan struct{}, 8), leave: make(chan struct{})}
 	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(l adapter.Local) (a adapter.Adapter, err error) {
-		slow.Adapter, err = adapter.Memory().New(l)
+		slow.Adapter = adapter.NewMemory(l)
 		return slow, err
 	})})
 	p, s := n.connect(t)
@@ -75,7 +75,7 @@ func TestNamespaceBeforeItsAdapter(t *testing.T) {
 			close(building)
 			<-build
 		}
-		return adapter.Memory().New(l)
+		return adapter.NewMemory(l), nil
 	})})
 	parent := n.OfPattern(regexp.MustCompile("^/slow$"))
 	p := n.websocket(t)

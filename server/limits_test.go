@@ -69,8 +69,7 @@ func TestFaultyAdapter(t *testing.T) {
 	for name, builder := range map[string]adapter.Builder{
 		"cannot be built": adapter.BuilderFunc(func(adapter.Local) (adapter.Adapter, error) { return nil, errors.New("no") }),
 		"fails": adapter.BuilderFunc(func(l adapter.Local) (adapter.Adapter, error) {
-			a, err := adapter.Memory().New(l)
-			return faulty{a}, err
+			return faulty{adapter.NewMemory(l)}, nil
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {

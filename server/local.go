@@ -152,17 +152,21 @@ func (l local) DisconnectSockets(sel adapter.Selection, closeConn bool) {
 }
 
 // OnServerSideEmit queues an event of another node for the handlers.
-func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) {
+func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) <-chan struct{} {
 	n := l.nsp
-	e := remoteEvent{args: args, reply: reply}
+	if len(n.hooks().serverSide) == 0 && reply == nil {
+		return nil
+	}
+	e := remoteEvent{args: args, reply: reply, handled: make(chan struct{})}
 	start, ok := n.remote.put(e)
 	if !ok {
 		n.server.serverSideDrops.Add(1)
-		return
+		return nil
 	}
 	if start {
 		n.server.spawn(n.runRemote)
 	}
+	return e.handled
 }
 
 // serverQueueLimit bounds the events of other nodes that wait for their handlers.
@@ -178,8 +182,9 @@ type serverQueue struct {
 }
 
 type remoteEvent struct {
-	args  parser.Payload
-	reply func(parser.Payload)
+	args    parser.Payload
+	reply   func(parser.Payload)
+	handled chan struct{} // closed when the handlers have returned
 }
 
 func (e *remoteEvent) size() int {
@@ -227,6 +232,7 @@ func (n *Namespace) runRemote() {
 }
 
 func (n *Namespace) handleRemote(r remoteEvent) {
+	defer close(r.handled)
 	p := parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: r.args}
 	name, args, err := p.Event()
 	if err != nil {

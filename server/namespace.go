@@ -48,10 +48,10 @@ func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace 
 // be built serves this node alone.
 func (n *Namespace) open() {
 	n.once.Do(func() {
-		a, err := n.server.opts.Adapter.New(local{n})
+		a, err := n.server.cluster.New(local{n})
 		if err != nil {
 			n.server.opts.Logger.Error("adapter failed, the namespace serves this node only", "namespace", n.name, "error", err)
-			a, _ = adapter.Memory().New(local{n})
+			a = adapter.NewMemory(local{n})
 		}
 		n.adapter = a
 		if o, ok := a.(adapter.RoomObserver); ok {

@@ -32,6 +32,15 @@ type Options struct {
 	// Adapter connects the nodes of a cluster. Default: adapter.Memory, a server alone.
 	Adapter adapter.Builder
 
+	// NodeName is what operators call this server: in logs, in what other nodes know of it, and as the source of the tag with
+	// which its session ids begin. It should be the same after a restart, and another one than that of all other nodes.
+	// Default: the host's name and the process id.
+	NodeName string
+
+	// NodeAddress is where other nodes reach this one, for example "10.0.0.7:3001". They are told, nothing listens there by
+	// itself. Default: "".
+	NodeAddress string
+
 	// ConnectTimeout is how long a connection may exist before it has joined a namespace. Default 45 s.
 	ConnectTimeout time.Duration
 
@@ -96,6 +105,9 @@ func (o *Options) settings() (Options, error) {
 	}
 	if s.Adapter == nil {
 		s.Adapter = adapter.Memory()
+	}
+	if s.NodeName == "" {
+		s.NodeName = defaultNodeName()
 	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()

@@ -40,7 +40,14 @@ func (r *RemoteSocket) Data() json.RawMessage { return r.details.Data }
 // Local returns the socket itself if it is connected to this node.
 func (r *RemoteSocket) Local() (*Socket, bool) { return r.nsp.Socket(r.details.ID) }
 
-func (r *RemoteSocket) self() BroadcastOperator { return r.nsp.To(r.details.ID) }
+// Node names the node that the socket is on; "" if that is one of Node.js.
+func (r *RemoteSocket) Node() adapter.NodeID { return r.details.Node }
+
+func (r *RemoteSocket) self() BroadcastOperator {
+	b := r.nsp.To(r.details.ID)
+	b.flags.Node = r.details.Node
+	return b
+}
 
 // Emit sends an event to the socket. It never blocks.
 func (r *RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -18,10 +19,11 @@ import (
 // from any goroutine.
 type Server struct {
 	// Static after construction.
-	opts   Options
-	limits parser.Limits
-	engine *engine.Server
-	files  *clientFiles // nil when disabled
+	opts    Options
+	limits  parser.Limits
+	engine  *engine.Server
+	cluster adapter.Cluster
+	files   *clientFiles // nil when disabled
 
 	selector selector
 	workers  workers
@@ -57,6 +59,9 @@ func New(opts *Options) (*Server, error) {
 	srv.engine, err = engine.New(&o.Engine, srv.newClient)
 	if err != nil {
 		return nil, err
+	}
+	if err := srv.join(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	if !o.DisableClientFiles {
 		srv.files = newClientFiles(o.Engine.Path, o.ClientFiles)

@@ -60,6 +60,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		n.open()
 		n.closeAdapter()
 	}
+	if closeErr := srv.cluster.Close(); closeErr != nil {
+		srv.opts.Logger.Warn("the cluster was not left", "error", closeErr)
+	}
 	if err == nil {
 		err = srv.workers.wait(ctx) // for events of other nodes that came until the adapters closed
 	}

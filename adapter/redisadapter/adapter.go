@@ -1,24 +1,10 @@
 package redisadapter
 
 import (
-	"time"
+	"strconv"
 
-	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/redis/go-redis/v9"
 )
-
-// newAdapter opens the hub for a bus and makes the adapter of it. A question without a deadline waits for timeout, 0 being
-// the default.
-func (h *hub) newAdapter(local adapter.Local, bus adapter.Bus, timeout time.Duration) (adapter.Adapter, error) {
-	if err := h.open(); err != nil {
-		return nil, err
-	}
-	a, err := adapter.NewClustered(local, bus, &adapter.ClusteredOptions{Timeout: timeout, Logger: h.opts.Logger})
-	if err != nil {
-		h.close()
-		return nil, err
-	}
-	return a, nil
-}
 
 // setDefault replaces the zero value.
 func setDefault[T comparable](v *T, def T) {
@@ -27,3 +13,5 @@ func setDefault[T comparable](v *T, def T) {
 		*v = def
 	}
 }
+
+func databaseOf(c *redis.Client) string { return strconv.Itoa(c.Options().DB) }

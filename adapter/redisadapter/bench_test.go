@@ -24,7 +24,7 @@ func BenchmarkPublishBurst(b *testing.B) {
 	b.ReportAllocs()
 	used, sent := cpu(b), h.Stats().Sent
 	for b.Loop() {
-		for h.send(publish("socket.io#/#room#", body)) != nil {
+		for h.tell(publish("socket.io#/#room#", body)) != nil {
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -43,7 +43,7 @@ func BenchmarkPublishSingly(b *testing.B) {
 	used := cpu(b)
 	for b.Loop() {
 		time.Sleep(time.Millisecond)
-		if err := h.send(publish("socket.io#/#room#", body)); err != nil {
+		if err := h.tell(publish("socket.io#/#room#", body)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -23,8 +23,6 @@ type classicBus struct {
 	requests atomic.Int64 // requests of others that wait to be decoded: who is in which room may change with each
 }
 
-func (b *classicBus) ID() adapter.NodeID { return adapter.NodeID(b.codec.UID()) }
-
 // Losses counts how often the connection to Redis went down.
 func (b *classicBus) Losses() uint64 { return b.hub.status.downs() }
 
@@ -36,7 +34,7 @@ func (b *classicBus) Start(receive func(m *adapter.Message)) error {
 	} else {
 		b.hub.subscribe(b.local.Name(), pattern, b.pattern(), b.takeBroadcast)
 	}
-	b.hub.subscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()), b.takeAnswer)
+	b.hub.subscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()), b.takeDirected)
 	b.hub.subscribe(b.local.Name(), plain, b.codec.Responses(), b.takeAnswer)
 	b.hub.subscribe(b.local.Name(), plain, b.codec.Requests(), b.takeRequest)
 	return nil
@@ -85,13 +83,31 @@ func (b *classicBus) takeAnswer(channel, body string) {
 	}
 }
 
+// takeDirected takes answers, and what another node has said to this one alone.
+func (b *classicBus) takeDirected(channel, body string) {
+	if b.codec.Shape(body) == classic.ShapeAnswer {
+		b.takeAnswer(channel, body)
+		return
+	}
+	b.requests.Add(1)
+	if !b.mailbox.feed.push(channel, body) {
+		b.requests.Add(-1)
+	}
+}
+
 // open decodes and hands on what has been published on a channel.
 func (b *classicBus) open(channel, body string) {
 	switch channel {
 	case b.codec.Requests():
 		b.openRequest(channel, []byte(body))
 		b.requests.Add(-1)
-	case b.codec.Responses(), b.codec.Private(b.codec.UID()):
+	case b.codec.Private(b.codec.UID()):
+		m, err := b.codec.DecodeDirected([]byte(body))
+		b.mailbox.deliver(m, err, channel)
+		if b.codec.Shape(body) != classic.ShapeAnswer {
+			b.requests.Add(-1)
+		}
+	case b.codec.Responses():
 		m, err := b.codec.DecodeAnswer([]byte(body))
 		b.mailbox.deliver(m, err, channel)
 	default:
@@ -131,8 +147,8 @@ func (b *classicBus) has(sid string) bool {
 }
 
 // Listening waits for the last of the channels, which all are on one connection.
-func (b *classicBus) Listening(ctx context.Context) {
-	b.hub.listening(ctx, plain, b.codec.Requests())
+func (b *classicBus) Listening(ctx context.Context) error {
+	return b.hub.wait(ctx, plain, b.codec.Requests())
 }
 
 func (b *classicBus) Publish(m *adapter.Message) error {
@@ -141,6 +157,15 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 		return err
 	}
 	return b.hub.publish(plain, channel, body, m.Sent)
+}
+
+// Send publishes on the node's private channel what all nodes would get on theirs.
+func (b *classicBus) Send(to adapter.NodeID, m *adapter.Message) error {
+	_, body, err := b.codec.Encode(m)
+	if err != nil {
+		return err
+	}
+	return b.hub.publish(plain, b.codec.Private(string(to)), body, m.Sent)
 }
 
 func (b *classicBus) Respond(question, answer *adapter.Message) {
@@ -197,7 +222,6 @@ func (b *classicBus) Close() error {
 		b.hub.unsubscribe(b.local.Name(), pattern, b.pattern())
 	}
 	b.mailbox.close()
-	b.hub.close()
 	return nil
 }
 

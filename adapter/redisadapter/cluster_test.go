@@ -231,7 +231,7 @@ func TestConnections(t *testing.T) {
 		ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": redistest.FreeAddr(t)}})
 		defer ring.Close()
 		for _, rdb := range []redis.UniversalClient{ring, nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil)} {
-			if err := newHub(rdb, Options{}).open(); err == nil {
+			if err := newBareHub(rdb, Options{}).start(); err == nil {
 				t.Errorf("a client of type %T is taken", rdb)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -13,8 +14,8 @@ import (
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
-// builder is what all flavours are.
-type builder interface {
+// flavour is what all builders are.
+type flavour interface {
 	adapter.Builder
 	Ready(ctx context.Context) error
 	Stats() Stats
@@ -22,23 +23,60 @@ type builder interface {
 
 // member is one node of a cluster, in one namespace.
 type member struct {
-	builder builder
+	builder flavour
 	adapter adapter.Adapter
 	*witness
 }
 
-func join(t testing.TB, b builder, namespace string) *member {
+// nodes are the servers of tests, one for each builder.
+var nodes sync.Map
+
+// serverOf returns the only server of a builder.
+func serverOf(t testing.TB, b adapter.Builder) adapter.Cluster {
 	t.Helper()
-	m := &member{builder: b, witness: newWitness(namespace)}
-	a, err := b.New(m.witness)
+	if c, ok := nodes.Load(b); ok {
+		return c.(adapter.Cluster)
+	}
+	c := newServer(t, b)
+	nodes.Store(b, c)
+	t.Cleanup(func() { nodes.Delete(b) })
+	return c
+}
+
+// newServer opens one more server.
+func newServer(t testing.TB, b adapter.Builder) adapter.Cluster {
+	t.Helper()
+	c, err := b.Open(adapter.Node{ID: adapter.NewNodeID(), Name: t.Name() + string(adapter.NewNodeID())}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// adapterOf makes the adapter of a namespace of a builder's server.
+func adapterOf(t testing.TB, b adapter.Builder, local adapter.Local) adapter.Adapter {
+	t.Helper()
+	a, err := serverOf(t, b).New(local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+func join(t testing.TB, b flavour, namespace string) *member {
+	t.Helper()
+	m := &member{builder: b, witness: newWitness(namespace)}
+	a := adapterOf(t, b, m.witness)
 	m.adapter = a
 	if o, ok := a.(adapter.RoomObserver); ok {
 		m.witness.Observe(o)
 	}
-	t.Cleanup(func() { a.Close() })
 	if err := b.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +120,7 @@ func everyNode(client func() redis.UniversalClient, build func(prefix string) fu
 func TestFlavoursOverSentinel(t *testing.T) {
 	servers := redistest.Sentinel(t)
 	for name, build := range map[string]func(prefix string) func(rdb redis.UniversalClient) adapter.Builder{
-		"pubsub": keyed, "sharded": sharded(Dynamic), "streams": streams(StreamsOptions{}),
+		"pubsub": keyed, "sharded": sharded(Dynamic), "streams": streamed(StreamsOptions{}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return servers.Client() }, build))
@@ -107,10 +145,10 @@ func idle(t testing.TB) redis.UniversalClient {
 // TestReplacedNamespace: a dynamic namespace may be opened again before the adapter of the one before has closed.
 func TestReplacedNamespace(t *testing.T) {
 	server := redistest.Single(t)
-	for name, build := range map[string]func() builder{
-		"pubsub":  func() builder { return NewPubSub(clientOf(t, server), nil) },
-		"sharded": func() builder { return NewSharded(clientOf(t, server), nil) },
-		"streams": func() builder { return NewStreams(clientOf(t, server), nil) },
+	for name, build := range map[string]func() flavour{
+		"pubsub":  func() flavour { return NewPubSub(clientOf(t, server), nil) },
+		"sharded": func() flavour { return NewSharded(clientOf(t, server), nil) },
+		"streams": func() flavour { return NewStreams(clientOf(t, server), nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, b := join(t, build(), "/chat"), build()
@@ -136,9 +174,9 @@ func TestReplacedNamespace(t *testing.T) {
 // its own messages, once, whichever of the two was there first, and when the other one has gone.
 func TestSharedChannelName(t *testing.T) {
 	server := redistest.Single(t)
-	for name, build := range map[string]func() builder{
-		"pubsub":  func() builder { return NewPubSub(clientOf(t, server), &PubSubOptions{ExactChannels: true}) },
-		"sharded": func() builder { return NewSharded(clientOf(t, server), nil) },
+	for name, build := range map[string]func() flavour{
+		"pubsub":  func() flavour { return NewPubSub(clientOf(t, server), &PubSubOptions{ExactChannels: true}) },
+		"sharded": func() flavour { return NewSharded(clientOf(t, server), nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, b := build(), build()
@@ -192,10 +230,10 @@ func TestSharedChannelName(t *testing.T) {
 // TestAskAtOnce asks in a namespace that this node has only just got: as many nodes have to be counted, and their answers
 // heard, as later.
 func TestAskAtOnce(t *testing.T) {
-	for name, build := range map[string]func(rdb redis.UniversalClient) builder{
-		"pubsub":  func(rdb redis.UniversalClient) builder { return NewPubSub(rdb, nil) },
-		"sharded": func(rdb redis.UniversalClient) builder { return NewSharded(rdb, nil) },
-		"streams": func(rdb redis.UniversalClient) builder { return NewStreams(rdb, nil) },
+	for name, build := range map[string]func(rdb redis.UniversalClient) flavour{
+		"pubsub":  func(rdb redis.UniversalClient) flavour { return NewPubSub(rdb, nil) },
+		"sharded": func(rdb redis.UniversalClient) flavour { return NewSharded(rdb, nil) },
+		"streams": func(rdb redis.UniversalClient) flavour { return NewStreams(rdb, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Single(t)
@@ -208,11 +246,7 @@ func TestAskAtOnce(t *testing.T) {
 				if n, err := m.adapter.ServerCount(within(t)); err != nil || n != 1 { // it has to count itself
 					t.Fatalf("%s: %d servers, error %v", namespace, n, err)
 				}
-				a, err := own.New(newWitness(namespace))
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { a.Close() })
+				a := adapterOf(t, own, newWitness(namespace))
 				r, err := a.FetchSockets(within(t), adapter.Selection{}, adapter.Flags{})
 				if err != nil || !r.Complete() || len(r.Values) != 1 {
 					t.Fatalf("%s: %d sockets of 1, %d nodes unanswered, error %v", namespace, len(r.Values), r.Unanswered, err)

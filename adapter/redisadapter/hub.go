@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -29,10 +28,10 @@ const (
 // when unsubscribe returns.
 type sink func(channel, body string)
 
-// hub is everything that one node has open to Redis. All methods may be called concurrently; none blocks but those that
-// take a context.
+// hub is everything that one server has open to Redis, from its start to its close. All methods may be called concurrently;
+// none blocks but those that take a context.
 //
-// Lock order: streamsBus.turn > Streams.mu > streamReader.mu, streamsBus.mu, roomChannels.mu > hub.mu > subscriber.mu; the
+// Lock order: streamsBus.turn > streams.mu > streamReader.mu, streamsBus.mu, roomChannels.mu > hub.mu > subscriber.mu; the
 // others are leaves.
 type hub struct {
 	// Static after construction.
@@ -42,15 +41,14 @@ type hub struct {
 	status *status
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	users int
-	now   *run
+	mu  sync.Mutex
+	now *run // nil before start and after close
 }
 
-// run is what exists between the first open and the last close.
+// run is what exists between start and close.
 type run struct {
 	// Static after construction.
-	ctx     context.Context // ends with the last close
+	ctx     context.Context // ends with close
 	cancel  context.CancelFunc
 	servers *servers
 	pub     *publisher
@@ -58,24 +56,19 @@ type run struct {
 	done    chan struct{} // closed when every goroutine and connection is gone
 }
 
-func newHub(rdb redis.UniversalClient, opts Options) *hub {
-	opts = opts.withDefaults()
-	return &hub{rdb: rdb, opts: opts, stats: newCounters(), status: newStatus(opts)}
+// newHub returns a hub that counts into stats. The defaults of opts are filled in.
+func newHub(rdb redis.UniversalClient, opts Options, stats *counters) *hub {
+	return &hub{rdb: rdb, opts: opts, stats: stats, status: newStatus(opts)}
 }
 
-// open adds a user and starts the hub for the first one. It fails only for a client that we cannot use.
-func (h *hub) open() error {
+// start begins to connect. It fails only for a client that we cannot use.
+func (h *hub) start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.users > 0 {
-		h.users++
-		return nil
-	}
 	servers, err := newServers(h.rdb)
 	if err != nil {
 		return err
 	}
-	h.users = 1
 	ctx, cancel := context.WithCancel(context.Background())
 	mon := newMonitor(servers, h.status)
 	r := &run{
@@ -97,12 +90,12 @@ func (h *hub) open() error {
 	return nil
 }
 
-// close takes a user away and stops the hub with the last one: what is queued is still sent if Redis answers within a
-// second, all else ends. The caller's client stays open.
+// close ends the hub: what is queued is still sent if Redis answers within a second, all else ends. The caller's client stays
+// open.
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.users--; h.users > 0 {
+	if h.now == nil {
 		return
 	}
 	h.status.own(nil) // first: that connections end now is no trouble
@@ -111,34 +104,28 @@ func (h *hub) close() {
 	h.now = nil
 }
 
-// running returns what is there between the first open and the last close, else nil.
+// running returns what is there between start and close, else nil.
 func (h *hub) running() *run {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.now
 }
 
-// Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first. Without it a
-// server starts at once and reaches other nodes as soon as it can.
-func (h *hub) Ready(ctx context.Context) error {
+// ready waits until everything that is wanted is subscribed, and returns why not when ctx ends first.
+func (h *hub) ready(ctx context.Context) error {
 	err := h.status.waitUp(ctx)
 	if r := h.running(); err == nil && r != nil && r.sub.waitAll(ctx) != nil {
 		err = cmp.Or(r.sub.reason(), ctx.Err())
 	}
-	if err != nil {
-		return fmt.Errorf("redis is not ready: %w", err)
-	}
-	return nil
+	return err
 }
 
 // send queues a command. Commands are sent in order, none twice. Its outcome is counted and logged, not returned:
 // the error is adapter.ErrClusterUnavailable when Redis is down or the queue is full, and the command is not sent then.
 // PUBLISH goes to any master, every other command to the one that serves its first argument.
-func (h *hub) send(cmd redis.Cmder) error { return h.sendAnd(cmd, nil) }
-
-// sendAnd is send. done, which does not block, is called when nil was returned: with the number that the command returns, -1
-// for other commands, or why Redis may not have executed it.
-func (h *hub) sendAnd(cmd redis.Cmder, done func(result int, err error)) error {
+//
+// done, which does not block and may be nil, is called when nil was returned: with what Redis says of the command.
+func (h *hub) send(cmd redis.Cmder, done func(adapter.Receipt)) error {
 	r := h.running()
 	if r == nil {
 		return adapter.ErrClusterUnavailable
@@ -146,17 +133,20 @@ func (h *hub) sendAnd(cmd redis.Cmder, done func(result int, err error)) error {
 	return r.pub.send(cmd, done)
 }
 
-// publish publishes a message. sent is called like done of sendAnd with how many have got it; -1 if only the subscribers at one
-// of many servers are known.
-func (h *hub) publish(s space, channel string, body []byte, sent func(receivers int, err error)) error {
+// publish publishes a message. sent is called like done of send; on a Redis Cluster PUBLISH tells only the subscribers at one of
+// many servers, so that the receivers are not known.
+func (h *hub) publish(s space, channel string, body []byte, sent func(adapter.Receipt)) error {
 	command := "publish"
 	if s == shard {
 		command = "spublish"
 	} else if _, cluster := h.rdb.(*redis.ClusterClient); cluster && sent != nil {
 		all := sent
-		sent = func(_ int, err error) { all(-1, err) }
+		sent = func(r adapter.Receipt) {
+			r.Receivers = -1
+			all(r)
+		}
 	}
-	return h.sendAnd(redis.NewIntCmd(context.Background(), command, channel, body), sent)
+	return h.send(redis.NewIntCmd(context.Background(), command, channel, body), sent)
 }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
@@ -208,6 +198,39 @@ func (h *hub) numSub(ctx context.Context, s space, name string) (int, error) {
 	mu.Lock()
 	defer mu.Unlock()
 	return total, nil
+}
+
+// unheard returns those of some channels that nobody has subscribed to, over all servers. It fails like numSub.
+func (h *hub) unheard(ctx context.Context, s space, names []string) (list []string, err error) {
+	if s == shard { // each channel has a server of its own
+		for _, name := range names {
+			n, err := h.numSub(ctx, s, name)
+			if err != nil {
+				return nil, err
+			}
+			if n == 0 {
+				list = append(list, name)
+			}
+		}
+		return list, nil
+	}
+	var mu sync.Mutex
+	heard := make(map[string]bool)
+	err = h.ask(ctx, s, "", func(ctx context.Context, rdb *redis.Client) error {
+		counts, err := rdb.PubSubNumSub(ctx, names...).Result()
+		mu.Lock()
+		defer mu.Unlock()
+		for name, n := range counts {
+			heard[name] = heard[name] || n > 0
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return heard[name] }), nil
 }
 
 // channels lists the active channels that match glob, over all servers. It fails like numSub.

@@ -47,10 +47,25 @@ func (b *inbox) all() []string {
 	return append([]string(nil), b.got...)
 }
 
-func startHub(t testing.TB, rdb redis.UniversalClient, opts Options) *hub {
+// bareHub is a hub without a server.
+type bareHub struct{ *hub }
+
+func newBareHub(rdb redis.UniversalClient, opts Options) bareHub {
+	return bareHub{newHub(rdb, opts.withDefaults(), newCounters())}
+}
+
+func (h bareHub) Stats() Stats {
+	b := builder{stats: h.stats, brokers: []*broker{{hub: h.hub}}}
+	return b.figures()
+}
+
+// tell is send for a test that does not ask what becomes of the command.
+func (h bareHub) tell(cmd redis.Cmder) error { return h.send(cmd, nil) }
+
+func startHub(t testing.TB, rdb redis.UniversalClient, opts Options) bareHub {
 	t.Helper()
-	h := newHub(rdb, opts)
-	if err := h.open(); err != nil {
+	h := newBareHub(rdb, opts)
+	if err := h.start(); err != nil {
 		t.Fatal(err)
 	}
 	r := h.running()
@@ -62,11 +77,11 @@ func startHub(t testing.TB, rdb redis.UniversalClient, opts Options) *hub {
 	return h
 }
 
-func up(t testing.TB, h *hub) {
+func up(t testing.TB, h bareHub) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := h.Ready(ctx); err != nil {
+	if err := h.ready(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -92,7 +107,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 	}
 	const n = 5000
 	for i := range n {
-		if err := a.send(publish([]string{"p#1", "q"}[i%2], fmt.Sprint(i))); err != nil {
+		if err := a.tell(publish([]string{"p#1", "q"}[i%2], fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +140,7 @@ func TestMessageCrossesAfterRestart(t *testing.T) {
 	up(t, a)
 	up(t, b)
 	t.Log(time.Since(begun))
-	if err := a.send(publish("q", "x")); err != nil {
+	if err := a.tell(publish("q", "x")); err != nil {
 		t.Fatal(err)
 	}
 	redistest.Eventually(t, "arrives", func() bool { return in.count("x") == 1 })

@@ -374,10 +374,16 @@ func (s *subscriber) deliver(msg *redis.Message) {
 	}
 	var to sink
 	var more []user
+	members := false
 	if c != nil && c.wanted() {
-		to, more = c.users[0].to, slices.Clone(c.users[1:])
+		to, more, members = c.users[0].to, slices.Clone(c.users[1:]), c.users[0].namespace == ""
 	}
 	s.mu.Unlock()
+	if members {
+		s.stats.members.Add(1)
+		to(msg.Channel, msg.Payload)
+		return
+	}
 	s.stats.received.Add(1)
 	s.stats.receivedBytes.Add(uint64(len(msg.Payload)))
 	if to == nil {
@@ -468,7 +474,10 @@ func (l *link) refuse(err error) error {
 		l.live = true
 		return nil
 	}
-	if r.kind == replySubscribed && s.stats.worthTelling(err) {
+	if r.kind == replySubscribed && r.names[0].name == commonChannel && trouble(err) == "noperm" {
+		s.opts.Logger.Info("redis does not grant the channel on which nodes with other settings see each other", "channel", commonChannel)
+		r.names[0].users = nil // the node goes on without
+	} else if r.kind == replySubscribed && s.stats.worthTelling(err) {
 		s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err)
 	}
 	for _, c := range r.names {

@@ -25,7 +25,13 @@ type command struct {
 	key    string // decides on the server; "" for what any master does
 	size   int
 	queued time.Time
-	done   func(result int, err error) // may be nil
+	done   func(adapter.Receipt) // may be nil
+}
+
+// optional reports whether the node does without the command if Redis refuses it.
+func (c *command) optional() bool {
+	args := c.Args()
+	return len(args) > 1 && args[1] == commonChannel
 }
 
 // end tells what has become of the command.
@@ -33,17 +39,22 @@ func (c *command) end(err error) {
 	if c.done == nil {
 		return
 	}
-	result := -1
-	if n, ok := c.Cmder.(*redis.IntCmd); ok && err == nil {
-		result = int(n.Val())
+	r := adapter.Receipt{Err: err, Receivers: -1}
+	if err == nil {
+		switch cmd := c.Cmder.(type) {
+		case *redis.IntCmd: // of PUBLISH
+			r.Receivers = int(cmd.Val())
+		case *redis.StringCmd: // of XADD
+			r.Offset = cmd.Val()
+		}
 	}
-	c.done(result, err)
+	c.done(r)
 }
 
 // NoRetry makes go-redis give up a pipeline that failed half-way.
 func (c *command) NoRetry() bool { return true }
 
-func newCommand(cmd redis.Cmder, done func(result int, err error)) *command {
+func newCommand(cmd redis.Cmder, done func(adapter.Receipt)) *command {
 	c := &command{Cmder: cmd, size: 64, queued: time.Now(), done: done}
 	args := cmd.Args()
 	for _, arg := range args {
@@ -94,7 +105,7 @@ func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor)
 }
 
 // send queues a command.
-func (p *publisher) send(cmd redis.Cmder, done func(result int, err error)) error {
+func (p *publisher) send(cmd redis.Cmder, done func(adapter.Receipt)) error {
 	c := newCommand(cmd, done)
 	if !p.servers.accepts(c.key) {
 		p.stats.drop("down", 1)
@@ -271,7 +282,7 @@ func (p *publisher) settle(g group) {
 			p.stats.fail(err, 1)
 		default:
 			p.stats.fail(err, 1)
-			if p.stats.worthTelling(err) {
+			if !cmd.(*command).optional() && p.stats.worthTelling(err) {
 				p.opts.Logger.Warn("redis refused a command", "command", cmd.Name(), "error", err)
 			}
 		}

@@ -1,13 +1,14 @@
 package redisadapter
 
 import (
+	"context"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/classic"
-	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
 // PubSubOptions configure NewPubSub. The zero value means the defaults of @socket.io/redis-adapter 8.3.
@@ -33,8 +34,8 @@ type PubSubOptions struct {
 
 // PubSub is the builder of classic adapters, see NewPubSub.
 type PubSub struct {
-	*hub
-	opts PubSubOptions
+	builder builder
+	opts    PubSubOptions
 }
 
 // NewPubSub connects nodes through the pub/sub that every Redis has, in the way of createAdapter of
@@ -52,25 +53,34 @@ func NewPubSub(rdb redis.UniversalClient, opts *PubSubOptions) *PubSub {
 	if opts != nil {
 		p.opts = *opts
 	}
-	if p.opts.Key == "" {
-		p.opts.Key = defaultKey
-	}
-	p.hub = newHub(rdb, p.opts.Options)
+	setDefault(&p.opts.Key, defaultKey)
+	p.builder.init(rdb, p.opts.Options)
 	return p
 }
 
 const defaultKey = "socket.io"
 
-// New makes the adapter of a namespace. It does not wait for Redis, see Ready.
-func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
-	codec := classic.New(p.opts.Key, local.Name(), string(envelope.NewUID()), classic.MessagePack{})
-	b := &classicBus{
-		hub: p.hub, local: local, codec: codec,
-		specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
+// Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
+// yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
+func (p *PubSub) Ready(ctx context.Context) error { return p.builder.ready(ctx) }
+
+// Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
+func (p *PubSub) Stats() Stats { return p.builder.figures() }
+
+// Open makes a server a node of the cluster. It does not wait for Redis, see Ready.
+func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
+	self.Adapter = "pubsub"
+	h := p.builder.newHub()
+	br := &broker{hub: h, prefix: p.opts.Key, id: self.ID, flags: []membership.Setting{{Flag: "adapter", Value: "pubsub"}, {Flag: "key", Value: p.opts.Key}}}
+	br.bus = func(local adapter.Local) (adapter.Bus, error) {
+		b := &classicBus{
+			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), classic.MessagePack{}),
+			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
+		}
+		if p.opts.ExactChannels {
+			return &exactBus{classicBus: b, rooms: newRoomChannels(h, plain, local)}, nil
+		}
+		return b, nil
 	}
-	var bus adapter.Bus = b
-	if p.opts.ExactChannels {
-		bus = &exactBus{classicBus: b, rooms: newRoomChannels(p.hub, plain, local)}
-	}
-	return p.newAdapter(local, bus, p.opts.RequestsTimeout)
+	return p.builder.open(self, changed, br, adapter.ClusterOptions{Timeout: p.opts.RequestsTimeout})
 }

@@ -85,13 +85,14 @@ func (w *witness) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter
 	w.Node.Deliver(p, sel, flags)
 }
 
-func (w *witness) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) {
+func (w *witness) OnServerSideEmit(args parser.Payload, reply func(parser.Payload)) <-chan struct{} {
 	w.mu.Lock()
 	w.events = append(w.events, string(args.JSON))
 	w.mu.Unlock()
 	if reply != nil {
 		go reply(parser.Payload{JSON: []byte(`"pong"`)})
 	}
+	return nil
 }
 
 func (w *witness) DisconnectSockets(sel adapter.Selection, closeConn bool) {
@@ -119,15 +120,11 @@ func startPubSub(t testing.TB, server *redistest.Server, opts PubSubOptions) *pu
 	t.Helper()
 	n := &pubSubNode{witness: newWitness("/chat"), rdb: clientOf(t, server)}
 	n.PubSub = NewPubSub(n.rdb, &opts)
-	a, err := n.PubSub.New(n.witness)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := adapterOf(t, n.PubSub, n.witness)
 	n.Adapter = a
 	if o, ok := a.(adapter.RoomObserver); ok {
 		n.witness.Observe(o)
 	}
-	t.Cleanup(func() { a.Close() })
 	if err := n.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -376,11 +373,7 @@ func TestPubSubGlob(t *testing.T) {
 	var nodes []*witness
 	for _, namespace := range []string{`/a*[b]?\`, `/ax[b]y\`} {
 		w := newWitness(namespace)
-		a, err := builder.New(w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { a.Close() })
+		adapterOf(t, builder, w)
 		nodes = append(nodes, w)
 	}
 	if err := builder.Ready(within(t)); err != nil {
@@ -407,8 +400,9 @@ type closer struct {
 	closed  chan error
 }
 
-func (c *closer) OnServerSideEmit(parser.Payload, func(parser.Payload)) {
+func (c *closer) OnServerSideEmit(parser.Payload, func(parser.Payload)) <-chan struct{} {
 	c.closed <- c.adapter.Close()
+	return nil
 }
 
 func TestPubSubCloseWhileReceiving(t *testing.T) {
@@ -416,10 +410,7 @@ func TestPubSubCloseWhileReceiving(t *testing.T) {
 	rdb := clientOf(t, server)
 	builder := NewPubSub(rdb, nil)
 	c := &closer{witness: newWitness("/"), closed: make(chan error, 1)}
-	var err error
-	if c.adapter, err = builder.New(c); err != nil {
-		t.Fatal(err)
-	}
+	c.adapter = adapterOf(t, builder, c)
 	if err := builder.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}

@@ -10,17 +10,6 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 )
 
-// listening returns when the channels that a new namespace hears answers on are confirmed. It waits for answerWithin at
-// most, and not at all unless the state is Up.
-func (h *hub) listening(ctx context.Context, s space, names ...string) {
-	if !h.status.is(Up) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
-	_ = h.wait(ctx, s, names...) // whoever asks finds out what is wrong
-}
-
 // ask puts a question about subscriptions to the servers that can know: for a shard channel the one that serves it, else
 // all of them, for in a Redis Cluster each server knows only its own subscribers.
 func (h *hub) ask(ctx context.Context, s space, name string, question func(context.Context, *redis.Client) error) error {

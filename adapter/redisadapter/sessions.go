@@ -15,7 +15,7 @@ import (
 // Sessions returns the store of this adapter's sessions. Nodes of npm find in it what this node has saved, and the
 // other way around.
 func (s *Streams) Sessions() adapter.SessionStore {
-	return sessionStore{s.rdb, s.opts.SessionKeyPrefix}
+	return sessionStore{s.builder.rdb, s.opts.SessionKeyPrefix}
 }
 
 // sessionStore keeps each session under a key of its own.

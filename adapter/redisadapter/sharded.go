@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
@@ -44,8 +45,8 @@ type ShardedOptions struct {
 
 // Sharded is the builder of sharded adapters, see NewSharded.
 type Sharded struct {
-	*hub
-	opts ShardedOptions
+	builder builder
+	opts    ShardedOptions
 }
 
 // NewSharded connects nodes through the sharded pub/sub of Redis 7, in the way of createShardedAdapter of
@@ -65,33 +66,50 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 	}
 	setDefault(&s.opts.ChannelPrefix, defaultKey)
 	setDefault(&s.opts.SubscriptionMode, Dynamic)
-	s.hub = newHub(rdb, s.opts.Options)
+	s.builder.init(rdb, s.opts.Options)
 	return s
 }
 
-// New makes the adapter of a namespace. It does not wait for Redis, see Ready.
-func (s *Sharded) New(local adapter.Local) (adapter.Adapter, error) {
+// Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
+// yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
+func (s *Sharded) Ready(ctx context.Context) error { return s.builder.ready(ctx) }
+
+// Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
+func (s *Sharded) Stats() Stats { return s.builder.figures() }
+
+// Open makes a server a node of the cluster. It does not wait for Redis, see Ready.
+func (s *Sharded) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
 	mode := s.opts.SubscriptionMode
 	if err := mode.check(); err != nil {
 		return nil, err
 	}
-	uid := envelope.NewUID()
+	self.Adapter = "sharded"
+	h := s.builder.newHub()
+	br := &broker{hub: h, prefix: s.opts.ChannelPrefix, space: shard, id: self.ID, flags: []membership.Setting{
+		{Flag: "adapter", Value: "sharded"}, {Flag: "key", Value: s.opts.ChannelPrefix}, {Flag: "subscription-mode", Value: string(mode)},
+	}}
+	br.bus = func(local adapter.Local) (adapter.Bus, error) { return s.newBus(h, self.ID, local) }
+	return s.builder.open(self, changed, br, adapter.ClusterOptions{})
+}
+
+func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapter.Bus, error) {
 	codec, err := envelope.New(uid, local.Name(), local.HasRoom)
 	if err != nil {
 		return nil, err
 	}
 	b := &shardedBus{
-		hub: s.hub, local: local, uid: uid, codec: codec,
-		channels: channelsOf(s.opts.ChannelPrefix, local.Name(), mode),
-		rooms:    newRoomChannels(s.hub, shard, local),
+		hub: h, local: local, uid: uid, codec: codec,
+		channels: channelsOf(s.opts.ChannelPrefix, local.Name(), s.opts.SubscriptionMode),
+		rooms:    newRoomChannels(h, shard, local),
 	}
-	if mode == Static {
-		return s.newAdapter(local, struct { // which does not observe the rooms
+	if s.opts.SubscriptionMode == Static {
+		return struct { // which does not observe the rooms
 			adapter.Bus
 			adapter.LossCounter
-		}{b, b}, 0)
+			adapter.Parted
+		}{b, b, b}, nil
 	}
-	return s.newAdapter(local, b, 0)
+	return b, nil
 }
 
 // shardedBus is the bus of a namespace. In a dynamic mode it observes the rooms.
@@ -106,8 +124,6 @@ type shardedBus struct {
 
 	mailbox *mailbox // static after Start
 }
-
-func (b *shardedBus) ID() adapter.NodeID { return b.uid }
 
 // Losses counts how often the connection to Redis went down.
 func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
@@ -134,11 +150,24 @@ func (b *shardedBus) open(channel, body string) {
 }
 
 // Listening waits for both channels, which may be on different servers.
-func (b *shardedBus) Listening(ctx context.Context) {
-	b.hub.listening(ctx, shard, b.channels.response(b.uid), b.channels.main)
+func (b *shardedBus) Listening(ctx context.Context) error {
+	return b.hub.wait(ctx, shard, b.channels.response(b.uid), b.channels.main)
 }
 
+// Parted reports whether the channels have masters of their own: on a Redis Cluster, unless a hash tag binds them together.
+func (b *shardedBus) Parted() bool {
+	_, cluster := b.hub.rdb.(*redis.ClusterClient)
+	return cluster && slotOf(b.channels.main) != slotOf(b.channels.response(b.uid))
+}
+
+// ToAll reports whether a message goes through the main channel.
+func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channels.of(m) == b.channels.main }
+
 func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channels.of(m), m) }
+
+func (b *shardedBus) Send(to adapter.NodeID, m *adapter.Message) error {
+	return b.send(b.channels.response(to), m)
+}
 
 func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	if question.From == "" {
@@ -188,7 +217,6 @@ func (b *shardedBus) Close() error {
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.main)
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.response(b.uid))
 	b.mailbox.close()
-	b.hub.close()
 	return nil
 }
 

@@ -183,8 +183,8 @@ func TestShardedBadFrames(t *testing.T) {
 
 func TestShardedUnknownMode(t *testing.T) {
 	s := NewSharded(idle(t), &ShardedOptions{SubscriptionMode: "all"})
-	if a, err := s.New(newWitness("/")); err == nil {
-		a.Close()
+	if c, err := s.Open(adapter.Node{ID: "a", Name: "a"}, nil); err == nil {
+		c.Close()
 		t.Error("an unknown mode is taken")
 	}
 	e := NewShardedEmitter(idle(t), &ShardedEmitterOptions{SubscriptionMode: "all"})
@@ -197,7 +197,7 @@ func TestShardedUnknownMode(t *testing.T) {
 func TestEmitters(t *testing.T) {
 	server := redistest.Single(t)
 	for name, f := range map[string]struct {
-		node    builder
+		node    flavour
 		emitter *Emitter
 	}{
 		"static":          {NewSharded(clientOf(t, server), &ShardedOptions{Options{}, "s", Static}), NewShardedEmitter(clientOf(t, server), &ShardedEmitterOptions{"s", Static})},

@@ -23,6 +23,11 @@ const (
 	Down
 )
 
+// worse reports whether a server in this state is worse off than one in another.
+func (s State) worse(than State) bool {
+	return s == Down && than != Down || s == Starting && than == Up
+}
+
 func (s State) String() string {
 	switch s {
 	case Up:
@@ -194,6 +199,38 @@ func (s *status) waitUp(ctx context.Context) error {
 			return reason
 		}
 	}
+}
+
+// await returns true when the state is the given one, awaitNot when it is another; false when ctx has ended.
+func (s *status) await(ctx context.Context, state State) bool {
+	return s.awaitThat(ctx, func() bool { return s.state == state })
+}
+
+func (s *status) awaitNot(ctx context.Context, state State) bool {
+	return s.awaitThat(ctx, func() bool { return s.state != state })
+}
+
+func (s *status) awaitThat(ctx context.Context, holds func() bool) bool {
+	for {
+		s.mu.Lock()
+		ok, changed := holds(), s.changed
+		s.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// count returns how often the state has changed.
+func (s *status) count() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
 }
 
 func (s *status) downs() uint64 {

@@ -102,8 +102,8 @@ func TestQueueLimit(t *testing.T) {
 		stats := newCounters()
 		p := newPublisher(servers, stats, Options{QueueLimit: 10_000}.withDefaults(), newMonitor(servers, newStatus(Options{})))
 		sent, lost := 0, 0
-		for p.send(publish("q", string(make([]byte, 1000))), func(_ int, err error) {
-			if err != nil {
+		for p.send(publish("q", string(make([]byte, 1000))), func(r adapter.Receipt) {
+			if r.Err != nil {
 				lost++
 			}
 		}) == nil {
@@ -133,7 +133,7 @@ func TestQueueLimit(t *testing.T) {
 // TestFeed checks order, the bound in bytes, and that a closed feed begins nothing.
 func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHub(nil, Options{FeedLimit: 420})
+		h := newBareHub(nil, Options{FeedLimit: 420})
 		release := make(chan struct{})
 		var got []string
 		f := h.newFeed(func(_, body string) {

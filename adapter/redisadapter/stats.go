@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,9 @@ type Stats struct {
 	// waiting.
 	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped uint64
 
+	// Members counts what was heard on the channels on which nodes speak of themselves; nothing else here counts it.
+	Members uint64
+
 	// StreamLost counts entries that were removed from a stream before they were read, at least as far as Redis tells;
 	// StreamRestarts how often the reading of a stream was interrupted. Entries that are read count as received.
 	StreamLost, StreamRestarts uint64
@@ -44,7 +48,7 @@ type Stats struct {
 type counters struct {
 	sent, reconnects, resubscribed                           atomic.Uint64
 	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
-	streamLost, streamRestarts                               atomic.Uint64
+	streamLost, streamRestarts, members                      atomic.Uint64
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -82,27 +86,46 @@ func (c *counters) worthTelling(err error) bool {
 	return true
 }
 
-// Stats returns the current figures.
-func (h *hub) Stats() Stats {
-	c := h.stats
+// figures is described with PubSub.Stats.
+func (b *builder) figures() Stats {
+	c := b.stats
 	s := Stats{
 		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.foreign.Load(),
 		BadFrames: c.badFrames.Load(), FeedDropped: c.feedDropped.Load(),
-		StreamLost: c.streamLost.Load(), StreamRestarts: c.streamRestarts.Load(),
+		StreamLost: c.streamLost.Load(), StreamRestarts: c.streamRestarts.Load(), Members: c.members.Load(),
 	}
 	c.mu.Lock()
 	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
 	c.mu.Unlock()
-
-	h.status.mu.Lock()
-	s.State, s.Reason, s.Since, s.StateChanges = h.status.state, h.status.reason, h.status.since, h.status.changes
-	h.status.mu.Unlock()
-	if r := h.running(); r != nil {
-		r.pub.mu.Lock()
-		s.Queued, s.QueuedBytes = len(r.pub.queue), r.pub.bytes
-		r.pub.mu.Unlock()
-		s.Connections, s.Wanted, s.Confirmed = r.sub.figures()
+	b.mu.Lock()
+	brokers := slices.Clone(b.brokers)
+	s.StateChanges = b.retired
+	b.mu.Unlock()
+	for i, br := range brokers {
+		br.hub.addTo(&s, i == 0)
 	}
 	return s
+}
+
+// addTo adds what one server has.
+func (h *hub) addTo(s *Stats, first bool) {
+	h.status.mu.Lock()
+	if st := h.status; first || st.state.worse(s.State) {
+		s.State, s.Reason, s.Since = st.state, st.reason, st.since
+	}
+	s.StateChanges += h.status.changes
+	h.status.mu.Unlock()
+	r := h.running()
+	if r == nil {
+		return
+	}
+	r.pub.mu.Lock()
+	s.Queued += len(r.pub.queue)
+	s.QueuedBytes += r.pub.bytes
+	r.pub.mu.Unlock()
+	connections, wanted, confirmed := r.sub.figures()
+	s.Connections += connections
+	s.Wanted += wanted
+	s.Confirmed += confirmed
 }

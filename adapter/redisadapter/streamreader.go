@@ -21,7 +21,7 @@ import (
 // stream.
 type streamReader struct {
 	// Static after construction.
-	streams *Streams
+	streams *streams
 	stream  string
 	ready   chan struct{} // closed when the stream was reached and those that waited for it listen
 
@@ -36,7 +36,7 @@ type streamReader struct {
 	waiting map[*streamsBus]struct{} // those that listen when last is known
 }
 
-func newStreamReader(s *Streams, stream string) *streamReader {
+func newStreamReader(s *streams, stream string) *streamReader {
 	return &streamReader{streams: s, stream: stream, ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
 }
 

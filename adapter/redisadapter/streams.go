@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
@@ -66,8 +67,16 @@ const defaultMaxLen = 10_000
 
 // Streams is the builder of streams adapters, see NewStreams.
 type Streams struct {
+	builder builder
+	opts    StreamsOptions
+}
+
+// streams is what one server reads.
+type streams struct {
+	// Static after construction.
 	*hub
 	opts StreamsOptions
+	id   adapter.NodeID
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -92,56 +101,72 @@ type reading struct {
 // With a StreamCount above 1 Node writes the messages of some namespaces, about half of them, to streams that no Node
 // reads: their numbers are negative. Go nodes write to the same ones and read them.
 func NewStreams(rdb redis.UniversalClient, opts *StreamsOptions) *Streams {
-	s := &Streams{buses: make(map[string][]*streamsBus)}
+	s := new(Streams)
 	if opts != nil {
 		s.opts = *opts
 	}
 	s.opts.setDefaults()
-	s.hub = newHub(rdb, s.opts.Options)
+	s.builder.init(rdb, s.opts.Options)
 	return s
 }
 
-// New makes the adapter of a namespace. It does not wait for Redis, see Ready.
-func (s *Streams) New(local adapter.Local) (adapter.Adapter, error) {
-	if s.opts.StreamCount < 1 || s.opts.MaxLen < 1 || s.opts.ReadCount < 1 || s.opts.BlockTime < time.Millisecond {
+// Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
+// yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
+func (s *Streams) Ready(ctx context.Context) error { return s.builder.ready(ctx) }
+
+// Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
+func (s *Streams) Stats() Stats { return s.builder.figures() }
+
+// Open makes a server a node of the cluster. It does not wait for Redis, see Ready.
+func (s *Streams) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
+	o := &s.opts
+	if o.StreamCount < 1 || o.MaxLen < 1 || o.ReadCount < 1 || o.BlockTime < time.Millisecond {
 		return nil, errors.New("stream options must be positive")
 	}
-	uid := envelope.NewUID()
-	codec, err := envelope.New(uid, local.Name(), local.HasRoom)
+	self.Adapter = "streams"
+	st := &streams{hub: s.builder.newHub(), opts: s.opts, id: self.ID, buses: make(map[string][]*streamsBus)}
+	br := &broker{hub: st.hub, prefix: o.ChannelPrefix, id: self.ID, bus: st.newBus, streams: st, flags: []membership.Setting{
+		{Flag: "adapter", Value: "streams"}, {Flag: "key", Value: o.ChannelPrefix}, {Flag: "stream-name", Value: o.StreamName},
+		{Flag: "stream-count", Value: strconv.Itoa(o.StreamCount)}, {Flag: "use-sharded-pubsub", Value: strconv.FormatBool(o.UseShardedPubSub)},
+	}}
+	if o.UseShardedPubSub {
+		br.space = shard
+	}
+	return s.builder.open(self, changed, br, adapter.ClusterOptions{})
+}
+
+func (s *streams) newBus(local adapter.Local) (adapter.Bus, error) {
+	codec, err := envelope.New(s.id, local.Name(), local.HasRoom)
 	if err != nil {
 		return nil, err
 	}
 	b := &streamsBus{
-		streams: s, local: local, uid: uid, codec: codec,
+		streams: s, local: local, uid: s.id, codec: codec,
 		stream: streamOf(local.Name(), s.opts.StreamName, s.opts.StreamCount),
 		public: s.opts.ChannelPrefix + "#" + local.Name() + "#", listening: make(chan struct{}),
 	}
 	if s.opts.UseShardedPubSub {
 		b.space = shard
 	}
-	return s.newAdapter(local, b, 0)
+	return b, nil
 }
 
-// Ready waits until this node hears in all its namespaces what others say, and returns why not when ctx ends first.
-func (s *Streams) Ready(ctx context.Context) error {
+// ready waits until the streams are read, and returns why not when ctx ends first.
+func (s *streams) ready(ctx context.Context) error {
 	for {
 		reading, readers := s.needed()
 		if reading == nil {
-			break
+			return nil
 		}
 		ended, err := reached(ctx, reading, readers)
-		if err != nil {
+		if err != nil || !ended {
 			return err
 		}
-		if !ended {
-			break
-		}
 	}
-	return s.hub.Ready(ctx)
 }
 
 // needed returns the readers of the streams that namespaces and emitters write to.
-func (s *Streams) needed() (*reading, []*streamReader) {
+func (s *streams) needed() (*reading, []*streamReader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reading == nil {
@@ -197,7 +222,7 @@ func streamNumber(namespace string, count int) int {
 
 // add makes a bus hear what is in the streams. The first one starts the readers of all streams that Node reads, because an
 // emitter may write to any of them; one that Node does not read gets its reader with the first namespace that needs it.
-func (s *Streams) add(b *streamsBus) {
+func (s *streams) add(b *streamsBus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := b.local.Name()
@@ -214,18 +239,18 @@ func (s *Streams) add(b *streamsBus) {
 	s.readLocked(b.stream).whenLocated(b)
 }
 
-func (s *Streams) readLocked(stream string) *streamReader {
+func (s *streams) readLocked(stream string) *streamReader {
 	r := s.reading.readers[stream]
 	if r == nil {
 		r = newStreamReader(s, stream)
 		s.reading.readers[stream] = r
-		go s.hub.loop(s.reading.ctx, r.read)
+		go s.loop(s.reading.ctx, r.read)
 	}
 	return r
 }
 
 // remove undoes add.
-func (s *Streams) remove(b *streamsBus) {
+func (s *streams) remove(b *streamsBus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := b.local.Name()
@@ -242,7 +267,7 @@ func (s *Streams) remove(b *streamsBus) {
 
 // deliver hands an entry to the namespace that it is for. Once ctx, which remove ends with mu held, has ended, it does not:
 // a namespace that was opened since then has a reader of its own, which may deliver the same entry.
-func (s *Streams) deliver(ctx context.Context, source string, e envelope.Entry) {
+func (s *streams) deliver(ctx context.Context, source string, e envelope.Entry) {
 	s.mu.Lock()
 	var buses []*streamsBus
 	if ctx.Err() == nil {
@@ -260,7 +285,7 @@ func (s *Streams) deliver(ctx context.Context, source string, e envelope.Entry) 
 // streamsBus is the bus of a namespace.
 type streamsBus struct {
 	// Static after construction.
-	streams *Streams
+	streams *streams
 	local   adapter.Local
 	uid     adapter.NodeID
 	codec   *envelope.Codec
@@ -278,8 +303,6 @@ type streamsBus struct {
 	mu     sync.Mutex
 	closed bool
 }
-
-func (b *streamsBus) ID() adapter.NodeID { return b.uid }
 
 // Losses counts how often the connection to Redis went down.
 func (b *streamsBus) Losses() uint64 { return b.streams.status.downs() }
@@ -327,17 +350,24 @@ func (b *streamsBus) deliver(m *adapter.Message, err error, source string) {
 func (b *streamsBus) private(to adapter.NodeID) string { return b.public + string(to) + "#" }
 
 // Listening waits for both channels once their subscription is under way.
-func (b *streamsBus) Listening(ctx context.Context) {
-	if !b.streams.status.is(Up) {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
+func (b *streamsBus) Listening(ctx context.Context) error {
 	select {
 	case <-b.listening:
-		b.streams.hub.listening(ctx, b.space, b.private(b.uid), b.public)
+		return b.streams.wait(ctx, b.space, b.private(b.uid), b.public)
 	case <-ctx.Done():
+		return adapter.ErrClusterUnavailable
 	}
+}
+
+// Parted is true: the stream and the channels are read on connections of their own.
+func (b *streamsBus) Parted() bool { return true }
+
+// ToAll is true: every node reads the stream, and hears the channel for questions.
+func (b *streamsBus) ToAll(*adapter.Message) bool { return true }
+
+// Send publishes on the channel of the node alone. Nothing of it is in the stream.
+func (b *streamsBus) Send(to adapter.NodeID, m *adapter.Message) error {
+	return b.publish(b.private(to), m)
 }
 
 func (b *streamsBus) Publish(m *adapter.Message) error {
@@ -348,7 +378,7 @@ func (b *streamsBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.send(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e)) // never a question
+	return b.streams.send(xadd(context.Background(), b.stream, b.streams.opts.MaxLen, e), m.Sent)
 }
 
 // xadd is the command that appends an entry, with its fields in Node's order.
@@ -371,7 +401,7 @@ func (b *streamsBus) publish(channel string, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.streams.hub.publish(b.space, channel, body, m.Sent)
+	return b.streams.publish(b.space, channel, body, m.Sent)
 }
 
 func (b *streamsBus) Count(ctx context.Context) (int, error) {
@@ -395,6 +425,5 @@ func (b *streamsBus) Close() error {
 		close(b.listening) // nobody is to wait for it any more
 	}
 	b.mu.Unlock()
-	b.streams.hub.close()
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 
 var streamsVariants = map[string]StreamsOptions{"plain": {}, "sharded": {UseShardedPubSub: true, StreamCount: 3}}
 
-func streams(opts StreamsOptions) func(prefix string) func(rdb redis.UniversalClient) adapter.Builder {
+func streamed(opts StreamsOptions) func(prefix string) func(rdb redis.UniversalClient) adapter.Builder {
 	return func(prefix string) func(rdb redis.UniversalClient) adapter.Builder {
 		opts.StreamName, opts.ChannelPrefix = prefix, prefix
 		return func(rdb redis.UniversalClient) adapter.Builder { return NewStreams(rdb, &opts) }
@@ -35,7 +35,7 @@ func TestStreams(t *testing.T) {
 	server := redistest.Single(t)
 	for name, opts := range streamsVariants {
 		t.Run(name, func(t *testing.T) {
-			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return server.Client() }, streams(opts)))
+			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return server.Client() }, streamed(opts)))
 		})
 	}
 }
@@ -44,7 +44,7 @@ func TestStreamsCluster(t *testing.T) {
 	servers := redistest.Cluster(t)
 	for name, opts := range streamsVariants {
 		t.Run(name, func(t *testing.T) {
-			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return servers.Client() }, streams(opts)))
+			adaptertest.Run(t, 3, everyNode(func() redis.UniversalClient { return servers.Client() }, streamed(opts)))
 		})
 	}
 }
@@ -307,13 +307,9 @@ func TestStreamsEnd(t *testing.T) {
 	ctx, stop := context.WithCancel(within(t))
 	defer stop()
 	local := stopper{newWitness("/chat"), stop}
-	a, err := s.New(local)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
+	adapterOf(t, s, local)
 	local.Connect("s")
-	r := newStreamReader(s, "other")
+	r := newStreamReader(streamsOf(s), "other")
 	ended := make(chan error, 1)
 	go func() { ended <- r.read(ctx) }()
 	redistest.Eventually(t, "the end of the stream is known", func() bool {
@@ -340,15 +336,10 @@ func TestStreamsNotReached(t *testing.T) {
 	s := NewStreams(rdb, nil)
 	var adapters []adapter.Adapter
 	for _, namespace := range []string{"/", "/passing"} {
-		a, err := s.New(newWitness(namespace))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { a.Close() })
-		adapters = append(adapters, a)
+		adapters = append(adapters, adapterOf(t, s, newWitness(namespace)))
 	}
 	waiting := func() int {
-		r := s.reading.readers["socket.io"]
+		r := streamsOf(s).reading.readers["socket.io"]
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return len(r.waiting)
@@ -366,8 +357,8 @@ func TestStreamsNotReached(t *testing.T) {
 
 func TestStreamsOptions(t *testing.T) {
 	for _, opts := range []StreamsOptions{{StreamCount: -1}, {MaxLen: -1}, {ReadCount: -1}, {BlockTime: time.Microsecond}} {
-		if a, err := NewStreams(idle(t), &opts).New(newWitness("/")); err == nil {
-			a.Close()
+		if c, err := NewStreams(idle(t), &opts).Open(adapter.Node{ID: "a", Name: "a"}, nil); err == nil {
+			c.Close()
 			t.Errorf("%+v are taken", opts)
 		}
 	}
@@ -417,3 +408,6 @@ func TestSessions(t *testing.T) {
 		t.Error("deleted without a server")
 	}
 }
+
+// streamsOf returns what the only server of a builder reads.
+func streamsOf(s *Streams) *streams { return s.builder.brokers[0].streams }

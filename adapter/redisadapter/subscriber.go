@@ -28,7 +28,7 @@ type channel struct {
 	ready   chan struct{}
 }
 
-// user is a namespace that wants a channel. Rooms of one namespace and the channel of another, such as the room b of /a
+// user is a namespace that wants a channel; "" is the membership. Rooms of one namespace and the channel of another, such as the room b of /a
 // and the namespace /a#b, can have the same name: each hears what is meant for the other, and drops it.
 type user struct {
 	namespace string

@@ -21,7 +21,7 @@ var troubleFlag = flag.String("trouble", "", `"long" runs the long forms of the 
 // pair is two nodes of a cluster, each subscribed to a channel of its own in every space.
 type pair struct {
 	t    testing.TB
-	a, b *hub
+	a, b bareHub
 	in   inbox
 	n    int
 }
@@ -54,13 +54,13 @@ func publishIn(s space, ch, body string) redis.Cmder {
 func (p *pair) crosses(within time.Duration, subs ...subscription) {
 	p.t.Helper()
 	begun := time.Now()
-	for _, h := range []*hub{p.a, p.b} {
+	for _, h := range []bareHub{p.a, p.b} {
 		up(p.t, h)
 	}
 	for _, s := range subs {
 		p.n++
 		body := fmt.Sprintf("%s %d", s.channel, p.n)
-		if err := p.a.send(publishIn(s.space, s.channel, body)); err != nil {
+		if err := p.a.tell(publishIn(s.space, s.channel, body)); err != nil {
 			p.t.Fatalf("send on %s: %v", s.channel, err)
 		}
 		redistest.Eventually(p.t, body+" arrives", func() bool { return p.in.count(body) > 0 })
@@ -77,7 +77,7 @@ func (p *pair) crosses(within time.Duration, subs ...subscription) {
 
 func (p *pair) awaitDown() {
 	p.t.Helper()
-	for _, h := range []*hub{p.a, p.b} {
+	for _, h := range []bareHub{p.a, p.b} {
 		redistest.Eventually(p.t, "the state is down", func() bool { return h.status.is(Down) })
 		if _, err := h.numSub(context.Background(), plain, "q"); !errors.Is(err, adapter.ErrClusterUnavailable) {
 			p.t.Errorf("counting while Redis is down: %v", err)
@@ -97,12 +97,12 @@ func TestDownAtStart(t *testing.T) {
 	s.Kill()
 	p := newPair(t, single(s), plainAndPattern...)
 	p.awaitDown()
-	if err := p.a.send(publish("q", "lost")); !errors.Is(err, adapter.ErrClusterUnavailable) {
+	if err := p.a.tell(publish("q", "lost")); !errors.Is(err, adapter.ErrClusterUnavailable) {
 		t.Errorf("send while Redis is down: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := p.a.Ready(ctx); err == nil {
+	if err := p.a.ready(ctx); err == nil {
 		t.Error("ready without Redis")
 	}
 	if err := p.b.wait(ctx, plain, "q"); !errors.Is(err, adapter.ErrClusterUnavailable) {
@@ -147,7 +147,7 @@ func TestPaused(t *testing.T) {
 	body := string(make([]byte, 1<<10))
 	refused := 0
 	for time.Since(begun) < 5*time.Second {
-		if err := p.a.send(publish("other", body)); err != nil {
+		if err := p.a.tell(publish("other", body)); err != nil {
 			refused++
 			runtime.Gosched()
 			if refused == 1 {
@@ -207,11 +207,11 @@ func TestReadOnly(t *testing.T) {
 	p := newPair(t, single(s), plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
 	write := func() redis.Cmder { return redis.NewStringCmd(context.Background(), "xadd", "stream", "*", "k", "v") }
-	if err := p.a.send(write()); err != nil {
+	if err := p.a.tell(write()); err != nil {
 		t.Fatal(err)
 	}
 	s.Do("REPLICAOF", "127.0.0.1", "1")
-	if err := p.a.send(write()); err != nil {
+	if err := p.a.tell(write()); err != nil {
 		t.Fatal(err)
 	}
 	redistest.Eventually(t, "the state is down", func() bool { return p.a.status.is(Down) })
@@ -220,7 +220,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	changes := p.a.Stats().StateChanges
 	redistest.Eventually(t, "several writes are tried", func() bool {
-		_ = p.a.send(write())
+		_ = p.a.tell(write())
 		return p.a.Stats().Failed["readonly"] >= 3
 	})
 	if stats := p.a.Stats(); stats.StateChanges != changes || stats.State != Down {
@@ -228,7 +228,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	s.Do("REPLICAOF", "NO", "ONE")
 	redistest.Eventually(t, "writes work", func() bool {
-		_ = p.a.send(write())
+		_ = p.a.tell(write())
 		return p.a.status.is(Up)
 	})
 	p.crosses(recovery, plainAndPattern...)
@@ -303,7 +303,7 @@ func TestNeverTwice(t *testing.T) {
 		defer close(done)
 		for range rounds(100, 2000) {
 			for range 200 {
-				if p.a.send(publish("once", fmt.Sprint(sent.Load()))) == nil {
+				if p.a.tell(publish("once", fmt.Sprint(sent.Load()))) == nil {
 					sent.Add(1)
 				}
 			}
@@ -312,7 +312,7 @@ func TestNeverTwice(t *testing.T) {
 	}()
 	<-done
 	up(t, p.a)
-	redistest.Eventually(t, "the last message is sent", func() bool { return p.a.send(publish("once", "end")) == nil && p.a.Stats().Sent > 0 })
+	redistest.Eventually(t, "the last message is sent", func() bool { return p.a.tell(publish("once", "end")) == nil && p.a.Stats().Sent > 0 })
 	seen, last := map[string]bool{}, -1
 	for {
 		m, err := watch.ReceiveMessage(t.Context())

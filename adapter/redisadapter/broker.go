@@ -1,0 +1,134 @@
+package redisadapter
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/membership"
+)
+
+// commonChannel is where every node says hello, whatever its adapter and prefix. It is a plain channel of its Redis.
+const commonChannel = "sockeye#hello"
+
+// broker is an adapter.Broker: what one server has of Redis. Its membership speaks on two channels under the prefix, which no
+// pattern of Node's adapters matches: names of namespaces begin with a slash.
+type broker struct {
+	// Static after construction.
+	hub     *hub
+	prefix  string // of all channels
+	space   space  // of the channels of the membership
+	id      adapter.NodeID
+	flags   []membership.Setting // those of the flavour that all nodes have in common
+	bus     func(local adapter.Local) (adapter.Bus, error)
+	streams *streams // nil without streams
+	closed  func()   // called by Close; may be nil
+
+	feed     *feed // one body at a time for the membership; static after Start
+	watching sync.WaitGroup
+	once     sync.Once
+}
+
+func (b *broker) settings() []membership.Setting {
+	all := append([]membership.Setting{}, b.flags...)
+	if c, ok := b.hub.rdb.(*redis.Client); ok && c.Options().DB != 0 {
+		all = append(all, membership.Setting{Flag: "redis database", Value: databaseOf(c)})
+	}
+	return all
+}
+
+// ready waits until everything that is wanted is heard.
+func (b *broker) ready(ctx context.Context) error {
+	if b.streams != nil {
+		if err := b.streams.ready(ctx); err != nil {
+			return err
+		}
+	}
+	return b.hub.ready(ctx)
+}
+
+// Bus makes the bus of a namespace.
+func (b *broker) Bus(local adapter.Local) (adapter.Bus, error) { return b.bus(local) }
+
+// members is the channel of all nodes, inbox that of one alone.
+func (b *broker) members() string                { return b.prefix + "-members#" }
+func (b *broker) inbox(id adapter.NodeID) string { return b.members() + string(id) + "#" }
+
+// Start implements membership.Transport, as do the methods below.
+func (b *broker) Start(receive func(from membership.Channel, body []byte), up, down func()) error {
+	inbox := b.inbox(b.id)
+	b.feed = b.hub.newFeed(func(channel, body string) {
+		switch channel {
+		case inbox:
+			receive(membership.Inbox, []byte(body))
+		case commonChannel:
+			receive(membership.Common, []byte(body))
+		default:
+			receive(membership.All, []byte(body))
+		}
+	})
+	take := func(channel, body string) { b.feed.push(channel, body) }
+	b.hub.subscribe("", b.space, inbox, take)
+	b.hub.subscribe("", b.space, b.members(), take)
+	b.hub.subscribe("", plain, commonChannel, take)
+	if r := b.hub.running(); r != nil {
+		b.watching.Go(func() { b.watch(r.ctx, up, down) })
+	}
+	return nil
+}
+
+// watch tells when the channels of the membership are heard, and when Redis is lost.
+func (b *broker) watch(ctx context.Context, up, down func()) {
+	for ctx.Err() == nil {
+		if !b.hub.status.await(ctx, Up) || b.hub.wait(ctx, b.space, b.inbox(b.id), b.members()) != nil {
+			return
+		}
+		up()
+		if b.hub.status.awaitNot(ctx, Up) {
+			down()
+		}
+	}
+}
+
+func (b *broker) Tell(to membership.Channel, body []byte) error {
+	if to == membership.Common {
+		return b.hub.publish(plain, commonChannel, body, nil)
+	}
+	return b.hub.publish(b.space, b.members(), body, nil)
+}
+
+func (b *broker) Send(to adapter.NodeID, body []byte) error {
+	return b.hub.publish(b.space, b.inbox(to), body, nil)
+}
+
+// Absent asks Redis which inboxes nobody has subscribed to.
+func (b *broker) Absent(ctx context.Context, ids []adapter.NodeID) ([]adapter.NodeID, error) {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = b.inbox(id)
+	}
+	unheard, err := b.hub.unheard(ctx, b.space, names)
+	absent := make([]adapter.NodeID, len(unheard))
+	for i, name := range unheard {
+		absent[i] = adapter.NodeID(strings.TrimSuffix(strings.TrimPrefix(name, b.members()), "#"))
+	}
+	return absent, err
+}
+
+// Close closes the hub.
+func (b *broker) Close() error {
+	b.once.Do(func() {
+		if b.feed != nil {
+			b.feed.close()
+		}
+		b.hub.close()
+		if b.closed != nil {
+			b.closed()
+		}
+		b.watching.Wait()
+	})
+	return nil
+}
