@@ -17,6 +17,8 @@ const (
 	checkInterval = 500 * time.Millisecond
 	// listTime bounds how long the broker may take to tell which nodes there are.
 	listTime = time.Second
+	// newcomerTime is how long a question waits for a node that may have come after it.
+	newcomerTime = time.Second
 	// muteAfter is how long a question must have waited in vain for a node until later ones do not wait for it.
 	muteAfter = time.Second
 	// listeningTime is how long a question waits until its answers can be heard.
@@ -236,7 +238,7 @@ func (c *clustered) check(q *openQuestion) {
 		q.settle(outcome{ErrClusterUnavailable})
 		return
 	}
-	members, foreign := q.outstanding()
+	members, foreign := q.outstanding(time.Since(q.began) >= newcomerTime)
 	c.probe(q, members)
 	if foreign && q.to == "" {
 		c.list(q)

@@ -268,14 +268,14 @@ func TestStartedBeforeCount(t *testing.T) {
 		n.askBy(t, func(b adapter.Bus) adapter.Bus { bus.Bus = b; return bus })
 		n.fetch(t.Context()).check(t, "before", answer{values: allSockets})
 		bus.then = sync.OnceFunc(func() { n.add(t, "d") })
-		n.fetch(t.Context()).check(t, "meanwhile", answer{values: allSockets, took: 250 * time.Millisecond})
+		n.fetch(t.Context()).check(t, "meanwhile", answer{values: allSockets, missing: ids{"d"}, unanswered: 1, took: 1250 * time.Millisecond})
 		n.fetch(t.Context()).check(t, "afterwards", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]"})
 		bus.then = sync.OnceFunc(func() { n.add(t, "e") })
 		n.Freeze("b")
 		fetched := later(func() answer { return n.fetch(t.Context()) })
 		time.Sleep(3 * time.Second)
 		n.Thaw("b")
-		(<-fetched).check(t, "and a slow one", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", took: 3 * time.Second})
+		(<-fetched).check(t, "and a slow one", answer{values: "[a1 a2 b1 b2 c1 c2 d1 d2]", missing: ids{"e"}, unanswered: 1, took: 3 * time.Second})
 	})
 }
 

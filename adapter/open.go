@@ -225,10 +225,14 @@ func (q *openQuestion) checkLocked() {
 	}
 }
 
-// outstanding tells which members are waited for, and whether foreign nodes are.
-func (q *openQuestion) outstanding() (members []NodeID, foreign bool) {
+// outstanding tells which members are waited for, and whether foreign nodes are. Once it is overdue newcomers are not.
+func (q *openQuestion) outstanding(overdue bool) (members []NodeID, foreign bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if overdue {
+		q.tally.Overdue()
+		q.checkLocked()
+	}
 	return ids(q.tally.Outstanding()), q.tally.ForeignOutstanding()
 }
 

@@ -11,7 +11,7 @@
 //	who                      is done with when
 //	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left
 //	member, silent before    always; it is missing in the result, unless it answers all the same
-//	member, came later       always: it was not asked, and if it was it answers before somebody counts it
+//	member, came later       it has reported or its second is over, if the broker counted it right after the question; else always
 //	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled
 //
 // To settle is to acknowledge or to go. Only broadcasts with acknowledgements have sockets. Reports and settled sockets count
@@ -46,6 +46,7 @@ type Tally struct {
 
 	nodes   map[string]*node // members that were asked, and whoever has answered; "" is all those without a name
 	members []string         // those that the last count has seen, sorted
+	first   int              // how many nodes the first count had beside those that were asked; -1 before
 	foreign int              // how many there are; -1 when they have to be counted
 	mute    int              // how many of them are not waited for
 	late    bool             // a node has stopped waiting for its sockets
@@ -53,7 +54,8 @@ type Tally struct {
 
 // node is what is known of one node, or of all those without a name.
 type node struct {
-	asked   bool // a member of the beginning
+	asked   bool // a member of the beginning, or one that was counted before it was known
+	late    bool // the latter
 	state   state
 	reports int
 	open    int // sockets that have been reported and have not settled; less than 0 when they settle first
@@ -85,7 +87,7 @@ func (n *node) end() (sockets int) {
 // ones, which were silent before, are not. sockets says that each node
 // reports how many sockets it has and then what comes of each.
 func New(sockets bool, asked, quiet []string) *Tally {
-	t := &Tally{sockets: sockets, nodes: make(map[string]*node, len(asked)+len(quiet)+1), foreign: -1}
+	t := &Tally{sockets: sockets, nodes: make(map[string]*node, len(asked)+len(quiet)+1), first: -1, foreign: -1}
 	for _, name := range asked {
 		t.nodes[name] = &node{asked: true}
 	}
@@ -166,9 +168,41 @@ func (t *Tally) Gone(name string) (sockets int) {
 // Counted says how many other nodes the broker counts, which of them are members, and how many of the rest are mute. members
 // is sorted.
 func (t *Tally) Counted(nodes, mute int, members []string) {
-	t.members = members
-	t.foreign = max(nodes-len(members), 0)
-	t.mute = min(mute, t.foreign)
+	t.know(max(nodes-len(members), 0), nodes, mute, members)
+}
+
+// know takes what is known of the other nodes: how many are foreign, how many there are in all, how many are mute.
+func (t *Tally) know(foreign, nodes, mute int, members []string) {
+	if t.first < 0 {
+		t.first = nodes
+		for _, n := range t.nodes {
+			if n.asked && n.state != gone {
+				t.first--
+			}
+		}
+	}
+	t.members, t.foreign, t.mute = members, foreign, min(mute, foreign)
+	unknown := t.first - foreign // were counted at first and are no foreign nodes: members that may have been asked
+	for name, n := range t.nodes {
+		if name != "" && has(members, name) && (!n.asked || n.late) {
+			unknown--
+		}
+	}
+	for _, name := range members {
+		if unknown > 0 && t.nodes[name] == nil {
+			t.nodes[name] = &node{asked: true, late: true}
+			unknown--
+		}
+	}
+}
+
+// Overdue says that those are not waited for any more that were not known when the question was sent.
+func (t *Tally) Overdue() {
+	for _, n := range t.nodes {
+		if n.late && n.state == waiting && n.reports == 0 {
+			n.state = silent
+		}
+	}
 }
 
 // Listed is Counted with the sorted names of all other nodes, and returns what is lost with those that are not among them.
@@ -193,7 +227,7 @@ func (t *Tally) Listed(names []string, mute int, members []string) (lost []Loss)
 			}
 		}
 	}
-	t.members, t.foreign, t.mute = members, foreign, min(mute, foreign)
+	t.know(foreign, len(names), mute, members)
 	return lost
 }
 
@@ -274,7 +308,7 @@ func (t *Tally) End() Outcome {
 			o.Lost = append(o.Lost, Loss{name, n.open})
 		}
 		unreported := n.asked && n.reports == 0 && n.state != gone
-		if unreported && n.state == waiting {
+		if unreported && n.state == waiting && !n.late {
 			o.Silent = append(o.Silent, name)
 		}
 		if unreported || n.open > 0 || n.lost > 0 {
