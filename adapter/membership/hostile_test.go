@@ -182,11 +182,14 @@ func TestFloodsAreNotAmplified(t *testing.T) {
 		}
 		// Ids that never come again are not remembered for ever.
 		for i := range maxMembers + 100 {
-			feed(nodes[0], All, &message{V: 1, Kind: kindBeat, From: idOf(100 + i), Every: 3000, Topics: 1})
+			beat, _ := (&message{V: 1, Kind: kindBeat, From: idOf(100 + i), Every: 3000, Topics: 1}).encode()
+			nodes[0].link.put(func() { nodes[0].link.receive(All, beat) })
 			stranger := hello(10_000 + i)
 			stranger.Settings = map[string]string{"n": fmt.Sprint(i)}
-			feed(nodes[0], Common, stranger)
+			body, _ := stranger.encode()
+			nodes[0].link.put(func() { nodes[0].link.receive(Common, body) })
 		}
+		synctest.Wait()
 		checkInvariants(t, nodes[0].Members)
 		if lines := nodes[0].logged("level=WARN"); len(lines) != maxConflicts {
 			t.Errorf("%d lines were logged", len(lines))
@@ -322,7 +325,7 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, from1 byte, body1 []byte, from2 byte, body2 []byte) {
 		bubble(t, func(t *testing.T, b *broker) {
-			n := b.start(t, 0, Options{})
+			n := b.start(t, 0, Options{Interval: time.Minute})
 			synctest.Wait()
 			feed(n, All, hello(1))
 			for _, letter := range []letter{{Channel(from1 % 3), "", body1}, {Channel(from2 % 3), "", body2}} {

@@ -64,12 +64,12 @@ func TestStrangers(t *testing.T) {
 // Many nodes with equal settings answer a stranger with few voices.
 func TestFewAnswerAStranger(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {
-		for i := range 50 {
+		for i := range 20 {
 			b.start(t, i, set("adapter", "pubsub"))
 		}
-		pass(time.Minute)
+		pass(time.Second)
 		b.forget()
-		late := b.start(t, 50, set("adapter", "sharded"))
+		late := b.start(t, 20, set("adapter", "sharded"))
 		pass(4 * time.Second)
 		if got := b.received(late.id)["common hello"]; got < 2 || got > 6 { // its own is one
 			t.Errorf("it received %d hellos", got)
@@ -77,7 +77,7 @@ func TestFewAnswerAStranger(t *testing.T) {
 		if lines := late.logged("level=WARN"); len(lines) != 1 {
 			t.Errorf("it logged %q", lines)
 		}
-		pass(time.Minute)
+		pass(4 * time.Second)
 		if got := b.received(late.id)["common hello"]; got > 6 {
 			t.Errorf("it received %d hellos", got)
 		}
