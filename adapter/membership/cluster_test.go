@@ -52,6 +52,14 @@ func TestWelcomeGoesToTheNewcomerAlone(t *testing.T) {
 		if got := b.received(late.id); got["inbox hello"] != 4 {
 			t.Errorf("the newcomer received %v", got)
 		}
+		// One that comes back is known, and learns who is there.
+		b.forget()
+		late.link.connect(false)
+		late.link.connect(true)
+		synctest.Wait()
+		if got := b.received(late.id); got["inbox beat"] != 4 || got["inbox hello"] != 0 {
+			t.Errorf("the one that came back received %v", got)
+		}
 	})
 }
 

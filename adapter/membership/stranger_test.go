@@ -28,10 +28,9 @@ func TestStrangers(t *testing.T) {
 			n.link.set(func(l *link) { l.group = "classic" })
 		}
 		pass(time.Minute)
-		sharded := []*node{
-			b.start(t, 2, set("adapter", "sharded", "prefix", "socket.io")),
-			b.start(t, 3, set("adapter", "sharded", "prefix", "socket.io")),
-		}
+		sharded := []*node{b.start(t, 2, set("adapter", "sharded", "prefix", "socket.io"))}
+		pass(time.Minute)
+		sharded = append(sharded, b.start(t, 3, set("adapter", "sharded", "prefix", "socket.io")))
 		pass(time.Minute)
 		other := b.start(t, 4, set("adapter", "sharded", "prefix", "chat", "db", "1", "empty", ""))
 		pass(time.Minute)
