@@ -395,13 +395,22 @@ func checkInvariants(t *testing.T, m *Members) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	quiet, serving := int32(0), 0
+	quiet, serving, named := int32(0), 0, 0
+	for _, members := range m.named {
+		named += len(members)
+	}
+	if named != len(m.members) {
+		t.Errorf("%d of %d members are in the index of names", named, len(m.members))
+	}
 	for id, mem := range m.members {
 		if mem.node.ID != id || mem.node.Life != id.life(mem.life) || mem.node.State == Over || mem.life <= m.graves.lives[id] {
 			t.Errorf("member %s is %+v", id, mem.node)
 		}
 		if mem.quiet() {
 			quiet++
+		}
+		if !slices.Contains(m.named[mem.node.Name], mem) {
+			t.Errorf("%s is not in the index as %q", id, mem.node.Name)
 		}
 		serving += len(mem.topics)
 		for topic := range mem.topics {

@@ -129,6 +129,7 @@ func (m *Members) renewLocked(old *member, life int, now time.Time) *member {
 	mem := &member{node: old.node, life: life, every: old.every, fresh: now, warned: old.warned, version: old.version, topics: make(map[string]struct{})}
 	mem.node.Life, mem.node.State = mem.node.ID.life(life), Alive
 	m.members[mem.node.ID] = mem
+	m.nameLocked(mem)
 	served, _ := m.changeTopicsLocked(mem, topics, nil)
 	m.changedLocked(Change{Node: mem.node, Was: Alive, Served: served, Reason: reasonHello})
 	return mem
@@ -137,7 +138,9 @@ func (m *Members) renewLocked(old *member, life int, now time.Time) *member {
 // greetLocked takes a hello.
 func (m *Members) greetLocked(from Channel, mem *member, msg *message, newcomer bool, now time.Time) {
 	was := mem.node
+	m.unnameLocked(mem)
 	msg.describe(&mem.node)
+	m.nameLocked(mem)
 	topics, ok := mem.gather(msg)
 	if !ok {
 		m.stats.Malformed++
@@ -154,8 +157,8 @@ func (m *Members) greetLocked(from Channel, mem *member, msg *message, newcomer 
 		m.changedLocked(Change{Node: mem.node, Was: Alive, Known: !newcomer, Served: served, Unserved: unserved, Reason: reason})
 	}
 	if was.Name != mem.node.Name {
-		for _, other := range m.members {
-			if other != mem && other.node.Name == mem.node.Name {
+		for _, other := range m.named[mem.node.Name] {
+			if other != mem {
 				m.doubtLocked(other, now)
 			}
 		}

@@ -38,26 +38,29 @@ func (m *Members) compareLocked(mem *member) {
 	}
 }
 
+// nameLocked and unnameLocked keep the index of names.
+func (m *Members) nameLocked(mem *member) {
+	m.named[mem.node.Name] = append(m.named[mem.node.Name], mem)
+}
+
+func (m *Members) unnameLocked(mem *member) {
+	others := slices.DeleteFunc(m.named[mem.node.Name], func(other *member) bool { return other == mem })
+	if m.named[mem.node.Name] = others; len(others) == 0 {
+		delete(m.named, mem.node.Name)
+	}
+}
+
 // renameLocked adds four characters of the id to the name: others of them if somebody has that name too.
 func (m *Members) renameLocked() {
 	base, id := m.opts.Self.Name, string(m.self.ID)
 	for i := 0; i < len(id); i += 4 {
 		name := base + "-" + id[i:i+4]
-		if name != m.self.Name && !m.takenLocked(name) {
+		if name != m.self.Name && len(m.named[name]) == 0 {
 			m.self.Name = name
 			return
 		}
 	}
 	m.self.Name = base + "-" + id
-}
-
-func (m *Members) takenLocked(name string) bool {
-	for _, mem := range m.members {
-		if mem.node.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *Members) redrawLocked() {

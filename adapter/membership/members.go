@@ -40,6 +40,7 @@ type Members struct {
 
 	// Guarded by mu: the others.
 	members   map[ID]*member
+	named     map[string][]*member // by name
 	serving   map[string][]*member // by topic, sorted by id
 	graves    graves
 	strangers map[ID]struct{} // nodes with other settings
@@ -106,7 +107,7 @@ func New(o Options, t Transport) (*Members, error) {
 		opts: o, settings: settings, transport: t, log: o.Logger, ctx: ctx, stop: stop,
 		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		self: o.Self, life: o.Self.ID.number(o.Self.Life), topics: newOwnTopics(), every: o.Interval,
-		members: make(map[ID]*member), serving: make(map[string][]*member), graves: newGraves(),
+		members: make(map[ID]*member), named: make(map[string][]*member), serving: make(map[string][]*member), graves: newGraves(),
 		strangers: make(map[ID]struct{}), conflicts: make(map[string]struct{}),
 		asks: make(seldom), overs: make(seldom), due: time.Now(),
 	}

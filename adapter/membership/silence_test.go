@@ -361,7 +361,7 @@ func TestDeaf(t *testing.T) {
 		pass(10 * time.Second)
 		deaf.link.set(func(l *link) { l.deaf = true })
 		nodes[2].take()
-		pass(time.Hour)
+		pass(20 * time.Minute)
 		deaf.expectStates(t, map[string]State{"n1": Silent, "n2": Silent})
 		nodes[2].expect(t)
 		nodes[2].link.vanish()

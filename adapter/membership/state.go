@@ -124,6 +124,7 @@ func (m *Members) overLocked(mem *member, reason string) (topics []string) {
 	mem.node.State = Over
 	_, topics = m.changeTopicsLocked(mem, nil, slices.Collect(maps.Keys(mem.topics)))
 	delete(m.members, mem.node.ID)
+	m.unnameLocked(mem)
 	m.graves.dig(mem.node.ID, mem.life)
 	m.changedLocked(Change{Node: mem.node, Was: was, Known: true, Unserved: topics, Reason: reason})
 	return topics
@@ -134,8 +135,8 @@ func (m *Members) namesakeLocked(mem *member) bool {
 	if m.self.Name == mem.node.Name {
 		return true
 	}
-	for _, other := range m.members {
-		if other != mem && other.node.Name == mem.node.Name && other.node.State == Alive {
+	for _, other := range m.named[mem.node.Name] {
+		if other != mem && other.node.State == Alive {
 			return true
 		}
 	}

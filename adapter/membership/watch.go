@@ -14,7 +14,9 @@ type Change struct {
 	Served []string // topics that it serves from now on, sorted
 	// Unserved are topics that it does not serve any more, sorted; all of them if its life is over.
 	Unserved []string
-	Reason   string
+	// Reason is "hello", "topics", "heard", "silence", "unanswered", "absent", "good-bye", "replaced", "new life", or "known" for
+	// what a watcher begins with.
+	Reason string
 }
 
 // Reasons of changes.
