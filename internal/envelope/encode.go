@@ -63,78 +63,94 @@ type (
 		Compress *bool `json:"compress,omitempty"`
 		Timeout  int64 `json:"timeout,omitempty"` // in milliseconds
 	}
+	// numbers are ours: those of an adapter.Message.
+	numbers struct {
+		Seq      uint64 `json:"seq,omitempty"`
+		After    uint64 `json:"after,omitempty"`
+		Directed uint64 `json:"directed,omitempty"`
+	}
 	broadcastData struct {
 		Packet  packetData `json:"packet"`
 		Request string     `json:"requestId,omitempty"`
 		Opts    optsData   `json:"opts"`
+		numbers
 	}
 	membershipData struct {
 		Opts  optsData `json:"opts"`
 		Rooms []string `json:"rooms"`
+		numbers
 	}
 	disconnectData struct {
 		Opts  optsData `json:"opts"`
 		Close bool     `json:"close"`
+		numbers
 	}
 	fetchData struct {
 		Opts    optsData `json:"opts"`
 		Request string   `json:"requestId"`
 		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone
+		numbers
 	}
 	socketsData struct {
 		Request string                  `json:"requestId"`
 		Sockets []adapter.SocketDetails `json:"sockets"`
 		Rooms   []string                `json:"rooms,omitempty"` // ours: the answer to a question for the rooms
+		numbers
 	}
 	serverSideData struct {
 		Request string         `json:"requestId,omitempty"`
 		Packet  parser.Payload `json:"packet"`
+		numbers
 	}
 	valueData struct {
 		Request string         `json:"requestId"`
 		Packet  parser.Payload `json:"packet,omitzero"`
 		SID     string         `json:"sid,omitempty"` // ours: whose acknowledgement it is
+		numbers
 	}
 	countData struct {
 		Request string `json:"requestId"`
 		Count   int    `json:"clientCount"`
+		numbers
 	}
 	goneData struct {
 		Request string   `json:"requestId"`
 		SIDs    []string `json:"sids"`
+		numbers
 	}
 )
 
 // dataOf returns the type and the data of a message. Requests of answers are those of their questions.
 func dataOf(m *adapter.Message) (messageType, any, error) {
+	n := numbers{m.Seq, m.After, m.Directed}
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
-		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m)}, nil
+		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m), n}, nil
 	case adapter.KindJoin:
-		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms), n}, nil
 	case adapter.KindLeave:
-		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms), n}, nil
 	case adapter.KindDisconnect:
-		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
+		return typeDisconnect, disconnectData{optsOf(m), m.Close, n}, nil
 	case adapter.KindFetch:
-		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request}, nil
+		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request, numbers: n}, nil
 	case adapter.KindListRooms:
-		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
+		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms", n}, nil
 	case adapter.KindSockets:
-		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m)}, nil
+		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m), numbers: n}, nil
 	case adapter.KindRooms:
-		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms}, nil
+		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms, n}, nil
 	case adapter.KindServerSide:
-		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
+		return typeServerSide, serverSideData{m.Request, m.Payload, n}, nil
 	case adapter.KindServerReply:
-		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload)}, nil
+		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload), numbers: n}, nil
 	case adapter.KindCount:
-		return typeCount, countData{m.Request, m.Count}, nil
+		return typeCount, countData{m.Request, m.Count, n}, nil
 	case adapter.KindAck:
-		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID}, nil
+		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID, n}, nil
 	case adapter.KindGone:
-		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs)}, nil
+		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs), n}, nil
 	}
 	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
 }
