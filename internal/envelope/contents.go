@@ -52,11 +52,11 @@ func (c *contents) member(key, value string) (ok bool) {
 	case "only":
 		c.only, ok = textOf(value)
 	case "seq":
-		c.numbers.Seq, ok = order(value)
+		c.numbers.seq, ok = order(value)
 	case "after":
-		c.numbers.After, ok = order(value)
+		c.numbers.after, ok = order(value)
 	case "directed":
-		c.numbers.Directed, ok = order(value)
+		c.numbers.directed, ok = order(value)
 	}
 	return ok
 }

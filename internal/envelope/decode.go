@@ -162,7 +162,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 		return h.passed(in.numbers), nil
 	}
 	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
-	m.Seq, m.After, m.Directed = in.numbers.Seq, in.numbers.After, in.numbers.Directed
+	m.Seq, m.After, m.Directed = in.numbers.seq, in.numbers.after, in.numbers.directed
 	if err := in.read(m, c.namespace); err != nil {
 		return nil, err
 	}
@@ -179,10 +179,10 @@ func (h *header) from() adapter.NodeID {
 
 // passed is what remains of a message for rooms that nobody here is in: nothing, or that it came, if it was numbered.
 func (h *header) passed(n numbers) *adapter.Message {
-	if n.Seq == 0 && n.Directed == 0 {
+	if n.seq == 0 && n.directed == 0 {
 		return nil
 	}
-	return &adapter.Message{From: h.from(), Seq: n.Seq, After: n.After, Directed: n.Directed}
+	return &adapter.Message{From: h.from(), Seq: n.seq, After: n.after, Directed: n.directed}
 }
 
 // hasRooms tells whether a message may be ignored when nobody is in its rooms. Questions want an answer in any case.
@@ -206,13 +206,13 @@ func packedRooms(data []byte) (rooms []string, n numbers) {
 		case "requestId":
 			question = true
 		case "seq":
-			n.Seq, err = packedNumber(&r)
+			n.seq, err = packedNumber(&r)
 			return err
 		case "after":
-			n.After, err = packedNumber(&r)
+			n.after, err = packedNumber(&r)
 			return err
 		case "directed":
-			n.Directed, err = packedNumber(&r)
+			n.directed, err = packedNumber(&r)
 			return err
 		case "opts":
 			return eachEntry(&r, func(key string) (err error) {

@@ -63,94 +63,78 @@ type (
 		Compress *bool `json:"compress,omitempty"`
 		Timeout  int64 `json:"timeout,omitempty"` // in milliseconds
 	}
-	// numbers are ours: those of an adapter.Message.
-	numbers struct {
-		Seq      uint64 `json:"seq,omitempty"`
-		After    uint64 `json:"after,omitempty"`
-		Directed uint64 `json:"directed,omitempty"`
-	}
 	broadcastData struct {
 		Packet  packetData `json:"packet"`
 		Request string     `json:"requestId,omitempty"`
 		Opts    optsData   `json:"opts"`
-		numbers
 	}
 	membershipData struct {
 		Opts  optsData `json:"opts"`
 		Rooms []string `json:"rooms"`
-		numbers
 	}
 	disconnectData struct {
 		Opts  optsData `json:"opts"`
 		Close bool     `json:"close"`
-		numbers
 	}
 	fetchData struct {
 		Opts    optsData `json:"opts"`
 		Request string   `json:"requestId"`
 		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone
-		numbers
 	}
 	socketsData struct {
 		Request string                  `json:"requestId"`
 		Sockets []adapter.SocketDetails `json:"sockets"`
 		Rooms   []string                `json:"rooms,omitempty"` // ours: the answer to a question for the rooms
-		numbers
 	}
 	serverSideData struct {
 		Request string         `json:"requestId,omitempty"`
 		Packet  parser.Payload `json:"packet"`
-		numbers
 	}
 	valueData struct {
 		Request string         `json:"requestId"`
 		Packet  parser.Payload `json:"packet,omitzero"`
 		SID     string         `json:"sid,omitempty"` // ours: whose acknowledgement it is
-		numbers
 	}
 	countData struct {
 		Request string `json:"requestId"`
 		Count   int    `json:"clientCount"`
-		numbers
 	}
 	goneData struct {
 		Request string   `json:"requestId"`
 		SIDs    []string `json:"sids"`
-		numbers
 	}
 )
 
 // dataOf returns the type and the data of a message. Requests of answers are those of their questions.
 func dataOf(m *adapter.Message) (messageType, any, error) {
-	n := numbers{m.Seq, m.After, m.Directed}
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
-		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m), n}, nil
+		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m)}, nil
 	case adapter.KindJoin:
-		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms), n}, nil
+		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
 	case adapter.KindLeave:
-		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms), n}, nil
+		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
 	case adapter.KindDisconnect:
-		return typeDisconnect, disconnectData{optsOf(m), m.Close, n}, nil
+		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
 	case adapter.KindFetch:
-		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request, numbers: n}, nil
+		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request}, nil
 	case adapter.KindListRooms:
-		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms", n}, nil
+		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
 	case adapter.KindSockets:
-		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m), numbers: n}, nil
+		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m)}, nil
 	case adapter.KindRooms:
-		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms, n}, nil
+		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms}, nil
 	case adapter.KindServerSide:
-		return typeServerSide, serverSideData{m.Request, m.Payload, n}, nil
+		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
 	case adapter.KindServerReply:
-		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload), numbers: n}, nil
+		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload)}, nil
 	case adapter.KindCount:
-		return typeCount, countData{m.Request, m.Count, n}, nil
+		return typeCount, countData{m.Request, m.Count}, nil
 	case adapter.KindAck:
-		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID, n}, nil
+		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID}, nil
 	case adapter.KindGone:
-		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs), n}, nil
+		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs)}, nil
 	}
 	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
 }
@@ -198,13 +182,36 @@ func withNull(data any) any {
 	return data
 }
 
+// numbers are those of an adapter.Message.
+type numbers struct{ seq, after, directed uint64 }
+
+// marshal writes a value, with the numbers of a message as the last members of its data. The data is an object with members,
+// which ends where the ending begins.
+func marshal(v any, ending string, m *adapter.Message) (parser.Payload, error) {
+	p, err := parser.Marshal(v)
+	if err != nil || m.Seq|m.After|m.Directed == 0 {
+		return p, err
+	}
+	var members []byte
+	for _, n := range [...]struct {
+		key   string
+		value uint64
+	}{{"seq", m.Seq}, {"after", m.After}, {"directed", m.Directed}} {
+		if n.value > 0 {
+			members = strconv.AppendUint(append(append(append(members, `,"`...), n.key...), `":`...), n.value, 10)
+		}
+	}
+	p.JSON = slices.Insert(p.JSON, len(p.JSON)-len(ending)-1, members...)
+	return p, nil
+}
+
 // Sharded returns the body of a message as the sharded adapter writes it: JSON, or MessagePack if there is binary.
 func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
 	t, data, err := dataOf(m)
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, data, c.uid, c.namespace})
+	p, err := marshal(envelope{t, data, c.uid, c.namespace}, c.endings[0], m)
 	if err == nil && len(p.Attachments) > 0 {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.Notepack, p)
 	}
@@ -220,7 +227,7 @@ func (c *Codec) Packed(m *adapter.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, withNull(data), c.uid, c.namespace})
+	p, err := marshal(envelope{t, withNull(data), c.uid, c.namespace}, c.endings[0], m)
 	if err == nil {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
 	}
@@ -244,7 +251,7 @@ func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
 		return Entry{}, err
 	}
 	e := Entry{UID: string(c.uid), Namespace: c.namespace, Type: strconv.Itoa(int(t))}
-	p, err := parser.Marshal(data)
+	p, err := marshal(data, "", m)
 	switch {
 	case err != nil || len(p.Attachments) == 0:
 	case plaintext:
