@@ -192,17 +192,20 @@ func marshal(v any, ending string, m *adapter.Message) (parser.Payload, error) {
 	if err != nil || m.Seq|m.After|m.Directed == 0 {
 		return p, err
 	}
-	var members []byte
-	for _, n := range [...]struct {
-		key   string
-		value uint64
-	}{{"seq", m.Seq}, {"after", m.After}, {"directed", m.Directed}} {
-		if n.value > 0 {
-			members = strconv.AppendUint(append(append(append(members, `,"`...), n.key...), `":`...), n.value, 10)
-		}
-	}
+	members := appendNumber(nil, "seq", m.Seq)
+	members = appendNumber(members, "after", m.After)
+	members = appendNumber(members, "directed", m.Directed)
 	p.JSON = slices.Insert(p.JSON, len(p.JSON)-len(ending)-1, members...)
 	return p, nil
+}
+
+// appendNumber appends a member that follows another one, unless it is 0.
+func appendNumber(dst []byte, key string, n uint64) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = append(append(append(dst, `,"`...), key...), `":`...)
+	return strconv.AppendUint(dst, n, 10)
 }
 
 // Sharded returns the body of a message as the sharded adapter writes it: JSON, or MessagePack if there is binary.
