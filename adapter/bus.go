@@ -30,7 +30,8 @@ const (
 // Message is what the nodes of a cluster say to each other, in one namespace. Which fields count depends on Kind. A
 // message is read-only once it is handed over.
 type Message struct {
-	Kind Kind
+	Kind  Kind
+	Close bool
 	// From is the node that sent it; "" when the wire form does not say. A Bus fills it in.
 	From NodeID
 	// Request pairs questions and answers; "" is a message that wants no answer.
@@ -39,7 +40,6 @@ type Message struct {
 	Flags     Flags
 	Packet    *parser.Packet
 	Rooms     []string
-	Close     bool
 	Payload   parser.Payload
 	Sockets   []SocketDetails
 	Count     int

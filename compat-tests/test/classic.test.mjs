@@ -112,7 +112,7 @@ async function asked(question) {
 }
 
 /** adapter.Kind */
-const kinds = { broadcast: 1, fetch: 5, serverSide: 6, rooms: 7, sockets: 8, reply: 9, listed: 10, count: 11, ack: 12, gone: 13 };
+const kinds = { broadcast: 1, join: 2, leave: 3, disconnect: 4, fetch: 5, serverSide: 6, rooms: 7, sockets: 8, reply: 9, listed: 10, count: 11, ack: 12, gone: 13 };
 
 test("a Node node understands our answers to its questions", async () => {
   const binary = { text: base64('{"_placeholder":true,"num":0}'), attachments: [base64([1, 2, 3])] };
@@ -130,14 +130,17 @@ test("a Node node understands our answers to its questions", async () => {
     ["serverSide", [{ Kind: kinds.reply, ...binary }], ({ responses }) => assert.deepEqual(responses, [{ type: "Buffer", data: [1, 2, 3] }])],
     ["serverSide", [{ Kind: kinds.reply }], ({ responses }) => assert.deepEqual(responses, [undefined])],
   ];
-  for (const [question, messages, check] of cases) {
-    const { request, adapter, outcome } = await asked(question);
-    const answers = ask(messages.map(({ text, attachments, ...message }) => ({ uid: "node-2", request: base64(request), message, text, attachments })));
-    for (const { error, body } of answers) {
-      assert.equal(error, undefined);
-      if (body) adapter.onresponse(adapter.responseChannel, bytes(body));
+  for (const [uid, numbers] of [["node-2", {}], ["0123456789abcdef", {}], ["0123456789abcdef", { After: 1, Directed: 2 ** 53 - 1 }]]) {
+    for (const [question, messages, check] of cases) {
+      const { request, adapter, outcome } = await asked(question);
+      const answers = ask(messages.map(({ text, attachments, ...message }) => (
+        { uid, request: base64(request), message: { ...message, ...numbers }, text, attachments })));
+      for (const { error, body } of answers) {
+        assert.equal(error, undefined);
+        if (body) adapter.onresponse(adapter.responseChannel, bytes(body));
+      }
+      check(await outcome);
     }
-    check(await outcome);
   }
 });
 
@@ -158,31 +161,43 @@ test("a broadcast that asks for acknowledgements is Node's but for its id and ou
   }
 });
 
-test("we understand the answers of a Node node to our questions", async () => {
+/** A Node node with the socket s1, which tells effects what happens to it. */
+function inhabited() {
   const { frames, nsp, adapter } = node();
-  const values = [{ a: 1 }, Buffer.from([9]), undefined];
+  const effects = [];
   const acks = new Map();
+  const happens = (what) => (...args) => effects.push([what, ...args]);
   nsp.sockets.set("s1", {
     id: "s1",
     handshake: { url: "/", headers: {} },
     rooms: new Set(["s1", 5]),
     data: { n: 1, b: Buffer.from([7]) },
     acks,
-    client: { writeToEngine: () => {} },
+    client: { writeToEngine: happens("packet") },
     notifyOutgoingListeners: () => {},
+    join: happens("join"), leave: happens("leave"), disconnect: happens("disconnect"),
   });
   adapter.addAll("s1", new Set(["s1", 5]));
-  nsp.on("q", (value, reply) => reply({ got: value }));
+  nsp.on("q", (value, reply) => {
+    effects.push(["event", value]);
+    reply?.({ got: value });
+  });
+  return { frames, nsp, adapter, acks, effects };
+}
+
+for (const uid of ["node-2", "0123456789abcdef"]) test(`we, called ${uid}, understand the answers of a Node node to our questions`, async () => {
+  const { frames, adapter, acks } = inhabited();
+  const values = [{ a: 1 }, Buffer.from([9]), undefined];
   const event = base64('["q",1]');
   const kindsAsked = [kinds.fetch, kinds.rooms, kinds.serverSide, kinds.broadcast];
-  const requests = ask(kindsAsked.map((Kind) => ({ uid: "node-2", message: { Kind, Request: "1" }, text: event })));
+  const requests = ask(kindsAsked.map((Kind) => ({ uid, message: { Kind, Request: "1", Seq: 7 }, text: event })));
   for (const { channel, body, error } of requests) {
     assert.equal(error, undefined);
     await adapter.onrequest(channel, bytes(body));
   }
   for (const value of values) [...acks.values()][0](value);
   assert.ok(frames.every(({ channel }) => channel === adapter.responseChannel));
-  const read = ask(frames.map(({ body }) => ({ uid: "node-2", answer: base64(body) })));
+  const read = ask(frames.map(({ body }) => ({ uid, answer: base64(body) })));
   assert.deepEqual(read.map(({ error, message }) => [error, message.Kind, message.Request]),
     [kinds.sockets, kinds.listed, kinds.reply, kinds.count, kinds.ack, kinds.ack, kinds.ack].map((kind) => [undefined, kind, "1"]));
   const [sockets, rooms, reply, count, ...acknowledged] = read;
@@ -193,4 +208,33 @@ test("we understand the answers of a Node node to our questions", async () => {
   assert.deepEqual(JSON.parse(bytes(acknowledged[0].text)), values[0]);
   assert.deepEqual(bytes(acknowledged[1].attachments[0]), values[1]);
   assert.equal(acknowledged[2].text, undefined);
+});
+
+test("a Node node does not mind the numbers of our messages", async () => {
+  const messages = [
+    { Kind: kinds.broadcast }, { Kind: kinds.broadcast, Selection: { Rooms: ["s1"] }, Flags: { Volatile: true, NoCompress: true } },
+    { Kind: kinds.broadcast, Selection: { Rooms: ["a", "5"], Except: ["c"] } }, { Kind: kinds.broadcast, Request: "1" },
+    { Kind: kinds.join, Rooms: ["a"] }, { Kind: kinds.leave, Rooms: ["a"] }, { Kind: kinds.disconnect, Close: true },
+    { Kind: kinds.fetch, Request: "1" }, { Kind: kinds.rooms, Request: "1" }, { Kind: kinds.serverSide }, { Kind: kinds.serverSide, Request: "1" },
+  ];
+  /** What a Node node does when it hears the messages: to its socket, and what it answers. */
+  const outcome = async (numbers) => {
+    const { frames, adapter, acks, effects } = inhabited();
+    const written = ask(messages.map((message) => ({ uid: "0123456789abcdef", message: { ...message, ...numbers }, text: base64('["q",1]') })));
+    for (const { error, channel, body } of written) {
+      assert.equal(error, undefined);
+      if (channel.startsWith("socket.io#")) adapter.onmessage(null, channel, bytes(body));
+      else await adapter.onrequest(channel, bytes(body));
+    }
+    acks.forEach((ack) => ack("ack"));
+    await settled();
+    return { written: written.map(({ body }) => body), effects, answers: frames.map(({ channel, body }) => [channel, body.toString("latin1")]) };
+  };
+  const plain = await outcome({});
+  assert.deepEqual([plain.effects.length, plain.answers.length], [8, 5]);
+  for (const numbers of [{ Seq: 7 }, { After: 1, Directed: 2 }, { Seq: 2 ** 53 - 1, After: 2 ** 40, Directed: 65536 }]) {
+    const { written, effects, answers } = await outcome(numbers);
+    assert.ok(written.every((body, i) => body !== plain.written[i]));
+    assert.deepEqual({ effects, answers }, { effects: plain.effects, answers: plain.answers });
+  }
 });

@@ -208,3 +208,67 @@ test("what only Sockeye says does not disturb Node", async () => {
     node.end();
   }
 });
+
+test("Node does not mind the numbers of our messages", async () => {
+  const [BROADCAST, JOIN, LEAVE, DISCONNECT, , SERVERSIDE] = [1, 2, 3, 4, 5, 6];
+  const [SOCKETS, REPLY, COUNT] = [8, 9, 11];
+  const messages = [
+    { Kind: BROADCAST, Packet: ["event", 1] }, { Kind: BROADCAST, Packet: ["event", 1], Selection: { Rooms: ["a", "s1"], Except: ["x"] } },
+    { Kind: BROADCAST, Packet: ["q"], Request: "0123456789abcdef" }, { Kind: JOIN, Rooms: ["a"] }, { Kind: LEAVE, Rooms: ["a"] }, { Kind: DISCONNECT, Close: true },
+    { Kind: FETCH, Request: "1123456789abcdef" }, { Kind: LISTROOMS, Request: "2123456789abcdef" },
+    { Kind: SERVERSIDE, Payload: ["side", 1] }, { Kind: SERVERSIDE, Payload: ["side", 1], Request: "3123456789abcdef" },
+    { Kind: COUNT, Request: "acks", Count: 1 }, { Kind: ACK, Request: "acks", Payload: "yes", SocketID: "s" }, { Kind: GONE, Request: "acks", SocketIDs: ["s"] },
+    { Kind: SOCKETS, Request: "fetch", Sockets: [{ id: "s", handshake: {}, rooms: ["s"], data: {} }] }, { Kind: REPLY, Request: "side", Payload: { a: 1 } },
+  ];
+  const opts = { rooms: [], except: [], flags: {} };
+  const packed = msgpack.encode({ type: 3, data: { packet: { type: 2, data: ["b", Buffer.from([1])] }, opts }, uid: "x", nsp: "/chat" });
+  const binary = Buffer.from(packed).toString("base64");
+  /** What a Node node does when it hears the messages. */
+  const outcome = async (createAdapter, form, numbers) => {
+    const node = await startNode(createAdapter);
+    const { adapter, nsp, redis } = node;
+    const effects = [];
+    const acks = new Map();
+    const happens = (what) => (...args) => effects.push([what, ...args]);
+    nsp.sockets.set("s1", {
+      id: "s1", handshake: { url: "/" }, rooms: new Set(["s1"]), data: {}, acks, client: { writeToEngine: happens("packet") },
+      notifyOutgoingListeners: () => {}, join: happens("join"), leave: happens("leave"), disconnect: happens("disconnect"),
+    });
+    adapter.addAll("s1", new Set(["s1"]));
+    nsp.on("side", (value, reply) => {
+      effects.push(["event", value]);
+      reply?.("reply");
+    });
+    adapter.ackRequests.set("acks", { ack: happens("ack"), clientCountCallback: happens("count") });
+    for (const id of ["fetch", "side"]) adapter.requests.set(id, { current: 0, expected: 1, responses: [], resolve: happens(id) });
+    const written = ask([...messages.map((message) => ({ message: { ...message, ...numbers } })), { frame: binary, message: numbers }]
+      .map((request) => ({ uid: "fedcba9876543210", nsp: "/chat", ...request })));
+    for (const answer of written) {
+      assert.equal(answer.error, undefined);
+      if (form === "entry") {
+        const { UID: uid, Namespace: nsp, Type: type, Data: data } = answer.entry;
+        adapter.onRawMessage({ uid, nsp, type, data }, "1-0");
+      } else {
+        redis.listeners.get("socket.io#/chat#")(Buffer.from(answer[form], "base64"), "socket.io#/chat#");
+      }
+    }
+    acks.forEach((ack) => ack("ack"));
+    await settled();
+    node.end();
+    const own = redis.published.map(({ channel, body }) => {
+      const { uid, ...answer } = body[0] === 0x7b ? JSON.parse(body) : msgpack.decode(body);
+      assert.equal(uid, adapter.uid);
+      return [channel, answer];
+    });
+    return { written: written.map((answer) => JSON.stringify(answer[form])), effects, own };
+  };
+  for (const [createAdapter, form] of [[createShardedAdapter, "sharded"], [createStreamsAdapter, "packed"], [createStreamsAdapter, "entry"]]) {
+    const plain = await outcome(createAdapter, form, {});
+    assert.deepEqual([plain.effects.length, plain.own.length], [13, 5], form);
+    for (const numbers of [{ Seq: 7 }, { After: 1, Directed: 2 }, { Seq: 2 ** 53 - 1, After: 2 ** 40, Directed: 65536 }]) {
+      const { written, effects, own } = await outcome(createAdapter, form, numbers);
+      assert.ok(written.every((text, i) => text !== plain.written[i]));
+      assert.deepEqual({ effects, own }, { effects: plain.effects, own: plain.own }, form);
+    }
+  }
+});

@@ -134,6 +134,42 @@ func TestEncode(t *testing.T) {
 			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":5,"opts":{"rooms":["r1"],"except":[]}}`,
 		},
 		{
+			// The last three entries of opts are ours, here as in all that has numbers.
+			name: "broadcast with numbers",
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hi"), Selection: adapter.Selection{Rooms: []string{"r1"}},
+				Seq: 7, After: 300, Directed: 1<<53 - 1,
+			},
+			channel: "socket.io#/chat#r1#",
+			body:    "93a661626364656683a47479706502a46461746191a26869a36e7370a52f6368617486a5726f6f6d7391a27231a665786365707490a5666c61677380a373657107a56166746572cd012ca86469726563746564cf001fffffffffffff",
+		},
+		{
+			name: "broadcast with acknowledgement to one node",
+			message: adapter.Message{
+				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "q"), Request: "!", After: 1, Directed: 2,
+			},
+			channel: "socket.io-request#/chat#",
+			body:    "86a3756964a6616263646566a9726571756573744964a86162636465662e21a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747385a5726f6f6d7390a665786365707490a5666c61677380a5616674657201a8646972656374656402a473696473c3",
+		},
+		{
+			name:    "fetch with numbers",
+			message: adapter.Message{Kind: adapter.KindFetch, Request: "x", Seq: 7},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":5,"opts":{"rooms":[],"except":[],"seq":7}}`,
+		},
+		{
+			name:    "list of rooms with numbers, in opts that Node does not look at",
+			message: adapter.Message{Kind: adapter.KindListRooms, Request: "x", After: 1, Directed: 2},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":1,"opts":{"after":1,"directed":2}}`,
+		},
+		{
+			name:    "server-side event with numbers",
+			message: adapter.Message{Kind: adapter.KindServerSide, Payload: event(t, "/chat", "x").Payload, Seq: 1<<53 - 1},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","type":6,"opts":{"seq":9007199254740991},"data":["x"]}`,
+		},
+		{
 			name: "broadcast of an emitter", uid: Emitter,
 			message: adapter.Message{
 				Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "hello", 1),
@@ -253,6 +289,14 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "sockets gone", to: sockeye, answer: adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{"s1"}},
 			body: `{"type":100,"requestId":"abcdef.q","sids":["s1"],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "acknowledgement with numbers", to: sockeye, answer: adapter.Message{Kind: adapter.KindAck, SocketID: "s1", After: 1, Directed: 2},
+			body: "86a47479706509a9726571756573744964a86162636465662e71a3736964a27331a5616674657201a8646972656374656402a3756964a675767778797a",
+		},
+		{
+			name: "count with numbers", to: anyNode, answer: adapter.Message{Kind: adapter.KindCount, Directed: 3},
+			body: `{"type":8,"requestId":"abcdef.q","clientCount":0,"directed":3,"uid":"uvwxyz"}`,
 		},
 		{name: "sockets gone, for Node", to: anyNode, answer: adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{"s1"}}},
 	} {
@@ -501,6 +545,9 @@ func TestDecodeErrors(t *testing.T) {
 		"93a17582a47479706502a46461746191a7636f6e6e65637480", // connect
 		"93a17582a47479706502a46461746191a1618000",           // trailing byte
 		"93a17582a47479706502a46461746191a16181a5726f6f6d73a161",
+		"93a17582a47479706502a46461746191a16181a3736571ff",                 // seq -1
+		"93a17582a47479706502a46461746191a16181a3736571a131",               // "1"
+		"93a17582a47479706502a46461746191a16181a3736571cf0020000000000000", // 2^53
 	} {
 		if m, err := c.DecodeBroadcast(unhex(t, body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("broadcast %s: decoded as %+v, error %v", body, m, err)
@@ -509,6 +556,8 @@ func TestDecodeErrors(t *testing.T) {
 	for _, body := range []string{
 		"", "{", "[]", "\xc0", `{}x`, `{"type":"5"}`, `{"type":5,"requestId":7}`, `{"type":1}`, `{"type":5,"requestId":"q"}`,
 		`{"type":2}`, `{"type":6}`, `{"type":6,"data":1}`, `{"type":6,"data":` + deep + `}`, `{"type":7,"requestId":"q"}`,
+		`{"type":1,"requestId":"q","opts":{"seq":-1}}`, `{"type":1,"requestId":"q","opts":{"seq":"1"}}`, `{"type":1,"requestId":"q","opts":{"seq":9007199254740992}}`,
+		"\x83\xa4type\x01\xa9requestId\xa1q\xa4opts\x81\xa5after\xff",
 		`{"type":7,"requestId":"q","opts":{},"packet":{"type":1}}`, `{"type":2,"opts":{"rooms":[{}]},"rooms":[]}`,
 	} {
 		if q, err := c.DecodeRequest([]byte(body)); !errors.Is(err, ErrMalformed) {
@@ -521,7 +570,7 @@ func TestDecodeErrors(t *testing.T) {
 		}
 	}
 	for _, body := range []string{
-		"", "{", "\xc0", `{"requestId":"abcdef.1"}`, `{"requestId":"abcdef.1","type":8}`, `{"requestId":"abcdef.1","type":8,"clientCount":-1}`,
+		"", "{", "\xc0", `{"requestId":"abcdef.1"}`, `{"requestId":"abcdef.1","rooms":[],"directed":9007199254740992}`, `{"requestId":"abcdef.1","type":8}`, `{"requestId":"abcdef.1","type":8,"clientCount":-1}`,
 		`{"requestId":"abcdef.1","sockets":["s"]}`, `{"requestId":"abcdef.1","type":6,"data":` + deep + `}`,
 	} {
 		if m, err := c.DecodeAnswer([]byte(body)); !errors.Is(err, ErrMalformed) {

@@ -13,17 +13,19 @@ type command struct {
 	UID       string          `json:"uid,omitempty"`
 	RequestID string          `json:"requestId,omitempty"`
 	Type      int             `json:"type"`
-	Opts      *selection      `json:"opts,omitempty"`
+	Opts      selection       `json:"opts,omitzero"`
 	Rooms     []string        `json:"rooms,omitzero"`
 	Close     *bool           `json:"close,omitempty"`
 	Data      *parser.Payload `json:"data,omitempty"`
 }
 
-// selection is the opts of a command. Those of Node that have a selection have both lists.
+// selection is the opts of a command. Both lists are there, if only empty, where Node has opts.
 type selection struct {
-	Rooms  []string `json:"rooms,omitzero"`
-	Except []string `json:"except,omitzero"`
-	Numbers
+	Rooms    []string `json:"rooms,omitzero"`
+	Except   []string `json:"except,omitzero"`
+	Seq      uint64   `json:"seq,omitempty"`
+	After    uint64   `json:"after,omitempty"`
+	Directed uint64   `json:"directed,omitempty"`
 }
 
 // answer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
@@ -72,23 +74,23 @@ func (c *Codec) command(m *adapter.Message) *command {
 	if m.Request != "" {
 		out.RequestID = c.requestID(m.Request)
 	}
-	sel := &selection{unique(m.Selection.Rooms), unique(m.Selection.Except), numbersOf(m)}
 	switch m.Kind {
 	case adapter.KindJoin:
-		out.Type, out.Opts, out.Rooms = typeJoin, sel, unique(m.Rooms)
+		out.Type, out.Rooms = typeJoin, unique(m.Rooms)
 	case adapter.KindLeave:
-		out.Type, out.Opts, out.Rooms = typeLeave, sel, unique(m.Rooms)
+		out.Type, out.Rooms = typeLeave, unique(m.Rooms)
 	case adapter.KindDisconnect:
-		out.Type, out.Opts, out.Close = typeDisconnect, sel, &m.Close
+		out.Type, out.Close = typeDisconnect, &m.Close
 	case adapter.KindFetch:
-		out.Type, out.Opts = typeFetch, sel
+		out.Type = typeFetch
 	case adapter.KindListRooms:
 		out.Type = typeAllRooms
 	case adapter.KindServerSide:
 		out.Type, out.Data = typeServerSide, &m.Payload
 	}
-	if out.Opts == nil && sel.Numbers != (Numbers{}) {
-		out.Opts = &selection{Numbers: sel.Numbers}
+	out.Opts = selection{Seq: m.Seq, After: m.After, Directed: m.Directed}
+	if m.Kind != adapter.KindListRooms && m.Kind != adapter.KindServerSide {
+		out.Opts.Rooms, out.Opts.Except = unique(m.Selection.Rooms), unique(m.Selection.Except)
 	}
 	if c.uid == Emitter && m.Kind != adapter.KindServerSide {
 		out.UID = ""

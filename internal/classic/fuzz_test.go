@@ -7,12 +7,16 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 )
 
-// fuzzSeeds are frames as the npm packages write them.
+// fuzzSeeds are frames as the npm packages write them, and as our nodes do.
 var fuzzSeeds = []string{
 	"93a675767778797a83a47479706502a46461746194a568656c6c6fa5776f726c640181a161c0a36e7370a52f6368617483a5726f6f6d7390a665786365707490a5666c61677380",
 	"93a675767778797a83a47479706502a46461746192a568656c6c6fc403010203a36e7370a52f6368617483a5726f6f6d739105a665786365707490a5666c61677381a774696d656f7574cd03e8",
 	"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8",
 	"83a47479706509a9726571756573744964a86162636465662e31a67061636b6574c40107",
+	// Of nodes of ours, with numbers.
+	"93a675767778797a83a47479706502a46461746191a26869a36e7370a52f6368617486a5726f6f6d7391a27231a665786365707490a5666c61677380a373657107a56166746572cd012ca86469726563746564cf001fffffffffffff",
+	"86a3756964a675767778797aa9726571756573744964a875767778797a2e21a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747385a5726f6f6d7390a665786365707490a5666c61677380a5616674657201a8646972656374656402a473696473c3",
+	"86a47479706509a9726571756573744964a86162636465662e71a3736964a27331a5616674657201a8646972656374656402a3756964a675767778797a",
 }
 
 func addSeeds(f *testing.F, more ...string) {
@@ -109,6 +113,46 @@ func FuzzAnswer(f *testing.F) {
 		back, err := ours.DecodeAnswer(frame)
 		if err != nil || back == nil || back.Kind != m.Kind || back.Request != m.Request || back.Count != m.Count {
 			t.Fatalf("%q: decoded again as %+v, error %v", frame, back, err)
+		}
+	})
+}
+
+// FuzzDirected opens what comes on a private channel: exactly one of the decoders of the other channels gets it, by its shape.
+func FuzzDirected(f *testing.F) {
+	addSeeds(f,
+		`{"uid":"uvwxyz","type":2,"opts":{"rooms":["r1"],"except":["x",5],"after":3,"directed":4},"rooms":["a","b"]}`,
+		`{"uid":"uvwxyz","requestId":"q","type":6,"data":["ev",1],"opts":{"directed":1}}`,
+		`{"type":6,"requestId":"abcdef.1","data":null,"directed":9007199254740991,"uid":"uvwxyz"}`,
+		`{"type":6,"requestId":"abcdef.1","data":null,"after":9007199254740992}`, `{"uid":"u","type":2,"sid":"s","room":"r"}`,
+	)
+	ours, theirs := codec(ourUID), codec(theirUID)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := ours.DecodeDirected(body)
+		if m == nil || err != nil {
+			if m != nil {
+				t.Fatalf("%+v with error %v", m, err)
+			}
+			return
+		}
+		if m.Kind == 0 || m.From == ourUID || max(m.Seq, m.After, m.Directed) > maxNumber {
+			t.Fatalf("decoded %+v", m)
+		}
+		var frame []byte
+		shape := ours.Shape(string(body))
+		switch {
+		case (shape == ShapeAnswer) != (m.Kind >= adapter.KindSockets) || shape == ShapeBroadcast && m.Kind != adapter.KindBroadcast:
+			t.Fatalf("shape %d decoded as kind %d", shape, m.Kind)
+		case shape == ShapeAnswer:
+			frame, err = theirs.EncodeAnswer(&adapter.Message{Request: sockeye.request(ours.requestID(m.Request))}, m)
+		default:
+			_, frame, err = theirs.Encode(m)
+		}
+		if err != nil {
+			return // nested too deeply to be sent
+		}
+		again, err := ours.DecodeDirected(frame)
+		if err != nil || again == nil || again.Kind != m.Kind || again.From != theirUID || again.Seq != m.Seq || again.After != m.After || again.Directed != m.Directed {
+			t.Fatalf("%q became %q: decoded as %+v, error %v", body, frame, again, err)
 		}
 	})
 }

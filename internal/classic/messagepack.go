@@ -11,16 +11,25 @@ import (
 // MessagePack is the default encoding, npm notepack.io.
 type MessagePack struct{}
 
-// envelope is what a message holds besides its payload, to guess the length of the whole.
-const envelope = 128
+// What frames hold besides their payload, about, in bytes.
+const (
+	aroundBroadcast = 128
+	aroundQuestion  = 192
+	aroundAck       = 112
+)
+
+// room returns an empty frame in which one with that payload should find room.
+func room(around int, p *parser.Payload) []byte {
+	size := around + len(p.JSON)
+	for _, a := range p.Attachments {
+		size += len(a)
+	}
+	return make([]byte, 0, size)
+}
 
 // EncodeBroadcast implements Encoding.
 func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
-	size := envelope + len(f.Packet.Data.JSON)
-	for _, a := range f.Packet.Data.Attachments {
-		size += len(a)
-	}
-	dst := msgpack.AppendArray(make([]byte, 0, size), 3)
+	dst := msgpack.AppendArray(room(aroundBroadcast, &f.Packet.Data), 3)
 	dst = msgpack.AppendString(dst, f.UID)
 	dst, err := appendPacket(dst, &f.Packet)
 	if err != nil {
@@ -34,7 +43,7 @@ const questionEntries = 6
 
 // EncodeQuestion implements Encoding.
 func (MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
-	dst := msgpack.AppendMap(nil, questionEntries)
+	dst := msgpack.AppendMap(room(aroundQuestion, &f.Packet.Data), questionEntries)
 	dst = msgpack.AppendString(dst, "uid")
 	dst = msgpack.AppendString(dst, f.UID)
 	dst = msgpack.AppendString(dst, "requestId")
@@ -61,7 +70,7 @@ func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 			n++
 		}
 	}
-	dst := msgpack.AppendMap(nil, n)
+	dst := msgpack.AppendMap(room(aroundAck, &f.Value), n)
 	dst = msgpack.AppendString(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(f.Type))
 	dst = msgpack.AppendString(dst, "requestId")

@@ -20,6 +20,10 @@ type contents struct {
 	packet, opts, rooms, sockets, sids string
 	request, sid, only, close, count   string
 	attachments                        [][]byte
+
+	selection adapter.Selection
+	flags     adapter.Flags
+	numbers   numbers
 }
 
 func (c *contents) member(key, value string) (ok bool) {
@@ -47,12 +51,27 @@ func (c *contents) member(key, value string) (ok bool) {
 		c.sid, ok = textOf(value)
 	case "only":
 		c.only, ok = textOf(value)
+	case "seq":
+		c.numbers.seq, ok = order(value)
+	case "after":
+		c.numbers.after, ok = order(value)
+	case "directed":
+		c.numbers.directed, ok = order(value)
 	}
 	return ok
 }
 
+// maxNumber is the highest number of a message, JavaScript's Number.MAX_SAFE_INTEGER.
+const maxNumber = 1<<53 - 1
+
+// order reads one of the numbers of a message.
+func order(value string) (uint64, bool) {
+	n, err := strconv.ParseUint(value, 10, 64)
+	return n, err == nil && n <= maxNumber
+}
+
 // readOpts reads the selection and the flags. Node writes all three always; what other implementations leave out is empty.
-func (c *contents) readOpts(m *adapter.Message) bool {
+func (c *contents) readOpts() bool {
 	if c.kind > typeFetch || c.kind == typeServerSide {
 		return true
 	}
@@ -61,19 +80,19 @@ func (c *contents) readOpts(m *adapter.Message) bool {
 		ok = true
 		switch key {
 		case "rooms":
-			m.Selection.Rooms, ok = names(value)
+			c.selection.Rooms, ok = names(value)
 		case "except":
-			m.Selection.Except, ok = names(value)
+			c.selection.Except, ok = names(value)
 		case "flags":
 			flags = value == "null" || eachMember(value, func(key, value string) bool {
 				switch key {
 				case "volatile":
-					m.Flags.Volatile = value == "true"
+					c.flags.Volatile = value == "true"
 				case "compress":
-					m.Flags.NoCompress = value == "false"
+					c.flags.NoCompress = value == "false"
 				case "timeout":
 					ms, _ := number(value)
-					m.Flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
+					c.flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
 				}
 				return true
 			})
@@ -177,6 +196,7 @@ func (c *contents) readSockets(m *adapter.Message) (ok bool) {
 	}
 	return eachItem(c.sockets, func(socket string) bool {
 		d, ok := c.readSocket(socket)
+		d.Node = m.From
 		if rooms {
 			m.Rooms = append(append(m.Rooms, d.ID), d.Rooms...)
 		} else {

@@ -33,7 +33,7 @@ func (c *Codec) ignores(h header) bool {
 	return h.uid == string(c.uid) || h.nsp != c.namespace || h.kind < typeBroadcast || h.kind > typeAck && h.kind != typeGone
 }
 
-// Open decodes what has been published on a channel.
+// Open decodes what has been published on a channel, one of all nodes or that of this node alone.
 func (c *Codec) Open(body string) (*adapter.Message, error) {
 	if len(body) > maxFrame {
 		return nil, badFrame("too long")
@@ -138,8 +138,10 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	}
 	in := contents{kind: h.kind}
 	if h.packed != nil {
-		if h.hasRooms() && c.foreign(packedRooms(h.packed)) {
-			return nil, nil
+		if h.hasRooms() {
+			if rooms, n := packedRooms(h.packed); c.foreign(rooms) {
+				return h.passed(n), nil
+			}
 		}
 		p, err := msgpack.Decode(h.packed, nil)
 		if err != nil {
@@ -150,23 +152,37 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	if !eachMember(h.text, in.member) {
 		return nil, badFrame("no data")
 	}
-	m := &adapter.Message{Request: in.request}
 	if h.kind >= typeJoin && h.kind <= typeDisconnect {
-		m.Request = "" // nobody answers these
+		in.request = "" // nobody answers these
 	}
-	if h.uid != string(Emitter) {
-		m.From = adapter.NodeID(h.uid)
-	}
-	if h.kind <= typeFetch && !in.readOpts(m) {
+	if h.kind <= typeFetch && !in.readOpts() {
 		return nil, badFrame("options")
 	}
-	if h.hasRooms() && m.Request == "" && c.foreign(m.Selection.Rooms) {
-		return nil, nil
+	if h.hasRooms() && in.request == "" && c.foreign(in.selection.Rooms) {
+		return h.passed(in.numbers), nil
 	}
+	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
+	m.Seq, m.After, m.Directed = in.numbers.seq, in.numbers.after, in.numbers.directed
 	if err := in.read(m, c.namespace); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// from is the node that a message comes from; emitters are none.
+func (h *header) from() adapter.NodeID {
+	if h.uid == string(Emitter) {
+		return ""
+	}
+	return adapter.NodeID(h.uid)
+}
+
+// passed is what remains of a message for rooms that nobody here is in: nothing, or that it came, if it was numbered.
+func (h *header) passed(n numbers) *adapter.Message {
+	if n.seq == 0 && n.directed == 0 {
+		return nil
+	}
+	return &adapter.Message{From: h.from(), Seq: n.seq, After: n.after, Directed: n.directed}
 }
 
 // hasRooms tells whether a message may be ignored when nobody is in its rooms. Questions want an answer in any case.
@@ -177,28 +193,49 @@ func (c *Codec) foreign(rooms []string) bool {
 	return len(rooms) > 0 && !slices.ContainsFunc(rooms, c.hasRoom)
 }
 
-// packedRooms looks for the rooms in the packed data of a message. It returns none for a question, and when it is in doubt.
-func packedRooms(data []byte) (rooms []string) {
+// packedRooms looks for the rooms and the numbers in the packed data of a message. It returns no rooms for a question, and when
+// it is in doubt.
+func packedRooms(data []byte) (rooms []string, n numbers) {
 	r, err := msgpack.NewReader(data, nil)
 	if err != nil {
-		return nil
+		return nil, n
 	}
 	question := false
-	err = eachEntry(&r, func(key string) error {
-		question = question || key == "requestId"
-		if key != "opts" {
-			return r.Skip()
-		}
-		return eachEntry(&r, func(key string) (err error) {
-			if key != "rooms" {
-				return r.Skip()
-			}
-			rooms, err = r.Texts()
+	err = eachEntry(&r, func(key string) (err error) {
+		switch key {
+		case "requestId":
+			question = true
+		case "seq":
+			n.seq, err = packedNumber(&r)
 			return err
-		})
+		case "after":
+			n.after, err = packedNumber(&r)
+			return err
+		case "directed":
+			n.directed, err = packedNumber(&r)
+			return err
+		case "opts":
+			return eachEntry(&r, func(key string) (err error) {
+				if key != "rooms" {
+					return r.Skip()
+				}
+				rooms, err = r.Texts()
+				return err
+			})
+		}
+		return r.Skip()
 	})
 	if err != nil || question {
-		return nil
+		return nil, n
 	}
-	return rooms
+	return rooms, n
+}
+
+// packedNumber reads one of the numbers of a message.
+func packedNumber(r *msgpack.Reader) (uint64, error) {
+	i, err := r.Int()
+	if err == nil && (i < 0 || i > maxNumber) {
+		err = badFrame("number of a message")
+	}
+	return uint64(i), err
 }

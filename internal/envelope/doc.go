@@ -5,7 +5,8 @@
 // A message is an envelope {type, data, uid, nsp}: JSON or MessagePack, or an entry of a stream. What Node writes for the
 // same message is written byte for byte, members in the same order. Beyond that there are members and one type that Node
 // ignores, for what Node does not tell: the socket of an acknowledgement, the sockets that will not acknowledge, a question
-// for the rooms.
+// for the rooms, and where a message stands among those of its sender: seq, after and directed, the last members of the data.
+// A message has the same form on the channel of all nodes and on that of one.
 package envelope
 
 import (
@@ -29,7 +30,8 @@ func NewUID() adapter.NodeID {
 //
 // Open and OpenEntry return no message, and no error, when there is nothing to be done about a frame: when it is the node's
 // own, of another namespace, of a type that is unknown or a heartbeat, or for rooms that nobody here is in. The latter is
-// found out before the packet is looked at.
+// found out before the packet is looked at. Only when such a message has a Seq or is Directed, so that others may be waiting
+// for it, they return one of no Kind, that has nothing but its sender and its numbers.
 type Codec struct {
 	uid       adapter.NodeID
 	namespace string

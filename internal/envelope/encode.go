@@ -182,13 +182,39 @@ func withNull(data any) any {
 	return data
 }
 
+// numbers are those of an adapter.Message.
+type numbers struct{ seq, after, directed uint64 }
+
+// marshal writes a value, with the numbers of a message as the last members of its data. The data is an object with members,
+// which ends where the ending begins.
+func marshal(v any, ending string, m *adapter.Message) (parser.Payload, error) {
+	p, err := parser.Marshal(v)
+	if err != nil || m.Seq|m.After|m.Directed == 0 {
+		return p, err
+	}
+	members := appendNumber(nil, "seq", m.Seq)
+	members = appendNumber(members, "after", m.After)
+	members = appendNumber(members, "directed", m.Directed)
+	p.JSON = slices.Insert(p.JSON, len(p.JSON)-len(ending)-1, members...)
+	return p, nil
+}
+
+// appendNumber appends a member that follows another one, unless it is 0.
+func appendNumber(dst []byte, key string, n uint64) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = append(append(append(dst, `,"`...), key...), `":`...)
+	return strconv.AppendUint(dst, n, 10)
+}
+
 // Sharded returns the body of a message as the sharded adapter writes it: JSON, or MessagePack if there is binary.
 func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
 	t, data, err := dataOf(m)
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, data, c.uid, c.namespace})
+	p, err := marshal(envelope{t, data, c.uid, c.namespace}, c.endings[0], m)
 	if err == nil && len(p.Attachments) > 0 {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.Notepack, p)
 	}
@@ -204,7 +230,7 @@ func (c *Codec) Packed(m *adapter.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parser.Marshal(envelope{t, withNull(data), c.uid, c.namespace})
+	p, err := marshal(envelope{t, withNull(data), c.uid, c.namespace}, c.endings[0], m)
 	if err == nil {
 		p.JSON, err = msgpack.AppendPayload(nil, msgpack.MessagePack, p)
 	}
@@ -228,7 +254,7 @@ func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
 		return Entry{}, err
 	}
 	e := Entry{UID: string(c.uid), Namespace: c.namespace, Type: strconv.Itoa(int(t))}
-	p, err := parser.Marshal(data)
+	p, err := marshal(data, "", m)
 	switch {
 	case err != nil || len(p.Attachments) == 0:
 	case plaintext:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,10 +85,18 @@ var messages = []struct {
 	{"113", `{"requestId":"` + request + `","sids":["S","T"]}`, adapter.Message{Kind: adapter.KindGone, Request: request, SocketIDs: []string{"S", "T"}}},
 }
 
+// fromSender is a message as it is opened.
+func fromSender(m adapter.Message) adapter.Message {
+	m.From, m.Sockets = sender, slices.Clone(m.Sockets)
+	for i := range m.Sockets {
+		m.Sockets[i].Node = sender
+	}
+	return m
+}
+
 func TestMessages(t *testing.T) {
 	for _, tt := range messages {
-		want := tt.m
-		want.From = sender
+		want := fromSender(tt.m)
 		wire := `{"type":` + tt.kind + `,"data":` + tt.data + `,"uid":"` + sender + `","nsp":"/chat"}`
 
 		body, err := away.Sharded(&tt.m)
@@ -211,7 +220,7 @@ func TestBinarySocketData(t *testing.T) {
 		t.Fatalf("error %v, opened %+v", err, m)
 	}
 	want := adapter.SocketDetails{ID: "s", Handshake: json.RawMessage("{}"), Rooms: []string{"1", "a"},
-		Data: json.RawMessage(`{"b":{"type":"Buffer","data":[1,2]},"e":{"type":"Buffer","data":[]}}`)}
+		Data: json.RawMessage(`{"b":{"type":"Buffer","data":[1,2]},"e":{"type":"Buffer","data":[]}}`), Node: "u"}
 	if !reflect.DeepEqual(m.Sockets[0], want) {
 		t.Errorf("opened %s, want %s", m.Sockets[0], want)
 	}
@@ -302,6 +311,9 @@ func TestMalformed(t *testing.T) {
 		"no count":             {"11", `{"requestId":"q"}`},
 		"broken answer":        {"12", `{"requestId":"q","packet":[}`},
 		"gone without ids":     {"113", `{"requestId":"q"}`},
+		"negative number":      {"3", `{"packet":{"type":2,"data":["e"]},` + all + `,"seq":-1}`},
+		"number is a text":     {"3", `{"packet":{"type":2,"data":["e"]},` + all + `,"after":"1"}`},
+		"number too high":      {"3", `{"packet":{"type":2,"data":["e"]},` + all + `,"directed":9007199254740992}`},
 	} {
 		body := `{"type":` + tt.kind + `,"data":` + tt.data + `,"uid":"u","nsp":"/chat"}`
 		if m, err := here.Open(body); !errors.Is(err, ErrMalformed) || m != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // request has a message, a frame as bytes in base64, or an entry of a stream, and who sends it on; or the record
-// of a session.
+// of a session. With a frame or an entry the message has the numbers that it is sent on with.
 type request struct {
 	UID       adapter.NodeID   `json:"uid"`
 	Namespace string           `json:"nsp"`
@@ -56,6 +56,9 @@ func (r *request) answer() (a answer, err error) {
 	}
 	if err != nil || m == nil {
 		return a, err
+	}
+	if n := r.Message; n != nil {
+		m.Seq, m.After, m.Directed = n.Seq, n.After, n.Directed
 	}
 	again, err := envelope.New(r.UID, r.Namespace, nil)
 	if err != nil {
