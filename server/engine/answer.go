@@ -120,7 +120,7 @@ func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, 
 	// Flushed here, so that the deadline covers the write and does not outlive it.
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})
-	s.shard.traffic.out(answer.packets, length)
+	s.sent(p, answer.packets, length)
 }
 
 // largeAnswer writes an answer in chunks, each of which must get on, and stops when the session has been cut off.

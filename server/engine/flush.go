@@ -183,7 +183,7 @@ func (c *wsConn) takeLocked(b *batch) bool {
 // settle ends the charge for a batch that is written.
 func (c *wsConn) settle(b *batch) {
 	if packets := c.s.settle(&b.list, b.cost); packets > 0 {
-		c.s.shard.traffic.out(packets, b.size)
+		c.s.sent(c, packets, b.size)
 	}
 	b.control = nil
 }

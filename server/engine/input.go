@@ -11,9 +11,12 @@ import (
 // end, so that who hoards does not end the others.
 
 // HoldInput charges n bytes of input that are kept because they are not complete or not handled yet, until ReleaseInput
-// gives them back. It reports false when Options.InputTotal has no room for them; then nothing is charged and the session
-// ends with ErrInputTotal. It is for whatever a layer above keeps beyond a Handler's call.
+// gives them back. It reports false when Options.InputTotal has no room for them or the session's Observer refuses; then
+// nothing is charged and the session ends, with ErrInputTotal or the Observer's error. It is for whatever a layer above keeps beyond a Handler's call.
 func (s *Session) HoldInput(n int64) bool {
+	if !s.mayHold(n) {
+		return false
+	}
 	limit := s.srv.cfg.InputTotal
 	total, own := s.srv.inputBytes.Add(n), s.input.Add(n)
 	if total <= limit/2 || total <= limit && own <= s.srv.inputShare() {
@@ -33,6 +36,7 @@ func (s *Session) HoldInput(n int64) bool {
 func (s *Session) ReleaseInput(n int64) {
 	s.input.Add(-n)
 	s.srv.inputBytes.Add(-n)
+	s.released(n)
 }
 
 // InputShare returns how much input the session should hold at the moment: any amount while all sessions together hold no

@@ -55,9 +55,13 @@ type Options struct {
 	// default as in Node, means no policy: no CORS headers, and websocket connections are accepted from any origin.
 	CORS *CORS
 
-	// AllowRequest decides about handshakes (not about later requests of a session). The text of a *Refusal is told to
-	// the client; any other error only as "Forbidden". It may block; it runs on the request's goroutine.
+	// AllowRequest decides about handshakes (not about later requests of a session), on every transport, before anything is
+	// allocated for the session: limits belong here. The text of a *Refusal is told to the client; any other error only as
+	// "Forbidden". It may block; it runs on the request's goroutine.
 	AllowRequest func(*http.Request) error
+	// Observe chooses who observes a new session, nil for nobody, before its Handler is asked for. It must not block.
+	// Without it observing costs nothing.
+	Observe func(*Session) Observer
 
 	// InitialPacket is sent to every client right after the handshake.
 	InitialPacket *Message

@@ -130,7 +130,7 @@ func TestSlowConsumer(t *testing.T) {
 			g.expectEnd(sid, ReasonTransportError, ErrSlowConsumer)
 		})
 	})
-	t.Run("process budget during writes", func(t *testing.T) {
+	t.Run("server budget during writes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, &Options{OutboxTotal: 50_000})
 			_, light := g.openWS("")
@@ -143,7 +143,7 @@ func TestSlowConsumer(t *testing.T) {
 			g.expectEnd(light, "", nil)
 		})
 	})
-	t.Run("process budget", func(t *testing.T) {
+	t.Run("server budget", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, &Options{OutboxTotal: 50_000})
 			light, _ := g.openPoll()
@@ -165,6 +165,41 @@ func TestSlowConsumer(t *testing.T) {
 				t.Errorf("%d bytes left", n)
 			}
 		})
+	})
+}
+
+// A message that two servers of one process share counts for each of them, once, and for neither when it has left.
+func TestBudgetOfEachServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := NewMessage(make([]byte, 20_000))
+		var rigs []*rig
+		for i := range 3 {
+			g := newRig(t, &Options{OutboxTotal: []int64{1 << 20, 20_000, 1 << 20}[i]})
+			rigs = append(rigs, g)
+			for range 2 {
+				sid, _ := g.openPoll()
+				_ = g.recorder(sid).s.Send(shared)
+			}
+			synctest.Wait()
+		}
+		for i, g := range rigs {
+			st := g.srv.Stats()
+			if i == 1 {
+				if st.Sessions != 0 || st.QueuedBytes != 0 || st.Limits["outbox_total"] == 0 {
+					t.Errorf("the server with the small budget: %+v", st)
+				}
+				continue
+			}
+			if st.QueuedBytes != 20_001 || st.Sessions != 2 {
+				t.Errorf("server %d: %+v", i, st)
+			}
+			for _, s := range g.srv.Sessions() {
+				s.Discard()
+			}
+			if n := g.srv.Stats().QueuedBytes; n != 0 {
+				t.Errorf("server %d: %d bytes left", i, n)
+			}
+		}
 	})
 }
 

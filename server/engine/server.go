@@ -221,18 +221,29 @@ func randomText(n int) string {
 // open registers a session whose transport is in place and introduces it to the application. It reports false when
 // the server has been closed.
 func (srv *Server) open(s *Session) bool {
-	shard := srv.tableShard(s.id)
-	shard.mu.Lock()
-	if srv.closed.Load() {
-		shard.mu.Unlock()
+	s.observe()
+	if !srv.register(s) {
+		if s.observer != nil {
+			(*s.observer).Closed(ReasonForcedClose, ErrClosed)
+		}
 		return false
 	}
-	shard.sessions[s.id] = s
-	shard.mu.Unlock()
 	srv.count.opened.Add(1)
 	srv.count.gauge(s.transport.kind()).Add(1)
 	s.startHeartbeat()
 	s.setHandler(srv.accept(s))
+	return true
+}
+
+// register reports false when the server has been closed.
+func (srv *Server) register(s *Session) bool {
+	shard := srv.tableShard(s.id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if srv.closed.Load() {
+		return false
+	}
+	shard.sessions[s.id] = s
 	return true
 }
 

@@ -23,7 +23,8 @@ type Session struct {
 	shard     *shard
 	id        string
 	handshake Handshake
-	protocol  uint8 // the number of its revision
+	protocol  uint8     // the number of its revision
+	observer  *Observer // nil: nobody observes
 
 	paused atomic.Bool  // written under mu
 	input  atomic.Int64 // bytes of input that are held, see HoldInput
@@ -162,7 +163,12 @@ func (s *Session) finish(e *ending) {
 	}
 }
 
-func (s *Session) report() { s.handler.OnClose(s.ending.reason, s.ending.err) }
+func (s *Session) report() {
+	s.handler.OnClose(s.ending.reason, s.ending.err)
+	if s.observer != nil {
+		(*s.observer).Closed(s.ending.reason, s.ending.err)
+	}
+}
 
 // setHandler ends the introduction of the session to the application.
 func (s *Session) setHandler(h Handler) {
@@ -190,7 +196,9 @@ func (s *Session) called() {
 // packetInvalid stands for a packet that could not be decoded, packetBase64 for a binary message, whatever it was on the
 // wire.
 func (s *Session) receive(from transport, kind byte, data []byte) {
-	s.shard.traffic.in(1, len(data)+1)
+	if !s.received(from, len(data)+1) {
+		return
+	}
 	s.mu.Lock()
 	if s.state != stateOpen || s.transport != from {
 		s.mu.Unlock()

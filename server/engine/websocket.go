@@ -156,7 +156,7 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 		c.close()
 		return
 	}
-	s.shard.traffic.out(packets, len(first))
+	s.sent(c, packets, len(first))
 	if !srv.respond(c.conn, append(response, first...)) {
 		s.fail(net.ErrClosed)
 		c.onReadEnd(net.ErrClosed)

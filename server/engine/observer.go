@@ -1,0 +1,70 @@
+package engine
+
+import "github.com/sockeye-io/sockeye/internal/websocket"
+
+// Observer follows one session, for metrics and for limits; see Options.Observe. Its methods run on the goroutines that
+// move the packets, several at the same time, with no lock held; they must not block. The transport is a name as in
+// Session.Transport. Bytes are those of packets, as Stats counts them.
+type Observer interface {
+	// Received is asked about each packet of the client, heartbeats included, before it is handled. An error ends the
+	// session with ReasonTransportError and, over websocket, the close code 1008. What the client had sent before it
+	// could know still comes here.
+	Received(transport string, bytes int) error
+	// Sent follows packets that have been written.
+	Sent(transport string, packets, bytes int)
+	// Hold is asked before the client makes the server keep bytes of unfinished or unhandled input, see
+	// Session.HoldInput. An error ends the session with ReasonTransportError and, over websocket, the close code 1013.
+	// Bytes that were agreed to come back with Release.
+	Hold(bytes int64) error
+	Release(bytes int64)
+	// Closed comes once, after Handler.OnClose.
+	Closed(reason string, err error)
+}
+
+// observe begins to observe a session that is not known to anybody yet.
+func (s *Session) observe() {
+	if f := s.srv.cfg.Observe; f != nil {
+		if o := f(s); o != nil {
+			s.observer = &o
+		}
+	}
+}
+
+// received asks the observer about a packet; it reports whether the packet is to be handled.
+func (s *Session) received(from transport, bytes int) bool {
+	s.shard.traffic.in(1, bytes)
+	if s.observer == nil {
+		return true
+	}
+	err := (*s.observer).Received(from.kind().name, bytes)
+	if err != nil {
+		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.ClosePolicyViolation})
+	}
+	return err == nil
+}
+
+// sent counts packets that have been written.
+func (s *Session) sent(over transport, packets, bytes int) {
+	s.shard.traffic.out(packets, bytes)
+	if s.observer != nil {
+		(*s.observer).Sent(over.kind().name, packets, bytes)
+	}
+}
+
+// mayHold asks the observer about input. It ends the session if the answer is no.
+func (s *Session) mayHold(n int64) bool {
+	if s.observer == nil {
+		return true
+	}
+	err := (*s.observer).Hold(n)
+	if err != nil {
+		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.CloseTryAgainLater})
+	}
+	return err == nil
+}
+
+func (s *Session) released(n int64) {
+	if s.observer != nil {
+		(*s.observer).Release(n)
+	}
+}
