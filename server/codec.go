@@ -91,8 +91,8 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (srv *Server) warnEncode(codec uint8, p *parser.Packet, err error) {
 	if srv.warnedEncode.Pass(warnInterval) {
-		srv.opts.Logger.Warn("a codec cannot encode a packet; its clients miss it", "codec", fmt.Sprintf("%T", srv.opts.Codecs[codec]),
-			"namespace", p.Namespace, "type", p.Type.String(), "error", err)
+		srv.opts.Logger.Warn("a codec cannot encode a packet; its clients miss it", "namespace", p.Namespace,
+			"codec", fmt.Sprintf("%T", srv.opts.Codecs[codec]), "type", p.Type.String(), "error", err)
 	}
 }
 

@@ -26,18 +26,20 @@ package parser
 //
 // # Several codecs in one server
 //
-// A server may have several, see the option Codecs of package server, and asks each whether it Recognizes the first message
-// of a connection. No client has to be changed or told for that: in protocol v5 the client speaks first, its first
-// packet is a CONNECT, and the server has sent nothing before that would have needed the codec. Codecs that cannot tell
-// their first message from each other's cannot be in one server.
+// A Node server has one parser for all its clients. Here browsers can speak JSON and games something shorter, in one room:
+// a server takes a list, see the option Codecs of package server, and asks each codec in turn whether it Recognizes the
+// first message of a connection. The client has to be set up for its encoding and for nothing else; a query parameter
+// would be a second setting, and one that can contradict what is sent. The first message is soon enough, because in
+// protocol v5 the client speaks first: the server has sent nothing that would have needed the codec. Codecs whose
+// first messages cannot be told apart do not go together in one server.
 type Codec interface {
 	// NewDecoder returns the decoder for a connection.
 	NewDecoder() Decoder
 
-	// Append appends a packet to dst, as append does, and says in which form it is to be sent. The packet is one of the
-	// server's, or in a test of a client's: p.Type is never BinaryEvent or BinaryAck, and only Event and Ack have
-	// attachments. It is shared and must not be changed; it comes by value so that it need not leave the sender's stack.
-	// out is copied before dst is used again.
+	// Append appends a packet to dst, as append does, and says in which form it is to be sent. p.Type is never BinaryEvent
+	// or BinaryAck, and only Event and Ack have attachments. The payload is shared and must not be changed; the packet
+	// comes by value so that it need not leave the sender's stack. The server copies out, and keeps its memory for the next
+	// dst.
 	//
 	// After an error the recipients miss the packet, and a call that sends to one client returns the error. A client that
 	// cannot be told of its own CONNECT or DISCONNECT is disconnected.
@@ -63,8 +65,8 @@ const (
 // Decoder puts the packets of one connection together. It is for one goroutine at a time. After an error the connection is
 // closed, as Node does, and the Decoder not used again.
 //
-// What it returns belongs to the caller, who may change it and recycles it (take it from [NewPacket], keep no copy), and has
-// to pass [Packet.Check]. lim has every field filled in; it comes with each call so that an idle connection need not keep it.
+// A packet that it returns, best taken from [NewPacket], belongs to the caller, who may change and recycle it, and passes
+// [Packet.Check]. lim has every field filled in; it comes with each call so that an idle connection need not keep it.
 type Decoder interface {
 	// Text takes a text message, without the Engine.IO digit, and returns the packet that it completes, or nil and no error
 	// when other messages have to follow. data is only borrowed.
