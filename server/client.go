@@ -33,10 +33,12 @@ type client struct {
 	server  *Server
 	session *engine.Session
 
-	// Owned by the reading side.
-	decoder parser.Decoder
-	held    int64 // bytes of the decoder's incomplete packet that are charged to the session
-	broken  bool  // the client has violated the protocol; its input is ignored
+	// Owned by the reading side. What the decoder's incomplete packet holds is charged to the session.
+	decoder parser.Decoder // nil before the first message
+	broken  bool           // the client has violated the protocol; its input is ignored
+
+	// codec is an index of server.codecs. The reading side sets it with the first message, before there is a socket.
+	codec uint8
 
 	// paused is written with mu held; it is set before the sockets' acknowledgements are failed.
 	paused atomic.Bool
@@ -79,43 +81,56 @@ func (c *client) onConnectTimeout() {
 
 // OnText takes a text message.
 func (c *client) OnText(data []byte) {
-	if c.broken {
-		return
-	}
-	if len(data) == 0 {
+	if len(data) == 0 && !c.broken {
 		// Decoded it would be a CONNECT; the reference's engine hands such a message on as undefined, which is no packet.
 		c.onParseError(errEmptyMessage)
 		return
 	}
-	p, err := c.decoder.Text(&c.server.limits, data)
-	if p == nil && err == nil && c.socket(c.decoder.Namespace()) == nil {
-		// Attachments for a packet that has no place: the reference collects them first.
-		c.broken = true
-		c.decoder.Reset()
-		c.drop()
-		return
-	}
-	if c.settle() {
-		c.onDecoded(p, err)
-	}
+	c.receive(data, false)
 }
 
 // OnBinary takes a binary message.
-func (c *client) OnBinary(data []byte) {
+func (c *client) OnBinary(data []byte) { c.receive(data, true) }
+
+func (c *client) receive(data []byte, binary bool) {
 	if c.broken {
 		return
 	}
-	p, err := c.decoder.Binary(&c.server.limits, data)
-	if errors.Is(err, parser.ErrUnexpectedBinary) {
-		c.warnEncoding(data)
+	if c.decoder == nil {
+		c.choose(data, binary)
 	}
-	if p != nil || err != nil {
+	awaited, held := c.decoder.Incomplete()
+	p, err := c.decode(data, binary)
+	if awaited != "" && (p != nil || err != nil) {
 		c.stopAwaiting()
 	}
-	if !c.settle() {
+	if err != nil {
+		c.forgetPacket(held)
+		if binary && errors.Is(err, parser.ErrUnexpectedBinary) {
+			c.warnEncoding(data)
+		}
+		c.onParseError(err)
 		return
 	}
-	c.onDecoded(p, err)
+	namespace, holds := c.decoder.Incomplete()
+	switch {
+	case p == nil && c.socket(namespace) == nil:
+		// Attachments for a packet that has no place: the reference collects them first.
+		c.forgetPacket(held)
+		c.drop()
+	case !c.settle(held, holds):
+	case p != nil:
+		c.onPacket(p)
+	default:
+		c.awaitAttachment()
+	}
+}
+
+func (c *client) decode(data []byte, binary bool) (*parser.Packet, error) {
+	if binary {
+		return c.decoder.Binary(&c.server.limits, data)
+	}
+	return c.decoder.Text(&c.server.limits, data)
 }
 
 // warnEncoding says what is wrong with a client whose first packet is a MessagePack map, as socket.io-msgpack-parser
@@ -129,27 +144,24 @@ func (c *client) warnEncoding(data []byte) {
 		"address", c.session.Handshake().Address())
 }
 
-// settle brings the charge for an incomplete packet in line with what the decoder holds. It reports false if there is
-// no room for it; the connection ends then.
-func (c *client) settle() bool {
-	more := c.decoder.Held() - c.held
-	switch {
+// settle brings the charge for an incomplete packet, held before the message, in line with what the decoder holds now. It
+// reports false if there is no room for it; the connection ends then.
+func (c *client) settle(held, holds int64) bool {
+	switch more := holds - held; {
 	case more > 0 && !c.session.HoldInput(more):
-		c.broken = true
-		c.forgetPacket()
+		c.forgetPacket(held)
 		return false
 	case more < 0:
 		c.session.ReleaseInput(-more)
 	}
-	c.held += more
 	return true
 }
 
-// forgetPacket drops an incomplete packet.
-func (c *client) forgetPacket() {
-	c.decoder.Reset()
-	c.session.ReleaseInput(c.held)
-	c.held = 0
+// forgetPacket drops an incomplete packet, for which held bytes are charged. No further input is taken.
+func (c *client) forgetPacket(held int64) {
+	c.broken = true
+	c.decoder = nil
+	c.session.ReleaseInput(held)
 }
 
 // awaitAttachment bounds the time to the next attachment.
@@ -188,20 +200,12 @@ func (c *client) onOverdue() {
 
 // OnClose ends the client's sockets with the session's reason.
 func (c *client) OnClose(reason string, _ error) {
-	c.forgetPacket()
+	if c.decoder != nil {
+		_, held := c.decoder.Incomplete()
+		c.forgetPacket(held)
+	}
 	c.stopAwaiting()
 	c.end(reason)
-}
-
-func (c *client) onDecoded(p *parser.Packet, err error) {
-	switch {
-	case err != nil:
-		c.onParseError(err)
-	case p != nil:
-		c.onPacket(p)
-	default:
-		c.awaitAttachment()
-	}
 }
 
 // onParseError does as the reference: the sockets hear of the error, and the connection closes with "forced close".
@@ -258,8 +262,10 @@ func (c *client) removeLocked(s *Socket) {
 
 // sendPacket sends a packet that belongs to no socket.
 func (c *client) sendPacket(p *parser.Packet) {
-	// The session may have closed; then nobody waits for the packet.
-	_ = c.session.Send(encode(p, false))
+	if m := c.encodeControl(p); m != nil {
+		// The session may have closed; then nobody waits for the packet.
+		_ = c.session.Send(m)
+	}
 }
 
 // disconnect takes the client out of every namespace and closes the connection.

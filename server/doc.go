@@ -18,7 +18,7 @@
 // # Goroutines
 //
 //   - Reading side: the engine calls a client's OnText and OnBinary, one at a time. Packets are decoded, acknowledgements
-//     resolved and events queued there; no application code runs.
+//     resolved and events queued there; no application code runs but a codec's.
 //   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. The goroutine that read the
 //     first event becomes it, once it has let go of the connection (engine.Session.Continue). With a handler concurrency
 //     above 1 there may be several for events, never beside a lifecycle step.
@@ -55,6 +55,8 @@
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
 //   - packets of a client, protocol violations, pausing: client.go
+//   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
+//     codecguard.go; what an encoding is: parser/codec.go
 //   - the queue in front of handlers and its limit: inbox.go
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
 //   - registration: registry.go; typed handlers: handler.go; argument lists: args.go
@@ -76,5 +78,6 @@
 //     and unfinished attachments of a client are bounded too.
 //   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.
 //   - An attachment that occurs several times in a packet is sent on once. Acknowledgement ids beyond 2^53-1 are refused.
+//   - A server may have several codecs and finds out which one a client speaks; in Node the option parser is one for all.
 //   - Socket data is kept as JSON. The client bundle is served only with Options.ClientFiles.
 package server

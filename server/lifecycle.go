@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -13,7 +14,11 @@ import (
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
 func (s *Socket) close(reason string) {
-	acks, freed, busy, ok := s.detach(reason)
+	var farewell *engine.Message
+	if reason == ReasonServerDisconnect {
+		farewell = s.client.encodeControl(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID})
+	}
+	acks, freed, busy, ok := s.detach(reason, farewell)
 	if !ok {
 		return
 	}
@@ -31,9 +36,9 @@ func (s *Socket) close(reason string) {
 }
 
 // detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
-// the DISCONNECT packet on its way. It is one step with respect to join: a client that comes back is neither refused nor
-// told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
-func (s *Socket) detach(reason string) (acks ackTable, freed int64, busy, ok bool) {
+// farewell on its way, a DISCONNECT packet or nil. It is one step with respect to join: a client that comes back is
+// neither refused nor told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
+func (s *Socket) detach(reason string, farewell *engine.Message) (acks ackTable, freed int64, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,8 +54,10 @@ func (s *Socket) detach(reason string) (acks ackTable, freed int64, busy, ok boo
 	c.removeLocked(s)
 	if reason == ReasonServerDisconnect {
 		freed = s.dropEventsLocked()
+	}
+	if farewell != nil {
 		// SendQueued does no I/O. The session may have closed; then nobody waits for the packet.
-		_ = c.session.SendQueued(encode(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID}, false))
+		_ = c.session.SendQueued(farewell)
 	}
 	return acks, freed, s.inbox != nil, true
 }

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -20,15 +19,15 @@ func (l local) each(sel adapter.Selection, use func([]member)) {
 	l.nsp.server.selector.Select(l.nsp.index, sel.Rooms, sel.Except, use)
 }
 
-// Deliver encodes the packet once and queues it for each recipient.
+// Deliver encodes the packet once for each codec and queues it for each recipient.
 func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
 	l.each(sel, func(members []member) {
 		p = l.own(p)
 		l.notifyOutgoing(members, p)
-		m := encode(p, flags.NoCompress)
+		m := l.encode(members, p, flags.NoCompress)
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range members {
-			s.sendShared(m, flags.Volatile)
+			s.sendShared(m[s.client.codec], flags.Volatile)
 		}
 		unlock()
 	})
@@ -58,11 +57,11 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 	var waiting []*Socket
 	l.each(sel, func(members []member) {
 		l.notifyOutgoing(members, &q)
-		m := encode(&q, flags.NoCompress)
+		m := l.encode(members, &q, flags.NoCompress)
 		waiting = make([]*Socket, 0, len(members))
 		for _, s := range members {
-			// A socket that cannot answer any more counts as one that was asked and has gone.
-			if err := s.expectAck(q.ID, w); err != nil {
+			// A socket that cannot be asked, or cannot answer any more, counts as one that was asked and has gone.
+			if m[s.client.codec] == nil || s.expectAck(q.ID, w) != nil {
 				onGone(s.id)
 			} else {
 				waiting = append(waiting, s.Socket)
@@ -71,7 +70,7 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 		}
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range waiting {
-			s.sendShared(m, flags.Volatile)
+			s.sendShared(m[s.client.codec], flags.Volatile)
 		}
 		unlock()
 	})
@@ -250,23 +249,3 @@ func (n *Namespace) handleRemote(r remoteEvent) {
 		}
 	})
 }
-
-// encode makes the message of a packet: its text with the attachments behind it.
-func encode(p *parser.Packet, plain bool) *engine.Message {
-	buf := buffers.Get().(*[]byte)
-	text := p.AppendText((*buf)[:0])
-	m := engine.NewMessage(text, p.Attachments...)
-	if plain {
-		m.SetCompress(false)
-	}
-	if cap(text) <= maxBuffer {
-		*buf = text
-		buffers.Put(buf)
-	}
-	return m
-}
-
-// maxBuffer bounds what the pool keeps.
-const maxBuffer = 64 << 10
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}

@@ -184,15 +184,15 @@ func (s *Socket) runMiddlewares(ctx context.Context) error {
 // join makes a socket connected: part of the client and of the index, with its CONNECT packet on the way, in one step
 // with respect to the client's end and to broadcasts. start tells the caller to run the socket's worker.
 func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
-	packet := encode(&parser.Packet{Type: parser.Connect, Namespace: s.nsp.name, ID: parser.NoID,
-		Payload: parser.Payload{JSON: []byte(`{"sid":"` + s.id + `"}`)}}, false)
+	packet := c.encodeControl(&parser.Packet{Type: parser.Connect, Namespace: s.nsp.name, ID: parser.NoID,
+		Payload: parser.Payload{JSON: []byte(`{"sid":"` + s.id + `"}`)}})
 	defer s.nsp.index.Flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if a != nil {
 		c.forgetLocked(a)
 	}
-	if c.closed || c.server.closing.Load() {
+	if packet == nil || c.closed || c.server.closing.Load() {
 		return false, false
 	}
 	s.mu.Lock()

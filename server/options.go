@@ -64,6 +64,11 @@ type Options struct {
 	// Node has no such bound. Default 1000.
 	MaxNamespaces int
 
+	// Codecs are the encodings of packets that clients may speak, the first one by default; each says by a connection's first
+	// message whether it is the one, so that no client has to be configured, see [parser.Codec]. A server with a single
+	// codec does not ask, as Node with its option parser. At most 8. Default: parser.JSON alone.
+	Codecs []parser.Codec
+
 	// CleanupEmptyChildNamespaces removes a dynamic namespace when its last socket has left.
 	CleanupEmptyChildNamespaces bool
 
@@ -98,6 +103,9 @@ func (o *Options) settings() (Options, error) {
 		setting("MaxNamespaces", &s.MaxNamespaces, defaultMaxNamespaces),
 	)
 	if err != nil {
+		return s, err
+	}
+	if s.Codecs, err = checkCodecs(s.Codecs); err != nil {
 		return s, err
 	}
 	if s.Engine.Path == "" {
@@ -139,5 +147,5 @@ func (o *Options) limits() parser.Limits {
 	if n := int64(o.MaxAttachments) + 1; message < math.MaxInt64/n {
 		limits.MaxBytes = n * message
 	}
-	return limits
+	return limits.WithDefaults()
 }

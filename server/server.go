@@ -21,6 +21,7 @@ type Server struct {
 	// Static after construction.
 	opts    Options
 	limits  parser.Limits
+	codecs  []parser.Codec // those of opts, with their panics contained
 	engine  *engine.Server
 	cluster adapter.Cluster
 	files   *clientFiles // nil when disabled
@@ -33,9 +34,9 @@ type Server struct {
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
-	connectLimits, incomplete                  atomic.Uint64
+	connectLimits, incomplete, encodeFailures  atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
-	warnedEncoding                             seldom.Gate
+	warnedEncoding, warnedEncode               seldom.Gate
 
 	mu sync.RWMutex
 	// Guarded by mu.
@@ -55,6 +56,7 @@ func New(opts *Options) (*Server, error) {
 		limits:     o.limits(),
 		namespaces: make(map[string]*Namespace),
 	}
+	srv.codecs = srv.guardCodecs(o.Codecs)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.engine, err = engine.New(&o.Engine, srv.newClient)
 	if err != nil {

@@ -232,7 +232,10 @@ func (s *Socket) send(p *parser.Packet, f sendFlags) error {
 	if s.state.Load() == stateClosed {
 		return s.disconnectError()
 	}
-	m := encode(p, f.plain)
+	m, err := s.client.encode(p, f.plain)
+	if err != nil {
+		return err
+	}
 	if f.volatile {
 		s.client.session.SendVolatile(m)
 		return nil
@@ -243,9 +246,9 @@ func (s *Socket) send(p *parser.Packet, f sendFlags) error {
 	return nil
 }
 
-// sendShared queues a message that many sockets share.
+// sendShared queues a message that many sockets share; nil if the client's codec could not make it.
 func (s *Socket) sendShared(m *engine.Message, volatile bool) {
-	if !s.set.Live() {
+	if m == nil || !s.set.Live() {
 		return
 	}
 	if !s.announced.Load() {

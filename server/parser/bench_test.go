@@ -24,7 +24,7 @@ func BenchmarkDecodeEvent(b *testing.B) {
 	for _, size := range []int{16, 1 << 10, 1 << 20} {
 		text := []byte(`2["send","` + strings.Repeat("x", size) + `"]`)
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			var d Decoder
+			var d jsonDecoder
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -37,7 +37,7 @@ func BenchmarkDecodeEvent(b *testing.B) {
 }
 
 func BenchmarkDecodeAndUnmarshal(b *testing.B) {
-	var d Decoder
+	var d jsonDecoder
 	b.ReportAllocs()
 	for b.Loop() {
 		p, err := d.Text(nil, chatText)
@@ -57,7 +57,7 @@ func BenchmarkDecodeAndUnmarshal(b *testing.B) {
 
 func BenchmarkDecodeAttachment(b *testing.B) {
 	text, data := []byte(`51-["file",{"name":"a.bin","data":{"_placeholder":true,"num":0}}]`), bytes.Repeat([]byte{7}, 1024)
-	var d Decoder
+	var d jsonDecoder
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := d.Text(nil, text); err != nil {

@@ -2,7 +2,6 @@ package parser
 
 import (
 	"bytes"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/internal/jsontext"
@@ -46,10 +45,14 @@ func (l *Limits) maxDepth() int {
 	return l.MaxDepth
 }
 
-// Decoder puts the packets of one connection together. The zero value is ready, and costs one pointer until a packet with
-// attachments is under way. It is for one goroutine at a time. After an error the connection is to be closed, as Node
-// does.
-type Decoder struct {
+// WithDefaults returns the limits with every field filled in, as a [Decoder] is given them.
+func (l Limits) WithDefaults() Limits {
+	return Limits{MaxAttachments: l.maxAttachments(), MaxBytes: l.maxBytes(), MaxDepth: l.maxDepth()}
+}
+
+// jsonDecoder is the [Decoder] of [JSON]. The zero value is ready, and costs one pointer until a packet with attachments is
+// under way.
+type jsonDecoder struct {
 	pending *pending
 }
 
@@ -60,9 +63,8 @@ type pending struct {
 	bytes  int64
 }
 
-// Text takes a text message (without the Engine.IO digit) and returns its packet, or nil and no error when attachments
-// have to follow. data is only borrowed.
-func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
+// Text returns the text's packet, or nil and no error when attachments have to follow.
+func (d *jsonDecoder) Text(lim *Limits, data []byte) (*Packet, error) {
 	if d.pending != nil {
 		return nil, ErrUnexpectedText
 	}
@@ -82,7 +84,7 @@ func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
 			return nil, err
 		}
 	}
-	p := packets.Get().(*Packet)
+	p := NewPacket()
 	p.Type, p.Namespace, p.ID = h.kind, h.namespace, h.id
 	switch {
 	case h.kind == Ack && h.attachments == 0 && string(body) == string(emptyArgs):
@@ -100,19 +102,8 @@ func (d *Decoder) Text(lim *Limits, data []byte) (*Packet, error) {
 // emptyArgs is the payload of every acknowledgement without arguments, the most frequent of all.
 var emptyArgs = []byte("[]")
 
-// packets are those that Recycle has taken.
-var packets = sync.Pool{New: func() any { return new(Packet) }}
-
-// Recycle lets a Decoder, of any connection, use p again. Nobody may hold p any more; its Payload, what it has been split
-// into and its Namespace stay valid. It need not be called.
-func (p *Packet) Recycle() {
-	*p = Packet{}
-	packets.Put(p)
-}
-
-// Binary takes a binary message and returns the packet that it completes, or nil and no error when more have to follow.
-// data is only borrowed.
-func (d *Decoder) Binary(lim *Limits, data []byte) (*Packet, error) {
+// Binary returns the packet that the attachment completes, or nil and no error when more have to follow.
+func (d *jsonDecoder) Binary(lim *Limits, data []byte) (*Packet, error) {
 	q := d.pending
 	if q == nil {
 		return nil, ErrUnexpectedBinary
@@ -130,6 +121,14 @@ func (d *Decoder) Binary(lim *Limits, data []byte) (*Packet, error) {
 	}
 	d.pending = nil
 	return p, nil
+}
+
+// Incomplete tells of the packet whose attachments are awaited.
+func (d *jsonDecoder) Incomplete() (namespace string, bytes int64) {
+	if d.pending == nil {
+		return "", 0
+	}
+	return d.pending.packet.Namespace, d.pending.bytes
 }
 
 // settlePlaceholders checks the placeholders of a completed packet. One that stands for no whole number, undefined in
@@ -159,28 +158,6 @@ func settlePlaceholders(p *Packet) error {
 	}
 	return nil
 }
-
-// Pending reports whether attachments are awaited.
-func (d *Decoder) Pending() bool { return d.pending != nil }
-
-// Namespace returns the namespace of the packet whose attachments are awaited, "" if there is none.
-func (d *Decoder) Namespace() string {
-	if d.pending == nil {
-		return ""
-	}
-	return d.pending.packet.Namespace
-}
-
-// Held returns the bytes of the packet whose attachments are awaited, 0 if there is none.
-func (d *Decoder) Held() int64 {
-	if d.pending == nil {
-		return 0
-	}
-	return d.pending.bytes
-}
-
-// Reset drops an incomplete packet.
-func (d *Decoder) Reset() { d.pending = nil }
 
 // checkPayload checks the syntax of a packet's JSON and its kind, as the reference's isPayloadValid does.
 func checkPayload(t Type, body []byte, depth int) error {

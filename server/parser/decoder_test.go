@@ -33,7 +33,7 @@ func TestDecodeText(t *testing.T) {
 		{"2[\"\xff\xe2\x82\"]", Packet{Type: Event, Namespace: "/", ID: NoID}, "[\"\ufffd\ufffd\"]"},
 	}
 	for _, tt := range tests {
-		var d Decoder
+		var d jsonDecoder
 		got, err := d.Text(nil, []byte(tt.text))
 		if err != nil {
 			t.Errorf("%q: %v", tt.text, err)
@@ -62,29 +62,35 @@ func TestDecodeErrors(t *testing.T) {
 		{"2" + strings.Repeat("[", maxDepth+1), ErrTooDeep}, {"3" + strings.Repeat(`[{"a":`, maxDepth), ErrTooDeep},
 	}
 	for _, tt := range tests {
-		var d Decoder
-		if p, err := d.Text(nil, []byte(tt.text)); !errors.Is(err, tt.want) || p != nil || d.Pending() {
+		var d jsonDecoder
+		if p, err := d.Text(nil, []byte(tt.text)); !errors.Is(err, tt.want) || p != nil || d.pending != nil {
 			t.Errorf("%.40q: got %v, %v, want %v", tt.text, p, err, tt.want)
 		}
 	}
 }
 
 func TestDecodeAttachments(t *testing.T) {
-	var d Decoder
+	var d jsonDecoder
 	text := []byte(`52-/x,7["a",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0.5}]`)
-	if p, err := d.Text(nil, text); p != nil || err != nil || !d.Pending() {
-		t.Fatalf("got %v, %v, pending %v", p, err, d.Pending())
+	if p, err := d.Text(nil, text); p != nil || err != nil || d.pending == nil {
+		t.Fatalf("got %v, %v, pending %v", p, err, d.pending)
 	}
 	if _, err := d.Text(nil, []byte("2")); !errors.Is(err, ErrUnexpectedText) {
 		t.Fatalf("text between attachments: %v", err)
+	}
+	if namespace, n := d.Incomplete(); namespace != "/x" || n != int64(len(text)) {
+		t.Errorf("incomplete: %q, %d bytes", namespace, n)
 	}
 	first, second := []byte("first"), []byte("second")
 	if p, err := d.Binary(nil, first); p != nil || err != nil {
 		t.Fatalf("got %v, %v", p, err)
 	}
 	p, err := d.Binary(nil, second)
-	if err != nil || d.Pending() {
-		t.Fatalf("%v, pending %v", err, d.Pending())
+	if err != nil || d.pending != nil {
+		t.Fatalf("%v, pending %v", err, d.pending != nil)
+	}
+	if namespace, n := d.Incomplete(); namespace != "" || n != 0 {
+		t.Errorf("incomplete after the last attachment: %q, %d bytes", namespace, n)
 	}
 	clear(text)
 	clear(first)
@@ -103,7 +109,7 @@ func TestDecodeAttachments(t *testing.T) {
 
 func TestDecodeDropsAttachmentsThatNothingNames(t *testing.T) {
 	for _, text := range []string{"51-", `51-["a"]`, `61-[{"_placeholder":true,"num":0.1}]`} {
-		var d Decoder
+		var d jsonDecoder
 		if _, err := d.Text(nil, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +122,7 @@ func TestDecodeDropsAttachmentsThatNothingNames(t *testing.T) {
 
 func TestDecodeIllegalPlaceholder(t *testing.T) {
 	for _, num := range []string{"1", "-1", "1e400", `"0"`, "null", "-0.5"} {
-		var d Decoder
+		var d jsonDecoder
 		if _, err := d.Text(nil, []byte(`51-["a",{"_placeholder":true,"num":`+num+`}]`)); err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +134,7 @@ func TestDecodeIllegalPlaceholder(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	lim := &Limits{MaxAttachments: 2, MaxBytes: 20, MaxDepth: 3}
-	var d Decoder
+	var d jsonDecoder
 	for _, tt := range []struct {
 		text string
 		want error
@@ -153,10 +159,7 @@ func TestLimits(t *testing.T) {
 	if _, err := d.Binary(lim, make([]byte, 1)); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("bytes above the limit: %v", err)
 	}
-	d.Reset()
-	if d.Pending() {
-		t.Error("pending after Reset")
-	}
+	d = jsonDecoder{}
 	if _, err := d.Text(&Limits{MaxDepth: 1 << 30}, []byte("3"+strings.Repeat("[", maxDepth+1))); !errors.Is(err, ErrTooDeep) {
 		t.Errorf("depth above the upper bound: %v", err)
 	}
@@ -167,7 +170,7 @@ func TestLimits(t *testing.T) {
 
 func mustDecode(t testing.TB, text string, attachments ...[]byte) *Packet {
 	t.Helper()
-	var d Decoder
+	var d jsonDecoder
 	p, err := d.Text(nil, []byte(text))
 	for _, data := range attachments {
 		if err == nil {
@@ -266,7 +269,7 @@ func TestReservedEvent(t *testing.T) {
 }
 
 func TestDecodeAllocations(t *testing.T) {
-	var d Decoder
+	var d jsonDecoder
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := d.Text(nil, chatText); err != nil {
 			t.Fatal(err)
@@ -294,15 +297,15 @@ func TestDecodeAllocations(t *testing.T) {
 	}); n > 1 {
 		t.Errorf("splitting an event allocates %v times", n)
 	}
-	if size := reflect.TypeFor[Decoder]().Size(); size != reflect.TypeFor[*int]().Size() {
-		t.Errorf("an idle Decoder takes %d bytes", size)
+	if size := reflect.TypeFor[jsonDecoder]().Size(); size != reflect.TypeFor[*int]().Size() {
+		t.Errorf("an idle decoder takes %d bytes", size)
 	}
 }
 
 // A packet whose attachment count promises much must not cost memory before the attachments come.
 func TestDecodeAllocatesWhatArrives(t *testing.T) {
 	lim := &Limits{MaxAttachments: 1 << 40, MaxBytes: 100}
-	var d Decoder
+	var d jsonDecoder
 	if _, err := d.Text(lim, []byte(`51e12-["a"]`)); err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,12 @@
-// Package parser reads and writes Socket.IO v5 packets in the JSON encoding, the default one of npm socket.io-parser
-// 4.2.7. It is made of pure functions over bytes: no connection, no goroutine, no clock.
+// Package parser reads and writes Socket.IO v5 packets. It is made of pure functions over bytes: no connection, no
+// goroutine, no clock.
+//
+// # Codecs
+//
+// A [Codec] is an encoding of packets between server and client. [JSON] is the default one, that of npm socket.io-parser
+// 4.2.7, and the only one here; others are packages of their own or a user's. What every codec has in common is the
+// [Payload], raw JSON with attachments, which is all that handlers, relays and other nodes see of a packet: see Codec for
+// how another form becomes one. Marshalling and all that looks into payloads serves every codec.
 //
 // # Reading
 //
@@ -11,13 +18,14 @@
 // # Writing
 //
 // [Marshal], [MarshalArgs] and [MarshalEvent] turn Go values into a [Payload] as JSON.stringify would turn their
-// JavaScript counterparts, and every []byte into a binary attachment. [Packet.AppendText] puts the header in front. As
-// in the reference there is no limit on what is written, but the decoders of current clients refuse more than ten
-// attachments.
+// JavaScript counterparts, and every []byte into a binary attachment. The Append method of a codec, which for JSON is
+// [Packet.AppendText], puts the header in front. As in the reference there is no limit on what is written, but the decoders
+// of current clients refuse more than ten attachments.
 //
 // # Differences from the reference
 //
-// The Decoder accepts and refuses what the npm Decoder accepts and refuses, except for these, all of them refused here:
+// The Decoder of JSON accepts and refuses what the npm Decoder accepts and refuses, except for these, all of them refused
+// here:
 //
 //   - an acknowledgement id above 2^53-1, and one with white space between its digits (there the id is NaN);
 //   - JSON nested deeper than [Limits].MaxDepth levels;

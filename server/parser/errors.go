@@ -2,7 +2,7 @@ package parser
 
 import "errors"
 
-// Errors of the Decoder. Node closes the connection with the reason "parse error" on each of them.
+// Errors of Decoders. Node closes the connection with the reason "parse error" on each of them.
 var (
 	// ErrUnknownType is returned for a text that starts with anything but a packet type.
 	ErrUnknownType = errors.New("parser: unknown packet type")
@@ -20,6 +20,8 @@ var (
 	ErrTooDeep = errors.New("parser: nested too deeply")
 	// ErrID is returned for an acknowledgement id that is not an integer up to 2^53-1.
 	ErrID = errors.New("parser: illegal acknowledgement id")
+	// ErrNamespace is returned by [Packet.Check] for a namespace that has no leading slash, holds a comma or is not UTF-8.
+	ErrNamespace = errors.New("parser: illegal namespace")
 	// ErrUnexpectedText is returned for a text while attachments are awaited.
 	ErrUnexpectedText = errors.New("parser: text while attachments are awaited")
 	// ErrUnexpectedBinary is returned for a binary message while none is awaited.

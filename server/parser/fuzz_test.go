@@ -21,7 +21,7 @@ var textSeeds = []string{
 // sameAgain checks that an accepted packet, encoded, decodes to itself.
 func sameAgain(t *testing.T, p *Packet) {
 	t.Helper()
-	var d Decoder
+	var d jsonDecoder
 	lim := &Limits{MaxAttachments: max(1, len(p.Attachments)), MaxBytes: 1 << 40}
 	got, err := d.Text(lim, p.AppendText(nil))
 	for _, data := range p.Attachments {
@@ -40,6 +40,9 @@ func checkPacket(t *testing.T, p *Packet) {
 	t.Helper()
 	if p.Type > ConnectError || p.ID < NoID || p.ID > maxSafeInteger || !strings.HasPrefix(p.Namespace, "/") || !utf8.ValidString(p.Namespace) {
 		t.Fatalf("header %v %q %d", p.Type, p.Namespace, p.ID)
+	}
+	if err := p.Check(nil); err != nil {
+		t.Fatalf("the decoder lets %+v pass: %v", p, err)
 	}
 	if p.JSON == nil {
 		return
@@ -79,13 +82,13 @@ func FuzzDecodeText(f *testing.F) {
 			t.Fatalf("JSON %q: %v", data, err)
 		}
 		original := bytes.Clone(data)
-		var d Decoder
+		var d jsonDecoder
 		p, err := d.Text(nil, data)
 		if !bytes.Equal(data, original) {
 			t.Fatal("the borrowed bytes were changed")
 		}
-		if d.Pending() != (p == nil && err == nil) {
-			t.Fatalf("%v, %v, pending %v", p, err, d.Pending())
+		if (d.pending != nil) != (p == nil && err == nil) {
+			t.Fatalf("%v, %v, pending %v", p, err, d.pending != nil)
 		}
 		if p != nil {
 			checkPacket(t, p)
@@ -103,10 +106,10 @@ func FuzzDecodeBinarySequence(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, binary []byte, size uint8) {
 		const limit = 4096
 		lim := &Limits{MaxBytes: limit}
-		var d Decoder
+		var d jsonDecoder
 		p, err := d.Text(lim, text)
 		for n := 0; err == nil && p == nil; n++ {
-			if n >= defaultMaxAttachments || !d.Pending() {
+			if n >= defaultMaxAttachments || d.pending == nil {
 				t.Fatal("waits for more attachments than allowed")
 			}
 			part := binary[:min(int(size), len(binary))]
@@ -126,6 +129,41 @@ func FuzzDecodeBinarySequence(f *testing.F) {
 		if len(p.Attachments) > 0 {
 			sameAgain(t, p)
 		}
+	})
+}
+
+// FuzzCheck makes packets as a decoder without any care would. What Check lets pass must travel in the JSON encoding, and a
+// relay must be able to take it apart and put it together again.
+func FuzzCheck(f *testing.F) {
+	for _, s := range textSeeds {
+		if h, err := readHeader([]byte(s), 10); err == nil {
+			f.Add(uint8(h.kind), h.namespace, h.id, []byte(s)[h.size:], uint8(h.attachments))
+		}
+	}
+	f.Add(uint8(Event), "/a,b", int64(1), []byte(`["a"]`), uint8(0))
+	f.Add(uint8(Event), "", int64(-5), []byte(` ["a",`+slot0+`]`), uint8(1))
+	f.Add(uint8(Connect), "a", int64(-1), []byte(slot0), uint8(1))
+	f.Fuzz(func(t *testing.T, kind uint8, namespace string, id int64, text []byte, attachments uint8) {
+		p := &Packet{Type: Type(kind), Namespace: namespace, ID: max(id, NoID), Payload: Payload{JSON: text}}
+		for i := range attachments {
+			p.Attachments = append(p.Attachments, []byte{i})
+		}
+		if p.Check(nil) != nil {
+			return
+		}
+		if p.Namespace == "" {
+			p.Namespace = "/"
+		}
+		if len(p.JSON) == 0 {
+			p.JSON = nil
+		}
+		if len(p.Attachments) > 0 {
+			if found, err := findPlaceholders(p.JSON, len(p.Attachments)); err != nil || len(found.found) == 0 {
+				p.Attachments = nil // no decoder keeps what nothing names
+			}
+		}
+		checkPacket(t, p)
+		sameAgain(t, p)
 	})
 }
 

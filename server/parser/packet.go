@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"strconv"
+	"sync"
 
 	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
@@ -36,7 +37,7 @@ const NoID int64 = -1
 // Packet is one Socket.IO packet. A packet that is shared must not be changed any more; reading one is safe from any
 // goroutine.
 type Packet struct {
-	// Type of the packet. The Decoder reports BinaryEvent as Event and BinaryAck as Ack; AppendText finds out by itself.
+	// Type of the packet. A Decoder gives BinaryEvent as Event and BinaryAck as Ack; AppendText finds out by itself.
 	Type Type
 	// Namespace with its leading slash and, if the client sent one, its query string. Empty means "/".
 	Namespace string
@@ -46,7 +47,20 @@ type Packet struct {
 	Payload
 }
 
-// AppendText appends the packet's text, without the Engine.IO message digit. The packet's Attachments have to follow it
+// packets are those that Recycle has taken.
+var packets = sync.Pool{New: func() any { return new(Packet) }}
+
+// NewPacket returns an empty packet, one that was recycled if there is any. It is for Decoders.
+func NewPacket() *Packet { return packets.Get().(*Packet) }
+
+// Recycle gives p to NewPacket. Nobody may hold p any more; its Payload, what it has been split into and its Namespace stay
+// valid. It need not be called.
+func (p *Packet) Recycle() {
+	*p = Packet{}
+	packets.Put(p)
+}
+
+// AppendText appends the packet's text in the JSON encoding, without the Engine.IO message digit. The packet's Attachments have to follow it
 // as that many binary messages.
 func (p *Packet) AppendText(dst []byte) []byte {
 	t := p.Type

@@ -103,6 +103,10 @@ func newClient(t testing.TB, srv *Server, opts *DialOptions) *Client {
 		t: t, srv: srv, opts: *opts, sid: opts.SessionID,
 		turn: make(chan struct{}, 1), conns: make(map[*conn]*line),
 	}
+	if c.opts.Codec == nil {
+		c.opts.Codec = parser.JSON{}
+	}
+	c.decoder = c.opts.Codec.NewDecoder()
 	c.change.L = &c.mu
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // DialOptions say how a client connects. Nil and the zero value mean websocket and nothing special.
@@ -21,6 +22,8 @@ type DialOptions struct {
 	Query url.Values
 	// Header has further headers of every request.
 	Header http.Header
+	// Codec is the encoding of the packets that Socket sends and reads. Default: parser.JSON.
+	Codec parser.Codec
 	// Raw hands every packet to the test, pings and noops included, and answers none; nor are close frames answered.
 	Raw bool
 	// Stalled starts as if Stall had been called right after the handshake; over polling no poll is ever made until

@@ -92,9 +92,18 @@ func canonical(name string) string {
 
 // send sends a Socket.IO packet with its attachments.
 func (c *Client) send(p *parser.Packet) error {
-	packets := []Packet{{Data: "4" + string(p.AppendText(nil))}}
-	for _, a := range p.Attachments {
-		packets = append(packets, Packet{Data: string(a), Binary: true})
+	data, form, err := c.opts.Codec.Append(nil, *p)
+	if err != nil {
+		return err
+	}
+	packets := []Packet{{Data: string(data), Binary: form == parser.BinaryAlone}}
+	if form != parser.BinaryAlone {
+		packets[0].Data = "4" + packets[0].Data
+	}
+	if form == parser.TextWithAttachments {
+		for _, a := range p.Attachments {
+			packets = append(packets, Packet{Data: string(a), Binary: true})
+		}
 	}
 	ctx, cancel := c.patience()
 	defer cancel()
@@ -120,6 +129,7 @@ func (c *Client) await(match func(*parser.Packet) bool) (*parser.Packet, error) 
 
 // decode reads the next Socket.IO packet.
 func (c *Client) decode() (*parser.Packet, error) {
+	lim := parser.Limits{}.WithDefaults()
 	for {
 		in, err := c.next()
 		if err != nil {
@@ -128,9 +138,9 @@ func (c *Client) decode() (*parser.Packet, error) {
 		var p *parser.Packet
 		switch {
 		case in.Binary:
-			p, err = c.decoder.Binary(nil, []byte(in.Data))
+			p, err = c.decoder.Binary(&lim, []byte(in.Data))
 		case strings.HasPrefix(in.Data, "4"):
-			p, err = c.decoder.Text(nil, []byte(in.Data[1:]))
+			p, err = c.decoder.Text(&lim, []byte(in.Data[1:]))
 		default:
 			err = fmt.Errorf("%v is not a message", in)
 		}

@@ -67,10 +67,10 @@ func (r *request) answer() (answer, error) {
 		p, err := parser.Marshal(time.UnixMilli(*r.Millis))
 		return answer{Text: string(p.JSON)}, err
 	}
-	var d parser.Decoder
+	d := parser.JSON{}.NewDecoder()
 	var a answer
 	for _, f := range r.Frames {
-		o, err := decode(&d, f)
+		o, err := decode(d, f)
 		if err != nil {
 			return a, err
 		}
@@ -82,7 +82,7 @@ func (r *request) answer() (answer, error) {
 	return a, nil
 }
 
-func decode(d *parser.Decoder, f frame) (outcome, error) {
+func decode(d parser.Decoder, f frame) (outcome, error) {
 	var p *parser.Packet
 	var err error
 	if f.Binary != nil {
