@@ -190,7 +190,7 @@ func (c *client) onOverdue() {
 func (c *client) OnClose(reason string, _ error) {
 	c.forgetPacket()
 	c.stopAwaiting()
-	c.end(reason)
+	c.end(Reason(reason))
 }
 
 func (c *client) onDecoded(p *parser.Packet, err error) {
@@ -279,7 +279,7 @@ func (c *client) drop() {
 }
 
 // end closes all sockets and pending connects. The first reason counts.
-func (c *client) end(reason string) {
+func (c *client) end(reason Reason) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // close ends the socket. From here on it is in no room, its context has ended and its acknowledgements have failed;
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
-func (s *Socket) close(reason string) {
+func (s *Socket) close(reason Reason) {
 	acks, freed, busy, ok := s.detach(reason)
 	if !ok {
 		return
@@ -33,7 +33,7 @@ func (s *Socket) close(reason string) {
 // detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
 // the DISCONNECT packet on its way. It is one step with respect to join: a client that comes back is neither refused nor
 // told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
-func (s *Socket) detach(reason string) (acks ackTable, freed int64, busy, ok bool) {
+func (s *Socket) detach(reason Reason) (acks ackTable, freed int64, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,7 +56,7 @@ func (s *Socket) detach(reason string) (acks ackTable, freed int64, busy, ok boo
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
-func (s *Socket) abandon(reason string) {
+func (s *Socket) abandon(reason Reason) {
 	s.mu.Lock()
 	s.state.Store(stateClosed)
 	s.reason = reason
@@ -96,23 +96,23 @@ func (s *Socket) run(t task) {
 }
 
 func (s *Socket) runConnection() {
-	each(s.nsp.hooks().connection, func(f func(context.Context, *Socket)) {
+	each(s.nsp.hooks().connection, func(f *slot[connectionFunc]) {
 		_ = s.protect("OnConnection", func() error {
-			f(s.Context(), s)
+			f.value(s.Context(), s)
 			return nil
 		})
 	})
 }
 
 func (s *Socket) runDisconnect() {
-	type list = []func(*Socket, string)
+	type list = []*slot[disconnectFunc]
 	each([]func(h *hooks) list{
 		func(h *hooks) list { return h.disconnecting },
 		func(h *hooks) list { return h.disconnect },
 	}, func(of func(*hooks) list) {
-		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f func(*Socket, string)) {
+		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f *slot[disconnectFunc]) {
 			_ = s.protect("OnDisconnect", func() error {
-				f(s, s.reason)
+				f.value(s.nsp.server.farewell, s, s.reason)
 				return nil
 			})
 		})
@@ -149,7 +149,7 @@ func (s *Socket) handle(p *parser.Packet) {
 func (s *Socket) dispatch(e *Event) {
 	h, own := s.nsp.hooks(), s.ownHooks()
 	ctx := s.Context()
-	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.any, own.any} {
+	for _, list := range [][]*slot[eventFunc]{h.any, own.any} {
 		for _, f := range list {
 			_ = s.protect(e.Name, func() error {
 				f.value(ctx, s, e)
@@ -157,9 +157,9 @@ func (s *Socket) dispatch(e *Event) {
 			})
 		}
 	}
-	for _, list := range [][]EventMiddleware{h.events, own.events} {
+	for _, list := range [][]*slot[EventMiddleware]{h.events, own.events} {
 		for _, m := range list {
-			if err := s.protect(e.Name, func() error { return m(ctx, s, e) }); err != nil {
+			if err := s.protect(e.Name, func() error { return m.value(ctx, s, e) }); err != nil {
 				s.fail(e, err)
 				return
 			}
@@ -203,7 +203,7 @@ func (s *Socket) report(event string, err error) {
 	if failed := s.nsp.hooks().failed; len(failed) > 0 {
 		for _, f := range failed {
 			_ = s.protect("OnError", func() error {
-				f(s, event, err)
+				f.value(s.Context(), s, event, err)
 				return nil
 			})
 		}
@@ -229,7 +229,7 @@ func (s *Socket) notifyOutgoing(p *parser.Packet) {
 		return
 	}
 	e := &Event{Name: name, Args: args, Reply: noReply}
-	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.outgoing, own.outgoing} {
+	for _, list := range [][]*slot[eventFunc]{h.outgoing, own.outgoing} {
 		for _, f := range list {
 			_ = s.protect("HandleAnyOutgoing", func() error {
 				f.value(s.Context(), s, e)

@@ -171,7 +171,7 @@ func authOrEmpty(auth []byte) json.RawMessage {
 
 func (s *Socket) runMiddlewares(ctx context.Context) error {
 	for _, m := range s.nsp.hooks().middlewares {
-		if err := s.protect("middleware", func() error { return m(ctx, s) }); err != nil {
+		if err := s.protect("middleware", func() error { return m.value(ctx, s) }); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {

@@ -109,10 +109,7 @@ func (n *Namespace) packet(event string, args []any) (parser.Packet, error) {
 }
 
 func eventPayload(event string, args []any) (parser.Payload, error) {
-	if parser.ReservedEvent(event) {
-		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	return parser.MarshalEvent(event, spread(args)...)
+	return adapter.EventPayload(event, spread(args)...)
 }
 
 func (n *Namespace) operator() BroadcastOperator { return BroadcastOperator{nsp: n} }
@@ -186,20 +183,11 @@ func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
 
 // ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
-	payload, err := serverSidePayload(event, args)
+	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err != nil {
 		return err
 	}
 	return n.cluster().ServerSideEmit(payload)
-}
-
-// serverSidePayload makes ["event", ...args]; the reserved names differ from those of events to clients.
-func serverSidePayload(event string, args []any) (parser.Payload, error) {
-	switch event {
-	case "connect", "connection", "new_namespace":
-		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	return parser.MarshalEvent(event, spread(args)...)
 }
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
@@ -207,7 +195,7 @@ func serverSidePayload(event string, args []any) (parser.Payload, error) {
 // ErrAckTimeout then, or ErrAckMissing if the adapter gave up before the deadline.
 func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (adapter.Result[R], error) {
 	var result adapter.Result[R]
-	payload, err := serverSidePayload(event, args)
+	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err != nil {
 		return result, err
 	}

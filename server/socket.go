@@ -46,7 +46,7 @@ type Socket struct {
 	inbox  *inbox    // nil while there is nothing to do
 	acks   *ackTable // nil while none is pending
 	ctx    *cancelContext
-	reason string   // of the disconnect
+	reason Reason   // of the disconnect
 	left   []string // rooms at the disconnect
 }
 
@@ -155,33 +155,39 @@ func (s *Socket) ownHooks() *hooks {
 	return &noHooks
 }
 
-// Use adds a middleware for the events of this socket. It runs after those of the namespace (UseEvent).
-func (s *Socket) Use(m EventMiddleware) { s.registry().UseEvent(m) }
+// UseEvent adds a middleware for the events of this socket. It runs after those of the namespace. The returned function
+// removes it.
+func (s *Socket) UseEvent(m EventMiddleware) (remove func()) { return s.registry().useEvent(m) }
 
 // Handle registers a handler for an event of this socket, which runs after those of the namespace. The returned function
 // removes it.
 func (s *Socket) Handle(event string, handler Handler) (remove func()) {
-	return s.registry().Handle(event, handler)
+	return s.registry().handle(event, handler)
 }
 
 // HandleAny registers a function that sees every event of this socket before its middlewares and handlers. The returned
 // function removes it.
 func (s *Socket) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	return s.registry().HandleAny(f)
+	return s.registry().handleAny(f)
 }
 
 // HandleAnyOutgoing registers a function that sees every event sent to this socket, see Namespace.HandleAnyOutgoing.
+// The returned function removes it.
 func (s *Socket) HandleAnyOutgoing(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	return s.registry().HandleAnyOutgoing(f)
+	return s.registry().handleAnyOutgoing(f)
 }
 
 // OnDisconnecting registers a function for this socket's disconnect, see Namespace.OnDisconnecting. Registered after
-// the disconnect it may not run any more.
-func (s *Socket) OnDisconnecting(f func(s *Socket, reason string)) { s.registry().OnDisconnecting(f) }
+// the disconnect it may not run any more. The returned function removes it.
+func (s *Socket) OnDisconnecting(f func(ctx context.Context, s *Socket, reason Reason)) (remove func()) {
+	return s.registry().onDisconnecting(f)
+}
 
 // OnDisconnect registers a function for this socket's disconnect, see Namespace.OnDisconnect. Registered after the
-// disconnect it may not run any more.
-func (s *Socket) OnDisconnect(f func(s *Socket, reason string)) { s.registry().OnDisconnect(f) }
+// disconnect it may not run any more. The returned function removes it.
+func (s *Socket) OnDisconnect(f func(ctx context.Context, s *Socket, reason Reason)) (remove func()) {
+	return s.registry().onDisconnect(f)
+}
 
 // Emission is a way to emit to one client with flags. It is an immutable value.
 type Emission struct {

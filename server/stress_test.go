@@ -24,7 +24,9 @@ func TestEverythingAtOnce(t *testing.T) {
 	}))
 	main.Handle("boom", server.Func(func(ctx context.Context, s *server.Socket, _ server.None) error { panic("boom") }))
 	main.OnConnection(func(ctx context.Context, s *server.Socket) { _ = s.Join(ctx, "room0") })
-	main.OnDisconnecting(func(s *server.Socket, reason string) { _ = s.To(s.Rooms()...).Emit("left", reason) })
+	main.OnDisconnecting(func(_ context.Context, s *server.Socket, reason server.Reason) {
+		_ = s.To(s.Rooms()...).Emit("left", reason)
+	})
 	main.Use(func(ctx context.Context, s *server.Socket) error { return s.Data().Set("seen", true) })
 
 	stop := make(chan struct{})
@@ -163,8 +165,8 @@ func mixedCalls(t *testing.T, n *node, rng *rand.Rand) {
 		_ = s.Context().Err()
 		_ = context.Cause(s.Context())
 	case 20:
-		s.OnDisconnect(func(s *server.Socket, reason string) {})
-		s.Use(func(ctx context.Context, s *server.Socket, e *server.Event) error { return nil })
+		s.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) {})
+		s.UseEvent(func(ctx context.Context, s *server.Socket, e *server.Event) error { return nil })
 	case 21:
 		_ = s.Conn().Queued()
 		_ = s.Rooms()

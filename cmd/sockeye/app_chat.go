@@ -176,7 +176,7 @@ func (c chat) enter(ctx context.Context, s *server.Socket, room string) error {
 }
 
 // left tells the watchers that a socket has gone.
-func (c chat) left(s *server.Socket, _ string) {
+func (c chat) left(_ context.Context, s *server.Socket, _ server.Reason) {
 	rooms := s.Rooms()
 	if slices.Contains(rooms, presenceRoom) {
 		c.board.leave()
