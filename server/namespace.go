@@ -109,7 +109,8 @@ func (n *Namespace) packet(event string, args []any) (parser.Packet, error) {
 }
 
 func eventPayload(event string, args []any) (parser.Payload, error) {
-	return adapter.EventPayload(event, spread(args)...)
+	payload, err := adapter.EventPayload(event, spread(args)...)
+	return payload, failed("emit", err)
 }
 
 func (n *Namespace) operator() BroadcastOperator { return BroadcastOperator{nsp: n} }
@@ -173,21 +174,23 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 
 // Rooms lists the rooms of the whole cluster. Every socket's id is one.
 func (n *Namespace) Rooms(ctx context.Context) (adapter.Result[string], error) {
-	return n.cluster().Rooms(ctx)
+	result, err := n.cluster().Rooms(ctx)
+	return result, failed("list rooms", err)
 }
 
 // ServerCount returns the number of nodes that serve the namespace.
 func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
-	return n.cluster().ServerCount(ctx)
+	count, err := n.cluster().ServerCount(ctx)
+	return count, failed("count servers", err)
 }
 
 // ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 	payload, err := adapter.ServerSidePayload(event, spread(args)...)
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.cluster().ServerSideEmit(payload)
 	}
-	return n.cluster().ServerSideEmit(payload)
+	return failed("server-side emit", err)
 }
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
@@ -197,7 +200,7 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 	var result adapter.Result[R]
 	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err != nil {
-		return result, err
+		return result, failed("server-side emit", err)
 	}
 	ctx, cancel := n.server.ackContext(ctx)
 	defer cancel()

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -48,7 +47,7 @@ type Server struct {
 func New(opts *Options) (*Server, error) {
 	o, err := opts.settings()
 	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, failed("options", err)
 	}
 	srv := &Server{
 		opts:       o,
@@ -59,7 +58,7 @@ func New(opts *Options) (*Server, error) {
 	srv.farewell, srv.leave = context.WithCancel(context.Background())
 	srv.engine, err = engine.New(&o.Engine, srv.newClient)
 	if err != nil {
-		return nil, err
+		return nil, failed("options", err)
 	}
 	if !o.DisableClientFiles {
 		srv.files = newClientFiles(o.Engine.Path, o.ClientFiles)
