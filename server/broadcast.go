@@ -106,8 +106,8 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 }
 
 // FetchSockets describes the selected sockets. The result says which nodes did not answer.
-func (b BroadcastOperator) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
-	var result adapter.Result[*RemoteSocket]
+func (b BroadcastOperator) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
+	var result Result[*RemoteSocket]
 	if b.parent != nil {
 		return result, fmt.Errorf("fetch sockets: %w", ErrParentNamespace)
 	}
@@ -166,8 +166,8 @@ type Replies[R any] struct {
 	// Failed names the sockets that did not acknowledge in time, or disconnected, or whose answer was no R; "" stands for
 	// one on a node that does not tell names.
 	Failed []string
-	// Missing and Unanswered tell the nodes that did not take part to the end; see adapter.Result.
-	Missing    []adapter.NodeID
+	// Missing and Unanswered tell the nodes that did not take part to the end; see Result.
+	Missing    []NodeID
 	Unanswered int
 }
 

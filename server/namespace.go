@@ -137,7 +137,7 @@ func (n *Namespace) Volatile() BroadcastOperator { return n.operator().Volatile(
 func (n *Namespace) Compress(on bool) BroadcastOperator { return n.operator().Compress(on) }
 
 // FetchSockets describes the sockets of the whole cluster.
-func (n *Namespace) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
+func (n *Namespace) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
 	return n.operator().FetchSockets(ctx)
 }
 
@@ -173,7 +173,7 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 }
 
 // Rooms lists the rooms of the whole cluster. Every socket's id is one.
-func (n *Namespace) Rooms(ctx context.Context) (adapter.Result[string], error) {
+func (n *Namespace) Rooms(ctx context.Context) (Result[string], error) {
 	result, err := n.cluster().Rooms(ctx)
 	return result, failed("list rooms", err)
 }
@@ -196,8 +196,8 @@ func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
 // R. Without a deadline in ctx it waits for Options.AckTimeout. Nodes that did not answer are in the result; the error is
 // ErrAckTimeout then, or ErrAckMissing if the adapter gave up before the deadline.
-func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (adapter.Result[R], error) {
-	var result adapter.Result[R]
+func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (Result[R], error) {
+	var result Result[R]
 	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err != nil {
 		return result, failed("server-side emit", err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -27,10 +26,10 @@ const (
 // Options configure a server. The zero value, and nil, mean the defaults of the Node reference.
 type Options struct {
 	// Engine holds the options of the connections. Its Path defaults to "/socket.io" here.
-	Engine engine.Options
+	Engine EngineOptions
 
-	// Adapter connects the nodes of a cluster. Default: adapter.Memory, a server alone.
-	Adapter adapter.Builder
+	// Adapter connects the nodes of a cluster. Default: none, a server alone.
+	Adapter AdapterBuilder
 
 	// ConnectTimeout is how long a connection may exist before it has joined a namespace. Default 45 s.
 	ConnectTimeout time.Duration

@@ -62,7 +62,7 @@ func (s *Socket) ID() string { return s.id }
 func (s *Socket) Namespace() *Namespace { return s.nsp }
 
 // Conn returns the connection below, which the sockets of one client share.
-func (s *Socket) Conn() *engine.Session { return s.client.session }
+func (s *Socket) Conn() *Conn { return s.client.session }
 
 // Connected reports whether the socket has joined its namespace and not left it.
 func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
@@ -79,7 +79,7 @@ func (s *Socket) Rooms() []string {
 
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
 // socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
-// broadcasts arrive too; when ctx ends first it returns adapter.ErrClusterUnavailable with the join kept. A socket that
+// broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. A socket that
 // has disconnected joins nothing and gets ErrDisconnected.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if !s.nsp.index.Add(member{s}, rooms...) {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 // clusterFlags say which cluster this node is part of, in the words of `sockeye serve`.
@@ -29,7 +29,7 @@ func (f *clusterFlags) register() {
 }
 
 // connect makes the adapter of a node and an emitter for the same cluster, or nothing without Redis.
-func (f *clusterFlags) connect() (adapter.Builder, *redisadapter.Emitter, error) {
+func (f *clusterFlags) connect() (server.AdapterBuilder, *redisadapter.Emitter, error) {
 	if f.redis == "" {
 		return nil, nil, nil
 	}
