@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -23,6 +25,9 @@ func (s *Socket) close(reason Reason) {
 		e.waiter.failed(s, &DisconnectError{reason})
 	}
 	s.client.discharge(freed)
+	if len(s.nsp.server.hooks.afterDisconnect) > 0 {
+		s.tellDisconnect(reason)
+	}
 	// Callbacks that are still to run may register the functions that the disconnect is to call.
 	if busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
 		s.enqueue(task{step: stepDisconnect})
@@ -141,12 +146,28 @@ func (s *Socket) handle(p *parser.Packet) {
 			s.fail(e, errPanic)
 		}
 	}()
-	s.dispatch(e)
+	if len(s.nsp.server.hooks.afterEvent) > 0 {
+		s.dispatchWatched(e)
+	} else {
+		_ = s.dispatch(e) // reported already
+	}
 	returned = true
 }
 
-// dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers.
-func (s *Socket) dispatch(e *Event) {
+// dispatchWatched is dispatch for a server with AfterEvent hooks.
+func (s *Socket) dispatchWatched(e *Event) {
+	known := len(s.nsp.hooks().handlers[e.Name])+len(s.ownHooks().handlers[e.Name]) > 0
+	began := time.Now()
+	err := errPanic // what it stays if a callback calls runtime.Goexit
+	defer func() {
+		s.tellEvent(EventResult{Name: e.Name, Took: time.Since(began), Outcome: outcome(known, err), Err: err})
+	}()
+	err = s.dispatch(e)
+}
+
+// dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers. It reports
+// all errors and returns the first.
+func (s *Socket) dispatch(e *Event) (err error) {
 	h, own := s.nsp.hooks(), s.ownHooks()
 	ctx := s.Context()
 	for _, list := range [][]*slot[eventFunc]{h.any, own.any} {
@@ -161,20 +182,22 @@ func (s *Socket) dispatch(e *Event) {
 		for _, m := range list {
 			if err := s.protect(e.Name, func() error { return m.value(ctx, s, e) }); err != nil {
 				s.fail(e, err)
-				return
+				return err
 			}
 		}
 	}
 	for _, list := range [][]*slot[Handler]{s.nsp.hooks().handlers[e.Name], s.ownHooks().handlers[e.Name]} {
 		for _, f := range list {
 			if s.dismissed() {
-				return // the reference ignores what comes after its own disconnect
+				return err // the reference ignores what comes after its own disconnect
 			}
-			if err := s.protect(e.Name, func() error { return f.value.HandleEvent(ctx, s, e) }); err != nil {
-				s.fail(e, err)
+			if failure := s.protect(e.Name, func() error { return f.value.HandleEvent(ctx, s, e) }); failure != nil {
+				s.fail(e, failure)
+				err = cmp.Or(err, failure)
 			}
 		}
 	}
+	return err
 }
 
 // dismissed reports whether this side has disconnected the socket.

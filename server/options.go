@@ -65,6 +65,9 @@ type Options struct {
 	// are used as compressed forms. Without it the paths answer 404.
 	ClientFiles fs.FS
 
+	// Hooks are asked and told in this order. Default none.
+	Hooks []Hooks
+
 	// CloseOnPanic disconnects a socket when one of its handlers panics. Without it only the event fails.
 	CloseOnPanic bool
 

@@ -21,6 +21,7 @@ type Server struct {
 	limits parser.Limits
 	engine *engine.Server
 	files  *clientFiles // nil when disabled
+	hooks  hookLists
 
 	selector selector
 	workers  workers
@@ -32,7 +33,7 @@ type Server struct {
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
-	connectLimits, incomplete                  atomic.Uint64
+	connectLimits, incomplete, refused         atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding                             seldom.Gate
 
@@ -52,6 +53,7 @@ func New(opts *Options) (*Server, error) {
 	srv := &Server{
 		opts:       o,
 		limits:     o.limits(),
+		hooks:      newHookLists(o.Hooks),
 		namespaces: make(map[string]*Namespace),
 	}
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())

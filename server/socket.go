@@ -80,13 +80,18 @@ func (s *Socket) Rooms() []string {
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
 // socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
 // broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. A socket that
-// has disconnected joins nothing and gets ErrDisconnected.
+// has disconnected joins nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	if len(s.nsp.server.hooks.beforeJoin) > 0 {
+		if err := s.mayJoin(rooms); err != nil {
+			return failed("join", err)
+		}
+	}
 	if !s.nsp.index.Add(member{s}, rooms...) {
-		return s.disconnectError()
+		return failed("join", s.disconnectError())
 	}
 	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
-		return w.WaitJoined(ctx, rooms)
+		return failed("join", w.WaitJoined(ctx, rooms))
 	}
 	return nil
 }
