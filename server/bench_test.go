@@ -141,9 +141,20 @@ func BenchmarkEmit(b *testing.B) {
 	}
 }
 
-// BenchmarkEcho measures an event with its acknowledgement, client side included.
+// BenchmarkEcho measures an event with its acknowledgement, client side included: without hooks, and with one of each kind.
 func BenchmarkEcho(b *testing.B) {
-	n := start(b, nil)
+	b.Run("bare", func(b *testing.B) { benchmarkEcho(b, nil) })
+	b.Run("hooks", func(b *testing.B) {
+		var events atomic.Int64
+		benchmarkEcho(b, []server.Hooks{{
+			BeforeEvent: func(*server.Socket, server.Incoming) error { return nil },
+			AfterEvent:  func(*server.Socket, server.EventResult) { events.Add(1) },
+		}})
+	})
+}
+
+func benchmarkEcho(b *testing.B, hooks []server.Hooks) {
+	n := start(b, &server.Options{Hooks: hooks})
 	n.Of("/").Handle("echo", server.FuncAck(func(ctx context.Context, s *server.Socket, v string) (string, error) { return v, nil }))
 	conn := dial(b, n)
 	frame := append([]byte{0x81, 0x80 | 18, 0, 0, 0, 0}, `421["echo","text"]`...)

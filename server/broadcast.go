@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +20,14 @@ type BroadcastOperator struct {
 	rooms  []string
 	except []string
 	flags  adapter.Flags
+
+	narrowed bool // To was called: without a room the selection is empty
 }
 
-// To adds the sockets that are in at least one of the rooms to the selection. An operator that was given no room at all,
-// as by To() with an empty list, selects everybody.
+// To adds the sockets that are in at least one of the rooms to the selection. An operator that was given an empty list and
+// nothing else selects nobody: its calls send nothing and return nil, its questions have an empty, complete result.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
+	b.narrowed = true
 	b.rooms = append(slices.Clip(b.rooms), rooms...)
 	return b
 }
@@ -31,7 +35,7 @@ func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
 // In is To.
 func (b BroadcastOperator) In(rooms ...string) BroadcastOperator { return b.To(rooms...) }
 
-// Except takes the sockets that are in one of the rooms out of the selection.
+// Except takes the sockets that are in one of the rooms out of the selection; an empty list takes out nobody.
 func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
 	b.except = append(slices.Clip(b.except), rooms...)
 	return b
@@ -59,18 +63,33 @@ func (b BroadcastOperator) selection() adapter.Selection {
 	return adapter.Selection{Rooms: b.rooms, Except: b.except}
 }
 
+// nobody reports whether the selection is empty whatever sockets there are. It is decided here and never said to an
+// adapter: on the wire, as in Node, a selection without rooms means everybody.
+func (b BroadcastOperator) nobody() bool { return b.narrowed && len(b.rooms) == 0 }
+
 func (b BroadcastOperator) operator() BroadcastOperator { return b }
 
-// each runs an operation of the adapters and joins the errors.
-func (b BroadcastOperator) each(f func(a adapter.Adapter) error) error {
-	if b.parent == nil {
-		return f(b.nsp.cluster())
+// each runs an operation on the adapters of all namespaces that are meant and joins the errors.
+func (b BroadcastOperator) each(what string, f func(n *Namespace, a adapter.Adapter) error) error {
+	switch {
+	case b.nobody():
+		return nil
+	case b.parent == nil:
+		return failed(what, f(b.nsp, b.nsp.cluster()))
 	}
 	var errs []error
 	for _, n := range b.parent.Children() {
-		errs = append(errs, f(n.cluster()))
+		errs = append(errs, failed(what, f(n, n.cluster())))
 	}
 	return errors.Join(errs...)
+}
+
+// failed says in an error what has failed.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // Emit sends an event to the selected sockets. It is encoded once, and never blocks. The error is ErrReservedEvent, an
@@ -80,53 +99,57 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	if b.parent == nil {
-		return b.emit(b.nsp, payload)
-	}
-	var errs []error
-	for _, n := range b.parent.Children() {
-		errs = append(errs, b.emit(n, payload))
-	}
-	return errors.Join(errs...)
-}
-
-func (b BroadcastOperator) emit(n *Namespace, payload parser.Payload) error {
-	p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
-	return n.cluster().Broadcast(p, b.selection(), b.flags)
+	return b.each("emit", func(n *Namespace, a adapter.Adapter) error {
+		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
+		return a.Broadcast(p, b.selection(), b.flags)
+	})
 }
 
 // FetchSockets describes the selected sockets. The result says which nodes did not answer.
-func (b BroadcastOperator) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
-	var result adapter.Result[*RemoteSocket]
+func (b BroadcastOperator) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
+	var result Result[*RemoteSocket]
 	if b.parent != nil {
-		return result, ErrParentNamespace
+		return result, fmt.Errorf("fetch sockets: %w", ErrParentNamespace)
+	}
+	if b.nobody() {
+		return result, nil
 	}
 	raw, err := b.nsp.cluster().FetchSockets(ctx, b.selection(), b.flags)
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
 	for _, d := range raw.Values {
 		result.Values = append(result.Values, newRemoteSocket(b.nsp, d))
 	}
-	return result, err
+	return result, failed("fetch sockets", err)
 }
 
 // SocketsJoin makes the selected sockets join rooms.
 func (b BroadcastOperator) SocketsJoin(rooms ...string) error {
-	return b.each(func(a adapter.Adapter) error { return a.SocketsJoin(b.selection(), b.flags, rooms) })
+	return b.each("sockets join", func(_ *Namespace, a adapter.Adapter) error {
+		return a.SocketsJoin(b.selection(), b.flags, rooms)
+	})
 }
 
 // SocketsLeave makes the selected sockets leave rooms.
 func (b BroadcastOperator) SocketsLeave(rooms ...string) error {
-	return b.each(func(a adapter.Adapter) error { return a.SocketsLeave(b.selection(), b.flags, rooms) })
+	return b.each("sockets leave", func(_ *Namespace, a adapter.Adapter) error {
+		return a.SocketsLeave(b.selection(), b.flags, rooms)
+	})
 }
 
 // DisconnectSockets disconnects the selected sockets from the namespace; their connections stay open.
 func (b BroadcastOperator) DisconnectSockets() error {
-	return b.each(func(a adapter.Adapter) error { return a.DisconnectSockets(b.selection(), b.flags, false) })
+	return b.disconnect(false)
 }
 
 // DisconnectClients disconnects the clients of the selected sockets from all namespaces and closes their connections.
 func (b BroadcastOperator) DisconnectClients() error {
-	return b.each(func(a adapter.Adapter) error { return a.DisconnectSockets(b.selection(), b.flags, true) })
+	return b.disconnect(true)
+}
+
+func (b BroadcastOperator) disconnect(closeConn bool) error {
+	return b.each("disconnect sockets", func(_ *Namespace, a adapter.Adapter) error {
+		return a.DisconnectSockets(b.selection(), b.flags, closeConn)
+	})
 }
 
 // Broadcaster is what BroadcastWithAck can send to: *Namespace and BroadcastOperator.
@@ -143,8 +166,8 @@ type Replies[R any] struct {
 	// Failed names the sockets that did not acknowledge in time, or disconnected, or whose answer was no R; "" stands for
 	// one on a node that does not tell names.
 	Failed []string
-	// Missing and Unanswered tell the nodes that did not take part to the end; see adapter.Result.
-	Missing    []adapter.NodeID
+	// Missing and Unanswered tell the nodes that did not take part to the end; see Result.
+	Missing    []NodeID
 	Unanswered int
 }
 
@@ -154,11 +177,14 @@ type Replies[R any] struct {
 func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, args ...any) (Replies[R], error) {
 	b := to.operator()
 	if b.parent != nil {
-		return Replies[R]{}, ErrParentNamespace
+		return Replies[R]{}, fmt.Errorf("broadcast with ack: %w", ErrParentNamespace)
 	}
 	p, err := b.nsp.packet(event, args)
 	if err != nil {
 		return Replies[R]{}, err
+	}
+	if b.nobody() {
+		return Replies[R]{}, nil
 	}
 	ctx, cancel := b.nsp.server.ackContext(ctx)
 	defer cancel()

@@ -205,7 +205,7 @@ func (c *client) OnClose(reason string, _ error) {
 		c.forgetPacket(held)
 	}
 	c.stopAwaiting()
-	c.end(reason)
+	c.end(Reason(reason))
 }
 
 // onParseError does as the reference: the sockets hear of the error, and the connection closes with "forced close".
@@ -285,7 +285,7 @@ func (c *client) drop() {
 }
 
 // end closes all sockets and pending connects. The first reason counts.
-func (c *client) end(reason string) {
+func (c *client) end(reason Reason) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

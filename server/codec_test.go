@@ -112,7 +112,7 @@ func TestCodecs(t *testing.T) {
 			srv, ts := codecServer(t, parser.JSON{}, toy{})
 			main := srv.Of("/")
 			reasons := make(chan string, 4)
-			main.OnDisconnect(func(_ *server.Socket, reason string) { reasons <- reason })
+			main.OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { reasons <- string(reason) })
 			main.OnConnection(func(ctx context.Context, s *server.Socket) { _ = s.Join(ctx, "room") })
 			main.Handle("relay", server.Func(func(_ context.Context, _ *server.Socket, args server.Args) error {
 				return main.To("room").Emit("relayed", args)

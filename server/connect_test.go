@@ -176,7 +176,7 @@ func TestViolations(t *testing.T) {
 		name   string
 		joined bool
 		packet string
-		reason string
+		reason server.Reason
 	}{
 		{"event before CONNECT", false, `2["x"]`, ""},
 		{"event for another namespace", true, `2/other,["x"]`, "forced close"},
@@ -193,8 +193,8 @@ func TestViolations(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := start(t, nil)
-			reasons := make(chan string, 4)
-			n.Of("/").OnDisconnect(func(s *server.Socket, reason string) { reasons <- reason })
+			reasons := make(chan server.Reason, 4)
+			n.Of("/").OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { reasons <- reason })
 			var p *peer
 			if tt.joined {
 				p, _ = n.connect(t)

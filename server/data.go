@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -18,7 +19,7 @@ type Data struct {
 func (d *Data) Set(key string, value any) error {
 	raw, err := encodeJSON(value)
 	if err != nil {
-		return err
+		return fmt.Errorf("set %q: %w", key, err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -37,7 +38,10 @@ func (d *Data) Load(key string, v any) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	return true, json.Unmarshal(raw, v)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return true, fmt.Errorf("load %q: %w", key, err)
+	}
+	return true, nil
 }
 
 // Delete removes a key.

@@ -13,7 +13,7 @@ func TestDisconnectHooks(t *testing.T) {
 	tests := []struct {
 		name   string
 		end    func(p *peer, s *server.Socket)
-		reason string
+		reason server.Reason
 		packet []string
 	}{
 		{"client leaves", func(p *peer, s *server.Socket) { p.send("1") }, "client namespace disconnect", nil},
@@ -30,24 +30,24 @@ func TestDisconnectHooks(t *testing.T) {
 			main := n.Of("/")
 			main.OnConnection(func(ctx context.Context, s *server.Socket) {
 				_ = s.Join(ctx, "room")
-				s.OnDisconnecting(func(s *server.Socket, reason string) { log <- "own disconnecting" })
-				s.OnDisconnect(func(s *server.Socket, reason string) { log <- "own disconnect" })
+				s.OnDisconnecting(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- "own disconnecting" })
+				s.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- "own disconnect" })
 			})
-			main.OnDisconnecting(func(s *server.Socket, reason string) {
+			main.OnDisconnecting(func(_ context.Context, s *server.Socket, reason server.Reason) {
 				rooms <- s.Rooms()
 				if err := s.Join(context.Background(), "late"); !errors.Is(err, server.ErrDisconnected) {
 					t.Errorf("join after the end: %v", err)
 				}
-				log <- "disconnecting " + reason
+				log <- "disconnecting " + string(reason)
 			})
-			main.OnDisconnect(func(s *server.Socket, reason string) {
+			main.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) {
 				rooms <- s.Rooms()
-				log <- "disconnect " + reason
+				log <- "disconnect " + string(reason)
 			})
 			p, s := n.connect(t)
 			eventually(t, "joined", func() bool { return len(s.Rooms()) == 2 })
 			tt.end(p, s)
-			for _, want := range []string{"disconnecting " + tt.reason, "own disconnecting", "disconnect " + tt.reason, "own disconnect"} {
+			for _, want := range []string{"disconnecting " + string(tt.reason), "own disconnecting", "disconnect " + string(tt.reason), "own disconnect"} {
 				if got := await(t, log); got != want {
 					t.Errorf("hook %q, want %q", got, want)
 				}
@@ -118,7 +118,7 @@ func TestEventsBeforeTheEnd(t *testing.T) {
 		log <- "event"
 		return nil
 	}))
-	main.OnDisconnect(func(s *server.Socket, reason string) { log <- reason })
+	main.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- string(reason) })
 
 	p, _ := n.connect(t)
 	p.send(`2["gate"]`)
@@ -146,9 +146,9 @@ func TestEventsBeforeTheEnd(t *testing.T) {
 
 func TestShutdown(t *testing.T) {
 	n := start(t, nil)
-	reasons := make(chan string, 2)
+	reasons := make(chan server.Reason, 2)
 	release := make(chan struct{})
-	n.Of("/").OnDisconnect(func(s *server.Socket, reason string) { reasons <- reason })
+	n.Of("/").OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { reasons <- reason })
 	n.Of("/").Handle("hold", server.Func(func(ctx context.Context, s *server.Socket, _ server.None) error {
 		_ = s.Emit("holding")
 		<-release

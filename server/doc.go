@@ -35,7 +35,7 @@
 // Acknowledgements that are waited for are not limited in number: each belongs to a call of the application, which waits
 // for it, and ends with the call's deadline at the latest.
 //
-// When the inboxes of a client's sockets together exceed Options.InboxLimit, or less when engine.Options.InputTotal runs
+// When the inboxes of a client's sockets together exceed Options.InboxLimit, or less when EngineOptions.InputTotal runs
 // short, reading from the client pauses until half of it is handled. Acknowledgements cannot arrive meanwhile, so that
 // calls of EmitWithAck to this client end with [ErrInboxFull].
 //
@@ -73,8 +73,8 @@
 //   - A handler's error acknowledges the event with {"error": {message, data}} if the client waits; in Node nothing comes.
 //   - Acknowledgements are waited for 10 s without a deadline, Options.AckTimeout; in Node for ever. Those of a broadcast
 //     end early for sockets that go, which are named.
-//   - A client that reads too slowly or sends faster than its handlers work is bounded, see engine.Options.OutboxLimit and
-//     Options.InboxLimit; what all clients together keep unfinished, by engine.Options.InputTotal. Namespaces, auth objects
+//   - A client that reads too slowly or sends faster than its handlers work is bounded, see EngineOptions.OutboxLimit and
+//     Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects
 //     and unfinished attachments of a client are bounded too.
 //   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.
 //   - An attachment that occurs several times in a packet is sent on once. Acknowledgement ids beyond 2^53-1 are refused.

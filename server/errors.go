@@ -1,14 +1,27 @@
 package server
 
-import "errors"
+import (
+	"errors"
 
-// Reasons of a disconnect that this package gives. The others come from the connection below and are listed in package
-// engine. The strings are those of the Node reference.
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/engine"
+)
+
+// Reason says why a socket has disconnected. The values are the strings of the Node reference.
+type Reason string
+
+// Reasons of a disconnect.
 const (
-	ReasonServerDisconnect  = "server namespace disconnect" // Disconnect was called
-	ReasonClientDisconnect  = "client namespace disconnect" // the client left the namespace
-	ReasonShutdown          = "server shutting down"        // Shutdown or Close was called
-	ReasonForcedServerClose = "forced server close"         // the connection is being closed and could not be at once
+	ReasonServerDisconnect  Reason = "server namespace disconnect" // Disconnect was called
+	ReasonClientDisconnect  Reason = "client namespace disconnect" // the client left the namespace
+	ReasonShutdown          Reason = "server shutting down"        // Shutdown or Close was called
+	ReasonForcedServerClose Reason = "forced server close"         // the connection is being closed and could not be at once
+
+	ReasonTransportClose Reason = engine.ReasonTransportClose // the client closed the connection
+	ReasonTransportError Reason = engine.ReasonTransportError // the connection broke, or the client read too slowly
+	ReasonPingTimeout    Reason = engine.ReasonPingTimeout    // the client did not answer a ping
+	ReasonParseError     Reason = engine.ReasonParseError     // the client sent what is no packet of Engine.IO
+	ReasonForcedClose    Reason = engine.ReasonForcedClose    // this side closed the connection
 )
 
 // Errors to compare with errors.Is.
@@ -25,13 +38,15 @@ var (
 	// ErrInvalidArguments says that the arguments of an event or acknowledgement do not fit the Go types that wait for them.
 	ErrInvalidArguments = errors.New("invalid arguments")
 	// ErrReservedEvent is returned for event names that the protocol keeps for itself.
-	ErrReservedEvent = errors.New("reserved event name")
+	ErrReservedEvent = adapter.ErrReservedEvent
 	// ErrReplied is returned by the second reply to one event.
 	ErrReplied = errors.New("event was already acknowledged")
 	// ErrParentNamespace is returned by calls that need the sockets of one concrete namespace.
 	ErrParentNamespace = errors.New("not supported on a parent namespace")
-	// ErrClosed is returned by a server that has been shut down.
-	ErrClosed = errors.New("server is closed")
+	// ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
+	ErrClusterUnavailable = adapter.ErrClusterUnavailable
+	// ErrClosed is returned by what needs the cluster once the server has been shut down.
+	ErrClosed = adapter.ErrClosed
 )
 
 // ClientError is an error whose text is meant for the client. A namespace middleware that returns one sends it as
@@ -68,11 +83,11 @@ type errorBody struct {
 
 // DisconnectError is the cause of a context that ended because its socket disconnected.
 type DisconnectError struct {
-	Reason string
+	Reason Reason
 }
 
 // Error returns the reason in a sentence.
-func (e *DisconnectError) Error() string { return "socket is disconnected: " + e.Reason }
+func (e *DisconnectError) Error() string { return "socket is disconnected: " + string(e.Reason) }
 
 // Is reports that every DisconnectError is an ErrDisconnected.
 func (e *DisconnectError) Is(target error) bool { return target == ErrDisconnected }

@@ -96,7 +96,9 @@ func TestEventOrder(t *testing.T) {
 		return nil
 	})
 	failures := make(chan string, 8)
-	main.OnError(func(s *server.Socket, event string, err error) { failures <- event + ": " + err.Error() })
+	main.OnError(func(_ context.Context, s *server.Socket, event string, err error) {
+		failures <- event + ": " + err.Error()
+	})
 	done := server.Func(func(ctx context.Context, s *server.Socket, _ server.None) error {
 		note("namespace handler")
 		return nil
@@ -108,7 +110,7 @@ func TestEventOrder(t *testing.T) {
 	}))
 	removed()
 	main.OnConnection(func(ctx context.Context, s *server.Socket) {
-		s.Use(func(ctx context.Context, s *server.Socket, e *server.Event) error {
+		s.UseEvent(func(ctx context.Context, s *server.Socket, e *server.Event) error {
 			note("own middleware")
 			return nil
 		})
@@ -205,9 +207,9 @@ func TestPanic(t *testing.T) {
 	n := start(t, nil)
 	main := n.Of("/")
 	main.OnConnection(func(ctx context.Context, s *server.Socket) { panic("connection") })
-	main.OnDisconnecting(func(s *server.Socket, reason string) { panic("disconnecting") })
-	last := make(chan string, 1)
-	main.OnDisconnect(func(s *server.Socket, reason string) { last <- reason })
+	main.OnDisconnecting(func(_ context.Context, s *server.Socket, reason server.Reason) { panic("disconnecting") })
+	last := make(chan server.Reason, 1)
+	main.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { last <- reason })
 	main.HandleAnyOutgoing(func(ctx context.Context, s *server.Socket, e *server.Event) { panic("outgoing") })
 	p, s := n.connect(t)
 	if err := s.Emit("x"); err != nil {
@@ -238,7 +240,7 @@ func TestHandlerConcurrency(t *testing.T) {
 	}))
 	main.OnConnection(func(ctx context.Context, s *server.Socket) { order = append(order, "connection") })
 	gone := make(chan struct{})
-	main.OnDisconnect(func(s *server.Socket, reason string) {
+	main.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) {
 		order = append(order, "disconnect")
 		close(gone)
 	})

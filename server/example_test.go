@@ -80,7 +80,7 @@ func ExampleNamespace_middleware() {
 	})
 	admin.OnConnection(func(ctx context.Context, s *server.Socket) {
 		// The reason and the rooms are known when the socket goes.
-		s.OnDisconnect(func(s *server.Socket, reason string) { log.Print(s.ID(), reason, s.Rooms()) })
+		s.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log.Print(s.ID(), reason, s.Rooms()) })
 	})
 }
 

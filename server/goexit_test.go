@@ -19,7 +19,7 @@ func TestGoexit(t *testing.T) {
 		main := n.Of("/")
 		main.Handle("exit", server.Func(func(context.Context, *server.Socket, server.None) error { exits(); return nil }))
 		main.Handle("echo", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) { return v, nil }))
-		main.OnDisconnect(func(s *server.Socket, reason string) { log <- reason })
+		main.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- string(reason) })
 		p, _ := n.connect(t)
 		for range 3 {
 			p.send(`2["exit"]`)
@@ -27,7 +27,7 @@ func TestGoexit(t *testing.T) {
 			p.expect(`37[5]`)
 		}
 		p.send("1")
-		if got := await(t, log); got != server.ReasonClientDisconnect {
+		if got := await(t, log); got != string(server.ReasonClientDisconnect) {
 			t.Errorf("reason %q", got)
 		}
 		eventually(t, "the workers end", func() bool { return n.Stats().Workers == 0 })
@@ -40,7 +40,7 @@ func TestGoexit(t *testing.T) {
 		main := n.Of("/")
 		main.OnConnection(func(context.Context, *server.Socket) { exits() })
 		main.Handle("echo", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) { return v, nil }))
-		main.OnDisconnect(func(*server.Socket, string) { log <- "disconnect"; exits() })
+		main.OnDisconnect(func(context.Context, *server.Socket, server.Reason) { log <- "disconnect"; exits() })
 		p, _ := n.connect(t)
 		p.send(`27["echo",5]`)
 		p.expect(`37[5]`)
@@ -52,7 +52,7 @@ func TestGoexit(t *testing.T) {
 		n := start(t, &server.Options{HandlerConcurrency: 2})
 		main := n.Of("/")
 		main.Handle("exit", server.Func(func(context.Context, *server.Socket, server.None) error { exits(); return nil }))
-		main.OnDisconnect(func(*server.Socket, string) { log <- "disconnect" })
+		main.OnDisconnect(func(context.Context, *server.Socket, server.Reason) { log <- "disconnect" })
 		p, _ := n.connect(t)
 		for range 20 {
 			p.send(`2["exit"]`)

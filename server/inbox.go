@@ -37,15 +37,23 @@ const taskOverhead = 160
 var inboxes = sync.Pool{New: func() any { return new(inbox) }}
 
 func eventTask(p *parser.Packet) task {
-	n := taskOverhead + len(p.JSON)
+	return task{packet: p, bytes: int32(min(taskOverhead+payloadSize(&p.Payload), 1<<30))}
+}
+
+func payloadSize(p *parser.Payload) int {
+	n := len(p.JSON)
 	for _, a := range p.Attachments {
 		n += len(a)
 	}
-	return task{packet: p, bytes: int32(min(n, 1<<30))}
+	return n
 }
 
 // onEvent queues an event on the reading side.
 func (s *Socket) onEvent(p *parser.Packet) {
+	if len(s.nsp.server.hooks.beforeEvent) > 0 && !s.mayEmit(p) {
+		p.Recycle()
+		return
+	}
 	t := eventTask(p)
 	if !s.client.charge(int64(t.bytes)) {
 		return

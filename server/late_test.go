@@ -17,8 +17,8 @@ func TestLateDisconnectHook(t *testing.T) {
 	log := make(chan string, 2)
 	n.Of("/").OnConnection(func(ctx context.Context, s *server.Socket) {
 		<-ctx.Done()
-		s.OnDisconnecting(func(s *server.Socket, reason string) { log <- "disconnecting" })
-		s.OnDisconnect(func(s *server.Socket, reason string) { log <- "disconnect" })
+		s.OnDisconnecting(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- "disconnecting" })
+		s.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log <- "disconnect" })
 	})
 	p, _ := n.connect(t)
 	p.send("1")

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -13,7 +15,7 @@ import (
 // close ends the socket. From here on it is in no room, its context has ended and its acknowledgements have failed;
 // OnDisconnecting and OnDisconnect follow on its worker, after the events that came before. Only when this side asked
 // for the disconnect are events that wait dropped, and the client told.
-func (s *Socket) close(reason string) {
+func (s *Socket) close(reason Reason) {
 	var farewell *engine.Message
 	if reason == ReasonServerDisconnect {
 		farewell = s.client.encodeControl(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID})
@@ -28,6 +30,9 @@ func (s *Socket) close(reason string) {
 		e.waiter.failed(s, &DisconnectError{reason})
 	}
 	s.client.discharge(freed)
+	if len(s.nsp.server.hooks.afterDisconnect) > 0 {
+		s.tellDisconnect(reason)
+	}
 	// Callbacks that are still to run may register the functions that the disconnect is to call.
 	if busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
 		s.enqueue(task{step: stepDisconnect})
@@ -38,7 +43,7 @@ func (s *Socket) close(reason string) {
 // detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
 // farewell on its way, a DISCONNECT packet or nil. It is one step with respect to join: a client that comes back is
 // neither refused nor told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
-func (s *Socket) detach(reason string, farewell *engine.Message) (acks ackTable, freed int64, busy, ok bool) {
+func (s *Socket) detach(reason Reason, farewell *engine.Message) (acks ackTable, freed int64, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,7 +68,7 @@ func (s *Socket) detach(reason string, farewell *engine.Message) (acks ackTable,
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
-func (s *Socket) abandon(reason string) {
+func (s *Socket) abandon(reason Reason) {
 	s.mu.Lock()
 	s.state.Store(stateClosed)
 	s.reason = reason
@@ -103,23 +108,23 @@ func (s *Socket) run(t task) {
 }
 
 func (s *Socket) runConnection() {
-	each(s.nsp.hooks().connection, func(f func(context.Context, *Socket)) {
+	each(s.nsp.hooks().connection, func(f *slot[connectionFunc]) {
 		_ = s.protect("OnConnection", func() error {
-			f(s.Context(), s)
+			f.value(s.Context(), s)
 			return nil
 		})
 	})
 }
 
 func (s *Socket) runDisconnect() {
-	type list = []func(*Socket, string)
+	type list = []*slot[disconnectFunc]
 	each([]func(h *hooks) list{
 		func(h *hooks) list { return h.disconnecting },
 		func(h *hooks) list { return h.disconnect },
 	}, func(of func(*hooks) list) {
-		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f func(*Socket, string)) {
+		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f *slot[disconnectFunc]) {
 			_ = s.protect("OnDisconnect", func() error {
-				f(s, s.reason)
+				f.value(s.nsp.server.farewell, s, s.reason)
 				return nil
 			})
 		})
@@ -148,15 +153,31 @@ func (s *Socket) handle(p *parser.Packet) {
 			s.fail(e, errPanic)
 		}
 	}()
-	s.dispatch(e)
+	if len(s.nsp.server.hooks.afterEvent) > 0 {
+		s.dispatchWatched(e)
+	} else {
+		_ = s.dispatch(e) // reported already
+	}
 	returned = true
 }
 
-// dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers.
-func (s *Socket) dispatch(e *Event) {
+// dispatchWatched is dispatch for a server with AfterEvent hooks.
+func (s *Socket) dispatchWatched(e *Event) {
+	known := len(s.nsp.hooks().handlers[e.Name])+len(s.ownHooks().handlers[e.Name]) > 0
+	began := time.Now()
+	err := errPanic // what it stays if a callback calls runtime.Goexit
+	defer func() {
+		s.tellEvent(EventResult{Name: e.Name, Took: time.Since(began), Outcome: outcome(known, err), Err: err})
+	}()
+	err = s.dispatch(e)
+}
+
+// dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers. It reports
+// all errors and returns the first.
+func (s *Socket) dispatch(e *Event) (err error) {
 	h, own := s.nsp.hooks(), s.ownHooks()
 	ctx := s.Context()
-	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.any, own.any} {
+	for _, list := range [][]*slot[eventFunc]{h.any, own.any} {
 		for _, f := range list {
 			_ = s.protect(e.Name, func() error {
 				f.value(ctx, s, e)
@@ -164,24 +185,26 @@ func (s *Socket) dispatch(e *Event) {
 			})
 		}
 	}
-	for _, list := range [][]EventMiddleware{h.events, own.events} {
+	for _, list := range [][]*slot[EventMiddleware]{h.events, own.events} {
 		for _, m := range list {
-			if err := s.protect(e.Name, func() error { return m(ctx, s, e) }); err != nil {
+			if err := s.protect(e.Name, func() error { return m.value(ctx, s, e) }); err != nil {
 				s.fail(e, err)
-				return
+				return err
 			}
 		}
 	}
 	for _, list := range [][]*slot[Handler]{s.nsp.hooks().handlers[e.Name], s.ownHooks().handlers[e.Name]} {
 		for _, f := range list {
 			if s.dismissed() {
-				return // the reference ignores what comes after its own disconnect
+				return err // the reference ignores what comes after its own disconnect
 			}
-			if err := s.protect(e.Name, func() error { return f.value.HandleEvent(ctx, s, e) }); err != nil {
-				s.fail(e, err)
+			if failure := s.protect(e.Name, func() error { return f.value.HandleEvent(ctx, s, e) }); failure != nil {
+				s.fail(e, failure)
+				err = cmp.Or(err, failure)
 			}
 		}
 	}
+	return err
 }
 
 // dismissed reports whether this side has disconnected the socket.
@@ -210,7 +233,7 @@ func (s *Socket) report(event string, err error) {
 	if failed := s.nsp.hooks().failed; len(failed) > 0 {
 		for _, f := range failed {
 			_ = s.protect("OnError", func() error {
-				f(s, event, err)
+				f.value(s.Context(), s, event, err)
 				return nil
 			})
 		}
@@ -236,7 +259,7 @@ func (s *Socket) notifyOutgoing(p *parser.Packet) {
 		return
 	}
 	e := &Event{Name: name, Args: args, Reply: noReply}
-	for _, list := range [][]*slot[func(context.Context, *Socket, *Event)]{h.outgoing, own.outgoing} {
+	for _, list := range [][]*slot[eventFunc]{h.outgoing, own.outgoing} {
 		for _, f := range list {
 			_ = s.protect("HandleAnyOutgoing", func() error {
 				f.value(s.Context(), s, e)

@@ -127,7 +127,9 @@ func (l local) sockets(sel adapter.Selection) []*Socket {
 func (l local) SocketsJoin(sel adapter.Selection, rooms []string) {
 	l.each(sel, func(members []member) {
 		for _, m := range members {
-			l.nsp.index.Add(m, rooms...)
+			if len(l.nsp.server.hooks.beforeJoin) == 0 || m.mayJoin(rooms) == nil {
+				l.nsp.index.Add(m, rooms...)
+			}
 		}
 	})
 }
@@ -186,13 +188,7 @@ type remoteEvent struct {
 	handled chan struct{} // closed when the handlers have returned
 }
 
-func (e *remoteEvent) size() int {
-	n := taskOverhead + len(e.args.JSON)
-	for _, a := range e.args.Attachments {
-		n += len(a)
-	}
-	return n
-}
+func (e *remoteEvent) size() int { return taskOverhead + payloadSize(&e.args) }
 
 func (q *serverQueue) put(e remoteEvent) (start, ok bool) {
 	q.mu.Lock()

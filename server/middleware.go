@@ -28,6 +28,9 @@ func (c *client) connect(name string, auth []byte) {
 		c.refuse(name, text, nil)
 		return
 	}
+	if len(c.server.hooks.beforeConnect) > 0 && !c.mayConnect(name, auth) {
+		return
+	}
 	nsp := c.server.acquire(name)
 	if nsp == nil && !c.server.hasParents() {
 		c.refuse(name, "Invalid namespace", nil)
@@ -37,8 +40,8 @@ func (c *client) connect(name string, auth []byte) {
 		s := newSocket(nsp, c, auth)
 		if start, ok := c.join(s, nil); !ok {
 			s.abandon(ReasonForcedServerClose)
-		} else if start {
-			c.continueWith(s.work)
+		} else {
+			s.welcome(start, c.continueWith)
 		}
 		return
 	}
@@ -150,8 +153,8 @@ func (c *client) conclude(a *attempt, err error) {
 		start, ok := c.join(s, a)
 		if !ok {
 			s.abandon(ReasonForcedServerClose)
-		} else if start {
-			s.work()
+		} else {
+			s.welcome(start, func(work func()) { work() })
 		}
 	}
 }
@@ -171,7 +174,7 @@ func authOrEmpty(auth []byte) json.RawMessage {
 
 func (s *Socket) runMiddlewares(ctx context.Context) error {
 	for _, m := range s.nsp.hooks().middlewares {
-		if err := s.protect("middleware", func() error { return m(ctx, s) }); err != nil {
+		if err := s.protect("middleware", func() error { return m.value(ctx, s) }); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -214,6 +217,16 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 	_ = c.session.SendQueued(packet)
 	s.announced.Store(true)
 	return start, true
+}
+
+// welcome tells of a socket that has joined and then, if start says so, hands its first worker to run.
+func (s *Socket) welcome(start bool, run func(work func())) {
+	if start {
+		defer run(s.work) // also when a hook ends the goroutine by runtime.Goexit
+	}
+	if len(s.nsp.server.hooks.afterConnect) > 0 {
+		s.tellConnect()
+	}
 }
 
 // refuse answers a CONNECT with CONNECT_ERROR. Data that cannot be encoded is left out.

@@ -109,10 +109,8 @@ func (n *Namespace) packet(event string, args []any) (parser.Packet, error) {
 }
 
 func eventPayload(event string, args []any) (parser.Payload, error) {
-	if parser.ReservedEvent(event) {
-		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	return parser.MarshalEvent(event, spread(args)...)
+	payload, err := adapter.EventPayload(event, spread(args)...)
+	return payload, failed("emit", err)
 }
 
 func (n *Namespace) operator() BroadcastOperator { return BroadcastOperator{nsp: n} }
@@ -139,7 +137,7 @@ func (n *Namespace) Volatile() BroadcastOperator { return n.operator().Volatile(
 func (n *Namespace) Compress(on bool) BroadcastOperator { return n.operator().Compress(on) }
 
 // FetchSockets describes the sockets of the whole cluster.
-func (n *Namespace) FetchSockets(ctx context.Context) (adapter.Result[*RemoteSocket], error) {
+func (n *Namespace) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
 	return n.operator().FetchSockets(ctx)
 }
 
@@ -175,41 +173,34 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 }
 
 // Rooms lists the rooms of the whole cluster. Every socket's id is one.
-func (n *Namespace) Rooms(ctx context.Context) (adapter.Result[string], error) {
-	return n.cluster().Rooms(ctx)
+func (n *Namespace) Rooms(ctx context.Context) (Result[string], error) {
+	result, err := n.cluster().Rooms(ctx)
+	return result, failed("list rooms", err)
 }
 
 // ServerCount returns the number of nodes that serve the namespace.
 func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
-	return n.cluster().ServerCount(ctx)
+	count, err := n.cluster().ServerCount(ctx)
+	return count, failed("count servers", err)
 }
 
 // ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
-	payload, err := serverSidePayload(event, args)
-	if err != nil {
-		return err
+	payload, err := adapter.ServerSidePayload(event, spread(args)...)
+	if err == nil {
+		err = n.cluster().ServerSideEmit(payload)
 	}
-	return n.cluster().ServerSideEmit(payload)
-}
-
-// serverSidePayload makes ["event", ...args]; the reserved names differ from those of events to clients.
-func serverSidePayload(event string, args []any) (parser.Payload, error) {
-	switch event {
-	case "connect", "connection", "new_namespace":
-		return parser.Payload{}, fmt.Errorf("%w: %q", ErrReservedEvent, event)
-	}
-	return parser.MarshalEvent(event, spread(args)...)
+	return failed("server-side emit", err)
 }
 
 // ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
 // R. Without a deadline in ctx it waits for Options.AckTimeout. Nodes that did not answer are in the result; the error is
 // ErrAckTimeout then, or ErrAckMissing if the adapter gave up before the deadline.
-func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (adapter.Result[R], error) {
-	var result adapter.Result[R]
-	payload, err := serverSidePayload(event, args)
+func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (Result[R], error) {
+	var result Result[R]
+	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err != nil {
-		return result, err
+		return result, failed("server-side emit", err)
 	}
 	ctx, cancel := n.server.ackContext(ctx)
 	defer cancel()

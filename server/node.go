@@ -27,7 +27,7 @@ func (srv *Server) join() error {
 	}
 	cluster, err := srv.opts.Adapter.Open(self, srv.nodeChanged)
 	if err != nil {
-		return fmt.Errorf("adapter: %w", err)
+		return err
 	}
 	srv.cluster = cluster
 	srv.nodeChanged(cluster.Self())

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -27,10 +26,10 @@ const (
 // Options configure a server. The zero value, and nil, mean the defaults of the Node reference.
 type Options struct {
 	// Engine holds the options of the connections. Its Path defaults to "/socket.io" here.
-	Engine engine.Options
+	Engine EngineOptions
 
-	// Adapter connects the nodes of a cluster. Default: adapter.Memory, a server alone.
-	Adapter adapter.Builder
+	// Adapter connects the nodes of a cluster. Default: none, a server alone.
+	Adapter AdapterBuilder
 
 	// NodeName is what operators call this server: in logs, in what other nodes know of it, and as the source of the tag with
 	// which its session ids begin. It should be the same after a restart, and another one than that of all other nodes.
@@ -79,6 +78,9 @@ type Options struct {
 	// .map for each), the dist directory of the npm package socket.io-client. Files with .br and .gz appended
 	// are used as compressed forms. Without it the paths answer 404.
 	ClientFiles fs.FS
+
+	// Hooks are asked and told in this order. Default none.
+	Hooks []Hooks
 
 	// CloseOnPanic disconnects a socket when one of its handlers panics. Without it only the event fails.
 	CloseOnPanic bool

@@ -95,6 +95,7 @@ func (n *node) websocket(t testing.TB) *peer {
 
 func (p *peer) read(r io.Reader) {
 	defer close(p.in)
+	defer func() { _ = p.conn.Close() }() // as a client does when it is told of the end
 	rw := struct {
 		io.Reader
 		io.Writer

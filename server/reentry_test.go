@@ -58,7 +58,7 @@ func TestCallsFromCallbacks(t *testing.T) {
 		},
 		"OnDisconnect": func(n *node, run func(s *server.Socket)) {
 			n.Of("/").OnConnection(func(_ context.Context, s *server.Socket) {
-				s.OnDisconnect(func(s *server.Socket, _ string) { run(s) })
+				s.OnDisconnect(func(_ context.Context, s *server.Socket, _ server.Reason) { run(s) })
 				s.Disconnect()
 			})
 		},

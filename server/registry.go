@@ -3,22 +3,32 @@ package server
 import (
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // Middleware decides whether a socket may join a namespace. It runs before the CONNECT packet is answered and may block;
-// the context ends when the client goes away, or when the last middleware has returned. What it emits reaches the client before the answer. A non-nil error refuses
-// the socket; see ClientError.
+// the context ends when the client goes away, or when the last middleware has returned. What it emits reaches the client
+// before the answer. A non-nil error refuses the socket; see ClientError.
 type Middleware func(ctx context.Context, s *Socket) error
 
 // EventMiddleware sees an event before its handlers. A non-nil error ends the event: it is handled like an error of the
 // handler.
 type EventMiddleware func(ctx context.Context, s *Socket, e *Event) error
+
+// Callbacks of sockets, by their signatures.
+type (
+	eventFunc      = func(ctx context.Context, s *Socket, e *Event)
+	connectionFunc = func(ctx context.Context, s *Socket)
+	disconnectFunc = func(ctx context.Context, s *Socket, reason Reason)
+	errorFunc      = func(ctx context.Context, s *Socket, event string, err error)
+)
 
 // slot gives a registered value an identity, so that it can be removed again.
 type slot[T any] struct{ value T }
@@ -27,17 +37,19 @@ func without[T any](list []*slot[T], gone *slot[T]) []*slot[T] {
 	return slices.DeleteFunc(slices.Clone(list), func(s *slot[T]) bool { return s == gone })
 }
 
+func with[T any](list []T, value T) []T { return append(slices.Clip(list), value) }
+
 // hooks is one immutable state of a registry. Readers take it once and need no lock.
 type hooks struct {
-	middlewares   []Middleware
-	events        []EventMiddleware
+	middlewares   []*slot[Middleware]
+	events        []*slot[EventMiddleware]
 	handlers      map[string][]*slot[Handler]
-	any, outgoing []*slot[func(context.Context, *Socket, *Event)]
+	any, outgoing []*slot[eventFunc]
 	serverSide    map[string][]*slot[ServerSideHandler]
-	connection    []func(context.Context, *Socket)
-	disconnecting []func(*Socket, string)
-	disconnect    []func(*Socket, string)
-	failed        []func(*Socket, string, error)
+	connection    []*slot[connectionFunc]
+	disconnecting []*slot[disconnectFunc]
+	disconnect    []*slot[disconnectFunc]
+	failed        []*slot[errorFunc]
 }
 
 var noHooks hooks
@@ -46,7 +58,7 @@ var noHooks hooks
 func (h *hooks) endings() bool { return len(h.disconnecting)+len(h.disconnect) > 0 }
 
 // registry holds the callbacks of a namespace, of a parent namespace or of a single socket. Registration copies the
-// table; a child namespace starts with its parent's.
+// table; a child namespace starts with its parent's. Each registration returns the function that undoes it.
 type registry struct {
 	mu    sync.Mutex
 	table atomic.Pointer[hooks]
@@ -68,104 +80,82 @@ func (r *registry) update(change func(h *hooks)) {
 	r.table.Store(&next)
 }
 
-func with[T any](list []T, value T) []T { return append(slices.Clip(list), value) }
-
-// Use adds a middleware for joining sockets. Middlewares run in the order of registration, each after the one before
-// has returned; the first error refuses the socket.
-func (r *registry) Use(m Middleware) {
-	r.update(func(h *hooks) { h.middlewares = with(h.middlewares, m) })
+// register adds a value to one of the lists. what is the name of the exported method, for the panic about a nil value.
+func register[T any](r *registry, what string, value T, list func(h *hooks) *[]*slot[T]) (remove func()) {
+	refuseNil(what, value)
+	s := &slot[T]{value}
+	r.update(func(h *hooks) { l := list(h); *l = with(*l, s) })
+	return func() { r.update(func(h *hooks) { l := list(h); *l = without(*l, s) }) }
 }
 
-// UseEvent adds a middleware for incoming events of all sockets.
-func (r *registry) UseEvent(m EventMiddleware) {
-	r.update(func(h *hooks) { h.events = with(h.events, m) })
-}
-
-// Handle registers a handler for an event. Several handlers of one event run in the order of registration. The returned
-// function removes this one. Handle panics, as http.ServeMux does, if the handler is nil or could never run because the
-// protocol keeps the name for itself: OnConnection, OnDisconnecting and OnDisconnect are for those.
-func (r *registry) Handle(event string, handler Handler) (remove func()) {
-	if handler == nil {
-		panic("server: nil handler for event " + strconv.Quote(event))
-	}
-	if parser.ReservedEvent(event) {
-		panic("server: clients cannot send event " + strconv.Quote(event) + "; see OnConnection, OnDisconnecting and OnDisconnect")
-	}
-	s := &slot[Handler]{handler}
-	r.update(func(h *hooks) {
-		h.handlers = cloneMap(h.handlers)
-		h.handlers[event] = with(h.handlers[event], s)
-	})
-	return func() {
+// registerNamed adds a value to the list of an event.
+func registerNamed[T any](r *registry, what, event string, value T, lists func(h *hooks) *map[string][]*slot[T]) (remove func()) {
+	refuseNil(what+"("+strconv.Quote(event)+")", value)
+	s := &slot[T]{value}
+	change := func(next func(list []*slot[T]) []*slot[T]) {
 		r.update(func(h *hooks) {
-			h.handlers = cloneMap(h.handlers)
-			if h.handlers[event] = without(h.handlers[event], s); len(h.handlers[event]) == 0 {
-				delete(h.handlers, event)
+			m := lists(h)
+			if *m = maps.Clone(*m); *m == nil {
+				*m = make(map[string][]*slot[T])
+			}
+			if (*m)[event] = next((*m)[event]); len((*m)[event]) == 0 {
+				delete(*m, event)
 			}
 		})
 	}
+	change(func(list []*slot[T]) []*slot[T] { return with(list, s) })
+	return func() { change(func(list []*slot[T]) []*slot[T] { return without(list, s) }) }
 }
 
-func cloneMap[V any](m map[string]V) map[string]V {
-	if m == nil {
-		return make(map[string]V)
-	}
-	return maps.Clone(m)
-}
-
-// HandleAny registers a function that sees every incoming event before its middlewares and handlers. The returned
-// function removes it.
-func (r *registry) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	s := &slot[func(context.Context, *Socket, *Event)]{f}
-	r.update(func(h *hooks) { h.any = with(h.any, s) })
-	return func() { r.update(func(h *hooks) { h.any = without(h.any, s) }) }
-}
-
-// HandleAnyOutgoing registers a function that sees every event sent to a socket, once for each recipient, before it is
-// sent; acknowledgements are not included. It runs on the sending goroutine and must be quick. The returned
-// function removes it.
-func (r *registry) HandleAnyOutgoing(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	s := &slot[func(context.Context, *Socket, *Event)]{f}
-	r.update(func(h *hooks) { h.outgoing = with(h.outgoing, s) })
-	return func() { r.update(func(h *hooks) { h.outgoing = without(h.outgoing, s) }) }
-}
-
-// HandleServerSide registers a handler for events that other nodes send with ServerSideEmit. Events of one namespace
-// are handled one after the other; their context ends when the server shuts down. The returned function removes it.
-func (r *registry) HandleServerSide(event string, handler ServerSideHandler) (remove func()) {
-	s := &slot[ServerSideHandler]{handler}
-	r.update(func(h *hooks) {
-		h.serverSide = cloneMap(h.serverSide)
-		h.serverSide[event] = with(h.serverSide[event], s)
-	})
-	return func() {
-		r.update(func(h *hooks) {
-			h.serverSide = cloneMap(h.serverSide)
-			h.serverSide[event] = without(h.serverSide[event], s)
-		})
+func refuseNil(what string, value any) {
+	if v := reflect.ValueOf(value); !v.IsValid() || v.Kind() == reflect.Func && v.IsNil() {
+		panic("server: " + what + " got nil")
 	}
 }
 
-// OnConnection registers a function that runs for each socket after it has joined, before its first event.
-func (r *registry) OnConnection(f func(ctx context.Context, s *Socket)) {
-	r.update(func(h *hooks) { h.connection = with(h.connection, f) })
+func (r *registry) use(m Middleware) (remove func()) {
+	return register(r, "Use", m, func(h *hooks) *[]*slot[Middleware] { return &h.middlewares })
 }
 
-// OnDisconnecting registers a function that runs when a socket has disconnected, after its last event and before the
-// OnDisconnect functions. Socket.Rooms still tells the rooms it was in.
-func (r *registry) OnDisconnecting(f func(s *Socket, reason string)) {
-	r.update(func(h *hooks) { h.disconnecting = with(h.disconnecting, f) })
+func (r *registry) useEvent(m EventMiddleware) (remove func()) {
+	return register(r, "UseEvent", m, func(h *hooks) *[]*slot[EventMiddleware] { return &h.events })
 }
 
-// OnDisconnect registers a function that runs exactly once for each socket that had connected, as its last callback.
-// Socket.Rooms still tells the rooms it was in.
-func (r *registry) OnDisconnect(f func(s *Socket, reason string)) {
-	r.update(func(h *hooks) { h.disconnect = with(h.disconnect, f) })
+func (r *registry) handle(event string, handler Handler) (remove func()) {
+	if parser.ReservedEvent(event) {
+		panic("server: clients cannot send event " + strconv.Quote(event) + "; see OnConnection, OnDisconnecting and OnDisconnect")
+	}
+	return registerNamed(r, "Handle", event, handler, func(h *hooks) *map[string][]*slot[Handler] { return &h.handlers })
 }
 
-// OnError registers a function that gets the errors of event handlers and event middlewares, arguments that do not fit
-// their handler (ErrInvalidArguments), and packets that break the protocol (with an empty event name). Without one
-// they are logged: what a client can cause at will at level debug, the rest as warnings.
-func (r *registry) OnError(f func(s *Socket, event string, err error)) {
-	r.update(func(h *hooks) { h.failed = with(h.failed, f) })
+func (r *registry) handleAny(f eventFunc) (remove func()) {
+	return register(r, "HandleAny", f, func(h *hooks) *[]*slot[eventFunc] { return &h.any })
+}
+
+func (r *registry) handleAnyOutgoing(f eventFunc) (remove func()) {
+	return register(r, "HandleAnyOutgoing", f, func(h *hooks) *[]*slot[eventFunc] { return &h.outgoing })
+}
+
+func (r *registry) handleServerSide(event string, handler ServerSideHandler) (remove func()) {
+	if adapter.ReservedServerSide(event) {
+		panic("server: nodes cannot send event " + strconv.Quote(event) + "; see OnConnection and OnNewNamespace")
+	}
+	return registerNamed(r, "HandleServerSide", event, handler,
+		func(h *hooks) *map[string][]*slot[ServerSideHandler] { return &h.serverSide })
+}
+
+func (r *registry) onConnection(f connectionFunc) (remove func()) {
+	return register(r, "OnConnection", f, func(h *hooks) *[]*slot[connectionFunc] { return &h.connection })
+}
+
+func (r *registry) onDisconnecting(f disconnectFunc) (remove func()) {
+	return register(r, "OnDisconnecting", f, func(h *hooks) *[]*slot[disconnectFunc] { return &h.disconnecting })
+}
+
+func (r *registry) onDisconnect(f disconnectFunc) (remove func()) {
+	return register(r, "OnDisconnect", f, func(h *hooks) *[]*slot[disconnectFunc] { return &h.disconnect })
+}
+
+func (r *registry) onError(f errorFunc) (remove func()) {
+	return register(r, "OnError", f, func(h *hooks) *[]*slot[errorFunc] { return &h.failed })
 }

@@ -31,7 +31,7 @@ func (r *Reply) Send(args ...any) error {
 	}
 	payload, err := parser.MarshalArgs(spread(args)...)
 	if err != nil {
-		return err
+		return failed("reply", err)
 	}
 	if !r.sent.CompareAndSwap(false, true) {
 		return ErrReplied

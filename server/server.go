@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -25,16 +24,20 @@ type Server struct {
 	engine  *engine.Server
 	cluster adapter.Cluster
 	files   *clientFiles // nil when disabled
+	hooks   hookLists
 
 	selector selector
 	workers  workers
 	closing  atomic.Bool
-	ctx      context.Context // ends when the server shuts down
+	ctx      context.Context // ends when the server begins to shut down
 	cancel   context.CancelFunc
+	farewell context.Context // of disconnect functions; ends when Shutdown has waited for them
+	leave    context.CancelFunc
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
 	connectLimits, incomplete, encodeFailures  atomic.Uint64
+	refused                                    atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding, warnedEncode               seldom.Gate
 
@@ -42,28 +45,30 @@ type Server struct {
 	// Guarded by mu.
 	namespaces   map[string]*Namespace
 	parents      []*ParentNamespace
-	onNamespaces []func(*Namespace)
+	onNamespaces []*slot[func(*Namespace)]
 }
 
 // New makes a server. It returns an error that names the option that is wrong. Nothing runs until requests come.
 func New(opts *Options) (*Server, error) {
 	o, err := opts.settings()
 	if err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, failed("options", err)
 	}
 	srv := &Server{
 		opts:       o,
 		limits:     o.limits(),
+		hooks:      newHookLists(o.Hooks),
 		namespaces: make(map[string]*Namespace),
 	}
 	srv.codecs = srv.guardCodecs(o.Codecs)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
+	srv.farewell, srv.leave = context.WithCancel(context.Background())
 	srv.engine, err = engine.New(&o.Engine, srv.newClient)
 	if err != nil {
-		return nil, err
+		return nil, failed("options", err)
 	}
 	if err := srv.join(); err != nil {
-		return nil, fmt.Errorf("server: %w", err)
+		return nil, failed("adapter", err)
 	}
 	if !o.DisableClientFiles {
 		srv.files = newClientFiles(o.Engine.Path, o.ClientFiles)
@@ -136,9 +141,9 @@ func (srv *Server) announce(n *Namespace) {
 	srv.mu.RLock()
 	hooks := srv.onNamespaces
 	srv.mu.RUnlock()
-	each(hooks, func(f func(*Namespace)) {
+	each(hooks, func(f *slot[func(*Namespace)]) {
 		_ = srv.protect("OnNewNamespace", n.name, "", func() error {
-			f(n)
+			f.value(n)
 			return nil
 		})
 	})
@@ -170,11 +175,19 @@ func (srv *Server) discard(n *Namespace) bool {
 	return true
 }
 
-// OnNewNamespace registers a function that is called with each namespace created afterwards.
-func (srv *Server) OnNewNamespace(f func(n *Namespace)) {
+// OnNewNamespace registers a function that is called with each namespace created afterwards. The returned function
+// removes it.
+func (srv *Server) OnNewNamespace(f func(n *Namespace)) (remove func()) {
+	refuseNil("OnNewNamespace", f)
+	s := &slot[func(*Namespace)]{f}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	srv.onNamespaces = with(srv.onNamespaces, f)
+	srv.onNamespaces = with(srv.onNamespaces, s)
+	return func() {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		srv.onNamespaces = without(srv.onNamespaces, s)
+	}
 }
 
 // all returns the namespaces that exist now.

@@ -56,6 +56,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	engineErr := srv.engine.Close()
 	err := srv.workers.wait(ctx)
+	srv.leave()
 	for _, n := range srv.all() {
 		n.open()
 		n.closeAdapter()

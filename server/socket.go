@@ -46,7 +46,7 @@ type Socket struct {
 	inbox  *inbox    // nil while there is nothing to do
 	acks   *ackTable // nil while none is pending
 	ctx    *cancelContext
-	reason string   // of the disconnect
+	reason Reason   // of the disconnect
 	left   []string // rooms at the disconnect
 }
 
@@ -62,7 +62,7 @@ func (s *Socket) ID() string { return s.id }
 func (s *Socket) Namespace() *Namespace { return s.nsp }
 
 // Conn returns the connection below, which the sockets of one client share.
-func (s *Socket) Conn() *engine.Session { return s.client.session }
+func (s *Socket) Conn() *Conn { return s.client.session }
 
 // Connected reports whether the socket has joined its namespace and not left it.
 func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
@@ -79,14 +79,19 @@ func (s *Socket) Rooms() []string {
 
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
 // socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
-// broadcasts arrive too; when ctx ends first it returns adapter.ErrClusterUnavailable with the join kept. A socket that
-// has disconnected joins nothing and gets ErrDisconnected.
+// broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. A socket that
+// has disconnected joins nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
+	if len(s.nsp.server.hooks.beforeJoin) > 0 {
+		if err := s.mayJoin(rooms); err != nil {
+			return failed("join", err)
+		}
+	}
 	if !s.nsp.index.Add(member{s}, rooms...) {
-		return s.disconnectError()
+		return failed("join", s.disconnectError())
 	}
 	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
-		return w.WaitJoined(ctx, rooms)
+		return failed("join", w.WaitJoined(ctx, rooms))
 	}
 	return nil
 }
@@ -155,33 +160,39 @@ func (s *Socket) ownHooks() *hooks {
 	return &noHooks
 }
 
-// Use adds a middleware for the events of this socket. It runs after those of the namespace (UseEvent).
-func (s *Socket) Use(m EventMiddleware) { s.registry().UseEvent(m) }
+// UseEvent adds a middleware for the events of this socket. It runs after those of the namespace. The returned function
+// removes it.
+func (s *Socket) UseEvent(m EventMiddleware) (remove func()) { return s.registry().useEvent(m) }
 
 // Handle registers a handler for an event of this socket, which runs after those of the namespace. The returned function
 // removes it.
 func (s *Socket) Handle(event string, handler Handler) (remove func()) {
-	return s.registry().Handle(event, handler)
+	return s.registry().handle(event, handler)
 }
 
 // HandleAny registers a function that sees every event of this socket before its middlewares and handlers. The returned
 // function removes it.
 func (s *Socket) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	return s.registry().HandleAny(f)
+	return s.registry().handleAny(f)
 }
 
 // HandleAnyOutgoing registers a function that sees every event sent to this socket, see Namespace.HandleAnyOutgoing.
+// The returned function removes it.
 func (s *Socket) HandleAnyOutgoing(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
-	return s.registry().HandleAnyOutgoing(f)
+	return s.registry().handleAnyOutgoing(f)
 }
 
 // OnDisconnecting registers a function for this socket's disconnect, see Namespace.OnDisconnecting. Registered after
-// the disconnect it may not run any more.
-func (s *Socket) OnDisconnecting(f func(s *Socket, reason string)) { s.registry().OnDisconnecting(f) }
+// the disconnect it may not run any more. The returned function removes it.
+func (s *Socket) OnDisconnecting(f func(ctx context.Context, s *Socket, reason Reason)) (remove func()) {
+	return s.registry().onDisconnecting(f)
+}
 
 // OnDisconnect registers a function for this socket's disconnect, see Namespace.OnDisconnect. Registered after the
-// disconnect it may not run any more.
-func (s *Socket) OnDisconnect(f func(s *Socket, reason string)) { s.registry().OnDisconnect(f) }
+// disconnect it may not run any more. The returned function removes it.
+func (s *Socket) OnDisconnect(f func(ctx context.Context, s *Socket, reason Reason)) (remove func()) {
+	return s.registry().onDisconnect(f)
+}
 
 // Emission is a way to emit to one client with flags. It is an immutable value.
 type Emission struct {

@@ -24,6 +24,7 @@ type Stats struct {
 	UnknownAcks     uint64 // acknowledgements that nobody waited for: late, duplicate or invented
 	InboxPauses     uint64 // times that reading paused because an inbox was full
 	ConnectLimits   uint64 // CONNECT packets refused for Options.MaxNamespaces or the size of the client's auth objects
+	Refused         uint64 // CONNECT packets, events and joins that Options.Hooks refused
 	Incomplete      uint64 // connections closed because attachments did not come in time
 	EncodeFailures  uint64 // packets that a codec could not encode, each counted once for a broadcast
 	ServerSideDrops uint64 // events of other nodes dropped because their handlers were too slow
@@ -42,6 +43,7 @@ func (srv *Server) Stats() Stats {
 		UnknownAcks:     srv.unknownAcks.Load(),
 		InboxPauses:     srv.inboxPauses.Load(),
 		ConnectLimits:   srv.connectLimits.Load(),
+		Refused:         srv.refused.Load(),
 		Incomplete:      srv.incomplete.Load(),
 		EncodeFailures:  srv.encodeFailures.Load(),
 		ServerSideDrops: srv.serverSideDrops.Load(),

@@ -20,7 +20,7 @@ func TestViolationReason(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		busy bool // something is queued that the client does not take
-		want string
+		want server.Reason
 	}{
 		{"idle", false, engine.ReasonForcedClose},
 		{"busy", true, server.ReasonForcedServerClose},
@@ -30,8 +30,8 @@ func TestViolationReason(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reasons := make(chan string, 1)
-			srv.Of("/").OnDisconnect(func(_ *server.Socket, reason string) { reasons <- reason })
+			reasons := make(chan server.Reason, 1)
+			srv.Of("/").OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { reasons <- reason })
 			sent := make(chan struct{})
 			srv.Of("/").Handle("fill", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
 				defer close(sent)

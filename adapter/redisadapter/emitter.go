@@ -2,7 +2,6 @@ package redisadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,13 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/classic"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// ErrReservedEvent is returned for an event whose name has a meaning of its own, see parser.ReservedEvent; for server-side
-// events these names are connect, connection and new_namespace.
-var ErrReservedEvent = errors.New("reserved event name")
+// ErrReservedEvent is returned for an event whose name has a meaning of its own; it is the same error in all packages.
+var ErrReservedEvent = adapter.ErrReservedEvent
 
 // Emitter reaches the sockets of a cluster from a process that serves none, such as a job or an HTTP handler elsewhere. It is
 // no node: it has neither a subscription nor a goroutine, is not counted, and cannot ask for anything. Each call is one
@@ -33,33 +30,6 @@ type Emitter struct {
 // and server-side events. It may be used from any goroutine.
 type emitterWire interface {
 	command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error)
-}
-
-// EmitterOptions configure NewEmitter. The zero value means the defaults of @socket.io/redis-emitter 5.1.
-type EmitterOptions struct {
-	// Key is the Key of the nodes' PubSubOptions. Default: "socket.io".
-	Key string
-}
-
-// NewEmitter returns an emitter for the namespace "/" of a cluster of classic adapters, Go or Node, that writes what
-// @socket.io/redis-emitter 5.1 does. opts may be nil.
-func NewEmitter(rdb redis.UniversalClient, opts *EmitterOptions) *Emitter {
-	w := classicEmitter{key: defaultKey}
-	if opts != nil && opts.Key != "" {
-		w.key = opts.Key
-	}
-	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
-}
-
-// classicEmitter is the emitterWire of classic adapters.
-type classicEmitter struct{ key string }
-
-func (e classicEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
-	channel, body, err := classic.New(e.key, namespace, classic.Emitter, classic.MessagePack{}).Encode(m)
-	if err != nil {
-		return nil, err
-	}
-	return redis.NewIntCmd(ctx, "publish", channel, body), nil
 }
 
 // Of returns an emitter for another namespace. A missing leading slash is added.
@@ -89,11 +59,7 @@ func (e *Emitter) send(ctx context.Context, what string, m *adapter.Message) err
 
 // ServerSideEmit sends an event to the nodes themselves. Acknowledgements are not possible.
 func (e *Emitter) ServerSideEmit(ctx context.Context, event string, args ...any) error {
-	switch event {
-	case "connect", "connection", "new_namespace":
-		return fmt.Errorf("server-side emit: %w: %q", ErrReservedEvent, event)
-	}
-	payload, err := parser.MarshalEvent(event, args...)
+	payload, err := adapter.ServerSidePayload(event, args...)
 	if err != nil {
 		return fmt.Errorf("server-side emit: %w", err)
 	}
@@ -143,11 +109,14 @@ func (e *Emitter) DisconnectClients(ctx context.Context) error { return e.all().
 type BroadcastOperator struct {
 	emitter   *Emitter
 	selection adapter.Selection
+	narrowed  bool // To was called: without a room the selection is empty
 	flags     adapter.Flags
 }
 
-// To adds the sockets that are in at least one of the rooms to the selection.
+// To adds the sockets that are in at least one of the rooms to the selection. An operator that was given an empty list and
+// nothing else selects nobody: its calls send nothing and return nil.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
+	b.narrowed = true
 	b.selection.Rooms = append(slices.Clip(b.selection.Rooms), rooms...)
 	return b
 }
@@ -155,7 +124,7 @@ func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
 // In is To.
 func (b BroadcastOperator) In(rooms ...string) BroadcastOperator { return b.To(rooms...) }
 
-// Except takes the sockets that are in one of the rooms out of the selection.
+// Except takes the sockets that are in one of the rooms out of the selection; an empty list takes out nobody.
 func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
 	b.selection.Except = append(slices.Clip(b.selection.Except), rooms...)
 	return b
@@ -173,31 +142,33 @@ func (b BroadcastOperator) Compress(on bool) BroadcastOperator {
 	return b
 }
 
+// send executes what a message becomes, unless it is for nobody. Node would read a selection without rooms as everybody.
+func (b BroadcastOperator) send(ctx context.Context, what string, m *adapter.Message) error {
+	if b.narrowed && len(b.selection.Rooms) == 0 {
+		return nil
+	}
+	m.Selection = b.selection
+	return b.emitter.send(ctx, what, m)
+}
+
 // Emit sends an event to the selected sockets.
 func (b BroadcastOperator) Emit(ctx context.Context, event string, args ...any) error {
-	if parser.ReservedEvent(event) {
-		return fmt.Errorf("emit: %w: %q", ErrReservedEvent, event)
-	}
-	payload, err := parser.MarshalEvent(event, args...)
+	payload, err := adapter.EventPayload(event, args...)
 	if err != nil {
 		return fmt.Errorf("emit: %w", err)
 	}
 	p := &parser.Packet{Type: parser.Event, Namespace: b.emitter.namespace, ID: parser.NoID, Payload: payload}
-	return b.emitter.send(ctx, "emit", &adapter.Message{
-		Kind: adapter.KindBroadcast, Packet: p, Selection: b.selection, Flags: b.flags,
-	})
+	return b.send(ctx, "emit", &adapter.Message{Kind: adapter.KindBroadcast, Packet: p, Flags: b.flags})
 }
 
 // SocketsJoin makes the selected sockets join rooms.
 func (b BroadcastOperator) SocketsJoin(ctx context.Context, rooms ...string) error {
-	m := &adapter.Message{Kind: adapter.KindJoin, Selection: b.selection, Rooms: rooms}
-	return b.emitter.send(ctx, "sockets join", m)
+	return b.send(ctx, "sockets join", &adapter.Message{Kind: adapter.KindJoin, Rooms: rooms})
 }
 
 // SocketsLeave makes the selected sockets leave rooms.
 func (b BroadcastOperator) SocketsLeave(ctx context.Context, rooms ...string) error {
-	m := &adapter.Message{Kind: adapter.KindLeave, Selection: b.selection, Rooms: rooms}
-	return b.emitter.send(ctx, "sockets leave", m)
+	return b.send(ctx, "sockets leave", &adapter.Message{Kind: adapter.KindLeave, Rooms: rooms})
 }
 
 // DisconnectSockets disconnects the selected sockets from the namespace; their connections stay open.
@@ -211,6 +182,5 @@ func (b BroadcastOperator) DisconnectClients(ctx context.Context) error {
 }
 
 func (b BroadcastOperator) disconnect(ctx context.Context, closeConn bool) error {
-	m := &adapter.Message{Kind: adapter.KindDisconnect, Selection: b.selection, Close: closeConn}
-	return b.emitter.send(ctx, "disconnect sockets", m)
+	return b.send(ctx, "disconnect sockets", &adapter.Message{Kind: adapter.KindDisconnect, Close: closeConn})
 }

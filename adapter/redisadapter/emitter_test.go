@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -15,7 +17,7 @@ func TestEmitter(t *testing.T) {
 	n := startPubSub(t, server, PubSubOptions{Key: "app"})
 	n.Connect("s1", "r")
 	n.Connect("s2")
-	e := NewEmitter(clientOf(t, server), &EmitterOptions{Key: "app"}).Of("chat")
+	e := NewPubSubEmitter(clientOf(t, server), &PubSubEmitterOptions{Key: "app"}).Of("chat")
 	ctx := within(t)
 	base := e.To("r")
 	for _, err := range []error{
@@ -53,7 +55,7 @@ func TestEmitterJoins(t *testing.T) {
 	server := redistest.Single(t)
 	n := startPubSub(t, server, PubSubOptions{})
 	s := n.Connect("s", "r")
-	e := NewEmitter(clientOf(t, server), nil).Of("/chat")
+	e := NewPubSubEmitter(clientOf(t, server), nil).Of("/chat")
 	if err := e.In("r").SocketsJoin(within(t), "a", "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,7 @@ func TestEmitterJoins(t *testing.T) {
 
 func TestEmitterErrors(t *testing.T) {
 	server := redistest.Single(t)
-	e := NewEmitter(clientOf(t, server), nil)
+	e := NewPubSubEmitter(clientOf(t, server), nil)
 	for _, err := range []error{
 		e.Emit(within(t), "disconnect"), e.To("r").Emit(within(t), "connect_error"), e.ServerSideEmit(within(t), "connection"),
 	} {
@@ -86,5 +88,29 @@ func TestEmitterErrors(t *testing.T) {
 	server.Kill()
 	if err := e.Emit(context.Background(), "e"); err == nil {
 		t.Error("sent without a server")
+	}
+}
+
+// unwritten is an emitterWire that must not be asked for a command.
+type unwritten struct{ t *testing.T }
+
+func (w unwritten) command(_ context.Context, _ string, m *adapter.Message) (redis.Cmder, error) {
+	w.t.Errorf("message %+v is sent", m)
+	return nil, errors.New("sent")
+}
+
+// TestEmitterNobody: what is sent to an empty list of rooms does not reach the wire, where it would mean everybody.
+func TestEmitterNobody(t *testing.T) {
+	e := &Emitter{wire: unwritten{t}, namespace: "/"}
+	var none []string
+	for _, op := range []BroadcastOperator{e.To(), e.To(none...), e.In(none...), e.Except("x").To(none...), e.To(none...).Volatile()} {
+		ctx := t.Context()
+		err := errors.Join(op.Emit(ctx, "x"), op.SocketsJoin(ctx, "a"), op.SocketsLeave(ctx, "a"), op.DisconnectSockets(ctx), op.DisconnectClients(ctx))
+		if err != nil {
+			t.Error(err)
+		}
+		if err := op.Emit(ctx, "connect"); !errors.Is(err, ErrReservedEvent) {
+			t.Errorf("reserved event: %v", err)
+		}
 	}
 }

@@ -8,8 +8,36 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/classic"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
+
+// PubSubEmitterOptions configure NewPubSubEmitter. Its field is that of the nodes' PubSubOptions.
+type PubSubEmitterOptions struct {
+	Key string // Default: "socket.io".
+}
+
+// NewPubSubEmitter returns an emitter for the namespace "/" of a cluster of classic adapters, Go or Node, that does what
+// @socket.io/redis-emitter 5.1 does. opts may be nil.
+func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Emitter {
+	var w pubSubEmitter
+	if opts != nil {
+		w.opts = *opts
+	}
+	setDefault(&w.opts.Key, defaultKey)
+	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+}
+
+// pubSubEmitter is the emitterWire of classic adapters.
+type pubSubEmitter struct{ opts PubSubEmitterOptions }
+
+func (e pubSubEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
+	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, classic.MessagePack{}).Encode(m)
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewIntCmd(ctx, "publish", channel, body), nil
+}
 
 // ShardedEmitterOptions configure NewShardedEmitter. Both are those of the nodes' ShardedOptions.
 type ShardedEmitterOptions struct {

@@ -22,10 +22,10 @@ func ExampleNewPubSub() {
 }
 
 // A message to the sockets of a cluster, from a process without a server.
-func ExampleNewEmitter() {
+func ExampleNewPubSubEmitter() {
 	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer rdb.Close()
-	chat := redisadapter.NewEmitter(rdb, nil).Of("/chat")
+	chat := redisadapter.NewPubSubEmitter(rdb, nil).Of("/chat")
 	if err := chat.To("room-101").Except("bots").Emit(context.Background(), "news", "hello"); err != nil {
 		panic(err)
 	}

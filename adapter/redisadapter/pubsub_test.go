@@ -259,7 +259,7 @@ func TestPubSubBadFrames(t *testing.T) {
 			}
 		}
 	}
-	if err := NewEmitter(n.rdb, nil).Of("chat").Emit(within(t), "after"); err != nil {
+	if err := NewPubSubEmitter(n.rdb, nil).Of("chat").Emit(within(t), "after"); err != nil {
 		t.Fatal(err)
 	}
 	arrives(t, n, `2/chat,["after"]`)
@@ -380,7 +380,7 @@ func TestPubSubGlob(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range nodes {
-		if err := NewEmitter(rdb, nil).Of(w.Name()).Emit(within(t), "e"); err != nil {
+		if err := NewPubSubEmitter(rdb, nil).Of(w.Name()).Emit(within(t), "e"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -414,7 +414,7 @@ func TestPubSubCloseWhileReceiving(t *testing.T) {
 	if err := builder.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewEmitter(rdb, nil).ServerSideEmit(within(t), "close"); err != nil {
+	if err := NewPubSubEmitter(rdb, nil).ServerSideEmit(within(t), "close"); err != nil {
 		t.Fatal(err)
 	}
 	select {

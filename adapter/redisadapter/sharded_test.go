@@ -193,7 +193,7 @@ func TestShardedUnknownMode(t *testing.T) {
 	}
 }
 
-// TestEmitters: the other flavours' emitters reach nodes as NewEmitter does.
+// TestEmitters: the other flavours' emitters reach nodes as NewPubSubEmitter does.
 func TestEmitters(t *testing.T) {
 	server := redistest.Single(t)
 	for name, f := range map[string]struct {

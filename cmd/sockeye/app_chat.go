@@ -12,7 +12,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -176,7 +175,7 @@ func (c chat) enter(ctx context.Context, s *server.Socket, room string) error {
 }
 
 // left tells the watchers that a socket has gone.
-func (c chat) left(s *server.Socket, _ string) {
+func (c chat) left(_ context.Context, s *server.Socket, _ server.Reason) {
 	rooms := s.Rooms()
 	if slices.Contains(rooms, presenceRoom) {
 		c.board.leave()
@@ -261,7 +260,7 @@ func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (deliver
 // reached drops the error that says that only this node's sockets were served: a client cannot do anything about it, and
 // who is online tells it so.
 func reached(err error) error {
-	if errors.Is(err, adapter.ErrClusterUnavailable) {
+	if errors.Is(err, server.ErrClusterUnavailable) {
 		return nil
 	}
 	return err

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 const (
@@ -107,14 +107,14 @@ func (c chat) askCluster(ctx context.Context) (*census, error) {
 	}
 	result := count(sockets)
 	result.complete = err == nil && found.Complete()
-	result.alone = errors.Is(err, adapter.ErrClusterUnavailable)
+	result.alone = errors.Is(err, server.ErrClusterUnavailable)
 	return result, nil
 }
 
 // isPartial reports whether an error of a question to the cluster comes with the answers of the nodes that could be
 // reached, this one among them.
 func isPartial(err error) bool {
-	return errors.Is(err, adapter.ErrClusterUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, server.ErrClusterUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // describe makes sense of a socket of any node. The plain Node.js program keeps no data: there the user is the room that

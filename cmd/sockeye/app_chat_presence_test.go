@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -117,7 +116,7 @@ func TestBoardGathers(t *testing.T) {
 }
 
 // node is a server with the chat app in a cluster.
-func node(t *testing.T, cluster *adaptertest.Cluster, id adapter.NodeID) (*server.Server, *servertest.Server) {
+func node(t *testing.T, cluster *adaptertest.Cluster, id server.NodeID) (*server.Server, *servertest.Server) {
 	t.Helper()
 	srv, err := server.New(&server.Options{Adapter: cluster.Node(id), DisableClientFiles: true})
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 // readyTimeout is how long --redis-required waits for Redis.
@@ -108,7 +108,7 @@ func (f *nodeFlags) validate() error {
 // cluster is what connects this node with the others.
 type cluster struct {
 	builder interface {
-		adapter.Builder
+		server.AdapterBuilder
 		Ready(context.Context) error
 	}
 	rdb redis.UniversalClient

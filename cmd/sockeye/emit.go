@@ -55,7 +55,10 @@ func (c *emitCommand) Run(ctx context.Context, out *streams) error {
 	defer rdb.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	target := c.emitter(rdb).Of(c.Namespace).To(c.To...).Except(c.Except...)
+	target := c.emitter(rdb).Of(c.Namespace).Except(c.Except...)
+	if len(c.To) > 0 { // without a room everybody is meant
+		target = target.To(c.To...)
+	}
 	if c.Volatile {
 		target = target.Volatile()
 	}
@@ -84,6 +87,6 @@ func (c *emitCommand) emitter(rdb redis.UniversalClient) *redisadapter.Emitter {
 			StreamName: c.StreamName, StreamCount: c.StreamCount, MaxLen: c.StreamMaxLen,
 		})
 	default:
-		return redisadapter.NewEmitter(rdb, &redisadapter.EmitterOptions{Key: c.Key})
+		return redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: c.Key})
 	}
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -35,7 +34,7 @@ type online struct {
 }
 
 // newServer makes one node. Nothing in it depends on how the nodes are connected, or on how many there are.
-func newServer(nodes adapter.Builder) (*server.Server, error) {
+func newServer(nodes server.AdapterBuilder) (*server.Server, error) {
 	srv, err := server.New(&server.Options{Adapter: nodes})
 	if err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func newServer(nodes adapter.Builder) (*server.Server, error) {
 			return server.None{}, err
 		}
 		// While Redis is away the join holds on this node, and on the others as soon as it is back.
-		if err := s.Join(ctx, user); err != nil && !errors.Is(err, adapter.ErrClusterUnavailable) {
+		if err := s.Join(ctx, user); err != nil && !errors.Is(err, server.ErrClusterUnavailable) {
 			return server.None{}, err
 		}
 		return server.None{}, nil
@@ -67,7 +66,7 @@ func newServer(nodes adapter.Builder) (*server.Server, error) {
 	// who asks every node. One that does not answer makes the list incomplete, not the call fail.
 	chat.Handle("who", server.FuncAck(func(ctx context.Context, s *server.Socket, _ server.None) (online, error) {
 		found, err := chat.FetchSockets(ctx)
-		if err != nil && !errors.Is(err, adapter.ErrClusterUnavailable) {
+		if err != nil && !errors.Is(err, server.ErrClusterUnavailable) {
 			return online{}, err
 		}
 		answer := online{Complete: err == nil && found.Complete()}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -13,7 +12,7 @@ import (
 // TestTwoNodes runs two nodes in memory, without Redis: the application cannot tell the difference.
 func TestTwoNodes(t *testing.T) {
 	var cluster adaptertest.Cluster
-	connect := func(node adapter.NodeID, user string) *servertest.Socket {
+	connect := func(node server.NodeID, user string) *servertest.Socket {
 		srv, err := newServer(cluster.Node(node))
 		if err != nil {
 			t.Fatal(err)

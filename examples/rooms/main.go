@@ -35,7 +35,7 @@ func newServer() (*server.Server, error) {
 	}))
 
 	// Rooms can still be read when the socket has gone.
-	news.OnDisconnect(func(s *server.Socket, reason string) {
+	news.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) {
 		log.Printf("%s left %v: %s", s.ID(), topics(s), reason)
 	})
 	return srv, nil

@@ -9,7 +9,6 @@ import (
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/server"
-	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // maxFile is the largest file in bytes. Larger messages close the connection before they are read into memory.
@@ -28,7 +27,7 @@ type receipt struct {
 }
 
 func newServer() (*server.Server, error) {
-	srv, err := server.New(&server.Options{Engine: engine.Options{MaxHTTPBufferSize: maxFile}})
+	srv, err := server.New(&server.Options{Engine: server.EngineOptions{MaxHTTPBufferSize: maxFile}})
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ type rule struct {
 var rules = []rule{
 	{path: "cmd/", own: []string{""}, foreign: []string{""}},
 	{path: "compat-tests/", own: []string{""}, foreign: []string{""}},
-	{path: "examples/cluster", own: []string{"server", "server/", "adapter", "adapter/"}, foreign: []string{"github.com/redis/go-redis/"}},
-	{path: "examples/", own: []string{"server", "server/", "adapter", "adapter/"}},
+	// What users write needs neither package adapter nor the packages below server.
+	{path: "examples/cluster", own: []string{"server", "adapter/redisadapter"}, foreign: []string{"github.com/redis/go-redis/"}},
+	{path: "examples/", own: []string{"server"}},
 	{path: "web-demo"},
 	{path: "server", own: []string{"adapter", "server/engine", "server/parser", "internal/"}},
 	{path: "server/engine", own: []string{"internal/"}, foreign: []string{"github.com/klauspost/compress/"}},

@@ -26,16 +26,16 @@ type app struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	reasons map[string]map[string]int // by what the client said it would do
+	reasons map[string]map[server.Reason]int // by what the client said it would do
 }
 
 // registrar is what namespaces and their parents have in common.
 type registrar interface {
-	Use(server.Middleware)
+	Use(server.Middleware) (remove func())
 	Handle(event string, handler server.Handler) (remove func())
-	OnConnection(func(context.Context, *server.Socket))
-	OnDisconnect(func(*server.Socket, string))
-	OnError(func(*server.Socket, string, error))
+	OnConnection(func(context.Context, *server.Socket)) (remove func())
+	OnDisconnect(func(context.Context, *server.Socket, server.Reason)) (remove func())
+	OnError(func(context.Context, *server.Socket, string, error)) (remove func())
 }
 
 func newApp(t testing.TB, opts *server.Options) *app {
@@ -47,7 +47,7 @@ func newApp(t testing.TB, opts *server.Options) *app {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &app{Server: srv, reasons: make(map[string]map[string]int)}
+	a := &app{Server: srv, reasons: make(map[string]map[server.Reason]int)}
 	a.register(srv.Of("/"))
 	for _, name := range []string{"/n1", "/n2", "/n3", "/n4"} {
 		a.register(srv.Of(name))
@@ -73,12 +73,12 @@ func newApp(t testing.TB, opts *server.Options) *app {
 }
 
 func (a *app) register(n registrar) {
-	n.OnError(func(*server.Socket, string, error) {})
+	n.OnError(func(context.Context, *server.Socket, string, error) {})
 	n.OnConnection(func(ctx context.Context, s *server.Socket) {
 		a.connected.Add(1)
 		_ = s.Join(ctx, "all", "initial-"+s.ID()[:1])
 	})
-	n.OnDisconnect(func(s *server.Socket, reason string) {
+	n.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) {
 		a.disconnected.Add(1)
 		a.note(pathOf(s), reason)
 	})
@@ -127,20 +127,20 @@ func pathOf(s *server.Socket) string {
 	return auth.Path
 }
 
-func (a *app) note(path, reason string) {
+func (a *app) note(path string, reason server.Reason) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.reasons[path] == nil {
-		a.reasons[path] = make(map[string]int)
+		a.reasons[path] = make(map[server.Reason]int)
 	}
 	a.reasons[path][reason]++
 }
 
 // reasonsOf returns how often sockets of a path ended for each reason.
-func (a *app) reasonsOf(path string) map[string]int {
+func (a *app) reasonsOf(path string) map[server.Reason]int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	reasons := make(map[string]int)
+	reasons := make(map[server.Reason]int)
 	for reason, n := range a.reasons[path] {
 		reasons[reason] = n
 	}

@@ -17,13 +17,13 @@ type exitPath struct {
 	// run opens a session that goes this way. The name is also what the client gives as auth.
 	run func(c *churn, name string) error
 	// reasons that its sockets may be given; none if it has no socket.
-	reasons []string
+	reasons []server.Reason
 }
 
 // gone are the reasons of a connection that just ends: which one depends on who notices first, reader or writer.
-var gone = []string{engine.ReasonTransportClose, engine.ReasonTransportError}
+var gone = []server.Reason{engine.ReasonTransportClose, engine.ReasonTransportError}
 
-var forced = []string{engine.ReasonForcedClose, server.ReasonForcedServerClose}
+var forced = []server.Reason{engine.ReasonForcedClose, server.ReasonForcedServerClose}
 
 var exitPaths = slices.Concat(closingPaths, vanishingPaths, upgradePaths, connectPaths, acknowledgementPaths, violationPaths)
 
@@ -41,7 +41,7 @@ var closingPaths = []exitPath{
 			return err
 		}
 		return p.close()
-	}, []string{engine.ReasonTransportClose}},
+	}, []server.Reason{engine.ReasonTransportClose}},
 	{"closed by the server over websocket", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -51,7 +51,7 @@ var closingPaths = []exitPath{
 			return err
 		}
 		return wantCode(p.awaitEnd(), websocket.CloseNoStatus)
-	}, []string{server.ReasonServerDisconnect}},
+	}, []server.Reason{server.ReasonServerDisconnect}},
 	{"closed by the client over polling", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -59,7 +59,7 @@ var closingPaths = []exitPath{
 		}
 		defer p.cut()
 		return wantStatus(http.StatusOK)(p.post("1"))
-	}, []string{engine.ReasonTransportClose}},
+	}, []server.Reason{engine.ReasonTransportClose}},
 	{"closed by the server over polling", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -70,7 +70,7 @@ var closingPaths = []exitPath{
 			return err
 		}
 		return p.awaitPacket("1")
-	}, []string{server.ReasonServerDisconnect}},
+	}, []server.Reason{server.ReasonServerDisconnect}},
 	{"disconnected by the server, then cut", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -82,7 +82,7 @@ var closingPaths = []exitPath{
 		}
 		_, err = p.await("41")
 		return err
-	}, []string{server.ReasonServerDisconnect}},
+	}, []server.Reason{server.ReasonServerDisconnect}},
 	{"left by the client, then cut", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -96,7 +96,7 @@ var closingPaths = []exitPath{
 			return err
 		}
 		return p.text("41/n1,")
-	}, append([]string{server.ReasonClientDisconnect}, gone...)},
+	}, append([]server.Reason{server.ReasonClientDisconnect}, gone...)},
 }
 
 // vanishingPaths end without a word.
@@ -121,7 +121,7 @@ var vanishingPaths = []exitPath{
 		}
 		q.cut()
 		return nil
-	}, []string{engine.ReasonTransportError, engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonTransportError, engine.ReasonPingTimeout}},
 	{"reset within a message", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -138,7 +138,7 @@ var vanishingPaths = []exitPath{
 		}
 		c.hold(c.blackHole, p)
 		return nil
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"black hole with much on the way", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -149,7 +149,7 @@ var vanishingPaths = []exitPath{
 		}
 		c.hold(c.blackHole, p)
 		return nil
-	}, []string{engine.ReasonPingTimeout, engine.ReasonTransportError}},
+	}, []server.Reason{engine.ReasonPingTimeout, engine.ReasonTransportError}},
 	{"black hole with a parked poll", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -161,7 +161,7 @@ var vanishingPaths = []exitPath{
 		}
 		c.hold(c.blackHole, p.peer, q)
 		return nil
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"abandoned polling", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -169,7 +169,7 @@ var vanishingPaths = []exitPath{
 		}
 		p.cut()
 		return nil
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"abandoned polling, never connected", func(c *churn, _ string) error {
 		p, err := dialPolling(c.dial)
 		if err != nil {
@@ -199,7 +199,7 @@ var upgradePaths = []exitPath{
 			return err
 		}
 		return ws.close()
-	}, []string{engine.ReasonTransportClose}},
+	}, []server.Reason{engine.ReasonTransportClose}},
 	{"probe never followed by an upgrade", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -217,7 +217,7 @@ var upgradePaths = []exitPath{
 			return wantStatus(http.StatusOK)(p.post("1"))
 		})
 		return nil
-	}, []string{engine.ReasonTransportClose, engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonTransportClose, engine.ReasonPingTimeout}},
 	{"probe and session cut", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -230,7 +230,7 @@ var upgradePaths = []exitPath{
 		}
 		ws.cut()
 		return nil
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"websocket for the session, silent", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -242,7 +242,7 @@ var upgradePaths = []exitPath{
 		}
 		c.hold(c.blackHole, p.peer, ws)
 		return nil
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"two probes", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -259,7 +259,7 @@ var upgradePaths = []exitPath{
 			return err
 		}
 		return wantCode(second.awaitEnd(), websocket.CloseNoStatus)
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"upgraded and cut at once", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -272,7 +272,7 @@ var upgradePaths = []exitPath{
 		}
 		defer ws.cut()
 		return ws.text("5")
-	}, append([]string{engine.ReasonPingTimeout}, gone...)},
+	}, append([]server.Reason{engine.ReasonPingTimeout}, gone...)},
 }
 
 // wantCode checks how a connection ended.

@@ -80,7 +80,7 @@ var connectPaths = []exitPath{
 			return err
 		}
 		return wantCode(p.awaitEnd(), websocket.CloseNoStatus)
-	}, []string{server.ReasonServerDisconnect}},
+	}, []server.Reason{server.ReasonServerDisconnect}},
 	{"ten namespaces, then cut", func(c *churn, name string) error {
 		p, err := tenNamespaces(c, name)
 		if err != nil {
@@ -98,7 +98,7 @@ var connectPaths = []exitPath{
 			return err
 		}
 		return p.close()
-	}, []string{server.ReasonClientDisconnect, engine.ReasonTransportClose}},
+	}, []server.Reason{server.ReasonClientDisconnect, engine.ReasonTransportClose}},
 }
 
 func refusedBy(c *churn, namespace, name string) (*peer, error) {
@@ -163,7 +163,7 @@ var acknowledgementPaths = []exitPath{
 			return p.close()
 		})
 		return nil
-	}, []string{engine.ReasonTransportClose}},
+	}, []server.Reason{engine.ReasonTransportClose}},
 	{"cut during a broadcast with acknowledgements", func(c *churn, name string) error {
 		p, err := c.enter(name)
 		if err != nil {
@@ -188,14 +188,14 @@ var acknowledgementPaths = []exitPath{
 			return err
 		}
 		return wantCode(p.awaitEnd(), websocket.CloseNoStatus)
-	}, []string{server.ReasonServerDisconnect}},
+	}, []server.Reason{server.ReasonServerDisconnect}},
 }
 
 // violationPaths end because the client breaks a rule.
 var violationPaths = []exitPath{
 	{"oversize message", violation(websocket.CloseTooBig, func(p *peer) error {
 		return p.raw([]byte{0x82, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 1, 2, 3, 4})
-	}), []string{engine.ReasonTransportError}},
+	}), []server.Reason{engine.ReasonTransportError}},
 	{"oversize body", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -207,13 +207,13 @@ var violationPaths = []exitPath{
 		}
 		status, _, err := p.answer()
 		return wantStatus(http.StatusRequestEntityTooLarge)(status, err)
-	}, []string{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonPingTimeout}},
 	{"packet of an unknown type", violation(websocket.CloseNoStatus, func(p *peer) error { return p.text("49") }), forced},
 	{"text that is no packet", violation(websocket.CloseNoStatus, func(p *peer) error { return p.text("x") }),
-		[]string{engine.ReasonParseError}},
+		[]server.Reason{engine.ReasonParseError}},
 	{"frame of an unknown type", violation(websocket.CloseProtocolError, func(p *peer) error {
 		return p.frame(websocket.BitFin|3, nil)
-	}), []string{engine.ReasonTransportError}},
+	}), []server.Reason{engine.ReasonTransportError}},
 	{"second CONNECT", violation(websocket.CloseNoStatus, func(p *peer) error { return p.text("40") }), forced},
 	{"event for a namespace not joined", violation(websocket.CloseNoStatus, func(p *peer) error {
 		return p.text(`42/n1,["echo"]`)
@@ -243,7 +243,7 @@ var violationPaths = []exitPath{
 			c.wait(name, func() error { q.awaitAnswer(); return nil })
 		}
 		return nil
-	}, []string{engine.ReasonTransportError, engine.ReasonPingTimeout}}, // the latter if broadcasts answer each in time
+	}, []server.Reason{engine.ReasonTransportError, engine.ReasonPingTimeout}}, // the latter if broadcasts answer each in time
 	{"body cut", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -251,7 +251,7 @@ var violationPaths = []exitPath{
 		}
 		defer p.cut()
 		return p.postHead(1000, strings.Repeat("4", 500))
-	}, []string{engine.ReasonTransportError}},
+	}, []server.Reason{engine.ReasonTransportError}},
 	{"binary body", func(c *churn, name string) error {
 		p, err := c.enterPolling(name)
 		if err != nil {
@@ -264,7 +264,7 @@ var violationPaths = []exitPath{
 		}
 		status, _, err := p.answer()
 		return wantStatus(http.StatusBadRequest)(status, err)
-	}, []string{engine.ReasonTransportError}},
+	}, []server.Reason{engine.ReasonTransportError}},
 }
 
 // violation is a websocket client that does something and is closed with a code for it.

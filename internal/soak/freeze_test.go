@@ -152,7 +152,7 @@ func pace(clients int) time.Duration { return broadcastEvery * time.Duration(max
 type broadcastRun struct {
 	listeners
 	stats   server.Stats
-	reasons map[string]map[string]int
+	reasons map[string]map[server.Reason]int
 	queued  int64  // most bytes queued
 	grown   uint64 // most growth of the heap
 }
@@ -169,7 +169,7 @@ func broadcast(t *testing.T, total, frozen int, d time.Duration) *broadcastRun {
 			}
 		}
 	})
-	run := &broadcastRun{reasons: make(map[string]map[string]int)}
+	run := &broadcastRun{reasons: make(map[string]map[server.Reason]int)}
 	start, end := startListeners(t, addr, total, frozen)
 	<-start
 	if got := a.Stats().Sockets; got != total {

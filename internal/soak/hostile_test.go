@@ -38,7 +38,7 @@ type attack struct {
 	// memory is what one of them may cost, in bytes; ten times that is the limit.
 	memory int64
 	// reason that the sockets of the attackers end with; "" if it does not matter or there is none.
-	reason string
+	reason server.Reason
 	// limited counts something that must have risen at least once for each attacker; nil if there is no such thing.
 	limited func(s *server.Stats) uint64
 	// most bounds the number of attackers; 0 means no bound.

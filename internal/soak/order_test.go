@@ -52,7 +52,7 @@ func testOrder(t *testing.T, broadcast bool) {
 		return server.None{}, nil
 	}))
 	var failed sync.Once
-	srv.Of("/").OnError(func(_ *server.Socket, _ string, err error) { failed.Do(func() { t.Error(err) }) })
+	srv.Of("/").OnError(func(_ context.Context, _ *server.Socket, _ string, err error) { failed.Do(func() { t.Error(err) }) })
 
 	c := servertest.New(t, srv, nil).Dial(t, &servertest.DialOptions{Transport: engine.TransportPolling})
 	s := c.Connect("/", nil)

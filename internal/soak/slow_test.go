@@ -22,7 +22,7 @@ type slowClient struct {
 	// within is when that is: not later.
 	within time.Duration
 	// reason of its socket; "" if it has none.
-	reason string
+	reason server.Reason
 }
 
 var slowClients = []slowClient{

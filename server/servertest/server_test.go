@@ -22,7 +22,7 @@ import (
 type node struct {
 	*servertest.Server
 	srv     *server.Server
-	reasons chan string // of disconnects, capacity 256
+	reasons chan server.Reason // of disconnects, capacity 256
 }
 
 func start(t testing.TB, opts *server.Options, test *servertest.Options) *node {
@@ -35,9 +35,9 @@ func start(t testing.TB, opts *server.Options, test *servertest.Options) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{srv: srv, reasons: make(chan string, 256)}
+	n := &node{srv: srv, reasons: make(chan server.Reason, 256)}
 	chat := srv.Of("/")
-	chat.OnDisconnect(func(_ *server.Socket, reason string) { n.reasons <- reason })
+	chat.OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { n.reasons <- reason })
 	chat.Handle("login", server.FuncAck(func(ctx context.Context, s *server.Socket, name string) (string, error) {
 		return "welcome " + name, s.Join(ctx, name)
 	}))
@@ -166,7 +166,7 @@ func TestEnds(t *testing.T) {
 	tests := []struct {
 		name   string
 		end    func(c *servertest.Client)
-		reason string
+		reason server.Reason
 		ws     servertest.CloseError
 		poll   servertest.CloseError
 	}{
@@ -226,7 +226,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestCut(t *testing.T) {
-	for transport, reason := range map[string]string{
+	for transport, reason := range map[string]server.Reason{
 		engine.TransportWebSocket: engine.ReasonTransportClose, engine.TransportPolling: engine.ReasonTransportError,
 	} {
 		bubble(t, transport, func(t *testing.T) {

@@ -49,7 +49,7 @@ func run() error {
 		return nil
 	})
 	nsp.OnConnection(o.emitAll)
-	nsp.OnDisconnect(func(s *server.Socket, _ string) { o.clients.Delete(s.ID()) })
+	nsp.OnDisconnect(func(_ context.Context, s *server.Socket, _ server.Reason) { o.clients.Delete(s.ID()) })
 	nsp.Handle("upgraded", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
 		close(o.client(s).upgraded)
 		return nil

@@ -160,7 +160,7 @@ func (s *scenario) socket(c *command) (*server.Socket, error) {
 
 // operator makes the selection of a command: of the namespace, or of everybody but a socket.
 func (s *scenario) operator(c *command) (selection, error) {
-	op := s.srv.Of(c.NSP).To()
+	op := s.srv.Of(c.NSP).Except()
 	if c.Socket != "" {
 		socket, err := s.socket(c)
 		if err != nil {
@@ -168,7 +168,10 @@ func (s *scenario) operator(c *command) (selection, error) {
 		}
 		op = socket.Broadcast()
 	}
-	op = op.To(c.To...).Except(c.Except...)
+	op = op.Except(c.Except...)
+	if len(c.To) > 0 { // Node reads an empty list as everybody
+		op = op.To(c.To...)
+	}
 	if c.Volatile {
 		op = op.Volatile()
 	}

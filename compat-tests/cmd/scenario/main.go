@@ -19,7 +19,6 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
-	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 func main() {
@@ -29,7 +28,7 @@ func main() {
 }
 
 func run() error {
-	opts := &server.Options{Engine: engine.Options{AllowRequest: allowRequest}}
+	opts := &server.Options{Engine: server.EngineOptions{AllowRequest: allowRequest}}
 	var transports string
 	var nodes clusterFlags
 	flag.DurationVar(&opts.Engine.PingInterval, "ping-interval", 0, "time between two heartbeats")
@@ -76,7 +75,7 @@ func allowRequest(r *http.Request) error {
 	case messages[0] == "":
 		return errors.New("no reason to tell")
 	default:
-		return &engine.Refusal{Message: messages[0]}
+		return &server.Refusal{Message: messages[0]}
 	}
 }
 

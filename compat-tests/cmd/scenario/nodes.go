@@ -7,8 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 // clusterFlags say which cluster this node is part of, in the words of `sockeye serve`.
@@ -29,7 +29,7 @@ func (f *clusterFlags) register() {
 }
 
 // connect makes the adapter of a node and an emitter for the same cluster, or nothing without Redis.
-func (f *clusterFlags) connect() (adapter.Builder, *redisadapter.Emitter, error) {
+func (f *clusterFlags) connect() (server.AdapterBuilder, *redisadapter.Emitter, error) {
 	if f.redis == "" {
 		return nil, nil, nil
 	}
@@ -41,7 +41,7 @@ func (f *clusterFlags) connect() (adapter.Builder, *redisadapter.Emitter, error)
 	switch f.adapter {
 	case "pubsub":
 		return redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{Key: f.key, PublishOnSpecificResponseChannel: f.specificResponses}),
-			redisadapter.NewEmitter(rdb, &redisadapter.EmitterOptions{Key: f.key}), nil
+			redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.key}), nil
 	case "sharded":
 		mode := redisadapter.SubscriptionMode(f.subscriptionMode)
 		return redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{ChannelPrefix: f.key, SubscriptionMode: mode}),
@@ -62,7 +62,10 @@ type outsider struct {
 
 func (s *scenario) outside(c *command) outsider {
 	emitter := s.emitter.Of(c.NSP)
-	op := emitter.To(c.To...).Except(c.Except...)
+	op := emitter.Except(c.Except...)
+	if len(c.To) > 0 { // Node reads an empty list as everybody
+		op = op.To(c.To...)
+	}
 	if c.Volatile {
 		op = op.Volatile()
 	}

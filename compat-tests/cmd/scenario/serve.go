@@ -22,15 +22,15 @@ type setup struct {
 
 // registrar is what namespaces and parents of dynamic ones have in common.
 type registrar interface {
-	Use(server.Middleware)
-	UseEvent(server.EventMiddleware)
+	Use(server.Middleware) (remove func())
+	UseEvent(server.EventMiddleware) (remove func())
 	Handle(event string, handler server.Handler) (remove func())
 	HandleAny(func(context.Context, *server.Socket, *server.Event)) (remove func())
 	HandleAnyOutgoing(func(context.Context, *server.Socket, *server.Event)) (remove func())
-	OnConnection(func(context.Context, *server.Socket))
-	OnDisconnecting(func(*server.Socket, string))
-	OnDisconnect(func(*server.Socket, string))
-	OnError(func(*server.Socket, string, error))
+	OnConnection(func(context.Context, *server.Socket)) (remove func())
+	OnDisconnecting(func(context.Context, *server.Socket, server.Reason)) (remove func())
+	OnDisconnect(func(context.Context, *server.Socket, server.Reason)) (remove func())
+	OnError(func(context.Context, *server.Socket, string, error)) (remove func())
 }
 
 func (s *scenario) serve(nsp registrar, want setup) {
@@ -56,13 +56,13 @@ func (s *scenario) serve(nsp registrar, want setup) {
 			s.logSocket(socket, "outgoing", fields{"name": e.Name, "args": wrapArgs(e.Args)})
 		})
 	}
-	nsp.OnDisconnecting(func(socket *server.Socket, reason string) {
+	nsp.OnDisconnecting(func(_ context.Context, socket *server.Socket, reason server.Reason) {
 		s.logSocket(socket, "disconnecting", fields{"reason": reason, "rooms": rooms(socket)})
 	})
-	nsp.OnDisconnect(func(socket *server.Socket, reason string) {
+	nsp.OnDisconnect(func(_ context.Context, socket *server.Socket, reason server.Reason) {
 		s.logSocket(socket, "disconnect", fields{"reason": reason})
 	})
-	nsp.OnError(func(*server.Socket, string, error) {})
+	nsp.OnError(func(context.Context, *server.Socket, string, error) {})
 	answerClients(nsp)
 }
 
