@@ -151,14 +151,14 @@ func TestCodecs(t *testing.T) {
 			}
 			for _, s := range sockets {
 				s.Disconnect()
-				if got := await(t, reasons); got != server.ReasonClientDisconnect {
+				if got := await(t, reasons); got != string(server.ReasonClientDisconnect) {
 					t.Errorf("reason %q", got)
 				}
 				again := s.Client().Connect("/", nil)
 				there, _ := main.Socket(again.ID())
 				there.Disconnect()
 				again.ExpectDisconnect()
-				if got := await(t, reasons); got != server.ReasonServerDisconnect {
+				if got := await(t, reasons); got != string(server.ReasonServerDisconnect) {
 					t.Errorf("reason %q", got)
 				}
 			}

@@ -49,6 +49,7 @@ type Tally struct {
 	first   int              // how many nodes the first count had beside those that were asked; -1 before
 	foreign int              // how many there are; -1 when they have to be counted
 	mute    int              // how many of them are not waited for
+	reports int              // how many of them have reported and, as far as they have names, still exist
 	late    bool             // a node has stopped waiting for its sockets
 }
 
@@ -107,11 +108,11 @@ type Loss struct {
 func (t *Tally) Report(from string, sockets int) bool {
 	n := t.nodes[from]
 	switch {
-	case sockets < 0 || sockets > maxOpen-t.owed():
+	case sockets < 0 || sockets > 0 && sockets > maxOpen-t.owed():
 		return false
 	case from != "" && n != nil && (n.reports > 0 || n.state == gone && t.sockets):
 		return false
-	case (n == nil || !n.asked) && t.reported() >= max(maxReports, t.foreign):
+	case (n == nil || !n.asked) && t.reports >= max(maxReports, t.foreign):
 		return false
 	}
 	n = t.node(from)
@@ -120,6 +121,9 @@ func (t *Tally) Report(from string, sockets int) bool {
 	}
 	n.reports++
 	n.open += sockets
+	if !t.member(from) {
+		t.reports++
+	}
 	return true
 }
 
@@ -182,6 +186,12 @@ func (t *Tally) know(foreign, nodes, mute int, members []string) {
 		}
 	}
 	t.members, t.foreign, t.mute = members, foreign, min(mute, foreign)
+	t.reports = 0
+	for name, n := range t.nodes {
+		if name == "" || n.state != gone && !t.member(name) {
+			t.reports += n.reports
+		}
+	}
 	unknown := t.first - foreign // were counted at first and are no foreign nodes: members that may have been asked
 	for name, n := range t.nodes {
 		if name != "" && has(members, name) && (!n.asked || n.late) {
@@ -247,7 +257,7 @@ func (t *Tally) Outstanding() (names []string) {
 
 // ForeignOutstanding reports whether foreign nodes, or their sockets, are waited for.
 func (t *Tally) ForeignOutstanding() bool {
-	if t.foreign < 0 || t.reported() < t.foreign-t.mute {
+	if t.foreign < 0 || t.reports < t.foreign-t.mute {
 		return true
 	}
 	for name, n := range t.nodes {
@@ -264,7 +274,7 @@ func (t *Tally) member(name string) bool { return t.nodes[name].asked || has(t.m
 // Done reports whether there is nothing left to wait for. Once sockets have been silent for too long it never does, so that the
 // question ends with its time.
 func (t *Tally) Done() bool {
-	if t.late || t.foreign < 0 || t.reported() < t.foreign-t.mute {
+	if t.late || t.foreign < 0 || t.reports < t.foreign-t.mute {
 		return false
 	}
 	for _, n := range t.nodes {
@@ -287,7 +297,7 @@ func (t *Tally) Heard() bool {
 
 // Surplus reports whether more foreign nodes have reported than are waited for: fewer of them are mute than it was believed.
 func (t *Tally) Surplus() bool {
-	return t.foreign >= 0 && t.mute > 0 && t.reported() > t.foreign-t.mute
+	return t.foreign >= 0 && t.mute > 0 && t.reports > t.foreign-t.mute
 }
 
 // Outcome is the end of a question.
@@ -319,23 +329,13 @@ func (t *Tally) End() Outcome {
 		}
 	}
 	if t.foreign >= 0 {
-		o.Mute = max(t.foreign-t.reported(), 0)
+		o.Mute = max(t.foreign-t.reports, 0)
 		o.Unanswered += o.Mute
 	}
 	slices.Sort(o.Missing)
 	slices.Sort(o.Silent)
 	slices.SortFunc(o.Lost, func(a, b Loss) int { return cmp.Compare(a.Node, b.Node) })
 	return o
-}
-
-// reported returns how many foreign nodes have reported and, as far as they have names, still exist.
-func (t *Tally) reported() (sum int) {
-	for name, n := range t.nodes {
-		if name == "" || n.state != gone && !t.member(name) {
-			sum += n.reports
-		}
-	}
-	return sum
 }
 
 // owed is how many sockets are open, early how many have settled before they were reported.
