@@ -38,6 +38,9 @@ func (b *mailbox) deliver(m *adapter.Message, err error, source string) {
 	case m == nil:
 		b.hub.stats.foreign.Add(1)
 	case !b.closed.Load():
+		if m.Kind == 0 { // nothing is left of it but its place in the order
+			b.hub.stats.foreign.Add(1)
+		}
 		b.receive(m)
 	}
 }
