@@ -231,8 +231,8 @@ func TestBrokenControl(t *testing.T) {
 
 func TestCodecOptions(t *testing.T) {
 	for want, list := range map[string][]parser.Codec{
-		"server: no codec in Codecs[1]":                   {toy{}, nil},
-		"server: too many Codecs, 9 instead of at most 8": make([]parser.Codec, 9),
+		"options: no codec in Codecs[1]":                   {toy{}, nil},
+		"options: too many Codecs, 9 instead of at most 8": make([]parser.Codec, 9),
 	} {
 		if _, err := server.New(&server.Options{Codecs: list}); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
