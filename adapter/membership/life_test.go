@@ -70,6 +70,24 @@ func TestReplacedAfterLastWords(t *testing.T) {
 	})
 }
 
+// The elder of two lives answers when it is asked, also if its asker does not hear that the younger has changed its name.
+func TestTheElderAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		b.blind = true
+		seldom := Options{Interval: time.Minute} // so that no beat speaks for it
+		nodes := []*node{b.start(t, 0, seldom), b.start(t, 1, seldom)}
+		pass(time.Second)
+		b.drop = func(from, to ID, msg *message) bool { return from == idOf(12) && to == idOf(0) && msg.Name != "n1" }
+		b.start(t, 12, Options{Self: Node{Name: "n1"}})
+		synctest.Wait()
+		nodes[0].take()
+		for range 20 {
+			pass(100 * time.Millisecond)
+			nodes[0].expect(t)
+		}
+	})
+}
+
 // While the broker is away nobody can answer.
 func TestReplacedDuringAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {
