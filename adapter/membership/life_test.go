@@ -280,6 +280,27 @@ func TestGravesAreBounded(t *testing.T) {
 	}
 }
 
+// A younger one that has not changed its name yet may say hello again.
+func TestOneWarningForTwoLives(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		n := b.start(t, 0, Options{})
+		synctest.Wait()
+		for i := 1; i <= 2; i++ {
+			for range 3 {
+				other := hello(i)
+				other.Name, other.Started = "n0", time.Now().Add(time.Hour)
+				feed(n, All, other)
+			}
+			if lines := n.logged("level=WARN"); len(lines) != i {
+				t.Errorf("logged %q", lines)
+			}
+		}
+		if n.told() != nil || n.Self().Name != "n0" {
+			t.Errorf("the elder is %+v now", n.Self())
+		}
+	})
+}
+
 // A name that somebody else has with the same four characters gets others.
 func TestRenameAvoidsTakenNames(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {
