@@ -256,6 +256,20 @@ func TestManyTopics(t *testing.T) {
 		if got := count(late); got != maxTopics {
 			t.Errorf("%d topics at the end", got)
 		}
+		// All go at once, and one of them is back before that is told.
+		for i := range maxTopics + 10 {
+			nodes[0].Unserve(name(i))
+		}
+		nodes[0].Serve(name(10))
+		pass(time.Second)
+		if alive, _ := late.Serving(name(10)); len(alive) != 1 || count(late) != 1 {
+			t.Errorf("%v serve the one topic of %d that is left", alive, count(late))
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.longest > maxTold || b.longest < maxTold/2 {
+			t.Errorf("the longest body has %d bytes", b.longest)
+		}
 	})
 }
 
