@@ -28,6 +28,8 @@ type broker struct {
 	// counts has what arrived, by receiver, channel and kind.
 	counts map[ID]map[string]int
 	blind  bool // it cannot tell who is absent
+	// longest is the length of the longest body.
+	longest int
 }
 
 func newBroker() *broker {
@@ -178,6 +180,7 @@ func (l *link) send(body []byte, channel Channel, wanted func(*link) bool) error
 	}
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
+	l.b.longest = max(l.b.longest, len(body))
 	for id, other := range l.b.links {
 		other.mu.Lock()
 		hears := other.connected && !other.cut && !other.deaf && wanted(other)

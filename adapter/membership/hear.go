@@ -126,7 +126,9 @@ func (m *Members) admitLocked(msg *message, now time.Time) *member {
 // of it holds.
 func (m *Members) renewLocked(old *member, life int, now time.Time) *member {
 	topics := m.overLocked(old, reasonNewLife)
-	mem := &member{node: old.node, life: life, every: old.every, fresh: now, warned: old.warned, version: old.version, topics: make(map[string]struct{})}
+	next := *old
+	mem := &next
+	mem.life, mem.fresh, mem.topics = life, now, make(map[string]struct{})
 	mem.node.Life, mem.node.State = mem.node.ID.life(life), Alive
 	m.members[mem.node.ID] = mem
 	m.nameLocked(mem)

@@ -164,21 +164,38 @@ func TestTooManyMembers(t *testing.T) {
 // A flood of beats of unknown nodes, and of a life that is over, makes few questions.
 func TestFloodsAreNotAmplified(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {
-		nodes := b.cluster(t, 2)
-		victim := b.start(t, 2, Options{})
+		nodes := b.cluster(t, 1)
+		for i := 1; i <= 3; i++ { // they listen and say nothing
+			l := b.link(idOf(i), "")
+			if err := l.Start(func(Channel, []byte) {}, func() {}, func() {}); err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+		}
 		synctest.Wait()
+		feed(nodes[0], All, hello(1))
 		feed(nodes[0], All, &message{V: 1, Kind: kindBye, From: idOf(1), Every: 3000, Topics: 1})
+		feed(nodes[0], All, hello(2))
 		b.forget()
 		for i := range 100 {
-			for _, from := range []int{1, 2} {
+			for from := 1; from <= 3; from++ {
 				feed(nodes[0], All, &message{V: 1, Kind: kindBeat, From: idOf(from), Every: 3000, Topics: uint64(5 + i)})
 			}
 		}
 		if got := b.received(idOf(1)); got["inbox over"] != 1 {
 			t.Errorf("the life that is over received %v", got)
 		}
-		if got := b.received(victim.id); got["inbox ask"] != 1 {
-			t.Errorf("the member received %v", got)
+		for i := 2; i <= 3; i++ {
+			if got := b.received(idOf(i)); got["inbox ask"] != 1 {
+				t.Errorf("node %d, known or not, received %v", i, got)
+			}
+		}
+		pass(time.Second)
+		for from := 1; from <= 3; from++ {
+			feed(nodes[0], All, &message{V: 1, Kind: kindBeat, From: idOf(from), Every: 3000, Topics: 200})
+			if got := b.received(idOf(from)); got["inbox ask"]+got["inbox over"] != 2 {
+				t.Errorf("a second later node %d received %v", from, got)
+			}
 		}
 		// Ids that never come again are not remembered for ever.
 		for i := range maxMembers + 100 {

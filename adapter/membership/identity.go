@@ -130,7 +130,7 @@ func (m *Members) meetLocked(msg *message, now time.Time) {
 		clear(m.strangers)
 	}
 	m.strangers[msg.From] = struct{}{}
-	if m.answerAt.IsZero() && !m.refused {
+	if m.answerAt.IsZero() {
 		m.answerAt = now.Add(rand.N(m.opts.Interval))
 		m.work = true
 	}

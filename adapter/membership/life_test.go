@@ -70,6 +70,24 @@ func TestReplacedAfterLastWords(t *testing.T) {
 	})
 }
 
+// The elder of two lives answers when it is asked, also if its asker does not hear that the younger has changed its name.
+func TestTheElderAnswers(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		b.blind = true
+		seldom := Options{Interval: time.Minute} // so that no beat speaks for it
+		nodes := []*node{b.start(t, 0, seldom), b.start(t, 1, seldom)}
+		pass(time.Second)
+		b.drop = func(from, to ID, msg *message) bool { return from == idOf(12) && to == idOf(0) && msg.Name != "n1" }
+		b.start(t, 12, Options{Self: Node{Name: "n1"}})
+		synctest.Wait()
+		nodes[0].take()
+		for range 20 {
+			pass(100 * time.Millisecond)
+			nodes[0].expect(t)
+		}
+	})
+}
+
 // While the broker is away nobody can answer.
 func TestReplacedDuringAnOutage(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {
@@ -260,6 +278,27 @@ func TestGravesAreBounded(t *testing.T) {
 	if len(g.lives) != maxMembers || g.lives[idOf(2*maxMembers+6)] != 3 || g.lives[idOf(maxMembers+7)] != 3 || g.lives[idOf(maxMembers+6)] != 0 {
 		t.Errorf("%d graves", len(g.lives))
 	}
+}
+
+// A younger one that has not changed its name yet may say hello again.
+func TestOneWarningForTwoLives(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		n := b.start(t, 0, Options{})
+		synctest.Wait()
+		for i := 1; i <= 2; i++ {
+			for range 3 {
+				other := hello(i)
+				other.Name, other.Started = "n0", time.Now().Add(time.Hour)
+				feed(n, All, other)
+			}
+			if lines := n.logged("level=WARN"); len(lines) != i {
+				t.Errorf("logged %q", lines)
+			}
+		}
+		if n.told() != nil || n.Self().Name != "n0" {
+			t.Errorf("the elder is %+v now", n.Self())
+		}
+	})
 }
 
 // A name that somebody else has with the same four characters gets others.

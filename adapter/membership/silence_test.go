@@ -353,6 +353,24 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
+// What it could not hear does not count when it hears again.
+func TestDeafForAWhile(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		nodes := b.cluster(t, 3)
+		pass(10 * time.Second)
+		nodes[0].link.set(func(l *link) { l.deaf = true })
+		nodes[2].link.vanish()
+		pass(5*time.Minute - 10*time.Second)
+		nodes[0].link.set(func(l *link) { l.deaf = false })
+		pass(5 * time.Second)
+		nodes[0].take()
+		pass(4*time.Minute + 50*time.Second)
+		nodes[0].expect(t)
+		pass(10 * time.Second)
+		nodes[0].expect(t, "n2 over silence")
+	})
+}
+
 // A node whose subscription has died unnoticed hears itself no more than others, and ends no life.
 func TestDeaf(t *testing.T) {
 	bubble(t, func(t *testing.T, b *broker) {

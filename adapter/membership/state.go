@@ -68,7 +68,7 @@ func (m *Members) Probe(ctx context.Context, ids []ID) error {
 	}
 	for _, id := range absent {
 		mem := m.members[id]
-		if mem == nil || mem.fresh.After(asked) || !slices.Contains(known, id) {
+		if mem == nil || mem.fresh.After(asked) {
 			continue
 		}
 		m.quietLocked(mem, Absent, reasonAbsent, now)
@@ -130,11 +130,8 @@ func (m *Members) overLocked(mem *member, reason string) (topics []string) {
 	return topics
 }
 
-// namesakeLocked reports whether another node that is heard has a member's name.
+// namesakeLocked reports whether another member that is heard has a member's name.
 func (m *Members) namesakeLocked(mem *member) bool {
-	if m.self.Name == mem.node.Name {
-		return true
-	}
 	for _, other := range m.named[mem.node.Name] {
 		if other != mem && other.node.State == Alive {
 			return true

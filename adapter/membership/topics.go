@@ -3,7 +3,6 @@ package membership
 import (
 	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 )
 
@@ -132,14 +131,6 @@ func (m *Members) helloLocked() [][]byte {
 		}
 	}
 	return m.hello
-}
-
-// commitTopicsLocked takes over everything that is pending, for a hello to all.
-func (m *Members) commitTopicsLocked() {
-	if m.topics.pending() {
-		m.topics.next(math.MaxInt)
-		m.hello = nil
-	}
 }
 
 // gathering are the topics of a hello that comes in several bodies.

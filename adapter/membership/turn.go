@@ -159,7 +159,6 @@ func (m *Members) up() {
 	m.epoch++
 	m.allowLocked(now)
 	m.paceLocked(now)
-	m.commitTopicsLocked()
 	m.announceLocked()
 	m.announceCommonLocked()
 }
@@ -169,7 +168,6 @@ func (m *Members) down() {
 	defer m.unlock()
 	m.connected = false
 	m.epoch++
-	m.out = nil
 }
 
 // listenLocked notices that this node does not hear itself any more, if it ever did. Then it is its own fault that others are
