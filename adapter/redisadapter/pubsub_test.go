@@ -250,7 +250,7 @@ func TestPubSubBadFrames(t *testing.T) {
 	uid := string(n.ID(t))
 	var want uint64
 	for _, channel := range []string{"socket.io#/chat#", "socket.io#/chat#r#", "socket.io-request#/chat#", "socket.io-response#/chat#", "socket.io-response#/chat#" + uid + "#"} {
-		for _, body := range []string{"", "\xc1", "{", `{"requestId":"` + uid + `x","type":8}`, "\x93\xc0\xc0\xc0", strings.Repeat("\x91", 1000)} {
+		for _, body := range []string{"", "\xc1", "{", `{"requestId":"` + uid + `.x","type":8}`, "\x93\xc0\xc0\xc0", strings.Repeat("\x91", 1000)} {
 			if err := n.rdb.Publish(within(t), channel, body).Err(); err != nil {
 				t.Fatal(err)
 			}

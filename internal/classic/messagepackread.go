@@ -3,9 +3,160 @@ package classic
 import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// The functions below read the parts of frames in MessagePack.
+// DecodeBroadcast implements Encoding.
+func (MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	n, err := r.Array()
+	if err != nil {
+		return f, err
+	}
+	if n < 3 {
+		return f, frameError("broadcast is too short")
+	}
+	if f.UID, err = r.Text(); err != nil {
+		return f, err
+	}
+	if err := readPacket(&r, &f.Packet); err != nil {
+		return f, err
+	}
+	if err := readOptions(&r, &f.Options); err != nil {
+		return f, err
+	}
+	for range n - 3 {
+		if err := r.Skip(); err != nil {
+			return f, err
+		}
+	}
+	return f, r.End()
+}
+
+// DecodeRequest implements Encoding.
+func (MessagePack) DecodeRequest(body []byte) (f RequestFrame, err error) {
+	f.Type = -1
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	if err := readMap(&r, func(key []byte) error { return readRequestEntry(&r, key, &f) }); err != nil {
+		return f, err
+	}
+	return f, r.End()
+}
+
+func readRequestEntry(r *msgpack.Reader, key []byte, f *RequestFrame) (err error) {
+	if r.Nil() {
+		return nil
+	}
+	switch string(key) {
+	case "uid":
+		f.UID, err = r.Text()
+	case "requestId":
+		f.RequestID, err = r.Text()
+	case "type":
+		var kind int64
+		kind, err = r.Int()
+		f.Type = int(min(max(kind, -1), 1<<16))
+	case "opts":
+		f.HasOptions = true
+		err = readOptions(r, &f.Options)
+	case "rooms":
+		f.Rooms, err = r.Texts()
+	case "sid":
+		f.SID, err = r.Text()
+	case "room":
+		f.Room, err = readRoom(r)
+	case "close":
+		f.Close, err = r.Bool()
+	case "packet":
+		err = readPacket(r, &f.Packet)
+	case "data":
+		f.Data, err = r.Payload()
+	case "sids":
+		f.SIDs, err = r.Bool()
+	default:
+		err = r.Skip()
+	}
+	return err
+}
+
+// DecodeAnswer implements Encoding.
+func (MessagePack) DecodeAnswer(body []byte) (f AnswerFrame, err error) {
+	f.Type = -1
+	r, err := msgpack.NewReader(body, nil)
+	if err != nil {
+		return f, err
+	}
+	if err := readMap(&r, func(key []byte) error { return readAnswerEntry(&r, key, &f) }); err != nil {
+		return f, err
+	}
+	return f, r.End()
+}
+
+func readAnswerEntry(r *msgpack.Reader, key []byte, f *AnswerFrame) (err error) {
+	switch string(key) {
+	case "packet", "data": // null is an answer too
+		f.Value, err = r.Payload()
+		return err
+	}
+	if r.Nil() {
+		return nil
+	}
+	switch string(key) {
+	case "type":
+		f.Type, err = readSmall(r)
+	case "requestId":
+		f.RequestID, err = r.Text()
+	case "uid":
+		f.UID, err = r.Text()
+	case "clientCount":
+		f.HasCount = true
+		f.Count, err = readSmall(r)
+	case "sid":
+		f.SID, err = r.Text()
+	case "sids":
+		f.SIDs, err = r.Texts()
+	case "rooms":
+		f.HasRooms = true
+		f.Rooms, err = r.Texts()
+	case "sockets":
+		f.HasSockets = true
+		f.Sockets, err = readSockets(r)
+	default:
+		err = readNumber(r, key, &f.Numbers)
+	}
+	return err
+}
+
+func readPacket(r *msgpack.Reader, p *Packet) error {
+	p.ID = parser.NoID
+	return readMap(r, func(key []byte) (err error) {
+		switch string(key) {
+		case "type":
+			var kind int64
+			kind, err = r.Int()
+			p.Type = parser.Type(min(max(kind, 0), 0xff))
+		case "nsp":
+			if !r.Nil() {
+				p.Namespace, err = r.Text()
+			}
+		case "id":
+			if !r.Nil() {
+				p.ID, err = r.Int()
+			}
+		case "data":
+			p.Data, err = r.Payload()
+		default:
+			err = r.Skip()
+		}
+		return err
+	})
+}
 
 // readMap reads the keys of a map. value has to read or skip what belongs to one.
 func readMap(r *msgpack.Reader, value func(key []byte) error) error {
