@@ -23,8 +23,8 @@ type Session struct {
 	shard     *shard
 	id        string
 	handshake Handshake
-	protocol  uint8     // the number of its revision
 	observer  *Observer // nil: nobody observes
+	protocol  uint8     // the number of its revision
 
 	paused atomic.Bool  // written under mu
 	input  atomic.Int64 // bytes of input that are held, see HoldInput
