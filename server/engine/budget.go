@@ -49,12 +49,12 @@ func (m *Message) addCharge(b *budget) *charge {
 
 // queued notes that one more outbox of the server has m. It reports whether that makes the server exceed total.
 func (b *budget) queued(m *Message, total int64) (over bool) {
-	return !m.protocol && m.chargeOf(b).outboxes.Add(1) == 1 && b.bytes.Add(int64(m.size)) > total
+	return !m.uncounted && m.chargeOf(b).outboxes.Add(1) == 1 && b.bytes.Add(int64(m.size)) > total
 }
 
 // unqueued ends what queued began.
 func (b *budget) unqueued(m *Message) {
-	if !m.protocol && m.chargeOf(b).outboxes.Add(-1) == 0 {
+	if !m.uncounted && m.chargeOf(b).outboxes.Add(-1) == 0 {
 		b.bytes.Add(-int64(m.size))
 	}
 }

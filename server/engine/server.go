@@ -255,7 +255,7 @@ func (srv *Server) tableShard(id string) *tableShard {
 // openPacket is the Engine.IO handshake; the order of the keys is the reference's.
 func (srv *Server) openPacket(s *Session) string {
 	cfg := srv.cfg
-	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgradesOf(s.transport.kind()) +
+	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgrades[s.transport.kind()] +
 		`,"pingInterval":` + strconv.FormatInt(cfg.PingInterval.Milliseconds(), 10) +
 		`,"pingTimeout":` + strconv.FormatInt(cfg.PingTimeout.Milliseconds(), 10) +
 		`,"maxPayload":` + strconv.FormatInt(cfg.MaxHTTPBufferSize, 10) + `}`
