@@ -95,7 +95,9 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		return nil, err
 	}
 	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[closer]struct{})}
-	tag := randomText(tagLength / 4 * 3)
+	var random [tagLength / 4 * 3]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read does not fail
+	tag := base64.RawURLEncoding.EncodeToString(random[:])
 	srv.tag.Store(&tag)
 	for _, kind := range cfg.kinds {
 		srv.count.gauges = append(srv.count.gauges, &gauge{kind: kind})
@@ -209,13 +211,6 @@ func (srv *Server) newID() string {
 	copy(b[:], *srv.tag.Load())
 	base64.RawURLEncoding.Encode(b[tagLength:], random[:])
 	return string(b[:])
-}
-
-// randomText returns n random bytes in base64url.
-func randomText(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // open registers a session whose transport is in place and introduces it to the application. It reports false when
