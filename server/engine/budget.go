@@ -13,48 +13,53 @@ type charge struct {
 	next     atomic.Pointer[charge] // another server's
 }
 
-// chargeOf returns the charge of a server, which it adds when the server is the first or another one.
-func (m *Message) chargeOf(b *budget) *charge {
-	first := &m.charge
-	if owner := first.budget.Load(); owner == b || owner == nil && first.budget.CompareAndSwap(nil, b) {
-		return first
+// another returns the charge of a server that is not, or not yet, the first one. It adds it if need be.
+func (m *Message) another(b *budget) *charge {
+	if m.charge.budget.CompareAndSwap(nil, b) {
+		return &m.charge
 	}
-	for c := first; c != nil; c = c.next.Load() {
+	for c := &m.charge; c != nil; c = c.next.Load() {
 		if c.budget.Load() == b {
 			return c
 		}
 	}
-	return m.addCharge(b)
-}
-
-func (m *Message) addCharge(b *budget) *charge {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last := &m.charge
-	for {
-		if last.budget.Load() == b {
-			return last
-		}
-		next := last.next.Load()
+	c := &m.charge
+	for c.budget.Load() != b {
+		next := c.next.Load()
 		if next == nil {
-			break
+			next = &charge{}
+			next.budget.Store(b)
+			c.next.Store(next)
 		}
-		last = next
+		c = next
 	}
-	added := &charge{}
-	added.budget.Store(b)
-	last.next.Store(added)
-	return added
+	return c
 }
 
 // queued notes that one more outbox of the server has m. It reports whether that makes the server exceed total.
 func (b *budget) queued(m *Message, total int64) (over bool) {
-	return !m.protocol && m.chargeOf(b).outboxes.Add(1) == 1 && b.bytes.Add(int64(m.size)) > total
+	if m.uncounted {
+		return false
+	}
+	c := &m.charge
+	if c.budget.Load() != b {
+		c = m.another(b)
+	}
+	return c.outboxes.Add(1) == 1 && b.bytes.Add(int64(m.size)) > total
 }
 
 // unqueued ends what queued began.
 func (b *budget) unqueued(m *Message) {
-	if !m.protocol && m.chargeOf(b).outboxes.Add(-1) == 0 {
+	if m.uncounted {
+		return
+	}
+	c := &m.charge
+	if c.budget.Load() != b {
+		c = m.another(b)
+	}
+	if c.outboxes.Add(-1) == 0 {
 		b.bytes.Add(-int64(m.size))
 	}
 }

@@ -42,28 +42,44 @@
 //
 // An idle websocket session has no writer, no timer of its own, no buffer and no request.
 //
+// # Seams
+//
+// A [Session] speaks one revision of the protocol (revision.go): who pings, and how packets are framed. It is connected
+// by one transport (transport.go) at a time, which knows connections and bytes, and no session's state. Framings
+// (framing.go) turn messages into bytes and bytes into packets, and know neither. What is built for the wire is a form of
+// a [Message] (form.go), shared by all who send it.
+//
+//   - A new transport is a file with its transportKind, its connections (which implement transport, and candidate if
+//     sessions may move there) and how its requests open them; and a line in transportKinds.
+//   - A new revision is a file with its framings and a line in revisions. The heartbeats of both directions exist.
+//   - Limits and metrics are written on [Options].AllowRequest, [Options].Observe and [Options].OnConnectionError.
+//
 // # Locks
 //
-// Session.mu comes before the locks of the timer wheel, of tasks and of Server.mu; poller.mu comes before that of tasks; a
-// table shard's lock is taken before or without them. workers.mu also comes before that of tasks. No lock is held while a
-// Handler, a hook or a write runs.
+// Session.mu comes before the locks of the timer wheel, of tasks, of Server.mu and of Message.mu; poller.mu comes before
+// that of tasks; a table shard's lock is taken before or without them. workers.mu also comes before that of tasks. No lock
+// is held while a Handler, an Observer, a hook or a write runs.
 //
 // # Where do I change X
 //
 //   - an option, its default or its check: options.go; CORS: cors.go; the cookie: cookie.go
 //   - which requests are refused, with what: verify.go, errors.go
-//   - routing of a request, session ids, closing the server: server.go
-//   - the life of a session, decoding and dispatch of packets, pausing: session.go
-//   - pings and pongs: heartbeat.go
+//   - routing of a request, session ids, the open packet, closing the server: server.go
+//   - the life of a session, dispatch of packets, pausing: session.go
+//   - which transports there are, what a session asks of one: transport.go
+//   - which revisions there are: revision.go; pings and pongs of each: heartbeat.go
+//   - what packets look like: revision 4 in revision4.go, payloads and base64 in payload.go; how websocket messages and
+//     polling payloads are made of them: framing.go
 //   - polling sessions and parked polls: polling.go; how a poll is answered: answer.go; compression of answers:
-//     compress.go; POST requests: post.go; payloads, base64: payload.go
+//     compress.go; POST requests: post.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
-//   - the move from polling to websocket: upgrade.go
+//   - the move from one transport to another: upgrade.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
 //     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
-//   - the budget for unfinished input: input.go
+//   - what is told about a session to limits and metrics: observer.go
+//   - the budget for unfinished input: input.go; for what is queued: budget.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
-//   - what is encoded once and shared: message.go
+//   - messages, and what of them is encoded once and shared: message.go, form.go
 //   - what is kept of the first request: handshake.go; query strings: query.go
 //   - counters: stats.go
 package engine

@@ -82,6 +82,17 @@ func FuzzPayload(f *testing.F) {
 		if got := bytes.Join(joined, []byte{separator}); !bytes.Equal(got, valid) {
 			t.Fatalf("%q is split into %q", valid, joined)
 		}
+		n := 0
+		for kind, data := range packets4(bytes.Clone(valid)) {
+			known := kind == packetInvalid && data == nil || kind == packetBase64 || kind >= packetOpen && kind <= packetNoop
+			if !known || len(data) > max(0, len(joined[n])-1) {
+				t.Fatalf("%q is decoded as %q %q", joined[n], kind, data)
+			}
+			n++
+		}
+		if n != len(joined) {
+			t.Fatalf("%q is decoded as %d packets", valid, n)
+		}
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 // gives them back. It reports false when Options.InputTotal has no room for them or the session's Observer refuses; then
 // nothing is charged and the session ends, with ErrInputTotal or the Observer's error. It is for whatever a layer above keeps beyond a Handler's call.
 func (s *Session) HoldInput(n int64) bool {
-	if !s.mayHold(n) {
+	if s.observer != nil && !s.mayHold(n) {
 		return false
 	}
 	limit := s.srv.cfg.InputTotal
@@ -36,7 +36,9 @@ func (s *Session) HoldInput(n int64) bool {
 func (s *Session) ReleaseInput(n int64) {
 	s.input.Add(-n)
 	s.srv.inputBytes.Add(-n)
-	s.released(n)
+	if s.observer != nil {
+		(*s.observer).Release(n)
+	}
 }
 
 // InputShare returns how much input the session should hold at the moment: any amount while all sessions together hold no

@@ -44,7 +44,7 @@ type Message struct {
 	binary     [][]byte
 	size       int // bytes of all packets
 	noCompress bool
-	protocol   bool // a packet of the protocol itself: shared by all servers, not worth to be counted
+	uncounted  bool // a packet of the protocol itself, which all servers share, does not count towards OutboxTotal
 
 	// Safe for concurrent use by themselves.
 	charge charge                // of the first server that queues the message
@@ -79,7 +79,7 @@ func newPacket(kind byte, text []byte, compress bool) *Message {
 
 func newProtocolPacket(kind byte) *Message {
 	m := newPacket(kind, nil, false)
-	m.protocol = true
+	m.uncounted = true
 	return m
 }
 

@@ -30,12 +30,8 @@ func (s *Session) observe() {
 	}
 }
 
-// received asks the observer about a packet; it reports whether the packet is to be handled.
-func (s *Session) received(from transport, bytes int) bool {
-	s.shard.traffic.in(1, bytes)
-	if s.observer == nil {
-		return true
-	}
+// mayReceive asks the observer about a packet. It ends the session if the answer is no.
+func (s *Session) mayReceive(from transport, bytes int) bool {
 	err := (*s.observer).Received(from.kind().name, bytes)
 	if err != nil {
 		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.ClosePolicyViolation})
@@ -53,18 +49,9 @@ func (s *Session) sent(over transport, packets, bytes int) {
 
 // mayHold asks the observer about input. It ends the session if the answer is no.
 func (s *Session) mayHold(n int64) bool {
-	if s.observer == nil {
-		return true
-	}
 	err := (*s.observer).Hold(n)
 	if err != nil {
 		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.CloseTryAgainLater})
 	}
 	return err == nil
-}
-
-func (s *Session) released(n int64) {
-	if s.observer != nil {
-		(*s.observer).Release(n)
-	}
 }

@@ -156,7 +156,8 @@ type settings struct {
 	deflate     *websocket.DeflateOptions
 	// The framing of websocket connections by revision, and of those whose clients asked for texts only.
 	messages, texts [newestRevision + 1]*messageFraming
-	kinds           []*transportKind // of Transports, in the order of transportKinds
+	kinds           []*transportKind          // of Transports, in the order of transportKinds
+	upgrades        map[*transportKind]string // what a session that starts there may move to, in JSON
 }
 
 func newSettings(opts *Options) (*settings, error) {
@@ -267,6 +268,10 @@ func (cfg *settings) setTransports() error {
 		if slices.Contains(cfg.Transports, kind.name) {
 			cfg.kinds = append(cfg.kinds, kind)
 		}
+	}
+	cfg.upgrades = make(map[*transportKind]string)
+	for _, kind := range cfg.kinds {
+		cfg.upgrades[kind] = cfg.upgradesOf(kind)
 	}
 	return nil
 }

@@ -95,7 +95,9 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		return nil, err
 	}
 	srv := &Server{cfg: cfg, accept: accept, queued: &budget{}, lingering: make(map[closer]struct{})}
-	tag := randomText(tagLength / 4 * 3)
+	var random [tagLength / 4 * 3]byte
+	_, _ = rand.Read(random[:]) // crypto/rand.Read does not fail
+	tag := base64.RawURLEncoding.EncodeToString(random[:])
 	srv.tag.Store(&tag)
 	for _, kind := range cfg.kinds {
 		srv.count.gauges = append(srv.count.gauges, &gauge{kind: kind})
@@ -211,13 +213,6 @@ func (srv *Server) newID() string {
 	return string(b[:])
 }
 
-// randomText returns n random bytes in base64url.
-func randomText(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
 // open registers a session whose transport is in place and introduces it to the application. It reports false when
 // the server has been closed.
 func (srv *Server) open(s *Session) bool {
@@ -255,7 +250,7 @@ func (srv *Server) tableShard(id string) *tableShard {
 // openPacket is the Engine.IO handshake; the order of the keys is the reference's.
 func (srv *Server) openPacket(s *Session) string {
 	cfg := srv.cfg
-	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgradesOf(s.transport.kind()) +
+	return string(packetOpen) + `{"sid":"` + s.id + `","upgrades":` + cfg.upgrades[s.transport.kind()] +
 		`,"pingInterval":` + strconv.FormatInt(cfg.PingInterval.Milliseconds(), 10) +
 		`,"pingTimeout":` + strconv.FormatInt(cfg.PingTimeout.Milliseconds(), 10) +
 		`,"maxPayload":` + strconv.FormatInt(cfg.MaxHTTPBufferSize, 10) + `}`

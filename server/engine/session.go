@@ -23,8 +23,8 @@ type Session struct {
 	shard     *shard
 	id        string
 	handshake Handshake
-	protocol  uint8     // the number of its revision
 	observer  *Observer // nil: nobody observes
+	protocol  uint8     // the number of its revision
 
 	paused atomic.Bool  // written under mu
 	input  atomic.Int64 // bytes of input that are held, see HoldInput
@@ -196,7 +196,8 @@ func (s *Session) called() {
 // packetInvalid stands for a packet that could not be decoded, packetBase64 for a binary message, whatever it was on the
 // wire.
 func (s *Session) receive(from transport, kind byte, data []byte) {
-	if !s.received(from, len(data)+1) {
+	s.shard.traffic.in(1, len(data)+1)
+	if s.observer != nil && !s.mayReceive(from, len(data)+1) {
 		return
 	}
 	s.mu.Lock()

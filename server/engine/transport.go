@@ -1,6 +1,9 @@
 package engine
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // transport is the connection of a session at the moment: its way to the client and back. It knows packets and how they
 // are framed, and nothing of what is in them. The methods that end in Locked are called with the session's lock held.
@@ -76,16 +79,13 @@ func (srv *Server) claimant(r *http.Request) *transportKind {
 
 // upgradesOf lists, in JSON, what a session that starts on a transport may move to.
 func (cfg *settings) upgradesOf(from *transportKind) string {
-	list := ""
+	var names []string
 	for _, k := range cfg.kinds {
 		if from.upgrades && k.target && !cfg.DisableUpgrades {
-			if list != "" {
-				list += ","
-			}
-			list += `"` + k.name + `"`
+			names = append(names, `"`+k.name+`"`)
 		}
 	}
-	return "[" + list + "]"
+	return "[" + strings.Join(names, ",") + "]"
 }
 
 // takeLocked moves what is queued to t, which writes it, if t is still the session's transport. The packets stay charged

@@ -151,12 +151,12 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q *engi
 func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 	s := c.s
 	s.transport, c.busy = c, true
-	first, packets := c.firstFrames()
+	first, packets, size := c.firstFrames()
 	if !srv.open(s) {
 		c.close()
 		return
 	}
-	s.sent(c, packets, len(first))
+	s.sent(c, packets, size)
 	if !srv.respond(c.conn, append(response, first...)) {
 		s.fail(net.ErrClosed)
 		c.onReadEnd(net.ErrClosed)
@@ -196,14 +196,16 @@ func (c *wsConn) release() {
 }
 
 // firstFrames is what a session that starts on websocket sends right behind the 101 response, in the same write.
-func (c *wsConn) firstFrames() (frames []byte, packets int) {
+func (c *wsConn) firstFrames() (frames []byte, packets, size int) {
 	srv := c.s.srv
-	frames = websocket.AppendFrame(nil, websocket.OpText, false, []byte(srv.openPacket(c.s)))
+	open := srv.openPacket(c.s)
+	frames = websocket.AppendFrame(nil, websocket.OpText, false, []byte(open))
 	m := srv.cfg.InitialPacket
 	if m == nil {
-		return frames, 1
+		return frames, 1, len(open)
 	}
-	return slices.Concat(c.framing.frames.appendTo([][]byte{frames}, m)...), 1 + m.packets()
+	frames = slices.Concat(c.framing.frames.appendTo([][]byte{frames}, m)...)
+	return frames, 1 + m.packets(), len(open) + m.size
 }
 
 // takeOver hijacks the connection. It returns the 101 response, not written yet, and what the client has sent behind its
@@ -401,8 +403,10 @@ func (c *wsConn) end(e *ending) {
 		return
 	}
 	s.mu.Unlock()
-	own := &ending{code: e.code, text: e.text}
-	if s.abandonUpgrade(c, own) {
+	if e.abrupt { // only a session's own connection ends without a closing handshake
+		e = &ending{code: e.code, text: e.text}
+	}
+	if s.abandonUpgrade(c, e) {
 		return
 	}
 	s.mu.Lock()
