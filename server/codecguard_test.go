@@ -211,6 +211,7 @@ func TestBrokenControl(t *testing.T) {
 				c := ts.Dial(t, &servertest.DialOptions{Codec: toy{}})
 				switch kind {
 				case parser.Connect:
+					main.OnConnection(func(context.Context, *server.Socket) { t.Error("connected") })
 					c.SendBinary([]byte("4:toy0,1:/,0:,0:,"))
 				case parser.ConnectError:
 					c.SendBinary([]byte("4:toy0,2:/x,0:,0:,"))
