@@ -113,7 +113,10 @@ func TestCodecs(t *testing.T) {
 			main := srv.Of("/")
 			reasons := make(chan string, 4)
 			main.OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { reasons <- string(reason) })
-			main.OnConnection(func(ctx context.Context, s *server.Socket) { _ = s.Join(ctx, "room") })
+			main.OnConnection(func(ctx context.Context, s *server.Socket) {
+				_ = s.Join(ctx, "room")
+				_ = s.Emit("joined")
+			})
 			main.Handle("relay", server.Func(func(_ context.Context, _ *server.Socket, args server.Args) error {
 				return main.To("room").Emit("relayed", args)
 			}))
@@ -128,6 +131,9 @@ func TestCodecs(t *testing.T) {
 			var sockets []*servertest.Socket
 			for _, c := range clients {
 				sockets = append(sockets, c.Connect("/", nil))
+			}
+			for _, s := range sockets {
+				s.Expect("joined")
 			}
 			binary := []any{"é\U0001f600", []byte{0, 1, 255}, map[string]any{"deep": []any{[]byte("x"), 1.5, nil}}, json.RawMessage(`[1.50,9007199254740993,"\ud800"]`)}
 			for _, s := range sockets {
@@ -217,7 +223,10 @@ func (c counting) Append(dst []byte, p parser.Packet) ([]byte, parser.Form, erro
 func TestEncodeOncePerCodec(t *testing.T) {
 	var texts, toys, idle atomic.Int32
 	srv, ts := codecServer(t, counting{parser.JSON{}, &texts}, counting{toy{}, &toys}, counting{plain{}, &idle})
-	srv.Of("/").OnConnection(func(ctx context.Context, s *server.Socket) { _ = s.Join(ctx, "room"); _ = s.Emit("joined") })
+	srv.Of("/").OnConnection(func(ctx context.Context, s *server.Socket) {
+		_ = s.Join(ctx, "room")
+		_ = s.Emit("joined")
+	})
 	var sockets []*servertest.Socket
 	for i := range 10 {
 		s := ts.Dial(t, &servertest.DialOptions{Codec: []parser.Codec{parser.JSON{}, toy{}}[i%2]}).Connect("/", nil)
@@ -307,9 +316,20 @@ func TestTextAlone(t *testing.T) {
 	ts.Dial(t, &servertest.DialOptions{Codec: toy{}}).Connect("/", nil)
 }
 
-// TestSingleCodec serves one codec alone, as Node does with its option parser: nobody is asked who recognizes what.
+// unasked is a codec that must not be asked what it recognizes.
+type unasked struct {
+	toy
+	t *testing.T
+}
+
+func (u unasked) Recognizes([]byte, bool) bool {
+	u.t.Error("asked")
+	return false
+}
+
+// TestSingleCodec serves one codec alone, as Node does with its option parser: it is not asked what it recognizes.
 func TestSingleCodec(t *testing.T) {
-	srv, ts := codecServer(t, toy{})
+	srv, ts := codecServer(t, unasked{t: t})
 	c := ts.Dial(t, nil)
 	c.Send("40")
 	c.ExpectClosed()

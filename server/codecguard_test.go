@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,7 +70,7 @@ func TestBrokenDecoder(t *testing.T) {
 		"waits for no namespace":  {decode: more, incomplete: func() (string, int64) { return "", 0 }},
 		"waits for an unknown":    {decode: more, incomplete: func() (string, int64) { return "/other", 1 }},
 		"holds less than nothing": {decode: more, incomplete: func() (string, int64) { return "/", -1 }},
-		"holds too much":          {decode: more, incomplete: func() (string, int64) { return "/", math.MaxInt64 }},
+		"holds too much":          {decode: more, incomplete: func() (string, int64) { return "/", 11_000_001 }},
 		"panic about the rest":    {decode: more, incomplete: func() (string, int64) { panic("Incomplete") }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,6 +211,7 @@ func TestBrokenControl(t *testing.T) {
 				c := ts.Dial(t, &servertest.DialOptions{Codec: toy{}})
 				switch kind {
 				case parser.Connect:
+					main.OnConnection(func(context.Context, *server.Socket) { t.Error("connected") })
 					c.SendBinary([]byte("4:toy0,1:/,0:,0:,"))
 				case parser.ConnectError:
 					c.SendBinary([]byte("4:toy0,2:/x,0:,0:,"))
