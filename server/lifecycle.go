@@ -45,6 +45,7 @@ func (s *Socket) detach(reason Reason) (acks ackTable, freed int64, busy, ok boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateConnected {
+		s.endLaterLocked(reason)
 		return nil, 0, false, false
 	}
 	s.state.Store(stateClosed)

@@ -28,7 +28,7 @@ func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Fl
 		m := encode(p, flags.NoCompress)
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range members {
-			s.sendShared(m, flags.Volatile)
+			s.sendShared(p, m, flags.Volatile)
 		}
 		unlock()
 	})
@@ -71,7 +71,7 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 		}
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range waiting {
-			s.sendShared(m, flags.Volatile)
+			s.sendShared(&q, m, flags.Volatile)
 		}
 		unlock()
 	})
