@@ -50,6 +50,7 @@ func (s *Socket) detach(reason Reason, farewell *engine.Message) (acks ackTable,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateConnected {
+		s.endLaterLocked(reason)
 		return nil, 0, false, false
 	}
 	s.state.Store(stateClosed)

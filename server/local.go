@@ -27,7 +27,7 @@ func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Fl
 		m := l.encode(members, p, flags.NoCompress)
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range members {
-			s.sendShared(m[s.client.codec], flags.Volatile)
+			s.sendShared(p, m[s.client.codec], flags.Volatile)
 		}
 		unlock()
 	})
@@ -70,7 +70,7 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 		}
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range waiting {
-			s.sendShared(m[s.client.codec], flags.Volatile)
+			s.sendShared(&q, m[s.client.codec], flags.Volatile)
 		}
 		unlock()
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -36,7 +37,7 @@ func (c *client) connect(name string, auth []byte) {
 		c.refuse(name, "Invalid namespace", nil)
 		return
 	}
-	if nsp != nil && len(nsp.hooks().middlewares) == 0 && !c.attempting(name) {
+	if nsp != nil && len(nsp.hooks().middlewares) == 0 && nsp.resume == nil && !c.attempting(name) {
 		s := newSocket(nsp, c, auth)
 		if start, ok := c.join(s, nil); !ok {
 			s.abandon(ReasonForcedServerClose)
@@ -106,7 +107,7 @@ func (c *client) forgetLocked(a *attempt) {
 // when the namespace does not exist yet.
 func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
 	if nsp != nil {
-		a.socket = newSocket(nsp, c, auth)
+		a.socket = c.newcomer(a, nsp, auth)
 	}
 	err := errPanic // what it stays if a callback calls runtime.Goexit
 	defer func() {
@@ -123,7 +124,7 @@ func (c *client) consult(a *attempt, auth []byte) error {
 		if nsp == nil {
 			return nil
 		}
-		a.socket = newSocket(nsp, c, auth)
+		a.socket = c.newcomer(a, nsp, auth)
 		if created {
 			c.server.announce(nsp)
 		}
@@ -131,7 +132,32 @@ func (c *client) consult(a *attempt, auth []byte) error {
 	n := a.socket.nsp
 	n.connecting.Add(1)
 	defer n.connecting.Add(-1)
+	if err := a.socket.runMiddlewares(a.ctx); err != nil || a.socket.restored == nil {
+		return err
+	}
+	err := a.socket.catchUp(a.ctx)
+	if err == nil {
+		return nil
+	}
+	if a.ctx.Err() != nil {
+		return context.Cause(a.ctx)
+	}
+	// The client starts anew.
+	c.server.opts.Logger.Debug("socket cannot go on", "namespace", n.name, "socket", a.socket.id, "error", err)
+	n.refs.Add(1) // the old socket still holds one
+	a.socket.abandon(ReasonForcedServerClose)
+	a.socket = newSocket(n, c, auth)
 	return a.socket.runMiddlewares(a.ctx)
+}
+
+// newcomer makes the socket of an attempt: one that goes on, if there is something to go on with, or a new one.
+func (c *client) newcomer(a *attempt, nsp *Namespace, auth []byte) *Socket {
+	if nsp.resume != nil {
+		if from := nsp.resume(a.ctx, auth); from != nil {
+			return newRestoredSocket(nsp, c, auth, from)
+		}
+	}
+	return newSocket(nsp, c, auth)
 }
 
 // conclude answers an attempt.
@@ -153,9 +179,11 @@ func (c *client) conclude(a *attempt, err error) {
 		start, ok := c.join(s, a)
 		if !ok {
 			s.abandon(ReasonForcedServerClose)
-		} else {
-			s.welcome(start, func(work func()) { work() })
+			c.drop() // nobody would answer the client
+			return
 		}
+		s.endEarly()
+		s.welcome(start, func(work func()) { work() })
 	}
 }
 
@@ -188,7 +216,7 @@ func (s *Socket) runMiddlewares(ctx context.Context) error {
 // with respect to the client's end and to broadcasts. start tells the caller to run the socket's worker.
 func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 	packet := c.encodeControl(&parser.Packet{Type: parser.Connect, Namespace: s.nsp.name, ID: parser.NoID,
-		Payload: parser.Payload{JSON: []byte(`{"sid":"` + s.id + `"}`)}})
+		Payload: parser.Payload{JSON: s.connectData()}})
 	defer s.nsp.index.Flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,13 +226,10 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 	if packet == nil || c.closed || c.server.closing.Load() {
 		return false, false
 	}
-	s.mu.Lock()
-	s.state.Store(stateConnected)
-	if len(s.nsp.hooks().connection) > 0 {
-		s.putLocked(task{step: stepConnection})
-		start = s.staffLocked()
+	start, ok = s.beginLocked(packet)
+	if !ok {
+		return false, false
 	}
-	s.mu.Unlock()
 	c.sockets = append(c.sockets, s)
 	if !c.joined {
 		c.joined = true
@@ -212,11 +237,41 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 		c.timer.Stop()
 		c.timer = nil
 	}
-	s.nsp.index.Connect(member{s})
-	// SendQueued does no I/O. A session that has closed takes nothing; its OnClose waits for c.mu.
-	_ = c.session.SendQueued(packet)
-	s.announced.Store(true)
+	if s.restored == nil {
+		s.nsp.index.Connect(member{s})
+		// SendQueued does no I/O. A session that has closed takes nothing; its OnClose waits for c.mu.
+		_ = c.session.SendQueued(packet)
+		s.announced.Store(true)
+	}
 	return start, true
+}
+
+// beginLocked makes a socket connected and queues its first task; start is as for join. Client.mu is held.
+func (s *Socket) beginLocked(connect *engine.Message) (start, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.restored == nil {
+		s.state.Store(stateConnected)
+	} else if !s.openLocked(connect) {
+		return false, false
+	}
+	if len(s.nsp.hooks().connection) > 0 {
+		s.putLocked(task{step: stepConnection})
+		start = s.staffLocked()
+	}
+	return start, true
+}
+
+// connectData is what the CONNECT packet tells the client.
+func (s *Socket) connectData() []byte {
+	if s.restored == nil {
+		return []byte(`{"sid":"` + s.id + `"}`)
+	}
+	raw, _ := encodeJSON(struct { // strings always have a JSON form
+		SID string `json:"sid"`
+		PID string `json:"pid,omitempty"`
+	}{s.id, s.restored.from.pid})
+	return raw
 }
 
 // welcome tells of a socket that has joined and then, if start says so, hands its first worker to run.

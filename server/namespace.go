@@ -22,6 +22,9 @@ type Namespace struct {
 	parent *ParentNamespace // nil unless the namespace is dynamic
 	index  *rooms.Index[member]
 
+	// resume finds what a client that connects can go on with, nil if it starts anew. Static; nil while nothing is kept.
+	resume func(ctx context.Context, auth []byte) *restoration
+
 	once    sync.Once
 	adapter adapter.Adapter // set by once; see cluster
 

@@ -11,15 +11,15 @@ import (
 	"github.com/sockeye-io/sockeye/server"
 )
 
-// unasked is an adapter that must not be asked to do anything: its methods are those of a nil interface.
-type unasked struct{ adapter.Adapter }
+// undisturbed is an adapter that must not be asked to do anything: its methods are those of a nil interface.
+type undisturbed struct{ adapter.Adapter }
 
-func (unasked) Close() error { return nil }
+func (undisturbed) Close() error { return nil }
 
 // TestNobody calls everything that an operator can do after it was given an empty list of rooms. The adapter, and with it
 // the wire, must not see any of it, because there an empty list means everybody.
 func TestNobody(t *testing.T) {
-	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(adapter.Local) (adapter.Adapter, error) { return unasked{}, nil })})
+	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(adapter.Local) (adapter.Adapter, error) { return undisturbed{}, nil })})
 	main, parent := n.Of("/"), n.OfPattern(regexp.MustCompile("^/p"))
 	n.Of("/p1")
 	_, s := n.connect(t)

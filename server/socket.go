@@ -31,12 +31,15 @@ type Socket struct {
 	auth   string // raw JSON, "" without
 	issued int64  // milliseconds since 1970
 
+	restored *restored // nil unless the socket goes on after its connection was lost
+
 	// Owned by the room index.
 	set rooms.Set
 
 	data atomic.Pointer[Data]     // created by the first Data call
 	own  atomic.Pointer[registry] // created by the first registration on this socket
-	// announced is set, with client.mu held, when the CONNECT packet has been queued: no broadcast may overtake it.
+	// announced is set, with client.mu held, when the CONNECT packet has been queued: no broadcast may overtake it. For a
+	// restored socket it is set later: a packet that it has missed may still come.
 	announced atomic.Bool
 	// state is written with mu held and read without.
 	state atomic.Uint32
@@ -135,7 +138,7 @@ func (s *Socket) Disconnect() { s.close(ReasonServerDisconnect) }
 
 // DisconnectClient takes the client out of all its namespaces and closes the connection.
 func (s *Socket) DisconnectClient() {
-	if s.Connected() {
+	if s.Connected() || s.restoring() {
 		s.client.disconnect()
 	}
 }
@@ -240,12 +243,16 @@ func (e Emission) Emit(event string, args ...any) error {
 
 // send writes a packet to this client alone, at once if the connection is idle.
 func (s *Socket) send(p *parser.Packet, f sendFlags) error {
-	if s.state.Load() == stateClosed {
+	state := s.state.Load()
+	if state == stateClosed {
 		return s.disconnectError()
 	}
 	m, err := s.client.encode(p, f.plain)
 	if err != nil {
 		return err
+	}
+	if state == stateConnecting && s.restored != nil && s.hold(m, payloadSize(&p.Payload), f.volatile) {
+		return nil
 	}
 	if f.volatile {
 		s.client.session.SendVolatile(m)
@@ -258,11 +265,17 @@ func (s *Socket) send(p *parser.Packet, f sendFlags) error {
 }
 
 // sendShared queues a message that many sockets share; nil if the client's codec could not make it.
-func (s *Socket) sendShared(m *engine.Message, volatile bool) {
+func (s *Socket) sendShared(p *parser.Packet, m *engine.Message, volatile bool) {
 	if m == nil || !s.set.Live() {
 		return
 	}
-	if !s.announced.Load() {
+	switch {
+	case s.announced.Load():
+	case s.restored != nil:
+		if !s.passes(p, m, volatile) {
+			return
+		}
+	default:
 		// The socket is between joining the index and queueing its CONNECT packet; both happen under this lock.
 		s.client.mu.Lock()
 		//lint:ignore SA2001 waiting is the point

@@ -1,0 +1,194 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// A socket can go on after its connection was lost: with its id, its rooms, its data and the packets that it has missed.
+// It is made in these steps:
+//
+//  1. The middlewares run. What they emit is held back.
+//  2. The socket is put into its rooms and can be selected. What is sent to it from here on is held back.
+//  3. The missed packets are fetched. No lock is held, so that this may take its time.
+//  4. The missed packets, the CONNECT packet and what was held back are queued, in this order and in one step.
+//
+// A broadcast that is in the log before step 3 is among the missed packets; it is not sent again if it selected the socket
+// too. Every other one selected the socket after step 2, because it was in the log before it selected anybody. So nothing is
+// lost and nothing comes twice.
+
+// restoration is what a socket goes on with.
+type restoration struct {
+	id    string
+	pid   string // the secret by which the client finds its session again
+	rooms []string
+	data  map[string]json.RawMessage
+
+	// missed returns the packets that the client has not got, in their order, and a function that reports whether a packet
+	// that is being delivered is among them or older. It may block; ctx ends when the client goes away.
+	missed func(ctx context.Context) (packets []parser.Payload, had func(p *parser.Packet) bool, err error)
+}
+
+// restored is the part of a socket that has only one that goes on. Guarded by Socket.mu, but for what is static.
+type restored struct {
+	from *restoration // static
+
+	had    func(p *parser.Packet) bool
+	missed []*engine.Message
+	held   []heldMessage
+	bytes  int
+	opened time.Time // when the CONNECT packet was queued; nothing is held back any more
+	full   bool      // more came than may be held back
+	ends   Reason    // why the socket is to be closed as soon as it has connected; "" if it is not
+}
+
+// heldMessage is a message that waits for the CONNECT packet of its socket. The packet is nil if it was for this socket alone.
+type heldMessage struct {
+	packet  *parser.Packet
+	message *engine.Message
+}
+
+// maxHeld bounds what is held back for one socket, in bytes. It is the default of EngineOptions.OutboxLimit, behind which the
+// messages come to stand.
+const maxHeld = 1 << 20
+
+// suspicion is how long after the CONNECT packet a broadcast may still come that the socket has missed, because it selected
+// the socket before. What lasts longer than that is a function of HandleAnyOutgoing that does not return.
+const suspicion = time.Minute
+
+var errIDTaken = errors.New("the socket id is in use")
+
+func newRestoredSocket(nsp *Namespace, c *client, auth []byte, from *restoration) *Socket {
+	s := newSocket(nsp, c, auth)
+	s.id = from.id
+	s.restored = &restored{from: from}
+	s.data.Store(&Data{values: from.data})
+	return s
+}
+
+// catchUp does steps 2 and 3. After an error the socket cannot go on and must be abandoned.
+func (s *Socket) catchUp(ctx context.Context) error {
+	from := s.restored.from
+	if !s.nsp.index.Add(member{s}, from.rooms...) {
+		return s.disconnectError()
+	}
+	connected := s.nsp.index.Connect(member{s})
+	s.nsp.index.Flush()
+	if !connected {
+		return errIDTaken
+	}
+	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
+		if err := w.WaitJoined(ctx, append([]string{s.id}, from.rooms...)); err != nil {
+			return err
+		}
+	}
+	packets, had, err := from.missed(ctx)
+	if err != nil {
+		return err
+	}
+	missed := make([]*engine.Message, len(packets))
+	for i, payload := range packets {
+		missed[i], err = s.client.encode(&parser.Packet{Type: parser.Event, Namespace: s.nsp.name, ID: parser.NoID, Payload: payload}, false)
+		if err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restored.missed, s.restored.had = missed, had
+	return nil
+}
+
+// openLocked does step 4 and makes the socket connected. It reports false if too much was held back. client.mu is held too.
+func (s *Socket) openLocked(connect *engine.Message) bool {
+	r := s.restored
+	if r.full {
+		return false
+	}
+	// SendQueued does no I/O. A session that has closed takes nothing; its OnClose waits for client.mu.
+	for _, m := range r.missed {
+		_ = s.client.session.SendQueued(m)
+	}
+	_ = s.client.session.SendQueued(connect)
+	for _, h := range r.held {
+		if !r.hadLocked(h.packet) {
+			_ = s.client.session.SendQueued(h.message)
+		}
+	}
+	r.missed, r.held, r.opened = nil, nil, time.Now()
+	s.state.Store(stateConnected)
+	return true
+}
+
+// hadLocked reports whether a broadcast is among the missed packets. Those that want acknowledgements are in no log.
+func (r *restored) hadLocked(p *parser.Packet) bool { return p != nil && p.ID < 0 && r.had(p) }
+
+// holdLocked keeps a message back until the socket has connected and reports whether it did; if not, the message is to be
+// sent. A volatile one is dropped, since the client is not ready for it.
+func (r *restored) holdLocked(h heldMessage, size int, volatile bool) bool {
+	switch {
+	case !r.opened.IsZero():
+		return false
+	case volatile || r.full:
+		return true
+	}
+	r.bytes += taskOverhead + size
+	r.held = append(r.held, h)
+	if r.bytes > maxHeld {
+		r.full, r.held = true, nil
+	}
+	return true
+}
+
+// hold keeps a message for this socket alone back and reports whether it did.
+func (s *Socket) hold(m *engine.Message, size int, volatile bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restored.holdLocked(heldMessage{message: m}, size, volatile)
+}
+
+// passes reports whether a message for many is to be sent to a restored socket now. If not it is held back, or is one that
+// the client has.
+func (s *Socket) passes(p *parser.Packet, m *engine.Message, volatile bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.restored
+	if r.holdLocked(heldMessage{p, m}, payloadSize(&p.Payload), volatile) {
+		return false
+	}
+	if time.Since(r.opened) > suspicion {
+		s.announced.Store(true)
+	}
+	return !r.hadLocked(p)
+}
+
+// restoring reports whether the socket is between steps 2 and 4: it can be selected and has not connected.
+func (s *Socket) restoring() bool {
+	return s.restored != nil && s.state.Load() == stateConnecting && s.set.Live()
+}
+
+// endLaterLocked notes that a socket that is being restored is to be closed when it has connected.
+func (s *Socket) endLaterLocked(reason Reason) {
+	if s.restoring() && s.restored.ends == "" {
+		s.restored.ends = reason
+	}
+}
+
+// endEarly closes a restored socket that somebody disconnected before it was connected.
+func (s *Socket) endEarly() {
+	if s.restored == nil {
+		return
+	}
+	s.mu.Lock()
+	reason := s.restored.ends
+	s.mu.Unlock()
+	if reason != "" {
+		s.close(reason)
+	}
+}
