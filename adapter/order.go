@@ -24,6 +24,11 @@ type OrderStats struct {
 	Skipped uint64
 }
 
+// Plus returns the sums.
+func (s OrderStats) Plus(t OrderStats) OrderStats {
+	return OrderStats{Waited: s.Waited + t.Waited, Late: s.Late + t.Late, Skipped: s.Skipped + t.Skipped}
+}
+
 // order hands the messages of each sender on in the order in which they were sent, also where they come on several channels, and
 // has what was sent after a server-side event wait until the event's handlers have returned. No message waits for longer than
 // orderPatience for either. A goroutine exists for a sender while a message of it waits; it ends soon after close.

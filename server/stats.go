@@ -1,10 +1,16 @@
 package server
 
-import "github.com/sockeye-io/sockeye/server/engine"
+import (
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/engine"
+)
 
 // Stats is a snapshot of a server's live objects and counters. The values are read one after the other, not at one
 // instant.
 type Stats struct {
+	// Node is what the other nodes know of this server.
+	Node adapter.Node
+
 	// Engine has the counts of the connections, drops with their reasons included.
 	Engine engine.Stats
 
@@ -15,6 +21,7 @@ type Stats struct {
 	Connecting  int // sockets whose middlewares are running
 	Rooms       int // joined rooms; a socket's own room is not counted
 	PendingAcks int // acknowledgements that are waited for
+	Questions   int // questions to other nodes that are not settled
 	Workers     int // goroutines that run, or wait in, application code
 
 	// Counts since the start.
@@ -28,11 +35,15 @@ type Stats struct {
 	Incomplete      uint64 // connections closed because attachments did not come in time
 	EncodeFailures  uint64 // packets that a codec could not encode, each counted once for a broadcast
 	ServerSideDrops uint64 // events of other nodes dropped because their handlers were too slow
+
+	// Order counts what the order among the messages of other nodes has cost.
+	Order adapter.OrderStats
 }
 
 // Stats returns the current counts. Its cost grows with the number of namespaces, not of sockets.
 func (srv *Server) Stats() Stats {
 	s := Stats{
+		Node:            srv.cluster.Self(),
 		Engine:          srv.engine.Stats(),
 		Unjoined:        int(srv.unjoined.Load()),
 		PendingAcks:     int(srv.pendingAcks.Load()),
@@ -53,6 +64,10 @@ func (srv *Server) Stats() Stats {
 		s.Sockets += n.index.Len()
 		s.Connecting += int(n.connecting.Load())
 		s.Rooms += n.index.RoomCount()
+		if a, ok := n.cluster().(adapter.Clustered); ok {
+			s.Questions += a.Pending()
+			s.Order = s.Order.Plus(a.Order())
+		}
 	}
 	return s
 }

@@ -35,19 +35,15 @@ const maxRooms = 100
 // carries the answer or {error: {message}}. They receive receive(message, {from, room?}), sent(message, {to}) for what
 // another socket of the same user has sent, typing({from, room?}) and, after watch, presence(change).
 type chat struct {
-	node      string
+	node      func() string // what operators call this node
 	sockets   *server.Namespace
 	directory *directory
 	board     *board
 }
 
-// registerChat returns what registers the chat's events on the server of a node.
-func registerChat(node string) func(*server.Server) {
-	return func(srv *server.Server) { newChat(srv, node) }
-}
-
-func newChat(srv *server.Server, node string) {
-	c := chat{node: node, sockets: srv.Of("/")}
+// newChat registers the chat's events on a server.
+func newChat(srv *server.Server) {
+	c := chat{node: func() string { return srv.Node().Name }, sockets: srv.Of("/")}
 	c.directory = &directory{ask: c.askCluster}
 	c.board = &board{ask: c.directory.since, nodes: c.sockets.ServerCount, tellNodes: c.announceToNodes, tell: c.announce}
 	c.sockets.Handle("login", server.FuncAck(c.login))
@@ -58,7 +54,7 @@ func newChat(srv *server.Server, node string) {
 	c.sockets.Handle("watch", server.FuncReply(c.watch))
 	c.sockets.Handle("members", server.FuncAck(c.members))
 	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
-	c.sockets.OnConnection(func(_ context.Context, s *server.Socket) { _ = s.Data().Set(nodeKey, c.node) }) // a string always has a JSON form
+	c.sockets.OnConnection(func(_ context.Context, s *server.Socket) { _ = s.Data().Set(nodeKey, c.node()) }) // a string always has a JSON form
 	c.sockets.OnDisconnect(c.left)
 	c.sockets.HandleServerSide(presenceEvent, server.ServerSideFunc(func(context.Context, server.None) error {
 		c.board.hint()
@@ -357,5 +353,5 @@ type identity struct {
 
 func (c chat) whoami(_ context.Context, s *server.Socket, _ server.None) (identity, error) {
 	user, err := userOf(s)
-	return identity{User: user, Socket: s.ID(), Transport: s.Conn().Transport(), Node: c.node}, err
+	return identity{User: user, Socket: s.ID(), Transport: s.Conn().Transport(), Node: c.node()}, err
 }

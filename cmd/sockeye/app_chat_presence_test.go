@@ -122,7 +122,7 @@ func node(t *testing.T, cluster *adaptertest.Cluster, id server.NodeID) (*server
 	if err != nil {
 		t.Fatal(err)
 	}
-	newChat(srv, string(id))
+	newChat(srv)
 	return srv, servertest.New(t, srv, nil)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"html"
@@ -18,6 +19,7 @@ import (
 // socketApp runs one of the Socket.IO apps with the demo page in front of it.
 func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)) (*app, error) {
 	opts := server.Options{
+		NodeName:                    cmp.Or(c.NodeName, defaultNodeName(c.Addr)),
 		Engine:                      c.engineOptions(log, "/socket.io"),
 		ConnectTimeout:              c.ConnectTimeout,
 		AckTimeout:                  c.AckTimeout,

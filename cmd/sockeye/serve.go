@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,7 +54,7 @@ type serveCommand struct {
 
 	nodeFlags
 
-	NodeName string `help:"Name of this node in the chat; host name and port by default."`
+	NodeName string `help:"Name of this node for operators, other nodes and the chat, another one on each node and the same after a restart; host name and port by default."`
 
 	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
 	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
@@ -216,7 +215,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "bench":
 		return c.socketApp(log, registerBench)
 	default:
-		return c.socketApp(log, registerChat(cmp.Or(c.NodeName, defaultNodeName(c.Addr))))
+		return c.socketApp(log, newChat)
 	}
 }
 
