@@ -1,26 +1,32 @@
-// Package adapter is the contract between a namespace and its cluster.
+// Package adapter is the contract between a server and its cluster.
 //
-// An [Adapter] does something on every node: broadcast, join, disconnect, fetch sockets. A [Local] is what an adapter may
-// ask of its own node; the namespace implements it. [Memory] is the adapter of a server that is alone. [NewClustered] makes
-// the adapters of clusters: a broker only has to provide a [Bus], which moves messages between the nodes. Adapters live in
-// their own packages and prove themselves with package adaptertest.
+// A [Builder] makes a server a node of a [Cluster], which makes an [Adapter] for each namespace. An Adapter does something on
+// every node: broadcast, join, disconnect, fetch sockets. A [Local] is what an adapter may ask of its own node; the namespace
+// implements it. [Memory] is the cluster of a server that is alone. [Join] makes the clusters of several nodes: a message broker
+// only has to provide a [Broker], which carries messages between the nodes. Brokers live in their own packages and prove
+// themselves with package adaptertest.
 //
 // An adapter knows packets and selections, never connections. One Adapter serves one namespace of one node.
 //
 // # How a cluster works
 //
-// A broadcast, a join or a disconnect is one message to all nodes; this node does its part at once and waits for nothing.
-// A question is a message with an id, to which every node answers. How many answers there have to be is what the broker
-// counts; there are no heartbeats. Only a question that is still open after 250 ms asks the broker which nodes there are,
-// and again every 500 ms, and from then on knows for whom it waits:
+// Nodes know each other, see package membership: who they are, which namespaces they serve, and which of them are silent. Nodes
+// of other implementations, and whatever else listens to the broker, are foreign: they are counted, by what the broker counts
+// beyond the members, and have no names.
+//
+// A broadcast, a join or a disconnect is one message to all nodes; this node does its part at once and waits for nothing. When it
+// is known which node the sockets are on ([Flags.Node]), the message goes to that node's inbox, and no other node hears it.
+//
+// A question is a message with an id that every node answers. It waits for the members that serve the namespace, by name, and
+// for as many foreign nodes as there are. Package internal/question says when it is over. A question that is still open after 250
+// ms, and from then on every 500 ms, asks the broker whether those it waits for still exist:
 //
 //   - a node that was killed does not exist any more and is not waited for;
-//   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with the list;
-//   - a node that was not there before is waited for for a second, if one has gone or as many have answered as the broker had
-//     handed the question to; who was there before is known from the answers to the question before, or, if there was none for
-//     a while, from a list;
+//   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with a list of
+//     the nodes;
+//   - a node that was not known when the question was sent is waited for for a second, if the broker had counted it;
 //   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
-//     it is missing in the results.
+//     it is missing in the results. Foreign nodes are only counted in this, too.
 //
 // When the bus was cut off from the broker while a question was open, it ends with ErrClusterUnavailable. The next one waits a
 // moment for the other nodes, which have to subscribe again too.
@@ -28,28 +34,54 @@
 // For a broadcast with acknowledgements each node says how many sockets it has, and then what comes of each. It waits for
 // them a little shorter than the node that asked, so that it can still name those that were silent.
 //
+// # Order
+//
+// What one node sends in one namespace is handled by another node in the order in which it was sent, whatever it is: a
+// broadcast, a command (join, leave, disconnect), a server-side event, a question. "Handled" of a server-side event means that its
+// handlers have returned; what was sent after it waits for them for 100 ms at most. Answers have no place in the order.
+//
+// Where messages to all nodes, to the members of a room and to one node take several ways (a bus that is [Parted]), the sender
+// numbers them, and the receiver has a message wait for those before it, for 100 ms at most:
+//
+//	sent first             sent second            one way       several ways
+//	to all nodes           to all nodes           in order      in order
+//	to all nodes           to a room or a node    in order      in order
+//	to a room or a node    to all nodes           in order      unordered
+//	to one room            to the same room       in order      in order
+//	to one node            to the same node       in order      in order
+//	to a room              to another, or a node  in order      as they arrive
+//
+// The third line is unordered because a message to all would have to carry a number for each room and node; who needs that order
+// sends both to all nodes or both to one. A message that was lost costs those behind it 100 ms, once. [OrderStats] count both.
+// With the adapters of this module:
+//
+//	one way       pub/sub; sharded pub/sub on one Redis, and on a Redis Cluster if a hash tag binds the channels together
+//	several ways  sharded pub/sub on a Redis Cluster; streams, where everything that is to reach all nodes counts as "to all nodes"
+//
+// Emitters and nodes of other implementations do not number what they send: of theirs, what takes one way is in order.
+//
 // # Where do I change X
 //
-//   - contract: adapter.go; messages and what a broker has to do: bus.go; a server alone: memory.go
+//   - contract of adapters: adapter.go; of clusters and brokers, joining one: cluster.go; messages and what a bus does: bus.go; a
+//     server alone: memory.go
 //   - what a message does to this node, and the methods that ask nothing: clustered.go
-//   - how this node asks and waits: asking.go; counting answers, when a question is over: question.go
-//   - which nodes exist and which are worth waiting for: census.go
+//   - how this node asks and waits: asking.go; questions that are open: open.go; when one is over: internal/question
+//   - what is known of foreign nodes: foreign.go; who the members are: package membership
+//   - order among messages, their numbers: order.go
 //   - acknowledgements that this node waits for: acks.go; that it owes to others: answers.go
 //
 // # Goroutines
 //
-// A question runs on the goroutine of its call; answers are counted on the goroutine on which the bus calls receive. One
-// more exists while the broker lists the nodes, for all questions together. Each broadcast whose acknowledgements are owed
-// to another node has a timer. Close ends and awaits the last two.
+// A question runs on the goroutine of its call; answers are counted on the goroutine on which the bus calls receive. A namespace
+// has one goroutine, which tells the others that it is served and waits for the end. Each broadcast whose acknowledgements are owed to
+// another node has a timer. A sender whose messages wait for their turn has a goroutine while they do. Close ends all of them
+// and awaits all but the last, which may be what closes the adapter.
 //
 // # Lock order
 //
-// Outermost first. No call of the bus or of the local node is made with one of them held. An AckSink is called with the
-// lock that counts its answers.
-//
-//	question.mu > census.mu
-//
-// The locks of questions, answers, ackAnswer and localAcks are leaves.
+// The locks of questions, answers, ackAnswer, localAcks, foreign, order and joined are leaves; openQuestion.mu is held while an
+// AckSink is called. No call of the local node is made with one of them held, and of the bus only Publish and Send, which do not
+// block, under numbers.mu.
 package adapter
 
 import (

@@ -23,7 +23,24 @@ func startCluster(t *testing.T, opts server.Options) (nodes [3]*node, cluster *a
 		o.Adapter = cluster.Node(adapter.NodeID(rune('a' + i)))
 		nodes[i] = start(t, &o)
 	}
+	for _, n := range nodes {
+		acquaint(t, n, len(nodes)-1)
+	}
 	return nodes, cluster
+}
+
+// acquaint waits until a node knows that as many others serve the main namespace.
+func acquaint(t *testing.T, n *node, others int) {
+	t.Helper()
+	known := make(chan string, 64)
+	defer n.OnNodeChange(func(c adapter.NodeChange) {
+		if slices.Contains(c.Served, "/") {
+			known <- c.Node.Name
+		}
+	})()
+	for range others {
+		await(t, known)
+	}
 }
 
 func TestServerSideEmit(t *testing.T) {

@@ -10,8 +10,9 @@
 //
 // # How it fits together
 //
-// A builder owns one hub: everything that a node has open to Redis, whatever the number of its namespaces. The hub exists
-// while some namespace is open. It has
+// A builder opens a broker for each server, which owns one hub: everything that the server has open to Redis, whatever the number
+// of its namespaces. Two servers never share connections: Redis counts connections, and each server answers for itself. A hub
+// has
 //
 //   - a publisher: one goroutine that sends what is queued, in order, in pipelines;
 //   - a subscriber: one connection, or on Redis Cluster one for each master that has a channel of ours. Each has a goroutine
@@ -19,7 +20,8 @@
 //     and watches that it is answered. One more goroutine places the channels on the connections;
 //   - a monitor: a goroutine that finds out whether Redis answers and still counts our subscription.
 //
-// A namespace is an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others),
-// and a feed, whose worker exists only while there are messages. What a message means is decided in adapter.NewClustered,
-// for all three alike.
+// The broker carries what the nodes say of themselves (package membership), on <prefix>-members# and <prefix>-members#<id>#, and
+// on sockeye#hello, which all nodes of a Redis share; a goroutine tells the membership when Redis comes and goes. A namespace is
+// an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others), and a feed, whose
+// worker exists only while there are messages. What a message means is decided in package adapter, for all three alike.
 package redisadapter
