@@ -44,15 +44,15 @@
 //
 // # Seams
 //
-// A [Session] speaks one revision of the protocol (revision.go): who pings, and how packets are framed. It is connected
-// by one transport (transport.go) at a time, which knows connections and bytes, and no session's state. Framings
-// (framing.go) turn messages into bytes and bytes into packets, and know neither. What is built for the wire is a form of
-// a [Message] (form.go), shared by all who send it.
+// A Session speaks one revision of the protocol (revision.go): who pings, and how packets are framed. It is connected
+// by one transport (transport.go) at a time, which moves packets and does not look into them. Framings (framing.go) turn
+// messages into bytes and bytes into packets, and know neither session nor connection. What is built for the wire is a form of
+// a Message (form.go), shared by all who send it.
 //
 //   - A new transport is a file with its transportKind, its connections (which implement transport, and candidate if
 //     sessions may move there) and how its requests open them; and a line in transportKinds.
 //   - A new revision is a file with its framings and a line in revisions. The heartbeats of both directions exist.
-//   - Limits and metrics are written on [Options].AllowRequest, [Options].Observe and [Options].OnConnectionError.
+//   - Limits and metrics are written on Options.AllowRequest, Options.Observe and Options.OnConnectionError.
 //
 // # Locks
 //

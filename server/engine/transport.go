@@ -67,7 +67,8 @@ func (cfg *settings) kindNamed(name string) *transportKind {
 	return nil
 }
 
-// claimant returns the transport that claims a request, nil for an ordinary one.
+// claimant returns the transport that claims a request, nil for an ordinary one. One that is not enabled claims nothing:
+// without websocket Node has no listener for upgrades and takes the request for an ordinary one.
 func (srv *Server) claimant(r *http.Request) *transportKind {
 	for _, k := range srv.cfg.kinds {
 		if k.claims != nil && k.claims(r) {
