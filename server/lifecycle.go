@@ -42,7 +42,8 @@ func (s *Socket) close(reason Reason) {
 
 // detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
 // farewell on its way, a DISCONNECT packet or nil. It is one step with respect to join: a client that comes back is
-// neither refused nor told of this end. freed are the bytes of events that will not be handled; busy says that callbacks are still to run.
+// neither refused nor told of this end. freed are the bytes of events that will not be handled; busy says that callbacks
+// are still to run.
 func (s *Socket) detach(reason Reason, farewell *engine.Message) (acks ackTable, freed int64, busy, ok bool) {
 	c := s.client
 	c.mu.Lock()
