@@ -82,7 +82,7 @@ type tableShard struct {
 // names the bad option.
 func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if accept == nil {
-		return nil, errors.New("engine: an accept function is required")
+		return nil, errors.New("an accept function is required")
 	}
 	cfg, err := newSettings(opts)
 	if err != nil {
