@@ -4,7 +4,9 @@
 // A [Server] is an http.Handler. Its namespaces hold what is registered once for all sockets: middlewares, handlers,
 // lifecycle hooks. Handlers are made from functions with typed arguments by [Func], [FuncAck] and [FuncReply]. A
 // [Socket] is one client in one namespace; a [BroadcastOperator] selects sockets of the whole cluster. What crosses nodes
-// goes through the namespace's adapter, see package adapter.
+// goes through the namespace's adapter, see package adapter. [Hooks] are where limits and metrics sit.
+//
+// Every method that registers something, whose name begins with On, Handle or Use, returns a function that removes it.
 //
 // # Concurrency
 //
@@ -18,7 +20,7 @@
 // # Goroutines
 //
 //   - Reading side: the engine calls a client's OnText and OnBinary, one at a time. Packets are decoded, acknowledgements
-//     resolved and events queued there; no application code runs but a codec's.
+//     resolved and events queued there; no application code runs but a codec's and Hooks.
 //   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. The goroutine that read the
 //     first event becomes it, once it has let go of the connection (engine.Session.Continue). With a handler concurrency
 //     above 1 there may be several for events, never beside a lifecycle step.
@@ -54,12 +56,14 @@
 //
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
+//   - a socket that goes on after its connection was lost: restore.go
 //   - packets of a client, protocol violations, pausing: client.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
 //     codecguard.go; what an encoding is: parser/codec.go
 //   - the queue in front of handlers and its limit: inbox.go
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
-//   - registration: registry.go; typed handlers: handler.go; argument lists: args.go
+//   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go
+//   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go
 //   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
@@ -76,6 +80,7 @@
 //   - A client that reads too slowly or sends faster than its handlers work is bounded, see EngineOptions.OutboxLimit and
 //     Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects
 //     and unfinished attachments of a client are bounded too.
+//   - An operator that was given an empty list of rooms selects nobody, in Node everybody.
 //   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.
 //   - An attachment that occurs several times in a packet is sent on once. Acknowledgement ids beyond 2^53-1 are refused.
 //   - A server may have several codecs and finds out which one a client speaks; in Node the option parser is one for all.

@@ -278,7 +278,6 @@ func (s *Socket) sendShared(p *parser.Packet, m *engine.Message, volatile bool) 
 	default:
 		// The socket is between joining the index and queueing its CONNECT packet; both happen under this lock.
 		s.client.mu.Lock()
-		//lint:ignore SA2001 waiting is the point
 		s.client.mu.Unlock()
 	}
 	if volatile {

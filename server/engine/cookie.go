@@ -45,7 +45,7 @@ func newCookieWriter(c *Cookie) (*cookieWriter, error) {
 		sameSite = "lax"
 	}
 	if err := (&http.Cookie{Name: name, Value: "v", Path: path, Domain: c.Domain}).Valid(); err != nil {
-		return nil, fmt.Errorf("engine: cookie: %w", err)
+		return nil, fmt.Errorf("cookie: %w", err)
 	}
 	var b strings.Builder
 	if c.MaxAge != 0 {
@@ -69,13 +69,13 @@ func newCookieWriter(c *Cookie) (*cookieWriter, error) {
 	if c.Priority != "" {
 		text, ok := map[string]string{"low": "Low", "medium": "Medium", "high": "High"}[strings.ToLower(c.Priority)]
 		if !ok {
-			return nil, fmt.Errorf("engine: cookie priority %q must be low, medium or high", c.Priority)
+			return nil, fmt.Errorf("cookie priority %q must be low, medium or high", c.Priority)
 		}
 		b.WriteString("; Priority=" + text)
 	}
 	text, ok := map[string]string{"lax": "Lax", "strict": "Strict", "none": "None"}[strings.ToLower(sameSite)]
 	if !ok {
-		return nil, fmt.Errorf("engine: cookie same-site %q must be lax, strict or none", c.SameSite)
+		return nil, fmt.Errorf("cookie same-site %q must be lax, strict or none", c.SameSite)
 	}
 	b.WriteString("; SameSite=" + text)
 	return &cookieWriter{before: name + "=", after: b.String()}, nil

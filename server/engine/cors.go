@@ -33,7 +33,7 @@ func newCORSPolicy(c *CORS) (*corsPolicy, error) {
 		}
 	}
 	if kinds > 1 {
-		return nil, errors.New("engine: CORS takes only one of Origin, Origins with OriginPatterns, ReflectOrigin and OriginFunc")
+		return nil, errors.New("CORS takes only one of Origin, Origins with OriginPatterns, ReflectOrigin and OriginFunc")
 	}
 	p.any = kinds == 0 || c.Origin == "*" || slices.Contains(c.Origins, "*")
 	if p.any && c.Credentials {
@@ -41,7 +41,7 @@ func newCORSPolicy(c *CORS) (*corsPolicy, error) {
 	}
 	for _, pattern := range c.OriginPatterns {
 		if pattern == nil {
-			return nil, errors.New("engine: CORS has a nil origin pattern")
+			return nil, errors.New("CORS has a nil origin pattern")
 		}
 	}
 	p.methods = strings.Join(c.Methods, ",")
@@ -52,7 +52,7 @@ func newCORSPolicy(c *CORS) (*corsPolicy, error) {
 	case p.OptionsSuccessStatus == 0:
 		p.OptionsSuccessStatus = http.StatusNoContent
 	case p.OptionsSuccessStatus < 200 || p.OptionsSuccessStatus > 299:
-		return nil, errors.New("engine: the CORS preflight status must be from 200 to 299")
+		return nil, errors.New("the CORS preflight status must be from 200 to 299")
 	}
 	return p, nil
 }

@@ -41,13 +41,13 @@ var codeMessages = [...]string{
 
 var (
 	// ErrClosed is returned when a message is sent on a session that is closing or closed.
-	ErrClosed = errors.New("engine: session closed")
+	ErrClosed = errors.New("session closed")
 	// ErrSlowConsumer ends a session whose peer does not read; see Options.OutboxLimit.
-	ErrSlowConsumer = errors.New("engine: slow consumer")
+	ErrSlowConsumer = errors.New("slow consumer")
 	// ErrOutboxTotal ends the sessions with the longest backlogs when all together exceed Options.OutboxTotal.
-	ErrOutboxTotal = errors.New("engine: outbox budget of the server exceeded")
+	ErrOutboxTotal = errors.New("outbox budget of the server exceeded")
 	// ErrInputTotal ends a session that would pin more input than Options.InputTotal leaves it.
-	ErrInputTotal = errors.New("engine: input budget of the server exceeded")
+	ErrInputTotal = errors.New("input budget of the server exceeded")
 )
 
 // The causes of transport errors.
@@ -84,7 +84,7 @@ func newConnectionError(r *http.Request, code int, context map[string]any) *Conn
 
 // Error describes the refusal for a log.
 func (e *ConnectionError) Error() string {
-	return fmt.Sprintf("engine: request refused: %s (code %d)", e.Message, e.Code)
+	return fmt.Sprintf("request refused: %s (code %d)", e.Message, e.Code)
 }
 
 // answer is the text that the client gets.

@@ -191,7 +191,7 @@ func (cfg *settings) setPath() error {
 		cfg.Path = defaultPath
 	}
 	if !strings.HasPrefix(cfg.Path, "/") {
-		return fmt.Errorf("engine: path %q must start with a slash", cfg.Path)
+		return fmt.Errorf("path %q must start with a slash", cfg.Path)
 	}
 	cfg.Path = strings.TrimSuffix(cfg.Path, "/")
 	if !cfg.DisableTrailingSlash {
@@ -206,7 +206,7 @@ func (cfg *settings) setLimits() error {
 		cfg.ReadMode = ReadAuto
 	case ReadAuto, ReadPoller, ReadGoroutine:
 	default:
-		return fmt.Errorf("engine: read mode %q is none of auto, poller, goroutine", cfg.ReadMode)
+		return fmt.Errorf("read mode %q is none of auto, poller, goroutine", cfg.ReadMode)
 	}
 	for _, d := range []struct {
 		name  string
@@ -221,7 +221,7 @@ func (cfg *settings) setLimits() error {
 			*d.value = d.def
 		}
 		if *d.value < time.Millisecond || *d.value > maxDuration {
-			return fmt.Errorf("engine: %s %v must be from 1ms to %v", d.name, *d.value, maxDuration)
+			return fmt.Errorf("%s %v must be from 1ms to %v", d.name, *d.value, maxDuration)
 		}
 	}
 	for _, n := range []struct {
@@ -238,16 +238,16 @@ func (cfg *settings) setLimits() error {
 			*n.value = n.def
 		}
 		if *n.value < 0 {
-			return fmt.Errorf("engine: %s %d must not be negative", n.name, *n.value)
+			return fmt.Errorf("%s %d must not be negative", n.name, *n.value)
 		}
 	}
 	if cfg.MaxHTTPBufferSize > maxBuffer {
-		return fmt.Errorf("engine: maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)
+		return fmt.Errorf("maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)
 	}
 	// The buffer of a message may be twice as long as the message, and what is decoded comes beside it; both must fit in half
 	// of the budget.
 	if cfg.InputTotal/8 < cfg.MaxHTTPBufferSize {
-		return fmt.Errorf("engine: input total %d must be at least 8 times the maximum HTTP buffer size %d",
+		return fmt.Errorf("input total %d must be at least 8 times the maximum HTTP buffer size %d",
 			cfg.InputTotal, cfg.MaxHTTPBufferSize)
 	}
 	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
@@ -261,7 +261,7 @@ func (cfg *settings) setTransports() error {
 	cfg.Transports = slices.Clone(cfg.Transports)
 	for _, name := range cfg.Transports {
 		if !slices.ContainsFunc(transportKinds[:], func(k *transportKind) bool { return k.name == name }) {
-			return fmt.Errorf("engine: unknown transport %q, want %q or %q", name, TransportPolling, TransportWebSocket)
+			return fmt.Errorf("unknown transport %q, want %q or %q", name, TransportPolling, TransportWebSocket)
 		}
 	}
 	for _, kind := range transportKinds {
@@ -288,10 +288,10 @@ func (cfg *settings) setCompression() error {
 		c.Level = defaultHTTPLevel
 	}
 	if c.Threshold < 0 {
-		return fmt.Errorf("engine: HTTP compression threshold %d must not be negative", c.Threshold)
+		return fmt.Errorf("HTTP compression threshold %d must not be negative", c.Threshold)
 	}
 	if c.Level < 1 || c.Level > 9 {
-		return fmt.Errorf("engine: HTTP compression level %d must be from 1 to 9", c.Level)
+		return fmt.Errorf("HTTP compression level %d must be from 1 to 9", c.Level)
 	}
 	return cfg.setDeflate()
 }
@@ -303,13 +303,13 @@ func (cfg *settings) setDeflate() error {
 	}
 	switch {
 	case d.Threshold < 0:
-		return fmt.Errorf("engine: per-message deflate threshold %d must not be negative", d.Threshold)
+		return fmt.Errorf("per-message deflate threshold %d must not be negative", d.Threshold)
 	case d.Level < 0 || d.Level > 9:
-		return fmt.Errorf("engine: per-message deflate level %d must be from 1 to 9", d.Level)
+		return fmt.Errorf("per-message deflate level %d must be from 1 to 9", d.Level)
 	}
 	for _, bits := range []int{d.ServerMaxWindowBits, d.ClientMaxWindowBits} {
 		if bits != 0 && (bits < 8 || bits > 15) {
-			return fmt.Errorf("engine: per-message deflate window of %d bits must be from 8 to 15", bits)
+			return fmt.Errorf("per-message deflate window of %d bits must be from 8 to 15", bits)
 		}
 	}
 	cfg.deflate = &websocket.DeflateOptions{
@@ -367,4 +367,4 @@ type CORS struct {
 	OptionsSuccessStatus int
 }
 
-var errWildcardCredentials = errors.New("engine: CORS credentials need an explicit origin, not \"*\"")
+var errWildcardCredentials = errors.New("CORS credentials need an explicit origin, not \"*\"")

@@ -88,7 +88,7 @@ type tableShard struct {
 // names the bad option.
 func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	if accept == nil {
-		return nil, errors.New("engine: an accept function is required")
+		return nil, errors.New("an accept function is required")
 	}
 	cfg, err := newSettings(opts)
 	if err != nil {
@@ -193,7 +193,7 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 // an id can tell whose it is. Without it they are random. It may be called at any time.
 func (srv *Server) SetTag(tag string) error {
 	if len(tag) != tagLength || strings.ContainsFunc(tag, func(r rune) bool { return !isTagCharacter(r) }) {
-		return fmt.Errorf("engine: tag %q must be %d characters out of A-Z, a-z, 0-9, \"-\" and \"_\"", tag, tagLength)
+		return fmt.Errorf("tag %q must be %d characters out of A-Z, a-z, 0-9, \"-\" and \"_\"", tag, tagLength)
 	}
 	srv.tag.Store(&tag)
 	return nil

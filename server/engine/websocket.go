@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -377,7 +376,7 @@ func (c *wsConn) violated(err error) {
 		c.s.srv.warnTooLarge("websocket message too long", c.s.id)
 	}
 	// The parser is at its end: the peer's close frame will not be seen.
-	c.peerEnds(&ending{reason: ReasonTransportError, err: fmt.Errorf("engine: %w", err), code: code})
+	c.peerEnds(&ending{reason: ReasonTransportError, err: err, code: code})
 }
 
 // peerEnds closes the connection when nothing more is expected of the peer.

@@ -395,7 +395,7 @@ func (e *encoder) leave(v visit) {
 
 // errMarshaler wraps what a MarshalJSON or MarshalText method returned.
 func errMarshaler(t reflect.Type, err error) error {
-	return fmt.Errorf("parser: marshal %s: %w", t, err)
+	return fmt.Errorf("marshal %s: %w", t, err)
 }
 
 var errNumber = errors.New("not a JSON number")

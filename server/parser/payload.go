@@ -19,7 +19,7 @@ type Payload struct {
 	Attachments [][]byte
 }
 
-var errPayloadBinary = errors.New("parser: a payload with attachments needs parser.Marshal")
+var errPayloadBinary = errors.New("a payload with attachments needs parser.Marshal")
 
 // MarshalJSON lets a Payload be part of what encoding/json writes. It fails when there are attachments.
 func (p Payload) MarshalJSON() ([]byte, error) {

@@ -1,0 +1,157 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/servertest"
+)
+
+// TestGuide holds that the Go code of the guides is in this file, and therefore compiles, with no import but those above.
+func TestGuide(t *testing.T) {
+	compiled, err := os.ReadFile("guide_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, guide := range []string{"../docs/getting-started.md", "../docs/migrating-from-node.md"} {
+		text, err := os.ReadFile(guide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(text), "```go\n")[1:]
+		if len(blocks) == 0 {
+			t.Errorf("%s has no Go code", guide)
+		}
+		for _, block := range blocks {
+			block, _, _ = strings.Cut(block, "```")
+			for line := range strings.Lines(block) {
+				line, _, _ = strings.Cut(line, " // ") // gofmt aligns comments as it likes
+				switch line = strings.TrimSpace(line); line {
+				case "…", "package main", `"github.com/sockeye-io/sockeye/server"`:
+					continue
+				case "func main() {":
+					line = "func migrated() {"
+				}
+				if !strings.Contains(string(compiled), line) {
+					t.Errorf("%s: %q is not compiled", guide, line)
+				}
+			}
+		}
+	}
+}
+
+type Send struct {
+	To      string `json:"to"`
+	Message string `json:"message"`
+}
+
+type (
+	Point struct{ X, Y int }
+	Board [8][8]string
+)
+
+// The code of the guides is compiled and not run.
+var _ = []any{migrated, handlers, connections, sending, mounting, origins, testingIt, ending}
+
+func migrated() {
+	srv, err := server.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	chat := srv.Of("/")
+	chat.Handle("login", server.Func(func(ctx context.Context, s *server.Socket, userID string) error {
+		return s.Join(ctx, userID)
+	}))
+	chat.Handle("send", server.Func(func(_ context.Context, _ *server.Socket, m Send) error {
+		return chat.To(m.To).Emit("receive", m.Message)
+	}))
+	log.Fatal(http.ListenAndServe(":3000", srv))
+}
+
+func handlers(chat *server.Namespace) {
+	chat.Handle("move", server.FuncAck(func(ctx context.Context, s *server.Socket, m server.Args2[string, Point]) (Board, error) {
+		return Board{}, nil
+	}))
+}
+
+func connections(srv *server.Server, chat *server.Namespace) {
+	chat.Use(func(ctx context.Context, s *server.Socket) error { // before a socket is let in
+		var auth struct{ Token string }
+		if err := json.Unmarshal(s.Auth(), &auth); err != nil || auth.Token == "" {
+			return &server.ClientError{Message: "not authorized"} // connect_error at the client
+		}
+		return s.Data().Set("token", auth.Token)
+	})
+	chat.OnConnection(func(ctx context.Context, s *server.Socket) { log.Print(s.Handshake().Address) })
+	chat.OnDisconnect(func(ctx context.Context, s *server.Socket, reason server.Reason) { log.Print(reason, s.Rooms()) })
+	chat.UseEvent(func(ctx context.Context, s *server.Socket, e *server.Event) error { return nil }) // before each event
+	srv.OfPattern(regexp.MustCompile(`^/tenant-\d+$`))                                               // namespaces that come into being when a client asks for them
+}
+
+func sending(ctx context.Context, chat *server.Namespace, s *server.Socket, story string, x, y, q int) {
+	s.Emit("news", story)                                // to this client
+	s.Broadcast().Emit("news", story)                    // to everybody else in the namespace
+	s.To("room1", "room2").Emit("news", story)           // to rooms, except this socket, each socket once
+	chat.To("room1").Except("room2").Emit("news", story) // from anywhere, no socket at hand
+	chat.Volatile().Emit("position", x, y)               // may be dropped for clients that are not ready
+	answer, err := server.EmitWithAck[string](ctx, s, "question", q)
+	log.Print(answer, err)
+	replies, err := server.BroadcastWithAck[string](ctx, chat.To("room1"), "question", q)
+	log.Print(replies, err)
+}
+
+func mounting(srv *server.Server) {
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.Handle("/", http.FileServer(http.Dir("public")))
+	log.Fatal(http.ListenAndServe(":3000", mux))
+}
+
+func origins() *server.Options {
+	opts := server.Options{Engine: server.EngineOptions{
+		CORS: &server.CORS{Origins: []string{"https://app.example"}, Credentials: true},
+	}}
+	opts.Hooks = []server.Hooks{{
+		BeforeJoin: func(s *server.Socket, rooms []string) error {
+			if len(s.Rooms())+len(rooms) > 100 {
+				return &server.ClientError{Message: "too many rooms"}
+			}
+			return nil
+		},
+		AfterEvent: func(s *server.Socket, r server.EventResult) {
+			log.Print(s.Namespace().Name(), r.Name, r.Outcome, r.Took)
+		},
+	}}
+	return &opts
+}
+
+func testingIt(t *testing.T, srv *server.Server) {
+	kit := servertest.New(t, srv, nil)
+	alice := kit.Connect(t, "/", nil)
+	alice.Emit("hello", "Alice")
+	alice.Expect("greeting", "Hello Alice")
+}
+
+func ending(srv *server.Server) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	web := &http.Server{Addr: ":3000", Handler: srv}
+	go func() {
+		<-ctx.Done()
+		limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		srv.Shutdown(limit)
+		web.Shutdown(limit)
+	}()
+	log.Print(web.ListenAndServe())
+}
