@@ -73,7 +73,7 @@
 // # Goroutines
 //
 // A question runs on the goroutine of its call; answers are counted on the goroutine on which the bus calls receive. A namespace
-// has one goroutine, which tells the others that it is served and waits for the end. Each broadcast whose acknowledgements are owed to
+// has one until its bus listens, which then tells the other nodes. Each broadcast whose acknowledgements are owed to
 // another node has a timer. A sender whose messages wait for their turn has a goroutine while they do. Close ends all of them
 // and awaits all but the last, which may be what closes the adapter.
 //

@@ -83,7 +83,7 @@ type Broker interface {
 
 // Join makes a server a node of the cluster that a broker reaches. opts may be nil. The cluster closes the broker.
 func Join(self Node, changed func(Node), broker Broker, opts *ClusterOptions) (Cluster, error) {
-	j := &joined{broker: broker, namespaces: make(map[*clustered]struct{}), serving: make(map[string]int)}
+	j := &joined{broker: broker, namespaces: make(map[*clustered]bool), serving: make(map[string]int)}
 	if opts != nil {
 		j.opts = *opts
 	}
@@ -124,8 +124,8 @@ type joined struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	namespaces map[*clustered]struct{}
-	serving    map[string]int // adapters of a namespace; two only while one is replaced
+	namespaces map[*clustered]bool // whether the others have been told
+	serving    map[string]int      // adapters of a namespace that they have been told of; two only while one is replaced
 	closed     bool
 }
 
@@ -167,27 +167,32 @@ func (j *joined) Close() error {
 func (j *joined) add(c *clustered) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.namespaces[c] = struct{}{}
+	j.namespaces[c] = false
 }
 
-func (j *joined) remove(c *clustered) {
+// serve tells the other nodes that this one hears what is said in a namespace, remove that it does not any more.
+func (j *joined) serve(c *clustered) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	delete(j.namespaces, c)
-}
-
-// serve tells the other nodes that this one hears what is said in a namespace, unserve that it does not any more.
-func (j *joined) serve(namespace string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+	if _, open := j.namespaces[c]; !open {
+		return
+	}
+	j.namespaces[c] = true
+	namespace := c.local.Name()
 	if j.serving[namespace]++; j.serving[namespace] == 1 {
 		j.members.Serve(namespace)
 	}
 }
 
-func (j *joined) unserve(namespace string) {
+func (j *joined) remove(c *clustered) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	served := j.namespaces[c]
+	delete(j.namespaces, c)
+	if !served {
+		return
+	}
+	namespace := c.local.Name()
 	if j.serving[namespace]--; j.serving[namespace] == 0 {
 		delete(j.serving, namespace)
 		j.members.Unserve(namespace)

@@ -124,10 +124,8 @@ func (c *clustered) announce() {
 	if err := c.bus.Listening(c.ctx); err != nil {
 		return
 	}
-	c.node.serve(c.local.Name())
+	c.node.serve(c)
 	close(c.listening)
-	<-c.ctx.Done()
-	c.node.unserve(c.local.Name())
 }
 
 // receive takes what other nodes say. The bus calls it for one message at a time.

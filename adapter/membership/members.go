@@ -100,7 +100,7 @@ type Stats struct {
 func New(o Options, t Transport) (*Members, error) {
 	settings, err := o.complete()
 	if err != nil {
-		return nil, fmt.Errorf("membership: %w", err)
+		return nil, fmt.Errorf("node: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	m := &Members{
@@ -113,7 +113,7 @@ func New(o Options, t Transport) (*Members, error) {
 	}
 	if err := t.Start(m.receive, m.up, m.down); err != nil {
 		m.end()
-		return nil, fmt.Errorf("membership: starting the transport: %w", err)
+		return nil, fmt.Errorf("start the transport of the membership: %w", err)
 	}
 	m.running.Go(m.keep)
 	m.running.Go(m.dispatch)

@@ -154,6 +154,12 @@ func (l *logbook) count(text string) int {
 	return strings.Count(l.text.String(), text)
 }
 
+func (l *logbook) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // TestStreamsComplainOnce: the reader tries again and again, and tells once that it cannot read.
 func TestStreamsComplainOnce(t *testing.T) {
 	server := redistest.Single(t)
