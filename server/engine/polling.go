@@ -130,10 +130,10 @@ func (t *pollCloseTimer) Expired(*timerwheel.Entry) {
 }
 
 // servePolling answers a verified request.
-func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q *engineQuery, s *Session) {
+func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q engineQuery, s *Session) {
 	switch {
 	case s == nil:
-		srv.openPolling(w, r, q)
+		srv.openPolling(w, r, &q)
 	case r.Method == http.MethodGet:
 		s.servePoll(w, r)
 	case r.Method == http.MethodPost:

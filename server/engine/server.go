@@ -170,7 +170,7 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if kind == nil {
 		kind = srv.cfg.kindNamed(query.transport)
 	}
-	kind.serve(srv, w, r, &query, session)
+	kind.serve(srv, w, r, query, session)
 }
 
 // newSession makes a session that is not registered yet. It reports false after it has refused the request.

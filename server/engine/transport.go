@@ -50,7 +50,7 @@ type transportKind struct {
 	// answers ordinary requests.
 	claims func(*http.Request) bool
 	// serve answers a verified request, of a session or, with nil, one that opens a session.
-	serve func(srv *Server, w http.ResponseWriter, r *http.Request, q *engineQuery, s *Session)
+	serve func(srv *Server, w http.ResponseWriter, r *http.Request, q engineQuery, s *Session)
 }
 
 // transportKinds are all there are, in the order in which clients are told of them. A new transport is a line here and

@@ -100,7 +100,7 @@ func (c *wsConn) continueWith(f func()) bool {
 func (c *wsConn) confirm(m *Message) { c.reply(websocket.OpText, m.payload()) }
 
 // serveWebSocket answers a verified upgrade request: a handshake, an upgrade of the session, or neither.
-func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q *engineQuery, session *Session) {
+func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engineQuery, session *Session) {
 	hs, refusal := websocket.Accept(r, srv.cfg.deflate)
 	if refusal != nil {
 		if !srv.abortRaw(w, refusal.AppendResponse(nil)) {
@@ -110,7 +110,7 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q *engi
 	}
 	opens := session == nil && q.transport == TransportWebSocket
 	if opens {
-		rev, e := verifyProtocol(r, q)
+		rev, e := verifyProtocol(r, &q)
 		if e != nil {
 			srv.refuse(w, r, e)
 			return
@@ -119,7 +119,7 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q *engi
 			return
 		}
 	}
-	conn, response, early, ok := srv.takeOver(w, r, q, hs)
+	conn, response, early, ok := srv.takeOver(w, r, &q, hs)
 	if !ok {
 		return
 	}
