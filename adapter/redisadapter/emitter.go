@@ -55,7 +55,7 @@ func NewEmitter(rdb redis.UniversalClient, opts *EmitterOptions) *Emitter {
 type classicEmitter struct{ key string }
 
 func (e classicEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
-	channel, body, err := classic.New(e.key, namespace, classic.Emitter, classic.MessagePack{}).Encode(m)
+	channel, body, err := classic.New(e.key, namespace, classic.Emitter, &classic.MessagePack{}).Encode(m)
 	if err != nil {
 		return nil, err
 	}

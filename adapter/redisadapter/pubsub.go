@@ -63,7 +63,7 @@ const defaultKey = "socket.io"
 
 // New makes the adapter of a namespace. It does not wait for Redis, see Ready.
 func (p *PubSub) New(local adapter.Local) (adapter.Adapter, error) {
-	codec := classic.New(p.opts.Key, local.Name(), string(envelope.NewUID()), classic.MessagePack{})
+	codec := classic.New(p.opts.Key, local.Name(), string(envelope.NewUID()), &classic.MessagePack{})
 	b := &classicBus{
 		hub: p.hub, local: local, codec: codec,
 		specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,

@@ -28,7 +28,7 @@ func room(around int, p *parser.Payload) []byte {
 }
 
 // EncodeBroadcast implements Encoding.
-func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
+func (*MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
 	dst := msgpack.AppendArray(room(aroundBroadcast, &f.Packet.Data), 3)
 	dst = msgpack.AppendString(dst, f.UID)
 	dst, err := appendPacket(dst, &f.Packet)
@@ -42,7 +42,7 @@ func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
 const questionEntries = 6
 
 // EncodeQuestion implements Encoding.
-func (MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
+func (*MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
 	dst := msgpack.AppendMap(room(aroundQuestion, &f.Packet.Data), questionEntries)
 	dst = msgpack.AppendString(dst, "uid")
 	dst = msgpack.AppendString(dst, f.UID)
@@ -62,7 +62,7 @@ func (MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
 }
 
 // EncodeAck implements Encoding.
-func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
+func (*MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 	hasValue, hasSID := len(f.Value.JSON) > 0, f.SID != ""
 	n := 3 + f.Numbers.entries()
 	for _, has := range []bool{hasValue, hasSID} {
@@ -91,7 +91,7 @@ func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 
 // Marks implements Encoding. The heads of maps and arrays are part of the marks: what a message may have besides what Node
 // writes is within its opts, so that the number of entries stays the same.
-func (MessagePack) Marks(uid string) Marks {
+func (*MessagePack) Marks(uid string) Marks {
 	entry := msgpack.AppendString(msgpack.AppendString(nil, "uid"), uid)
 	return Marks{
 		Broadcast: string(msgpack.AppendString(msgpack.AppendArray(nil, 3), uid)),
@@ -101,7 +101,7 @@ func (MessagePack) Marks(uid string) Marks {
 }
 
 // Shape implements Encoding: a broadcast is an array, a request a map that begins with the uid.
-func (MessagePack) Shape(body string) Shape {
+func (*MessagePack) Shape(body string) Shape {
 	if body == "" {
 		return ShapeAnswer
 	}
@@ -166,6 +166,9 @@ func appendFlags(dst []byte, f *adapter.Flags) []byte {
 
 // entries is the number of entries that the numbers take.
 func (n *Numbers) entries() (entries int) {
+	if *n == (Numbers{}) {
+		return 0
+	}
 	for _, number := range [...]uint64{n.Seq, n.After, n.Directed} {
 		if number > 0 {
 			entries++
