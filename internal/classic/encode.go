@@ -48,28 +48,43 @@ type answer struct {
 func (c *Codec) Encode(m *adapter.Message) (channel string, body []byte, err error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
-		rooms := unique(m.Selection.Rooms)
-		opts := Options{rooms, unique(m.Selection.Except), m.Flags, numbersOf(m)}
-		packet := Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
 		if m.Request != "" {
-			body, err = c.encoding.EncodeQuestion(RequestFrame{
-				UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: packet,
-				HasOptions: true, Options: opts, SIDs: true,
-			})
+			body, err = c.question(m)
 			return c.requests, body, err
 		}
-		channel = c.broadcasts
-		if len(rooms) == 1 {
-			channel = c.RoomChannel(rooms[0])
-		}
-		body, err = c.encoding.EncodeBroadcast(BroadcastFrame{c.uid, packet, opts})
-		return channel, body, err
+		return c.broadcast(m)
 	case adapter.KindJoin, adapter.KindLeave, adapter.KindDisconnect, adapter.KindFetch, adapter.KindListRooms,
 		adapter.KindServerSide:
 		body, err = c.command(m)
 		return c.requests, body, err
 	}
 	return "", nil, fmt.Errorf("classic adapter: message of kind %d cannot be published", m.Kind)
+}
+
+func (c *Codec) broadcast(m *adapter.Message) (channel string, body []byte, err error) {
+	f := BroadcastFrame{UID: c.uid, Packet: c.packet(m), Options: optionsOf(m)}
+	channel = c.broadcasts
+	if rooms := f.Options.Rooms; len(rooms) == 1 {
+		channel = c.RoomChannel(rooms[0])
+	}
+	body, err = c.encoding.EncodeBroadcast(f)
+	return channel, body, err
+}
+
+// question writes a broadcast that asks for acknowledgements.
+func (c *Codec) question(m *adapter.Message) ([]byte, error) {
+	return c.encoding.EncodeQuestion(RequestFrame{
+		UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: c.packet(m),
+		HasOptions: true, Options: optionsOf(m), SIDs: true,
+	})
+}
+
+func (c *Codec) packet(m *adapter.Message) Packet {
+	return Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
+}
+
+func optionsOf(m *adapter.Message) Options {
+	return Options{unique(m.Selection.Rooms), unique(m.Selection.Except), m.Flags, numbersOf(m)}
 }
 
 func (c *Codec) command(m *adapter.Message) ([]byte, error) {
