@@ -32,7 +32,7 @@ func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Em
 type pubSubEmitter struct{ opts PubSubEmitterOptions }
 
 func (e pubSubEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
-	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, classic.MessagePack{}).Encode(m)
+	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, &classic.MessagePack{}).Encode(m)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cl
 	br := &broker{hub: h, prefix: p.opts.Key, id: self.ID, flags: []membership.Setting{{Flag: "adapter", Value: "pubsub"}, {Flag: "key", Value: p.opts.Key}}}
 	br.bus = func(local adapter.Local) (adapter.Bus, error) {
 		b := &classicBus{
-			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), classic.MessagePack{}),
+			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{}),
 			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
 		}
 		if p.opts.ExactChannels {

@@ -68,7 +68,7 @@ func BenchmarkPubSubReceive(b *testing.B) {
 			server := redistest.Single(b)
 			n := startPubSub(b, server, silent)
 			n.Connect("s", "here")
-			codec := classic.New("socket.io", "/chat", "uvwxyz", classic.MessagePack{})
+			codec := classic.New("socket.io", "/chat", "uvwxyz", &classic.MessagePack{})
 			p := chatEvent(b, "message", map[string]any{"from": "somebody", "text": "a line of text as people write it"})
 			channel, body, err := codec.Encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: p, Selection: adapter.Selection{Rooms: []string{tt.room}}})
 			if err != nil {

@@ -4,11 +4,13 @@ import "github.com/sockeye-io/sockeye/adapter"
 
 // DecodeAnswer reads an answer in either format. It returns nil for one to a question of another node.
 func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
-	decode := c.encoding.DecodeAnswer
+	var f AnswerFrame
+	var err error
 	if isJSON(body) {
-		decode = decodeJSONAnswer
+		f, err = decodeJSONAnswer(body)
+	} else {
+		f, err = c.encoding.DecodeAnswer(body)
 	}
-	f, err := decode(body)
 	if err != nil {
 		return nil, wrapFrame(err)
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 // codec is a node's in /chat, in the default encoding.
-func codec(uid string) *Codec { return New("socket.io", "/chat", uid, MessagePack{}) }
+func codec(uid string) *Codec { return New("socket.io", "/chat", uid, &MessagePack{}) }
 
 func event(t testing.TB, namespace, name string, args ...any) *parser.Packet {
 	t.Helper()
@@ -210,7 +210,7 @@ func TestEncode(t *testing.T) {
 }
 
 func TestEncodeErrors(t *testing.T) {
-	c := New("socket.io", "/", ourUID, MessagePack{})
+	c := New("socket.io", "/", ourUID, &MessagePack{})
 	deep := &parser.Packet{Payload: parser.Payload{JSON: []byte(strings.Repeat("[", 2000) + strings.Repeat("]", 2000))}}
 	for _, m := range []adapter.Message{
 		{Kind: adapter.KindBroadcast, Packet: deep},
@@ -347,7 +347,7 @@ func sameMessage(a, b *adapter.Message) bool {
 }
 
 func TestAnswerToOldNode(t *testing.T) {
-	c := New("socket.io", "/", ourUID, MessagePack{})
+	c := New("socket.io", "/", ourUID, &MessagePack{})
 	sockets := []adapter.SocketDetails{{ID: "a"}, {ID: "b"}}
 	body, err := c.EncodeAnswer(&adapter.Message{Request: "iq"}, &adapter.Message{Kind: adapter.KindSockets, Sockets: sockets})
 	if want := `{"requestId":"q","sockets":["a","b"],"uid":"abcdef"}`; err != nil || string(body) != want {
@@ -363,7 +363,7 @@ func TestAnswerToOldNode(t *testing.T) {
 }
 
 func TestChannels(t *testing.T) {
-	c := New("K", "/a", ourUID, MessagePack{})
+	c := New("K", "/a", ourUID, &MessagePack{})
 	for channel, want := range map[string]string{
 		"K#/a#": "", "K#/a#r#": "r", "K#/a#r#s#": "r#s", "K#/a##": "", "K#/a#x": "", "K#/a#5#": "5",
 	} {

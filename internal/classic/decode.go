@@ -92,11 +92,13 @@ type Request struct {
 
 // DecodeRequest reads a request in either format. It returns nil for one of this node.
 func (c *Codec) DecodeRequest(body []byte) (*Request, error) {
-	decode := c.encoding.DecodeRequest
+	var f RequestFrame
+	var err error
 	if isJSON(body) {
-		decode = decodeJSONRequest
+		f, err = decodeJSONRequest(body)
+	} else {
+		f, err = c.encoding.DecodeRequest(body)
 	}
-	f, err := decode(body)
 	if err == nil && f.UID == c.uid {
 		return nil, nil
 	}

@@ -45,7 +45,7 @@ func TestDecodeBroadcast(t *testing.T) {
 			},
 		},
 	} {
-		m, err := New("socket.io", tt.namespace, ourUID, MessagePack{}).DecodeBroadcast(unhex(t, tt.frame))
+		m, err := New("socket.io", tt.namespace, ourUID, &MessagePack{}).DecodeBroadcast(unhex(t, tt.frame))
 		if err != nil || m == nil {
 			t.Errorf("%s: %+v, error %v", tt.name, m, err)
 			continue
@@ -63,7 +63,7 @@ func TestDecodeForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, other, err := New("socket.io", "/other", theirUID, MessagePack{}).Encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/other", "a")})
+	_, other, err := New("socket.io", "/other", theirUID, &MessagePack{}).Encode(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/other", "a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestDecodeNodeAnswer(t *testing.T) {
 }
 
 func TestLongJSON(t *testing.T) {
-	c := New("socket.io", "/", ourUID, MessagePack{})
+	c := New("socket.io", "/", ourUID, &MessagePack{})
 	padding := strings.Repeat(" ", maxJSON)
 	if q, err := c.DecodeRequest([]byte(`{"type":1,"requestId":"q"` + padding + `}`)); !errors.Is(err, ErrMalformed) {
 		t.Errorf("decoded as %+v, error %v", q, err)
@@ -181,7 +181,7 @@ func TestLongJSON(t *testing.T) {
 }
 
 func TestDecodeErrors(t *testing.T) {
-	c := New("socket.io", "/", ourUID, MessagePack{})
+	c := New("socket.io", "/", ourUID, &MessagePack{})
 	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
 	for _, body := range []string{
 		"", "c0", "90", "92a175a175", "93a17583a47479706502", "93a175c080",

@@ -8,24 +8,27 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// command is a question or a command in JSON, with the keys in the order in which Node writes them.
-type command struct {
+// command is a question or a command in JSON, with the keys in the order in which Node writes them. Its opts are a *selection
+// or a *numbered.
+type command[opts any] struct {
 	UID       string          `json:"uid,omitempty"`
 	RequestID string          `json:"requestId,omitempty"`
 	Type      int             `json:"type"`
-	Opts      selection       `json:"opts,omitzero"`
+	Opts      opts            `json:"opts,omitempty"`
 	Rooms     []string        `json:"rooms,omitzero"`
 	Close     *bool           `json:"close,omitempty"`
 	Data      *parser.Payload `json:"data,omitempty"`
 }
 
-// selection is the opts of a command. Both lists are there, if only empty, where Node has opts.
 type selection struct {
-	Rooms    []string `json:"rooms,omitzero"`
-	Except   []string `json:"except,omitzero"`
-	Seq      uint64   `json:"seq,omitempty"`
-	After    uint64   `json:"after,omitempty"`
-	Directed uint64   `json:"directed,omitempty"`
+	Rooms  []string `json:"rooms"`
+	Except []string `json:"except"`
+}
+
+// numbered is a selection, or none, with the numbers of a message.
+type numbered struct {
+	*selection
+	Numbers
 }
 
 // answer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
@@ -45,32 +48,58 @@ type answer struct {
 func (c *Codec) Encode(m *adapter.Message) (channel string, body []byte, err error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
-		rooms := unique(m.Selection.Rooms)
-		opts := Options{rooms, unique(m.Selection.Except), m.Flags, numbersOf(m)}
-		packet := Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
 		if m.Request != "" {
-			body, err = c.encoding.EncodeQuestion(RequestFrame{
-				UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: packet,
-				HasOptions: true, Options: opts, SIDs: true,
-			})
+			body, err = c.question(m)
 			return c.requests, body, err
 		}
-		channel = c.broadcasts
-		if len(rooms) == 1 {
-			channel = c.RoomChannel(rooms[0])
-		}
-		body, err = c.encoding.EncodeBroadcast(BroadcastFrame{c.uid, packet, opts})
-		return channel, body, err
+		return c.broadcast(m)
 	case adapter.KindJoin, adapter.KindLeave, adapter.KindDisconnect, adapter.KindFetch, adapter.KindListRooms,
 		adapter.KindServerSide:
-		body, err = encodeJSON(c.command(m))
+		body, err = c.command(m)
 		return c.requests, body, err
 	}
 	return "", nil, fmt.Errorf("classic adapter: message of kind %d cannot be published", m.Kind)
 }
 
-func (c *Codec) command(m *adapter.Message) *command {
-	out := &command{UID: c.uid}
+func (c *Codec) broadcast(m *adapter.Message) (channel string, body []byte, err error) {
+	f := BroadcastFrame{UID: c.uid, Packet: c.packet(m), Options: optionsOf(m)}
+	channel = c.broadcasts
+	if rooms := f.Options.Rooms; len(rooms) == 1 {
+		channel = c.RoomChannel(rooms[0])
+	}
+	body, err = c.encoding.EncodeBroadcast(f)
+	return channel, body, err
+}
+
+// question writes a broadcast that asks for acknowledgements.
+func (c *Codec) question(m *adapter.Message) ([]byte, error) {
+	return c.encoding.EncodeQuestion(RequestFrame{
+		UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: c.packet(m),
+		HasOptions: true, Options: optionsOf(m), SIDs: true,
+	})
+}
+
+func (c *Codec) packet(m *adapter.Message) Packet {
+	return Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
+}
+
+func optionsOf(m *adapter.Message) Options {
+	return Options{unique(m.Selection.Rooms), unique(m.Selection.Except), m.Flags, numbersOf(m)}
+}
+
+func (c *Codec) command(m *adapter.Message) ([]byte, error) {
+	var sel *selection
+	if m.Kind != adapter.KindListRooms && m.Kind != adapter.KindServerSide {
+		sel = &selection{unique(m.Selection.Rooms), unique(m.Selection.Except)}
+	}
+	if n := numbersOf(m); n != (Numbers{}) {
+		return encodeJSON(newCommand(c, m, &numbered{sel, n}))
+	}
+	return encodeJSON(newCommand(c, m, sel))
+}
+
+func newCommand[opts any](c *Codec, m *adapter.Message, o opts) *command[opts] {
+	out := &command[opts]{UID: c.uid, Opts: o}
 	if m.Request != "" {
 		out.RequestID = c.requestID(m.Request)
 	}
@@ -87,10 +116,6 @@ func (c *Codec) command(m *adapter.Message) *command {
 		out.Type = typeAllRooms
 	case adapter.KindServerSide:
 		out.Type, out.Data = typeServerSide, &m.Payload
-	}
-	out.Opts = selection{Seq: m.Seq, After: m.After, Directed: m.Directed}
-	if m.Kind != adapter.KindListRooms && m.Kind != adapter.KindServerSide {
-		out.Opts.Rooms, out.Opts.Except = unique(m.Selection.Rooms), unique(m.Selection.Except)
 	}
 	if c.uid == Emitter && m.Kind != adapter.KindServerSide {
 		out.UID = ""

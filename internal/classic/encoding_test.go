@@ -121,7 +121,7 @@ func asked(t *testing.T, ours, theirs *classic.Codec) *adapter.Message {
 // TestEncodings sends every message from one node to another, in every encoding and with uids of every length: on the channels
 // of all nodes and on the private one. The numbers arrive, and both nodes recognise unread what is whose.
 func TestEncodings(t *testing.T) {
-	for _, e := range []classic.Encoding{classic.MessagePack{}, lines{}} {
+	for _, e := range []classic.Encoding{&classic.MessagePack{}, lines{}} {
 		for _, uids := range [][2]string{
 			{"abcdef", "uvwxyz"}, {"0123456789abcdef", "fedcba9876543210"}, {"abcdef", "abcdef0123456789"}, {"abcdef0123456789", "abcdef"},
 			{"a", "abc-def_0123456789012345678901234567890123456789"},

@@ -28,7 +28,7 @@ func room(around int, p *parser.Payload) []byte {
 }
 
 // EncodeBroadcast implements Encoding.
-func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
+func (*MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
 	dst := msgpack.AppendArray(room(aroundBroadcast, &f.Packet.Data), 3)
 	dst = msgpack.AppendString(dst, f.UID)
 	dst, err := appendPacket(dst, &f.Packet)
@@ -42,27 +42,27 @@ func (MessagePack) EncodeBroadcast(f BroadcastFrame) ([]byte, error) {
 const questionEntries = 6
 
 // EncodeQuestion implements Encoding.
-func (MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
+func (*MessagePack) EncodeQuestion(f RequestFrame) ([]byte, error) {
 	dst := msgpack.AppendMap(room(aroundQuestion, &f.Packet.Data), questionEntries)
-	dst = msgpack.AppendString(dst, "uid")
+	dst = msgpack.AppendKey(dst, "uid")
 	dst = msgpack.AppendString(dst, f.UID)
-	dst = msgpack.AppendString(dst, "requestId")
+	dst = msgpack.AppendKey(dst, "requestId")
 	dst = msgpack.AppendString(dst, f.RequestID)
-	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendKey(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(f.Type))
-	dst = msgpack.AppendString(dst, "packet")
+	dst = msgpack.AppendKey(dst, "packet")
 	dst, err := appendPacket(dst, &f.Packet)
 	if err != nil {
 		return nil, err
 	}
-	dst = msgpack.AppendString(dst, "opts")
+	dst = msgpack.AppendKey(dst, "opts")
 	dst = appendOptions(dst, f.UID, &f.Options)
-	dst = msgpack.AppendString(dst, "sids")
+	dst = msgpack.AppendKey(dst, "sids")
 	return msgpack.AppendBool(dst, f.SIDs), nil
 }
 
 // EncodeAck implements Encoding.
-func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
+func (*MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 	hasValue, hasSID := len(f.Value.JSON) > 0, f.SID != ""
 	n := 3 + f.Numbers.entries()
 	for _, has := range []bool{hasValue, hasSID} {
@@ -71,28 +71,28 @@ func (MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 		}
 	}
 	dst := msgpack.AppendMap(room(aroundAck, &f.Value), n)
-	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendKey(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(f.Type))
-	dst = msgpack.AppendString(dst, "requestId")
+	dst = msgpack.AppendKey(dst, "requestId")
 	dst = msgpack.AppendString(dst, f.RequestID)
 	if hasValue {
 		var err error
-		dst, err = msgpack.AppendPayload(msgpack.AppendString(dst, "packet"), msgpack.Notepack, f.Value)
+		dst, err = msgpack.AppendPayload(msgpack.AppendKey(dst, "packet"), msgpack.Notepack, f.Value)
 		if err != nil {
 			return nil, err
 		}
 	}
 	if hasSID {
-		dst = msgpack.AppendString(msgpack.AppendString(dst, "sid"), f.SID)
+		dst = msgpack.AppendString(msgpack.AppendKey(dst, "sid"), f.SID)
 	}
 	dst = appendNumbers(dst, &f.Numbers)
-	return msgpack.AppendString(msgpack.AppendString(dst, "uid"), f.UID), nil
+	return msgpack.AppendString(msgpack.AppendKey(dst, "uid"), f.UID), nil
 }
 
 // Marks implements Encoding. The heads of maps and arrays are part of the marks: what a message may have besides what Node
 // writes is within its opts, so that the number of entries stays the same.
-func (MessagePack) Marks(uid string) Marks {
-	entry := msgpack.AppendString(msgpack.AppendString(nil, "uid"), uid)
+func (*MessagePack) Marks(uid string) Marks {
+	entry := msgpack.AppendString(msgpack.AppendKey(nil, "uid"), uid)
 	return Marks{
 		Broadcast: string(msgpack.AppendString(msgpack.AppendArray(nil, 3), uid)),
 		Question:  string(msgpack.AppendMap(nil, questionEntries)) + string(entry),
@@ -101,7 +101,7 @@ func (MessagePack) Marks(uid string) Marks {
 }
 
 // Shape implements Encoding: a broadcast is an array, a request a map that begins with the uid.
-func (MessagePack) Shape(body string) Shape {
+func (*MessagePack) Shape(body string) Shape {
 	if body == "" {
 		return ShapeAnswer
 	}
@@ -117,55 +117,61 @@ func (MessagePack) Shape(body string) Shape {
 // appendPacket writes a packet in the key order of the reference, which sets the namespace last.
 func appendPacket(dst []byte, p *Packet) ([]byte, error) {
 	dst = msgpack.AppendMap(dst, 3)
-	dst = msgpack.AppendString(dst, "type")
+	dst = msgpack.AppendKey(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(p.Type))
-	dst = msgpack.AppendString(dst, "data")
+	dst = msgpack.AppendKey(dst, "data")
 	dst, err := msgpack.AppendPayload(dst, msgpack.Notepack, p.Data)
 	if err != nil {
 		return nil, err
 	}
-	dst = msgpack.AppendString(dst, "nsp")
+	dst = msgpack.AppendKey(dst, "nsp")
 	return msgpack.AppendString(dst, p.Namespace), nil
 }
 
 func appendOptions(dst []byte, uid string, o *Options) []byte {
 	dst = msgpack.AppendMap(dst, 3+o.Numbers.entries())
-	dst = msgpack.AppendString(dst, "rooms")
+	dst = msgpack.AppendKey(dst, "rooms")
 	dst = msgpack.AppendStrings(dst, o.Rooms)
 	if uid == Emitter { // whose order is another one
-		dst = appendFlags(msgpack.AppendString(dst, "flags"), &o.Flags)
+		dst = appendFlags(msgpack.AppendKey(dst, "flags"), &o.Flags)
 	}
-	dst = msgpack.AppendString(dst, "except")
+	dst = msgpack.AppendKey(dst, "except")
 	dst = msgpack.AppendStrings(dst, o.Except)
 	if uid != Emitter {
-		dst = appendFlags(msgpack.AppendString(dst, "flags"), &o.Flags)
+		dst = appendFlags(msgpack.AppendKey(dst, "flags"), &o.Flags)
 	}
 	return appendNumbers(dst, &o.Numbers)
 }
 
 // appendFlags writes the flags that are set.
 func appendFlags(dst []byte, f *adapter.Flags) []byte {
+	if !f.Volatile && !f.NoCompress && f.Timeout <= 0 {
+		return msgpack.AppendMap(dst, 0)
+	}
 	n := 0
-	for _, set := range []bool{f.Volatile, f.NoCompress, f.Timeout > 0} {
+	for _, set := range [...]bool{f.Volatile, f.NoCompress, f.Timeout > 0} {
 		if set {
 			n++
 		}
 	}
 	dst = msgpack.AppendMap(dst, n)
 	if f.Volatile {
-		dst = msgpack.AppendBool(msgpack.AppendString(dst, "volatile"), true)
+		dst = msgpack.AppendBool(msgpack.AppendKey(dst, "volatile"), true)
 	}
 	if f.NoCompress {
-		dst = msgpack.AppendBool(msgpack.AppendString(dst, "compress"), false)
+		dst = msgpack.AppendBool(msgpack.AppendKey(dst, "compress"), false)
 	}
 	if f.Timeout > 0 {
-		dst = msgpack.AppendInt(msgpack.AppendString(dst, "timeout"), millis(f.Timeout))
+		dst = msgpack.AppendInt(msgpack.AppendKey(dst, "timeout"), millis(f.Timeout))
 	}
 	return dst
 }
 
 // entries is the number of entries that the numbers take.
 func (n *Numbers) entries() (entries int) {
+	if *n == (Numbers{}) {
+		return 0
+	}
 	for _, number := range [...]uint64{n.Seq, n.After, n.Directed} {
 		if number > 0 {
 			entries++
@@ -177,13 +183,13 @@ func (n *Numbers) entries() (entries int) {
 // appendNumbers writes the numbers that are not 0.
 func appendNumbers(dst []byte, n *Numbers) []byte {
 	if n.Seq > 0 {
-		dst = msgpack.AppendInt(msgpack.AppendString(dst, "seq"), int64(n.Seq))
+		dst = msgpack.AppendInt(msgpack.AppendKey(dst, "seq"), int64(n.Seq))
 	}
 	if n.After > 0 {
-		dst = msgpack.AppendInt(msgpack.AppendString(dst, "after"), int64(n.After))
+		dst = msgpack.AppendInt(msgpack.AppendKey(dst, "after"), int64(n.After))
 	}
 	if n.Directed > 0 {
-		dst = msgpack.AppendInt(msgpack.AppendString(dst, "directed"), int64(n.Directed))
+		dst = msgpack.AppendInt(msgpack.AppendKey(dst, "directed"), int64(n.Directed))
 	}
 	return dst
 }

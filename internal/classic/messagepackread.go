@@ -7,7 +7,7 @@ import (
 )
 
 // DecodeBroadcast implements Encoding.
-func (MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
+func (*MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
 		return f, err
@@ -37,7 +37,7 @@ func (MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
 }
 
 // DecodeRequest implements Encoding.
-func (MessagePack) DecodeRequest(body []byte) (f RequestFrame, err error) {
+func (*MessagePack) DecodeRequest(body []byte) (f RequestFrame, err error) {
 	f.Type = -1
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
@@ -86,7 +86,7 @@ func readRequestEntry(r *msgpack.Reader, key []byte, f *RequestFrame) (err error
 }
 
 // DecodeAnswer implements Encoding.
-func (MessagePack) DecodeAnswer(body []byte) (f AnswerFrame, err error) {
+func (*MessagePack) DecodeAnswer(body []byte) (f AnswerFrame, err error) {
 	f.Type = -1
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {

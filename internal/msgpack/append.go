@@ -10,7 +10,7 @@ import (
 
 // The Append functions write the parts of an envelope, in the forms that both npm packages write.
 
-// AppendMap appends the head of a map of n entries. Its keys and values have to follow, each key with [AppendString].
+// AppendMap appends the head of a map of n entries. Its keys and values have to follow, each key with [AppendKey] or [AppendString].
 func AppendMap(dst []byte, n int) []byte { return msgp.AppendMapHeader(dst, uint32(n)) }
 
 // AppendArray appends the head of an array of n elements, which have to follow.
@@ -36,6 +36,11 @@ func AppendString(dst []byte, s string) []byte {
 		return msgp.AppendStringFromBytes(dst, jsontext.AppendValidUTF8(nil, []byte(s)))
 	}
 	return msgp.AppendString(dst, s)
+}
+
+// AppendKey appends a map key of less than 32 ASCII characters.
+func AppendKey(dst []byte, key string) []byte {
+	return append(append(dst, 0xa0|byte(len(key))), key...)
 }
 
 // AppendStrings appends an array of strings; nil is an empty one.

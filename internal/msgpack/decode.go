@@ -189,6 +189,11 @@ func (d *decoder) drop() error {
 // readKey reads a map key as the string that JavaScript makes of it. Keys that are not in the frame as text are appended
 // to room.
 func readKey(b, room []byte) (key, rest []byte, err error) {
+	if len(b) > 0 && b[0]&0xe0 == 0xa0 { // nearly all are short
+		if end := 1 + int(b[0]&0x1f); end <= len(b) {
+			return b[1:end:end], b[end:], nil
+		}
+	}
 	h, err := readHead(b)
 	if err != nil {
 		return nil, b, err

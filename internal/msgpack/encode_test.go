@@ -182,3 +182,12 @@ func TestAppendPayloadAllocations(t *testing.T) {
 		t.Errorf("%v allocations", allocs)
 	}
 }
+
+func TestAppendKey(t *testing.T) {
+	for _, key := range []string{"", "uid", "0123456789012345678901234567890"} {
+		got, want := AppendKey([]byte{1}, key), AppendString([]byte{1}, key)
+		if string(got) != string(want) {
+			t.Errorf("%q: got %x, want %x", key, got, want)
+		}
+	}
+}

@@ -36,8 +36,8 @@ type answer struct {
 func main() { probe.Main((*request).answer) }
 
 func (r *request) answer() (a answer, err error) {
-	here := classic.New("socket.io", r.Namespace, "here", classic.MessagePack{})
-	again := classic.New("socket.io", r.Namespace, r.UID, classic.MessagePack{})
+	here := classic.New("socket.io", r.Namespace, "here", &classic.MessagePack{})
+	again := classic.New("socket.io", r.Namespace, r.UID, &classic.MessagePack{})
 	if m := r.Message; m != nil {
 		m.Payload = parser.Payload{JSON: r.Text, Attachments: r.Attachments}
 		m.Packet = &parser.Packet{Type: parser.Event, Payload: m.Payload}
