@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/server"
@@ -88,4 +89,45 @@ func TestGoexit(t *testing.T) {
 		p.expect(`4/dynamic,{"message":"internal error"}`)
 		eventually(t, "the namespace is gone", func() bool { return n.Stats().Namespaces == 1 && n.Stats().Workers == 0 })
 	})
+}
+
+// TestGoexitInHooks ends the goroutine that reads from a client, or the one that decides about its CONNECT, in each hook.
+// The connection may end; nothing may be left behind, which the end of start checks.
+func TestGoexitInHooks(t *testing.T) {
+	for name, hooks := range map[string]func(on func() bool) server.Hooks{
+		"BeforeConnect": func(on func() bool) server.Hooks {
+			return server.Hooks{BeforeConnect: func(*server.Conn, string, []byte) error { on(); runtime.Goexit(); return nil }}
+		},
+		"BeforeEvent": func(on func() bool) server.Hooks {
+			return server.Hooks{BeforeEvent: func(*server.Socket, server.Incoming) error {
+				if on() {
+					runtime.Goexit()
+				}
+				return nil
+			}}
+		},
+		"AfterConnect": func(on func() bool) server.Hooks {
+			return server.Hooks{AfterConnect: func(*server.Socket) { on(); runtime.Goexit() }}
+		},
+		"AfterDisconnect": func(on func() bool) server.Hooks {
+			return server.Hooks{AfterDisconnect: func(*server.Socket, server.Reason) { on(); runtime.Goexit() }}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int64
+			n := start(t, &server.Options{Hooks: []server.Hooks{hooks(func() bool { return calls.Add(1) == 2 })}})
+			main := n.Of("/")
+			main.OnConnection(func(context.Context, *server.Socket) {})
+			main.Handle("x", server.Func(func(context.Context, *server.Socket, server.None) error { return nil }))
+			p := n.websocket(t)
+			p.send("0")
+			if name == "BeforeEvent" {
+				p.next()
+				p.batch(`42["x"]`, `42["x"]`, `42["x"]`)
+			}
+			eventually(t, "the hook has run", func() bool { return calls.Load() > 0 || name == "AfterDisconnect" })
+			p.close()
+			eventually(t, "everything ends", func() bool { s := n.Stats(); return s.Sockets+s.Workers+s.Engine.Sessions == 0 })
+		})
+	}
 }

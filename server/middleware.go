@@ -276,12 +276,19 @@ func (s *Socket) connectData() []byte {
 
 // welcome tells of a socket that has joined and then, if start says so, hands its first worker to run.
 func (s *Socket) welcome(start bool, run func(work func())) {
-	if start {
-		defer run(s.work) // also when a hook ends the goroutine by runtime.Goexit
-	}
+	told := false
+	defer func() {
+		switch {
+		case start && told:
+			run(s.work)
+		case start: // a hook has ended this goroutine by runtime.Goexit
+			s.nsp.server.spawn(s.work)
+		}
+	}()
 	if len(s.nsp.server.hooks.afterConnect) > 0 {
 		s.tellConnect()
 	}
+	told = true
 }
 
 // refuse answers a CONNECT with CONNECT_ERROR. Data that cannot be encoded is left out.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -126,6 +127,17 @@ func (p *peer) write(op ws.OpCode, data string) {
 	defer p.mu.Unlock()
 	// The connection may be closed by the server; tests look at what they receive.
 	_ = wsutil.WriteClientMessage(p.conn, op, []byte(data))
+}
+
+// batch sends Engine.IO packets in one write, so that they are read together.
+func (p *peer) batch(packets ...string) {
+	var frames bytes.Buffer
+	for _, packet := range packets {
+		_ = wsutil.WriteClientMessage(&frames, ws.OpText, []byte(packet)) // a buffer takes everything
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = p.conn.Write(frames.Bytes()) // see write
 }
 
 // send sends a Socket.IO packet.

@@ -31,7 +31,8 @@ type restoration struct {
 	data  map[string]json.RawMessage
 
 	// missed returns the packets that the client has not got, in their order, and a function that reports whether a packet
-	// that is being delivered is among them or older. It may block; ctx ends when the client goes away.
+	// that is being delivered is among them or older. missed may block; ctx ends when the client goes away. had is called with
+	// locks held, for a minute after the CONNECT packet.
 	missed func(ctx context.Context) (packets []parser.Payload, had func(p *parser.Packet) bool, err error)
 }
 
