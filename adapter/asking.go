@@ -127,7 +127,7 @@ func (c *clustered) awaitListening(ctx context.Context) {
 		return
 	default:
 	}
-	if _, err := c.bus.Count(ctx); errors.Is(err, ErrClusterUnavailable) && c.losses() > 0 {
+	if _, err := c.countNodes(ctx); errors.Is(err, ErrClusterUnavailable) && c.losses() > 0 {
 		return
 	}
 	timer := time.NewTimer(listeningTime)
@@ -157,7 +157,7 @@ func (c *clustered) reassemble(ctx context.Context) {
 	recount := time.NewTicker(recountInterval)
 	defer recount.Stop()
 	for waiting := true; waiting; {
-		count, err := c.bus.Count(ctx)
+		count, err := c.countNodes(ctx)
 		if errors.Is(err, ErrClusterUnavailable) {
 			return // nobody can be back
 		}
@@ -176,6 +176,23 @@ func (c *clustered) reassemble(ctx context.Context) {
 		}
 	}
 	c.foreign.gathered(losses)
+}
+
+// countNodes is Bus.Count, listNodes Bus.Nodes, with the members in place of what a broker cannot tell.
+func (c *clustered) countNodes(ctx context.Context) (int, error) {
+	n, err := c.bus.Count(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return 1 + len(c.present()), nil
+	}
+	return n, err
+}
+
+func (c *clustered) listNodes(ctx context.Context) ([]NodeID, error) {
+	names, err := c.bus.Nodes(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return append(c.present(), c.members.Self().ID), nil
+	}
+	return names, err
 }
 
 // present returns the members that serve the namespace and that the broker counts, sorted; silent ones are among them.
@@ -222,7 +239,7 @@ func (c *clustered) count(q *openQuestion) {
 		c.list(q)
 		return
 	}
-	nodes, err := c.bus.Count(q.ctx)
+	nodes, err := c.countNodes(q.ctx)
 	if err != nil {
 		q.settle(outcome{err})
 		return
@@ -267,10 +284,10 @@ func (c *clustered) probe(q *openQuestion, members []NodeID) {
 func (c *clustered) list(q *openQuestion) {
 	ctx, cancel := context.WithTimeout(q.ctx, listTime)
 	defer cancel()
-	count, err := c.bus.Count(ctx)
+	count, err := c.countNodes(ctx)
 	var names []NodeID
 	if err == nil {
-		names, err = c.bus.Nodes(ctx)
+		names, err = c.listNodes(ctx)
 	}
 	switch {
 	case errors.Is(err, ErrClusterUnavailable):

@@ -93,7 +93,8 @@ type Bus interface {
 	Respond(question, answer *Message)
 
 	// Count returns the number of nodes as the broker counts them, this one included. It may be too high while something
-	// that is no node listens too. It returns ErrClusterUnavailable without delay while the broker is known not to answer.
+	// that is no node listens too. It returns ErrClusterUnavailable without delay while the broker is known not to answer, and
+	// errors.ErrUnsupported if the broker does not count: the members are all there is then.
 	Count(ctx context.Context) (int, error)
 
 	// Nodes names the nodes that listen at this moment, this one included, by the names that Message.From has. It may cost

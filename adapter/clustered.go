@@ -308,10 +308,10 @@ func (c *clustered) ServerCount(ctx context.Context) (int, error) {
 		return 0, ErrClosed
 	}
 	c.awaitListening(ctx)
-	count, err := c.bus.Count(ctx)
+	count, err := c.countNodes(ctx)
 	if err == nil && count > 1+len(c.present()) {
 		var names []NodeID
-		if names, err = c.bus.Nodes(ctx); err == nil {
+		if names, err = c.listNodes(ctx); err == nil {
 			count = min(count, len(names)) // what else listens is no node; names may have what only looks like one
 		}
 	}
