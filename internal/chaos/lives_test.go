@@ -103,10 +103,13 @@ func TestLinkCut(t *testing.T) {
 func (c *cluster) checkCallsWithout(away, asking *node, all []made, gone, back time.Time) {
 	c.t.Helper()
 	live := names(slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { on, _ := u.on(); return on == away }))
-	var slowest, later time.Duration
+	var slowest made
+	var later time.Duration
 	for _, m := range all {
-		slowest = max(slowest, m.took)
-		quiet := m.begun.After(gone.Add(silence)) && m.begun.Before(back)
+		if m.took > slowest.took {
+			slowest = m
+		}
+		quiet := m.begun.After(gone.Add(silence))
 		if quiet {
 			later = max(later, m.took)
 		}
@@ -125,5 +128,6 @@ func (c *cluster) checkCallsWithout(away, asking *node, all []made, gone, back t
 			c.t.Errorf("%s of node %s, begun %v after the node was gone, took %v: %+v", m.path, asking.name, m.begun.Sub(gone), m.took, m.answer)
 		}
 	}
-	c.t.Logf("node %s: %d calls, the slowest %v, after the silence %v", asking.name, len(all), slowest.Round(time.Millisecond), later.Round(time.Millisecond))
+	c.t.Logf("node %s: %d calls, the slowest %v (%s, begun after %v: %+v), after the silence %v", asking.name, len(all), slowest.took.Round(time.Millisecond),
+		slowest.path, slowest.begun.Sub(gone).Round(time.Millisecond), slowest.answer, later.Round(time.Millisecond))
 }

@@ -9,7 +9,8 @@
 // and what merely listens. A question is over when each line is done with.
 //
 //	who                      is done with when
-//	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left
+//	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left; or it has
+//	                         not reported and was cut off from the broker since
 //	member, silent before    always; it is missing in the result, unless it answers all the same
 //	member, came later       it has reported or its second is over, if the broker counted it right after the question; else always
 //	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled
@@ -154,6 +155,13 @@ func (t *Tally) Late() { t.late = true }
 func (t *Tally) Silent(name string) {
 	if n := t.nodes[name]; n != nil && n.asked && n.state == waiting {
 		n.state = silent
+	}
+}
+
+// Missed says that a member may not have heard the question: it is not waited for unless it has reported.
+func (t *Tally) Missed(name string) {
+	if n := t.nodes[name]; n != nil && n.reports == 0 {
+		t.Silent(name)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 //	l=a,b,x+m/a,b   those nodes are listed
 //	a, a:3          a reports, with 3 sockets; _ is a node without a name
 //	-a:2            2 sockets of a have settled
-//	~a              a is silent; †a does not exist any more
+//	~a              a is silent; ^a may have missed the question; †a does not exist any more
 //	late, overdue
 func run(t *testing.T, script string) (*Tally, string) {
 	t.Helper()
@@ -50,6 +50,8 @@ func run(t *testing.T, script string) (*Tally, string) {
 			y.Overdue()
 		case strings.HasPrefix(step, "~"):
 			y.Silent(step[1:])
+		case strings.HasPrefix(step, "^"):
+			y.Missed(step[1:])
 		case strings.HasPrefix(step, "†"):
 			if n := y.Gone(strings.TrimPrefix(step, "†")); n > 0 {
 				log = append(log, fmt.Sprintf("lost %s:%d", strings.TrimPrefix(step, "†"), n))
@@ -104,6 +106,11 @@ func TestTally(t *testing.T) {
 		{"new:a,b n=2+0/a,b a †b n=1+0/a", true, "", 0, ""},
 		{"new:a,b n=2+0/a,b a b †b", true, "", 0, ""},
 		{"new:a n=1+0/a †x ~x a", true, "", 0, ""},
+		{"new:a,b n=2+0/a,b a ^b", true, "b", 1, ""},
+		{"new:a,b n=2+0/a,b a ^b b", true, "", 0, ""},
+		{"new:a,b n=2+0/a,b a b ^b ^x", true, "", 0, ""},
+		{"new!:a n=1+0/a a:1 ^a", false, "a", 1, ""},
+		{"new!:a n=1+0/a a:1 ^a -a:1", true, "", 0, ""},
 		// A member that has left hides a foreign node until somebody counts again.
 		{"new:a,b n=2+0/a,b a †b n=2+0/a", false, "", 1, ""},
 		{"new:a,b n=2+0/a,b a †b n=2+0/a _", true, "", 0, ""},
