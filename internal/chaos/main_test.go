@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	minutes   = flag.Float64("minutes", 0, "how long TestOperator breaks things in each flavour; 0 means the short forms of all tests")
-	seed      = flag.Uint64("seed", 0, "what TestOperator does, as a former run has printed it; 0 means something new")
+	minutes       = flag.Float64("minutes", 0, "how long TestOperator breaks things in each flavour; 0 means the short forms of all tests")
+	seed          = flag.Uint64("seed", 0, "what TestOperator does, as a former run has printed it; 0 means something new")
 	withReference = flag.Bool("reference", false, "one of the nodes of TestOperator and TestAcksOnCluster is Node.js; compat-tests/node_modules must exist")
 )
 

@@ -163,4 +163,3 @@ func registerUsers(n *server.Namespace) {
 	}))
 	n.HandleServerSide("who", server.ServerSideFuncAck(func(context.Context, server.None) (string, error) { return *nodeName, nil }))
 }
-
