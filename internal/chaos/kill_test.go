@@ -29,38 +29,44 @@ func TestNodeKilled(t *testing.T) {
 func TestNodeReplaced(t *testing.T) {
 	inAll(t, func(t *testing.T, flavour string) {
 		c := newCluster(t, flavour, setup{})
-		dead, begun := c.nodes[2], time.Now()
-		homeless := c.usersOf(dead)
-		loop := newCaller(c, c.nodes[0])
-		redistest.Eventually(t, "calls are made", func() bool { return loop.each(3, begun) })
-		over := c.traffic.begin(trouble{what: "node c replaced", node: "c"})
-		for _, u := range homeless {
-			u.expectEnd()
-		}
-		dead.freeze()
-		redistest.Eventually(t, "all questions are open", func() bool { return loop.waits(10 * time.Millisecond) })
-		killed := time.Now()
-		dead.kill()
-		c.start(2)
-		t.Logf("replaced after %v", time.Since(killed).Round(time.Millisecond))
-		for _, u := range homeless {
-			u.leave()
-			c.connect(u, c.nodes[2])
-		}
-		redistest.Eventually(t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
-		var slowest time.Duration
-		for _, m := range loop.end() {
-			if slowest = max(slowest, m.took); m.took > slack || m.Error != "" && !m.AckMissing {
-				t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
-			}
-		}
-		t.Logf("slowest call %v", slowest.Round(time.Millisecond))
-		c.whole()
-		c.crossed(time.Now())
-		over()
-		c.check(begun, time.Now())
+		c.replaceDuringCalls(0, 2)
 		c.finish()
 	})
+}
+
+// replaceDuringCalls kills a node while another one makes calls, and starts it again at once.
+func (c *cluster) replaceDuringCalls(caller, victim int) {
+	c.t.Helper()
+	dead, begun := c.nodes[victim], time.Now()
+	homeless := c.usersOf(dead)
+	loop := newCaller(c, c.nodes[caller])
+	redistest.Eventually(c.t, "calls are made", func() bool { return loop.each(3, begun) })
+	over := c.traffic.begin(trouble{what: "node " + dead.name + " replaced", node: dead.name})
+	for _, u := range homeless {
+		u.expectEnd()
+	}
+	dead.freeze()
+	redistest.Eventually(c.t, "all questions are open", func() bool { return loop.waits(10 * time.Millisecond) })
+	killed := time.Now()
+	dead.kill()
+	c.start(victim)
+	c.t.Logf("replaced after %v", time.Since(killed).Round(time.Millisecond))
+	for _, u := range homeless {
+		u.leave()
+		c.connect(u, c.nodes[victim])
+	}
+	redistest.Eventually(c.t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
+	var slowest time.Duration
+	for _, m := range loop.end() {
+		if slowest = max(slowest, m.took); m.took > slack || m.Error != "" && !m.AckMissing {
+			c.t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
+		}
+	}
+	c.t.Logf("slowest call %v", slowest.Round(time.Millisecond))
+	c.whole()
+	c.crossed(time.Now())
+	over()
+	c.check(begun, time.Now())
 }
 
 // killDuringCalls kills a node while another one makes calls. Its users go to the other nodes.

@@ -32,6 +32,10 @@ func TestTwoVersions(t *testing.T) {
 			c.revive(2)
 			c.killDuringCalls(2, 0, true) // and the other way round
 			c.revive(0)
+			for range 3 {
+				c.replaceDuringCalls(0, 2)
+				c.replaceDuringCalls(2, 0)
+			}
 			c.everything()
 			c.replace(2, former, true) // the upgrade is taken back
 			c.everything()
