@@ -77,12 +77,13 @@ soak: compiler
 MINUTES ?= 10
 SEED ?= 0
 
-# Run clusters of three processes on one Redis in which nodes are killed and frozen and Redis is restarted and paused at random,
-# first with Go nodes alone, then with a Node.js node among them, and account for every message (about an hour).
+# Run clusters of three processes on one Redis in which nodes are killed, frozen and cut off and Redis is restarted, paused and
+# emptied, and account for every message: first with nodes of this version alone, then with nodes of the former version, which are
+# built from the history of the repository, then with a Node.js node among them (about an hour and a half).
 chaos: tools compiler
 	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
-	go test ./internal/chaos -count=1 -v -timeout 24h -run TestOperator -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
+	go test ./internal/chaos -count=1 -v -timeout 24h -run 'TestOperator|TestAcksOnCluster' -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:

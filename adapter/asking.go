@@ -96,6 +96,7 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*openQue
 		asked, silent = []NodeID{q.to}, nil
 	}
 	q.begin(asked, silent)
+	q.tally.Before(c.foreign.before())
 	q.quiet = silent
 	if err := c.questions.add(q); err != nil {
 		return nil, err
@@ -319,6 +320,9 @@ func (c *clustered) conclude(q *openQuestion) (question.Outcome, error) {
 			err = ErrClusterUnavailable // the broker has not even counted the nodes in all that time
 		}
 		return end, err
+	}
+	if end.Unanswered == 0 && q.to == "" {
+		c.foreign.answered(end.Named)
 	}
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
 	inVain := timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= muteAfter

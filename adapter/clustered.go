@@ -186,6 +186,8 @@ func (c *clustered) memberChanged(change NodeChange) {
 		c.questions.gone(id)
 	case change.Node.State == membership.Silent:
 		c.questions.silent(id)
+	case change.Back():
+		c.questions.missed(id, change.At)
 	}
 }
 

@@ -7,10 +7,11 @@ import "sync"
 type foreign struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	listeners int    // how many are counted that are no nodes at all, such as monitoring tools
-	mute      int    // how many have let a question's time run out
-	seen      int    // how many there were at the last question
-	whole     uint64 // the losses of the bus after which the nodes have been waited for
+	listeners int      // how many are counted that are no nodes at all, such as monitoring tools
+	mute      int      // how many have let a question's time run out
+	seen      int      // how many there were at the last question
+	names     []string // of those that have answered the last complete question, sorted; never changed
+	whole     uint64   // the losses of the bus after which the nodes have been waited for
 }
 
 // listened notes how many are counted that are no nodes.
@@ -42,6 +43,19 @@ func (f *foreign) silent(n int) {
 	f.mu.Lock()
 	f.mute = n
 	f.mu.Unlock()
+}
+
+// answered notes who has answered a complete question with its name, before returns that.
+func (f *foreign) answered(names []string) {
+	f.mu.Lock()
+	f.names = names
+	f.mu.Unlock()
+}
+
+func (f *foreign) before() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.names
 }
 
 // heard notes that one has answered late, or that more have answered than were expected to: all are waited for again.

@@ -54,7 +54,7 @@ func (t *questions) answer(m *Message) bool {
 	return q != nil && q.take(m)
 }
 
-// gone and silent tell all questions what has become of a node.
+// gone, silent and missed tell all questions what has become of a node.
 func (t *questions) gone(id NodeID) {
 	for _, q := range t.all() {
 		q.gone(id)
@@ -64,6 +64,12 @@ func (t *questions) gone(id NodeID) {
 func (t *questions) silent(id NodeID) {
 	for _, q := range t.all() {
 		q.silent(id)
+	}
+}
+
+func (t *questions) missed(id NodeID, before time.Time) {
+	for _, q := range t.all() {
+		q.missed(id, before)
 	}
 }
 
@@ -201,6 +207,16 @@ func (q *openQuestion) silent(id NodeID) {
 	defer q.mu.Unlock()
 	q.tally.Silent(string(id))
 	q.checkLocked()
+}
+
+// missed says that a node may have lost what was sent to it before that time.
+func (q *openQuestion) missed(id NodeID, before time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.began.Before(before) {
+		q.tally.Missed(string(id))
+		q.checkLocked()
+	}
 }
 
 // loseLocked tells the sink of sockets that will not answer any more.

@@ -128,7 +128,7 @@ func (m *Members) renewLocked(old *member, life int, now time.Time) *member {
 	topics := m.overLocked(old, reasonNewLife)
 	next := *old
 	mem := &next
-	mem.life, mem.fresh, mem.topics = life, now, make(map[string]struct{})
+	mem.life, mem.fresh, mem.renewed, mem.topics = life, now, now, make(map[string]struct{})
 	mem.node.Life, mem.node.State = mem.node.ID.life(life), Alive
 	m.members[mem.node.ID] = mem
 	m.nameLocked(mem)
@@ -152,10 +152,13 @@ func (m *Members) greetLocked(from Channel, mem *member, msg *message, newcomer 
 		served, unserved = m.replaceTopicsLocked(mem, topics)
 	}
 	reason := reasonTopics
-	if newcomer || was != mem.node {
+	switch {
+	case newcomer || was != mem.node:
 		reason = reasonHello
+	case from == All && msg.Part == 0 && !mem.renewed.Equal(now): // which a node says when its transport is up again
+		reason = reasonBack
 	}
-	if reason == reasonHello || len(served)+len(unserved) > 0 {
+	if reason != reasonTopics || len(served)+len(unserved) > 0 {
 		m.changedLocked(Change{Node: mem.node, Was: Alive, Known: !newcomer, Served: served, Unserved: unserved, Reason: reason})
 	}
 	if was.Name != mem.node.Name {

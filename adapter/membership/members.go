@@ -78,6 +78,7 @@ type member struct {
 	every    time.Duration // what it promises
 	fresh    time.Time     // when it was last heard or got a fresh allowance
 	doubt    time.Time     // when its life is over if nothing is heard of it; zero if there is no doubt
+	renewed  time.Time     // when it began another life
 	asked    time.Time     // when it was last asked for a hello
 	warned   bool          // that it has this node's name
 	version  uint64        // of topics; 0 before they are known

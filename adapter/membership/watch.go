@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Change is something that has happened to a member. Its slices are shared by all watchers and may not be changed.
@@ -14,15 +15,21 @@ type Change struct {
 	Served []string // topics that it serves from now on, sorted
 	// Unserved are topics that it does not serve any more, sorted; all of them if its life is over.
 	Unserved []string
-	// Reason is "hello", "topics", "heard", "silence", "unanswered", "absent", "good-bye", "replaced", "new life", or "known" for
+	// At is when it was noticed, except for what a watcher begins with.
+	At time.Time
+	// Reason is "hello", "back", "topics", "heard", "silence", "unanswered", "absent", "good-bye", "replaced", "new life", or "known" for
 	// what a watcher begins with.
 	Reason string
 }
+
+// Back reports whether the node was cut off from the broker and hears again since At: what was sent to it before may be lost.
+func (c *Change) Back() bool { return c.Reason == reasonBack }
 
 // Reasons of changes.
 const (
 	reasonKnown      = "known"      // a member that was there when the watcher came
 	reasonHello      = "hello"      // a newcomer, or one that is called differently now
+	reasonBack       = "back"       // it was cut off from the broker: what was sent to it until now may be lost
 	reasonTopics     = "topics"     // it serves others
 	reasonHeard      = "heard"      // it was silent or absent
 	reasonSilence    = "silence"    // nothing was heard for longer than it promised, or if its life is over for OverAfter
@@ -84,6 +91,7 @@ func (m *Members) noteLocked(n notice) {
 
 func (m *Members) changedLocked(c Change) {
 	if len(m.watchers) > 0 {
+		c.At = time.Now()
 		m.noteLocked(notice{change: &c, to: m.watchers})
 	}
 }

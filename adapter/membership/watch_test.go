@@ -132,3 +132,30 @@ func TestStartFails(t *testing.T) {
 		t.Errorf("New returned %v, %v", m, err)
 	}
 }
+
+// A member whose link was cut and works again is back: what was sent to it meanwhile may be lost. One that is called differently
+// from now on is not.
+func TestBack(t *testing.T) {
+	bubble(t, func(t *testing.T, b *broker) {
+		nodes := b.cluster(t, 3)
+		var mu sync.Mutex
+		var got []string
+		began := time.Now()
+		defer nodes[0].Watch(func(c Change) {
+			mu.Lock()
+			defer mu.Unlock()
+			if c.Reason != reasonKnown {
+				got = append(got, fmt.Sprintf("%s %v %s %v %v", c.Node.Name, c.Node.State, c.Reason, c.Back(), c.At.Sub(began)))
+			}
+		})()
+		pass(time.Second)
+		nodes[1].link.connect(false)
+		nodes[1].link.connect(true)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if want := []string{"n1 alive back true 1s"}; !slices.Equal(got, want) {
+			t.Errorf("it was told %q, want %q", got, want)
+		}
+	})
+}

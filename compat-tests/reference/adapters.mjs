@@ -3,12 +3,15 @@ import { encode } from "@msgpack/msgpack";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 
+/** Connects to the Redis at a URL; with several, separated by commas, to the Redis Cluster that these belong to. */
 async function connect(url) {
-  const client = createClient({ url });
+  const rootNodes = url.split(",").map((url) => ({ url }));
+  const client = rootNodes.length > 1 ? createCluster({ rootNodes }) : createClient({ url });
   client.on("error", (err) => console.error("redis:", err.message));
-  return client.connect();
+  await client.connect(); // which gives the client of a cluster nothing to return
+  return client;
 }
 
 /** The options that were given; the packages take an undefined one for a value. */

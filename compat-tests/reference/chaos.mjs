@@ -1,5 +1,6 @@
 // A node of the clusters in internal/chaos on the npm reference: the program of internal/chaos/node_test.go, as far as
-// TestOperator asks it. Arguments: name, address of Redis, flavour (pubsub, sharded or streams).
+// TestOperator and TestAcksOnCluster ask it. Arguments: name, address of Redis (several, with commas between them, are a Redis
+// Cluster), flavour (pubsub, sharded or streams).
 import http from "node:http";
 import { Server } from "socket.io";
 import { cluster } from "./adapters.mjs";
@@ -9,7 +10,7 @@ process.on("unhandledRejection", (error) => console.error("not caught:", error.m
 
 const [name, address, flavour] = process.argv.slice(2);
 
-const { adapter } = await cluster({ redis: `redis://${address}`, adapter: flavour });
+const { adapter } = await cluster({ redis: address.split(",").map((one) => `redis://${one}`).join(","), adapter: flavour });
 const io = new Server({ adapter });
 io.on("connection", (socket) => {
   socket.data.user = socket.handshake.auth.user;

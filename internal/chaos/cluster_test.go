@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,13 +23,38 @@ type cluster struct {
 	users   []*user
 	traffic *traffic
 	begun   time.Time
-	npm     int // which node is Node.js; -1 for none
+	setup
+}
+
+// setup is what is special about a cluster. The zero value is nothing.
+type setup struct {
+	kinds      [3]kind
+	formerNode string          // the binary of former nodes
+	servers    []string        // addresses of a Redis Cluster, instead of the one Redis
+	link       *redistest.Link // over which node c reaches Redis
 }
 
 // newCluster starts everything. When the test ends all messages have been accounted for.
-func newCluster(t *testing.T, flavour string, npm int) *cluster {
+func newCluster(t *testing.T, flavour string, s setup) *cluster {
 	t.Helper()
-	c := &cluster{t: t, flavour: flavour, redis: redistest.Single(t), traffic: newTraffic(), begun: time.Now(), npm: npm}
+	c := &cluster{t: t, flavour: flavour, traffic: newTraffic(), begun: time.Now(), setup: s}
+	if s.servers == nil {
+		c.redis = redistest.Single(t)
+	}
+	return c.begin()
+}
+
+// newLinkedCluster is newCluster with a link to Redis for node c.
+func newLinkedCluster(t *testing.T, flavour string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, flavour: flavour, redis: redistest.Single(t), traffic: newTraffic(), begun: time.Now()}
+	c.link = redistest.NewLink(t, c.redis.Addr)
+	return c.begin()
+}
+
+func (c *cluster) begin() *cluster {
+	t := c.t
+	t.Helper()
 	for i := range 3 {
 		c.nodes = append(c.nodes, nil)
 		c.start(i)
@@ -55,7 +81,14 @@ func newCluster(t *testing.T, flavour string, npm int) *cluster {
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	name := string(rune('a' + i))
-	c.nodes[i] = startNode(c.t, name, program(name, c.redis.Addr, c.flavour, i == c.npm))
+	addr := strings.Join(c.servers, ",")
+	switch {
+	case i == 2 && c.link != nil:
+		addr = c.link.Addr
+	case c.redis != nil:
+		addr = c.redis.Addr
+	}
+	c.nodes[i] = startNode(c.t, name, c.kinds[i], program(name, addr, c.flavour, c.kinds[i], c.formerNode))
 }
 
 func (c *cluster) connect(u *user, n *node) {
@@ -165,12 +198,12 @@ type level struct {
 	heap       uint64
 }
 
-// levels takes the figures of all nodes that are not Node.js.
+// levels takes the figures of all nodes of this Sockeye.
 func (c *cluster) levels() map[string]level {
 	c.t.Helper()
 	levels := make(map[string]level)
 	for _, n := range c.nodes {
-		if n != nil && !n.npm {
+		if n != nil && n.kind == current {
 			a, _ := n.ask("/stats")
 			levels[n.name] = level{a.Goroutines, a.Heap}
 		}

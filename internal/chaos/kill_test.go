@@ -16,10 +16,10 @@ const slack = 4500 * time.Millisecond
 // open when it goes.
 func TestNodeKilled(t *testing.T) {
 	inAll(t, func(t *testing.T, flavour string) {
-		c := newCluster(t, flavour, -1)
-		c.killDuringCalls(2, false)
+		c := newCluster(t, flavour, setup{})
+		c.killDuringCalls(0, 2, false)
 		c.revive(2)
-		c.killDuringCalls(1, true)
+		c.killDuringCalls(0, 1, true)
 		c.finish()
 	})
 }
@@ -28,45 +28,51 @@ func TestNodeKilled(t *testing.T) {
 // makes the number of nodes right. No call waits for it.
 func TestNodeReplaced(t *testing.T) {
 	inAll(t, func(t *testing.T, flavour string) {
-		c := newCluster(t, flavour, -1)
-		dead, begun := c.nodes[2], time.Now()
-		homeless := c.usersOf(dead)
-		loop := newCaller(c, c.nodes[0])
-		redistest.Eventually(t, "calls are made", func() bool { return loop.each(3, begun) })
-		over := c.traffic.begin(trouble{what: "node c replaced", node: "c"})
-		for _, u := range homeless {
-			u.expectEnd()
-		}
-		dead.freeze()
-		redistest.Eventually(t, "all questions are open", func() bool { return loop.waits(10 * time.Millisecond) })
-		killed := time.Now()
-		dead.kill()
-		c.start(2)
-		t.Logf("replaced after %v", time.Since(killed).Round(time.Millisecond))
-		for _, u := range homeless {
-			u.leave()
-			c.connect(u, c.nodes[2])
-		}
-		redistest.Eventually(t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
-		var slowest time.Duration
-		for _, m := range loop.end() {
-			if slowest = max(slowest, m.took); m.took > slack || m.Error != "" && !m.AckMissing {
-				t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
-			}
-		}
-		t.Logf("slowest call %v", slowest.Round(time.Millisecond))
-		c.whole()
-		c.crossed(time.Now())
-		over()
-		c.check(begun, time.Now())
+		c := newCluster(t, flavour, setup{})
+		c.replaceDuringCalls(0, 2)
 		c.finish()
 	})
 }
 
-// killDuringCalls kills a node while node a makes calls. Its users go to the other nodes.
-func (c *cluster) killDuringCalls(victim int, frozen bool) {
+// replaceDuringCalls kills a node while another one makes calls, and starts it again at once.
+func (c *cluster) replaceDuringCalls(caller, victim int) {
 	c.t.Helper()
-	dead, asking := c.nodes[victim], c.nodes[0]
+	dead, begun := c.nodes[victim], time.Now()
+	homeless := c.usersOf(dead)
+	loop := newCaller(c, c.nodes[caller])
+	redistest.Eventually(c.t, "calls are made", func() bool { return loop.each(3, begun) })
+	over := c.traffic.begin(trouble{what: "node " + dead.name + " replaced", node: dead.name})
+	for _, u := range homeless {
+		u.expectEnd()
+	}
+	dead.freeze()
+	redistest.Eventually(c.t, "all questions are open", func() bool { return loop.waits(10 * time.Millisecond) })
+	killed := time.Now()
+	dead.kill()
+	c.start(victim)
+	c.t.Logf("replaced after %v", time.Since(killed).Round(time.Millisecond))
+	for _, u := range homeless {
+		u.leave()
+		c.connect(u, c.nodes[victim])
+	}
+	redistest.Eventually(c.t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
+	var slowest time.Duration
+	for _, m := range loop.end() {
+		if slowest = max(slowest, m.took); m.took > slack || m.Error != "" && !m.AckMissing {
+			c.t.Errorf("%s, begun %v after the kill, took %v: %+v", m.path, m.begun.Sub(killed), m.took, m.answer)
+		}
+	}
+	c.t.Logf("slowest call %v", slowest.Round(time.Millisecond))
+	c.whole()
+	c.crossed(time.Now())
+	over()
+	c.check(begun, time.Now())
+}
+
+// killDuringCalls kills a node while another one makes calls. Its users go to the other nodes.
+func (c *cluster) killDuringCalls(caller, victim int, frozen bool) {
+	c.t.Helper()
+	dead, asking := c.nodes[victim], c.nodes[caller]
 	homeless := c.usersOf(dead)
 	live := names(slices.DeleteFunc(slices.Clone(c.users), func(u *user) bool { return slices.Contains(homeless, u) }))
 
@@ -74,6 +80,10 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	loop := newCaller(c, asking)
 	redistest.Eventually(c.t, "calls are made", func() bool { return loop.each(3, begun) })
 	held := c.hold(asking, homeless)
+	id := ""
+	if asking.kind == current && dead.kind == current {
+		id = dead.self().ID
+	}
 	over := c.traffic.begin(trouble{what: "node " + dead.name + " killed", node: dead.name})
 	for _, u := range homeless {
 		u.expectEnd()
@@ -86,9 +96,9 @@ func (c *cluster) killDuringCalls(victim int, frozen bool) {
 	dead.kill()
 	c.nodes[victim] = nil
 
-	c.checkHeld(<-held, killed, live)
+	c.checkHeld(<-held, killed, live, id)
 	redistest.Eventually(c.t, "calls are made afterwards", func() bool { return loop.each(3, killed) })
-	c.checkCalls(loop.end(), killed, live, len(homeless))
+	c.checkCalls(asking, loop.end(), killed, live, len(homeless))
 	for _, u := range homeless {
 		u.leave()
 	}
@@ -124,8 +134,9 @@ func (c *cluster) hold(asking *node, by []*user) <-chan made {
 }
 
 // checkHeld looks at the broadcast that users of the dead node had got and not acknowledged. That is no success, unless the
-// node has died before it told that it has sockets. It is known soon, and what the others answered is there.
-func (c *cluster) checkHeld(m made, killed time.Time, live []string) {
+// node has died before it told that it has sockets. It is known soon, what the others answered is there, and the dead node is
+// named if its id is known.
+func (c *cluster) checkHeld(m made, killed time.Time, live []string, id string) {
 	c.t.Helper()
 	took := time.Since(killed)
 	c.t.Logf("a broadcast whose acknowledgements were open returned %v after the kill: %+v", took.Round(time.Millisecond), m.answer)
@@ -134,10 +145,13 @@ func (c *cluster) checkHeld(m made, killed time.Time, live []string) {
 	if took > slack || !missing && !untold || !includes(m.Values, live) {
 		c.t.Errorf("%v after the kill: %+v", took, m.answer)
 	}
+	if missing && id != "" && !slices.Equal(m.Missing, []string{id}) {
+		c.t.Errorf("%v is missing instead of %s", m.Missing, id)
+	}
 }
 
 // checkCalls looks at the calls made before and after a node was killed.
-func (c *cluster) checkCalls(all []made, killed time.Time, live []string, homeless int) {
+func (c *cluster) checkCalls(asking *node, all []made, killed time.Time, live []string, homeless int) {
 	c.t.Helper()
 	var slowest time.Duration
 	during := 0
@@ -154,8 +168,8 @@ func (c *cluster) checkCalls(all []made, killed time.Time, live []string, homele
 		want := live
 		if m.path == "/ask" {
 			want = nil
-			for _, n := range c.nodes[1:] {
-				if n != nil {
+			for _, n := range c.nodes {
+				if n != nil && n != asking {
 					want = append(want, n.name)
 				}
 			}

@@ -12,14 +12,9 @@ import (
 )
 
 var (
-	minutes   = flag.Float64("minutes", 0, "how long TestOperator breaks things in each flavour; 0 means the short form")
-	seed      = flag.Uint64("seed", 0, "what TestOperator does, as a former run has printed it; 0 means something new")
-	readMode  = flag.String("read-mode", "auto", "how the Go nodes read: auto, poller or goroutine")
-	reference = flag.Bool("reference", false, "one of the nodes of TestOperator is Node.js; compat-tests/node_modules must exist")
-
-	nodeName    = flag.String("node-name", "", "be a node with this name")
-	nodeRedis   = flag.String("node-redis", "", "address of the Redis of this node")
-	nodeFlavour = flag.String("node-flavour", "", "adapter of this node: pubsub, sharded or streams")
+	minutes       = flag.Float64("minutes", 0, "how long TestOperator breaks things in each flavour; 0 means the short forms of all tests")
+	seed          = flag.Uint64("seed", 0, "what TestOperator does, as a former run has printed it; 0 means something new")
+	withReference = flag.Bool("reference", false, "one of the nodes of TestOperator and TestAcksOnCluster is Node.js; compat-tests/node_modules must exist")
 )
 
 func TestMain(m *testing.M) {

@@ -3,14 +3,15 @@ package chaos
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
-	"runtime"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,6 +20,16 @@ import (
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
+)
+
+// This file and requests_test.go are also built with the Sockeye of former versions, see former_test.go: they use what all of
+// them have. What is new since then is in identity_test.go.
+
+var (
+	nodeName    = flag.String("node-name", "", "be a node with this name")
+	nodeRedis   = flag.String("node-redis", "", "address of the Redis of this node; several, with commas between them, are a Redis Cluster")
+	nodeFlavour = flag.String("node-flavour", "", "adapter of this node: pubsub, sharded or streams")
+	readMode    = flag.String("read-mode", "auto", "how the Go nodes read: auto, poller or goroutine")
 )
 
 // builder is what all flavours are.
@@ -47,6 +58,9 @@ type answer struct {
 	AckMissing  bool     `json:"ackMissing"`  // the error is server.ErrAckMissing
 	AckTimeout  bool     `json:"ackTimeout"`  // the error is server.ErrAckTimeout
 
+	Nodes   []nodeInfo `json:"nodes"`   // what the node knows of its cluster, itself first
+	Changes []string   `json:"changes"` // "name state" of the other nodes, whenever it was another one than before
+
 	Goroutines int    `json:"goroutines"`
 	Heap       uint64 `json:"heap"` // live bytes
 	Up         bool   `json:"up"`
@@ -54,9 +68,17 @@ type answer struct {
 	Server     string `json:"server"`  // server.Stats, for logs
 }
 
+// nodeInfo is what one node knows of another, or of itself.
+type nodeInfo struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Life  string `json:"life"`
+	State string `json:"state"`
+}
+
 // runNode is the program of a node. It serves until its standard input ends, and returns the exit code.
 func runNode() int {
-	rdb := redis.NewClient(&redis.Options{Addr: *nodeRedis, MaxRetries: -1})
+	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(*nodeRedis, ","), MaxRetries: -1})
 	defer rdb.Close()
 	redis.SetLogger(silent{})
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -70,7 +92,9 @@ func runNode() int {
 	default:
 		cluster = redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{Options: opts})
 	}
-	srv, err := server.New(&server.Options{Adapter: cluster, Logger: log, Engine: engine.Options{ReadMode: engine.ReadMode(*readMode)}})
+	options := &server.Options{Adapter: cluster, Logger: log, Engine: engine.Options{ReadMode: engine.ReadMode(*readMode)}}
+	identify(options)
+	srv, err := server.New(options)
 	if err != nil {
 		return failed(err)
 	}
@@ -83,7 +107,9 @@ func runNode() int {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	registerRequests(mux, users)
-	mux.HandleFunc("/stats", reply(func(context.Context) answer { return figures(srv, cluster) }))
+	registerCommands(mux, users)
+	registerNodes(mux, srv)
+	mux.HandleFunc("/stats", reply(func(context.Context, url.Values) answer { return figures(srv, cluster) }))
 	web := &http.Server{Handler: mux}
 	serving := make(chan error, 1)
 	go func() { serving <- web.Serve(listener) }()
@@ -131,69 +157,9 @@ func registerUsers(n *server.Namespace) {
 	n.Handle("send", server.FuncAck(func(_ context.Context, _ *server.Socket, m message) (string, error) {
 		return textOf(n.To(m.To).Emit("receive", m)), nil
 	}))
+	n.HandleServerSide("note", server.ServerSideFunc(func(_ context.Context, text string) error {
+		notes.add(text)
+		return nil
+	}))
 	n.HandleServerSide("who", server.ServerSideFuncAck(func(context.Context, server.None) (string, error) { return *nodeName, nil }))
-}
-
-// registerRequests lets the test make calls to the whole cluster.
-func registerRequests(mux *http.ServeMux, n *server.Namespace) {
-	mux.HandleFunc("/fetch", reply(func(ctx context.Context) answer {
-		result, err := n.FetchSockets(ctx)
-		a := withNodes(result.Missing, result.Unanswered, err)
-		for _, s := range result.Values {
-			var data struct{ User string }
-			_ = json.Unmarshal(s.Data(), &data)
-			a.Values = append(a.Values, data.User)
-		}
-		return a
-	}))
-	mux.HandleFunc("/ask", reply(func(ctx context.Context) answer {
-		result, err := server.ServerSideEmitWithAck[string](ctx, n, "who")
-		a := withNodes(result.Missing, result.Unanswered, err)
-		a.Values = result.Values
-		return a
-	}))
-	broadcast := func(event string) func(context.Context) answer {
-		return func(ctx context.Context) answer {
-			replies, err := server.BroadcastWithAck[string](ctx, n, event)
-			a := withNodes(replies.Missing, replies.Unanswered, err)
-			a.Values, a.Expected, a.Failed = replies.Values, replies.Expected, len(replies.Failed)
-			return a
-		}
-	}
-	mux.HandleFunc("/acks", reply(broadcast("question")))
-	mux.HandleFunc("/hold", reply(broadcast("hold")))
-	mux.HandleFunc("/count", reply(func(ctx context.Context) answer {
-		count, err := n.ServerCount(ctx)
-		a := withNodes(nil, 0, err)
-		a.Expected = count
-		return a
-	}))
-}
-
-func withNodes(missing []adapter.NodeID, unanswered int, err error) answer {
-	a := answer{Unanswered: unanswered, Error: textOf(err), Unavailable: errors.Is(err, adapter.ErrClusterUnavailable),
-		AckMissing: errors.Is(err, server.ErrAckMissing), AckTimeout: errors.Is(err, server.ErrAckTimeout)}
-	for _, id := range missing {
-		a.Missing = append(a.Missing, string(id))
-	}
-	return a
-}
-
-func figures(srv *server.Server, cluster builder) answer {
-	runtime.GC()
-	runtime.GC() // for what finalizers and pools keep
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	stats := cluster.Stats()
-	return answer{
-		Goroutines: runtime.NumGoroutine(), Heap: mem.HeapAlloc, Up: stats.State == redisadapter.Up,
-		Adapter: fmt.Sprintf("%+v", stats), Server: fmt.Sprintf("%+v", srv.Stats()),
-	}
-}
-
-// reply makes a handler of a call. The context has no deadline, so that the defaults hold.
-func reply(call func(context.Context) answer) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(call(r.Context()))
-	}
 }

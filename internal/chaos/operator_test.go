@@ -24,21 +24,27 @@ func TestOperator(t *testing.T) {
 			continue // the short form is short
 		}
 		t.Run(flavour, func(t *testing.T) {
-			npm := -1
-			if *reference {
-				npm = 1
+			var s setup
+			if *withReference {
+				s.kinds[1] = reference
 			}
-			o := &operator{cluster: newCluster(t, flavour, npm), rng: rand.New(rand.NewPCG(chosen, uint64(i))), done: make(map[string]int)}
-			before := o.levels()
-			for n := 0; *minutes == 0 && n < 3 || time.Since(o.begun) < time.Duration(*minutes*float64(time.Minute)); n++ {
-				o.act()
-			}
-			o.heal()
-			t.Logf("done: %v; the slowest recovery took %v, the slowest call %v", o.done, o.recovered, o.slowest)
-			o.sameLevel(before)
-			o.finish()
+			operate(newCluster(t, flavour, s), rand.New(rand.NewPCG(chosen, uint64(i))))
 		})
 	}
+}
+
+// operate lets an operator loose on a cluster, and ends it.
+func operate(c *cluster, rng *rand.Rand) {
+	c.t.Helper()
+	o := &operator{cluster: c, rng: rng, done: make(map[string]int)}
+	before, begun := o.levels(), time.Now()
+	for n := 0; *minutes == 0 && n < 3 || time.Since(begun) < time.Duration(*minutes*float64(time.Minute)); n++ {
+		o.act()
+	}
+	o.heal()
+	o.t.Logf("done: %v; the slowest recovery took %v, the slowest call %v", o.done, o.recovered, o.slowest)
+	o.sameLevel(before)
+	o.finish()
 }
 
 // operator makes troubles.
@@ -60,7 +66,7 @@ func (o *operator) act() {
 	victim := o.rng.IntN(3)
 	var loop *caller
 	for i := range 3 {
-		if n := o.nodes[(victim+1+i)%3]; i < 2 && !n.npm {
+		if n := o.nodes[(victim+1+i)%3]; i < 2 && n.kind != reference {
 			loop = newCaller(o.cluster, n)
 			break
 		}
@@ -84,7 +90,7 @@ type chaotic struct {
 func (o *operator) troubles() []chaotic {
 	redis := func(what string, breaks, heals func(*redistest.Server)) chaotic {
 		return chaotic{what, func(int) {
-			o.begin(trouble{what: what})
+			o.trouble(trouble{what: what})
 			breaks(o.redis)
 			o.pass(5 * time.Second)
 			heals(o.redis)
@@ -100,8 +106,8 @@ func (o *operator) troubles() []chaotic {
 	}
 }
 
-// begin notes a trouble that lasts until everything is healed.
-func (o *operator) begin(tr trouble) { o.over = append(o.over, o.traffic.begin(tr)) }
+// trouble notes a trouble that lasts until everything is healed.
+func (o *operator) trouble(tr trouble) { o.over = append(o.over, o.traffic.begin(tr)) }
 
 // pass lets up to some time pass; in the short form a tenth of it.
 func (o *operator) pass(most time.Duration) {
@@ -117,7 +123,7 @@ func (o *operator) pass(most time.Duration) {
 func (o *operator) killNode(victim int) {
 	n := o.nodes[victim]
 	users := o.usersOf(n)
-	o.begin(trouble{what: "node killed", node: n.name})
+	o.trouble(trouble{what: "node killed", node: n.name})
 	for _, u := range users {
 		u.expectEnd()
 	}
@@ -141,7 +147,7 @@ func (o *operator) killNode(victim int) {
 
 func (o *operator) freezeNode(victim int) {
 	n := o.nodes[victim]
-	o.begin(trouble{what: "node frozen", node: n.name})
+	o.trouble(trouble{what: "node frozen", node: n.name})
 	n.freeze()
 	o.pass(8 * time.Second)
 	n.thaw()
@@ -152,7 +158,7 @@ func (o *operator) comeAndGo() {
 	o.t.Helper()
 	for range 1 + o.rng.IntN(3) {
 		u := o.users[o.rng.IntN(len(o.users))]
-		o.begin(trouble{what: "user went", user: u.name})
+		o.trouble(trouble{what: "user went", user: u.name})
 		u.leave()
 		o.pass(time.Second)
 		o.connect(u, o.nodes[o.rng.IntN(3)])

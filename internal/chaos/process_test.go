@@ -30,7 +30,7 @@ type node struct {
 	stdin io.Closer
 	log   *logBuffer
 	ended chan struct{} // closed when the process has ended
-	npm   bool          // it is Node.js
+	kind  kind
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -55,19 +55,31 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// program is the command of a node: this test binary, or the one with the npm packages.
-func program(name, redisAddr, flavour string, npm bool) *exec.Cmd {
-	if npm {
+// kind is what a node is made of.
+type kind string
+
+const (
+	current   kind = ""          // this Sockeye: the test binary
+	former    kind = "former"    // a Sockeye of former times, see former_test.go
+	reference kind = "reference" // Node.js with the npm packages
+)
+
+// program is the command of a node. formerNode is the binary of the former ones.
+func program(name, redisAddr, flavour string, k kind, formerNode string) *exec.Cmd {
+	binary := os.Args[0]
+	switch k {
+	case reference:
 		return exec.Command("node", "../../compat-tests/reference/chaos.mjs", name, redisAddr, flavour)
+	case former:
+		binary = formerNode
 	}
-	return exec.Command(os.Args[0], "-node-name", name, "-node-redis", redisAddr, "-node-flavour", flavour,
-		"-read-mode", *readMode)
+	return exec.Command(binary, "-node-name", name, "-node-redis", redisAddr, "-node-flavour", flavour, "-read-mode", *readMode)
 }
 
 // startNode starts a process and waits until it listens. The test ends it in good order.
-func startNode(t testing.TB, name string, cmd *exec.Cmd) *node {
+func startNode(t testing.TB, name string, k kind, cmd *exec.Cmd) *node {
 	t.Helper()
-	n := &node{t: t, name: name, cmd: cmd, log: new(logBuffer), ended: make(chan struct{}), npm: cmd.Args[0] == "node"}
+	n := &node{t: t, name: name, cmd: cmd, log: new(logBuffer), ended: make(chan struct{}), kind: k}
 	cmd.Stderr = n.log
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -156,4 +168,14 @@ func (n *node) ask(path string) (answer, time.Duration) {
 		n.t.Fatalf("%s of node %s: %v\n%s", path, n.name, err, n.log)
 	}
 	return a, took
+}
+
+// self is the identity of a node that has one.
+func (n *node) self() nodeInfo {
+	n.t.Helper()
+	a, _ := n.ask("/nodes")
+	if len(a.Nodes) == 0 {
+		n.t.Fatalf("node %s does not know itself", n.name)
+	}
+	return a.Nodes[0]
 }

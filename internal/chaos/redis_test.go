@@ -26,7 +26,7 @@ func TestRedisTrouble(t *testing.T) {
 		{"redis paused", 3 * time.Second, (*redistest.Server).Pause, (*redistest.Server).Resume},
 	}
 	inAll(t, func(t *testing.T, flavour string) {
-		c := newCluster(t, flavour, -1)
+		c := newCluster(t, flavour, setup{})
 		before := c.levels()
 		for _, o := range outages {
 			c.outage(o)
@@ -116,4 +116,57 @@ func (c *cluster) subscribersKilled() {
 	over()
 	c.whole()
 	c.check(begun, time.Now())
+}
+
+// TestRedisEmptied empties Redis several times under users who talk to each other, and then has it start again with nothing. What
+// is published needs no keys; entries of a stream that have not been read are gone.
+func TestRedisEmptied(t *testing.T) {
+	inAll(t, func(t *testing.T, flavour string) {
+		c := newCluster(t, flavour, setup{})
+		before, begun := c.lives(), time.Now()
+		loop := newCaller(c, c.nodes[0])
+		over := func() {}
+		if flavour == "streams" {
+			over = c.traffic.begin(trouble{what: "redis emptied"})
+		}
+		for range 5 {
+			emptied := time.Now()
+			c.redis.Do("FLUSHALL")
+			c.crossed(emptied)
+		}
+		over()
+		redistest.Eventually(t, "calls are made", func() bool { return loop.each(3, begun) })
+		c.whole()
+		c.checkCallsWithoutLoss(loop.end())
+		c.check(begun, time.Now())
+
+		loop = newCaller(c, c.nodes[0])
+		over = c.traffic.begin(trouble{what: "redis started empty"})
+		c.redis.Do("FLUSHALL")
+		c.redis.Restart()
+		restarted := time.Now()
+		t.Logf("messages cross again %v after an empty start", c.crossed(restarted).Round(time.Millisecond))
+		over()
+		c.whole()
+		redistest.Eventually(t, "calls are made afterwards", func() bool { return loop.each(3, restarted) })
+		for _, m := range loop.end() {
+			if m.took > patientCall || m.Error != "" && !m.Unavailable && !m.AckMissing {
+				t.Errorf("%s took %v: %+v", m.path, m.took, m.answer)
+			}
+		}
+		c.sameLives(before)
+		c.finish()
+	})
+}
+
+// checkCallsWithoutLoss looks at calls that nothing may disturb, except for answers that streams carry: these may be emptied away,
+// and the call then ends with its time.
+func (c *cluster) checkCallsWithoutLoss(all []made) {
+	c.t.Helper()
+	for _, m := range all {
+		disturbed := m.took > promptly || m.Error != "" || m.Unanswered > 0 || m.path != "/ask" && !includes(m.Values, names(c.users))
+		if m.took > patientCall || disturbed && c.flavour != "streams" {
+			c.t.Errorf("%s took %v: %+v", m.path, m.took, m.answer)
+		}
+	}
 }

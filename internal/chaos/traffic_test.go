@@ -57,6 +57,7 @@ type trouble struct {
 	ended time.Time // zero while it lasts
 	node  string    // the one that has it, or "" for all messages between nodes
 	user  string    // the one that is away, if that is the trouble
+	link  bool      // the node itself is well
 	lost  int
 	met   int // messages that it can have met, the lost ones included
 }
@@ -234,10 +235,10 @@ func (t *traffic) excuse(s sent, from, to string) *trouble {
 			}
 		case tr.node == "":
 			// Node's sharded and streams adapters wait for Redis before they serve their own sockets.
-			if s.local() && !s.from.npm {
+			if s.local() && s.from.kind != reference {
 				continue
 			}
-		case s.from.name != tr.node && s.to.name != tr.node:
+		case s.from.name != tr.node && s.to.name != tr.node, tr.link && s.local():
 			continue
 		}
 		return tr

@@ -9,10 +9,12 @@
 // and what merely listens. A question is over when each line is done with.
 //
 //	who                      is done with when
-//	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left
+//	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left; or it has
+//	                         not reported and was cut off from the broker since
 //	member, silent before    always; it is missing in the result, unless it answers all the same
 //	member, came later       it has reported or its second is over, if the broker counted it right after the question; else always
-//	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled
+//	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled;
+//	                         those in the place of vanished ones, which may not have been asked, when their second is over
 //
 // To settle is to acknowledge or to go. Only broadcasts with acknowledgements have sockets. Reports and settled sockets count
 // in whatever order they come: on a Redis Cluster the acknowledgement of a Node.js node can overtake its count.
@@ -51,6 +53,9 @@ type Tally struct {
 	mute    int              // how many of them are not waited for
 	reports int              // how many of them have reported and, as far as they have names, still exist
 	late    bool             // a node has stopped waiting for its sockets
+	before  []string         // foreign nodes that have answered the question before, sorted
+	fresh   int              // foreign nodes that have come in the place of one of those, and may not have been asked
+	overdue bool             // these are not waited for
 }
 
 // node is what is known of one node, or of all those without a name.
@@ -97,6 +102,9 @@ func New(sockets bool, asked, quiet []string) *Tally {
 	}
 	return t
 }
+
+// Before names foreign nodes, sorted, that have answered the question before.
+func (t *Tally) Before(names []string) { t.before = names }
 
 // Loss is a number of sockets that will not settle any more, on a node or on those without a name.
 type Loss struct {
@@ -157,6 +165,13 @@ func (t *Tally) Silent(name string) {
 	}
 }
 
+// Missed says that a member may not have heard the question: it is not waited for unless it has reported.
+func (t *Tally) Missed(name string) {
+	if n := t.nodes[name]; n != nil && n.reports == 0 {
+		t.Silent(name)
+	}
+}
+
 // Gone says that a member does not exist any more, and returns how many sockets are lost with it.
 func (t *Tally) Gone(name string) (sockets int) {
 	n := t.nodes[name]
@@ -208,6 +223,7 @@ func (t *Tally) know(foreign, nodes, mute int, members []string) {
 
 // Overdue says that those are not waited for any more that were not known when the question was sent.
 func (t *Tally) Overdue() {
+	t.overdue = true
 	for _, n := range t.nodes {
 		if n.late && n.state == waiting && n.reports == 0 {
 			n.state = silent
@@ -217,12 +233,22 @@ func (t *Tally) Overdue() {
 
 // Listed is Counted with the sorted names of all other nodes, and returns what is lost with those that are not among them.
 func (t *Tally) Listed(names []string, mute int, members []string) (lost []Loss) {
-	nameless := 0 // foreign nodes that have not told their names
+	nameless, fresh := 0, 0 // foreign nodes that have not told their names; those of them that have not answered before
 	for _, name := range names {
 		if !has(members, name) && t.nodes[name] == nil {
 			nameless++
+			if !has(t.before, name) {
+				fresh++
+			}
 		}
 	}
+	vanished := 0
+	for _, name := range t.before {
+		if !has(names, name) {
+			vanished++
+		}
+	}
+	t.fresh = min(fresh, vanished)
 	foreign := nameless
 	for name, n := range t.nodes {
 		switch present := has(names, name); {
@@ -257,7 +283,7 @@ func (t *Tally) Outstanding() (names []string) {
 
 // ForeignOutstanding reports whether foreign nodes, or their sockets, are waited for.
 func (t *Tally) ForeignOutstanding() bool {
-	if t.foreign < 0 || t.reports < t.foreign-t.mute {
+	if t.foreign < 0 || t.reports < t.expected() {
 		return true
 	}
 	for name, n := range t.nodes {
@@ -274,7 +300,7 @@ func (t *Tally) member(name string) bool { return t.nodes[name].asked || has(t.m
 // Done reports whether there is nothing left to wait for. Once sockets have been silent for too long it never does, so that the
 // question ends with its time.
 func (t *Tally) Done() bool {
-	if t.late || t.foreign < 0 || t.reports < t.foreign-t.mute {
+	if t.late || t.foreign < 0 || t.reports < t.expected() {
 		return false
 	}
 	for _, n := range t.nodes {
@@ -283,6 +309,17 @@ func (t *Tally) Done() bool {
 		}
 	}
 	return true
+}
+
+// expected is how many foreign nodes are waited for.
+func (t *Tally) expected() int { return t.foreign - t.mute - t.excused() }
+
+// excused is how many foreign nodes are not waited for any more since they may not have been asked.
+func (t *Tally) excused() int {
+	if !t.overdue {
+		return 0
+	}
+	return t.fresh
 }
 
 // Heard reports whether anybody has answered.
@@ -306,7 +343,8 @@ type Outcome struct {
 	Unanswered int      // all of them, those without a name included
 	Silent     []string // those of Missing that were waited for and have said nothing
 	Foreign    int      // how many foreign nodes there are; -1 if they could not be counted
-	Mute       int      // how many of them have not answered
+	Mute       int      // how many of them have not answered, without those that may not have been asked
+	Named      []string // those of them that have answered with their names, sorted
 	Lost       []Loss   // sockets that have not settled
 }
 
@@ -316,6 +354,9 @@ func (t *Tally) End() Outcome {
 	for name, n := range t.nodes {
 		if n.open > 0 {
 			o.Lost = append(o.Lost, Loss{name, n.open})
+		}
+		if name != "" && n.reports > 0 && n.state != gone && !t.member(name) {
+			o.Named = append(o.Named, name)
 		}
 		unreported := n.asked && n.reports == 0 && n.state != gone
 		if unreported && n.state == waiting && !n.late {
@@ -329,9 +370,11 @@ func (t *Tally) End() Outcome {
 		}
 	}
 	if t.foreign >= 0 {
-		o.Mute = max(t.foreign-t.reports, 0)
-		o.Unanswered += o.Mute
+		missing := max(t.foreign-t.reports, 0)
+		o.Unanswered += missing
+		o.Mute = max(missing-t.excused(), 0)
 	}
+	slices.Sort(o.Named)
 	slices.Sort(o.Missing)
 	slices.Sort(o.Silent)
 	slices.SortFunc(o.Lost, func(a, b Loss) int { return cmp.Compare(a.Node, b.Node) })

@@ -15,7 +15,8 @@ import (
 //	l=a,b,x+m/a,b   those nodes are listed
 //	a, a:3          a reports, with 3 sockets; _ is a node without a name
 //	-a:2            2 sockets of a have settled
-//	~a              a is silent; †a does not exist any more
+//	before:a,x      a and x have answered before
+//	~a              a is silent; ^a may have missed the question; †a does not exist any more
 //	late, overdue
 func run(t *testing.T, script string) (*Tally, string) {
 	t.Helper()
@@ -44,12 +45,16 @@ func run(t *testing.T, script string) (*Tally, string) {
 			for _, loss := range y.Listed(names(list), mute, names(members)) {
 				log = append(log, fmt.Sprintf("lost %s:%d", loss.Node, loss.Sockets))
 			}
+		case head == "before":
+			y.Before(names(rest))
 		case step == "late":
 			y.Late()
 		case step == "overdue":
 			y.Overdue()
 		case strings.HasPrefix(step, "~"):
 			y.Silent(step[1:])
+		case strings.HasPrefix(step, "^"):
+			y.Missed(step[1:])
 		case strings.HasPrefix(step, "†"):
 			if n := y.Gone(strings.TrimPrefix(step, "†")); n > 0 {
 				log = append(log, fmt.Sprintf("lost %s:%d", strings.TrimPrefix(step, "†"), n))
@@ -104,6 +109,11 @@ func TestTally(t *testing.T) {
 		{"new:a,b n=2+0/a,b a †b n=1+0/a", true, "", 0, ""},
 		{"new:a,b n=2+0/a,b a b †b", true, "", 0, ""},
 		{"new:a n=1+0/a †x ~x a", true, "", 0, ""},
+		{"new:a,b n=2+0/a,b a ^b", true, "b", 1, ""},
+		{"new:a,b n=2+0/a,b a ^b b", true, "", 0, ""},
+		{"new:a,b n=2+0/a,b a b ^b ^x", true, "", 0, ""},
+		{"new!:a n=1+0/a a:1 ^a", false, "a", 1, ""},
+		{"new!:a n=1+0/a a:1 ^a -a:1", true, "", 0, ""},
 		// A member that has left hides a foreign node until somebody counts again.
 		{"new:a,b n=2+0/a,b a †b n=2+0/a", false, "", 1, ""},
 		{"new:a,b n=2+0/a,b a †b n=2+0/a _", true, "", 0, ""},
@@ -127,6 +137,15 @@ func TestTally(t *testing.T) {
 		{"new:a n=3+0/a a l=a,x+0/a _", true, "", 0, ""},
 		{"new:a n=3+0/a a x l=a+0/a", true, "", 0, ""},
 		{"new:a n=1+0/a,b a", true, "", 0, ""}, // more members than the broker counts
+		// One in the place of a foreign node that has answered before.
+		{"new: before:x n=1+0/ l=y+0/", false, "", 1, ""},
+		{"new: before:x n=1+0/ l=y+0/ overdue", true, "", 1, ""},
+		{"new: before:x n=1+0/ l=y+0/ overdue y", true, "", 0, ""},
+		{"new: before:x n=1+0/ l=x+0/ overdue", false, "", 1, ""},
+		{"new: n=1+0/ l=y+0/ overdue", false, "", 1, ""},
+		{"new: before:x,y n=2+0/ y l=y,z+0/ overdue", true, "", 1, ""},
+		{"new: before:x,y n=2+0/ l=y,z+0/ overdue", false, "", 2, ""},
+		{"new:a before:x n=2+0/a a l=a,y+0/a overdue", true, "", 1, ""},
 		// Sockets.
 		{"new!:a n=1+0/a a:2", false, "a", 1, ""},
 		{"new!:a n=1+0/a a:2 -a:1", false, "a", 1, ""},

@@ -1,0 +1,41 @@
+package chaos
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// identify gives a node the name that the test knows it by.
+func identify(o *server.Options) { o.NodeName = *nodeName }
+
+// registerNodes lets the test ask a node which nodes it knows, and what has happened to them.
+func registerNodes(mux *http.ServeMux, srv *server.Server) {
+	var mu sync.Mutex
+	var changes []string
+	last := make(map[adapter.NodeID]string)
+	srv.OnNodeChange(func(c adapter.NodeChange) {
+		mu.Lock()
+		defer mu.Unlock()
+		if state := c.Node.State.String(); state != last[c.Node.ID] {
+			last[c.Node.ID] = state
+			changes = append(changes, c.Node.Name+" "+state)
+		}
+	})
+	mux.HandleFunc("/nodes", reply(func(ctx context.Context, _ url.Values) answer {
+		nodes, err := srv.Nodes(ctx)
+		a := withNodes(nil, 0, err)
+		for _, n := range nodes {
+			a.Nodes = append(a.Nodes, nodeInfo{ID: string(n.ID), Name: n.Name, Life: n.Life, State: n.State.String()})
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		a.Changes = slices.Clone(changes)
+		return a
+	}))
+}
