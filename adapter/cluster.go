@@ -77,7 +77,7 @@ func (a *alone) Close() error                           { return nil }
 type Broker interface {
 	membership.Transport
 
-	// Bus makes the bus of a namespace.
+	// Bus makes the bus of a namespace. local is a RoomExpecter.
 	Bus(local Local) (Bus, error)
 }
 
@@ -130,11 +130,7 @@ type joined struct {
 }
 
 func (j *joined) New(local Local) (Adapter, error) {
-	bus, err := j.broker.Bus(local)
-	if err != nil {
-		return nil, err
-	}
-	return newClustered(local, bus, j)
+	return newClustered(local, j)
 }
 
 func (j *joined) Self() Node { return j.members.Self() }

@@ -38,11 +38,22 @@ type order struct {
 	done chan struct{} // closed by close
 
 	waited, late, skipped atomic.Uint64
+	waiting               atomic.Int64 // messages that were queued and have not been handled
+
+	// Written with mu held.
+	running atomic.Int64 // how many events there are
 
 	mu sync.Mutex
 	// Guarded by mu.
 	senders map[NodeID]*sender
+	events  []runningEvent
 	closed  bool
+}
+
+// runningEvent is a server-side event whose handlers had not returned when it was last looked at.
+type runningEvent struct {
+	handled <-chan struct{}
+	until   time.Time // nobody waits for it any longer
 }
 
 // sender is one node as far as the order of its messages is concerned. Its fields are guarded by order.mu.
@@ -103,7 +114,31 @@ func (o *order) handle(m *Message) {
 	}
 	if handled != nil && over(s.slow) {
 		s.handled, s.slow = handled, nil
+		o.events = append(o.events, runningEvent{handled, time.Now().Add(orderPatience)})
+		o.lookLocked()
 	}
+}
+
+// unsettled reports whether messages wait for their turn, or for the handlers of a server-side event: who is in which room may
+// change until those have their turn that come now.
+func (o *order) unsettled() bool {
+	switch {
+	case o.waiting.Load() > 0:
+		return true
+	case o.running.Load() == 0:
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lookLocked()
+	return len(o.events) > 0
+}
+
+// lookLocked forgets events that are over.
+func (o *order) lookLocked() {
+	now := time.Now()
+	o.events = slices.DeleteFunc(o.events, func(e runningEvent) bool { return over(e.handled) || !now.Before(e.until) })
+	o.running.Store(int64(len(o.events)))
 }
 
 // ready reports whether nothing that was sent before a message is missing.
@@ -130,6 +165,7 @@ func (o *order) countLocked(s *sender, m *Message) {
 // queueLocked has a goroutine hand a message on when its turn comes.
 func (o *order) queueLocked(s *sender, m *Message) {
 	o.waited.Add(1)
+	o.waiting.Add(1)
 	s.queue = append(s.queue, queued{m, time.Now().Add(orderPatience)})
 	if s.working {
 		select {
@@ -159,6 +195,7 @@ func (o *order) work(from NodeID, s *sender) {
 		o.mu.Unlock()
 		if next != nil {
 			o.handle(next)
+			o.waiting.Add(-1)
 			continue
 		}
 		timer := time.NewTimer(wait)

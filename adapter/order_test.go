@@ -202,3 +202,33 @@ func TestOrderClose(t *testing.T) {
 		j.expect(t, "closed", "1@0")
 	})
 }
+
+// TestOrderUnsettled: while messages wait, or handlers for which others wait, it is not known who will be in which room.
+func TestOrderUnsettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		check := func(what string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := j.unsettled(); got != want {
+				t.Errorf("%s: %v", what, got)
+			}
+		}
+		check("nothing has come", false)
+		j.say(toAll("1", 1))
+		check("all is done", false)
+		j.say(event("e"))
+		check("a handler runs", true)
+		j.finish("e")
+		check("it has returned", false)
+		j.say(event("slow"), aside("waits", 0))
+		check("a message waits", true)
+		time.Sleep(orderPatience)
+		check("neither is waited for", false)
+		j.finish("slow")
+		j.say(event("alone"))
+		time.Sleep(orderPatience)
+		check("nobody would wait for it", false)
+		j.close()
+	})
+}
