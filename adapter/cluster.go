@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
@@ -83,7 +84,7 @@ type Broker interface {
 
 // Join makes a server a node of the cluster that a broker reaches. opts may be nil. The cluster closes the broker.
 func Join(self Node, changed func(Node), broker Broker, opts *ClusterOptions) (Cluster, error) {
-	j := &joined{broker: broker, namespaces: make(map[*clustered]bool), serving: make(map[string]int)}
+	j := &joined{broker: broker, began: time.Now(), namespaces: make(map[*clustered]bool), serving: make(map[string]int)}
 	if opts != nil {
 		j.opts = *opts
 	}
@@ -117,6 +118,7 @@ func (s *signalling) Start(receive func(membership.Channel, []byte), up, down fu
 type joined struct {
 	// Static after construction.
 	broker  Broker
+	began   time.Time
 	opts    ClusterOptions
 	members *membership.Members
 	unwatch func()

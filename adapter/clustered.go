@@ -65,6 +65,7 @@ func newClustered(local Local, node *joined) (Clustered, error) {
 		c.parted = p
 	}
 	c.order.begin(c.do)
+	c.numbers.base = uint64(time.Since(node.began).Microseconds())
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := bus.Start(c.receive); err != nil {
 		c.stop()
@@ -196,7 +197,10 @@ func (c *clustered) memberChanged(change NodeChange) {
 		c.questions.gone(id)
 		c.order.forget(id)
 		c.numbers.forget(id)
-	case change.Node.State == membership.Absent, slices.Contains(change.Unserved, c.local.Name()):
+	case slices.Contains(change.Unserved, c.local.Name()):
+		c.questions.gone(id)
+		c.order.forget(id)
+	case change.Node.State == membership.Absent:
 		c.questions.gone(id)
 	case change.Node.State == membership.Silent:
 		c.questions.silent(id)

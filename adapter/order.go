@@ -10,7 +10,8 @@ import (
 const (
 	// orderPatience is how long a message waits at most for those that were sent before it.
 	orderPatience = 100 * time.Millisecond
-	// orderQueue is how many messages of one sender wait at most. Beyond it the order is given up.
+	// orderQueue is how many messages of one sender wait at most. Beyond it the order is given up, and more are not taken until some
+	// have been handled.
 	orderQueue = 10_000
 	// orderSenders is how many senders are known by their numbers: whoever can publish can invent some.
 	orderSenders = 4096
@@ -64,6 +65,7 @@ type sender struct {
 	queue    []queued
 	working  bool            // a goroutine takes from the queue, and nobody else handles messages
 	told     chan struct{}   // capacity 1; tells the goroutine of a new message
+	room     chan struct{}   // capacity 1; told by the goroutine when the queue is not too long any more
 	handled  <-chan struct{} // of the last server-side event; nil when nothing waits for it
 	slow     <-chan struct{} // of one that was not waited for to the end
 }
@@ -77,7 +79,8 @@ func (o *order) begin(do func(*Message) <-chan struct{}) {
 	o.do, o.done, o.senders = do, make(chan struct{}), make(map[NodeID]*sender)
 }
 
-// take hands a message on, at once or in its turn. It is called for one message at a time.
+// take hands a message on, at once or in its turn. It is called for one message at a time. It waits while messages of its sender
+// are handled more slowly than they come, as it does when it handles them itself: what comes next stays with the bus.
 func (o *order) take(m *Message) {
 	o.mu.Lock()
 	s := o.senders[m.From]
@@ -88,7 +91,14 @@ func (o *order) take(m *Message) {
 		o.countLocked(s, m)
 		if s.working || !s.ready(m) {
 			o.queueLocked(s, m)
+			full := len(s.queue) > orderQueue
 			o.mu.Unlock()
+			if full {
+				select {
+				case <-s.room:
+				case <-o.done:
+				}
+			}
 			return
 		}
 	}
@@ -215,15 +225,20 @@ func (o *order) nextLocked(s *sender) (next *Message, wait time.Duration) {
 		if over(s.handled) {
 			s.handled = nil
 		}
-		blocked := false // a message that is not for all nodes waits: those behind it stay behind it
-		for i, q := range s.queue {
-			if toAll := q.m.Seq > 0; toAll || !blocked {
-				if s.ready(q.m) {
-					s.queue = slices.Delete(s.queue, i, i+1)
-					return q.m, 0
-				}
-				blocked = blocked || !toAll
+		if i := s.next(); i >= 0 {
+			next = s.queue[i].m
+			if s.queue[i] = (queued{}); i == 0 {
+				s.queue = s.queue[1:]
+			} else {
+				s.queue = slices.Delete(s.queue, i, i+1)
 			}
+			if len(s.queue) == orderQueue { // take has brought one too many, and waits
+				select {
+				case s.room <- struct{}{}:
+				default:
+				}
+			}
+			return next, 0
 		}
 		first := s.queue[0]
 		if wait = time.Until(first.until); wait > 0 && len(s.queue) <= orderQueue {
@@ -240,6 +255,23 @@ func (o *order) nextLocked(s *sender) (next *Message, wait time.Duration) {
 	return nil, 0
 }
 
+// next returns the place in the queue of a message that may be handled now, -1 if there is none.
+func (s *sender) next() int {
+	if s.handled != nil {
+		return -1
+	}
+	blocked := false // a message that is not for all nodes waits: those behind it stay behind it
+	for i, q := range s.queue {
+		if toAll := q.m.Seq > 0; toAll || !blocked {
+			if s.ready(q.m) {
+				return i
+			}
+			blocked = blocked || !toAll
+		}
+	}
+	return -1
+}
+
 // addLocked begins to remember a sender. When there are too many, one is forgotten.
 func (o *order) addLocked(from NodeID) *sender {
 	if len(o.senders) >= orderSenders {
@@ -250,7 +282,7 @@ func (o *order) addLocked(from NodeID) *sender {
 			}
 		}
 	}
-	s := &sender{told: make(chan struct{}, 1)}
+	s := &sender{told: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	o.senders[from] = s
 	return s
 }
@@ -291,6 +323,10 @@ func over(c <-chan struct{}) bool {
 
 // numbers are those of the messages of this node, where they take several ways.
 type numbers struct {
+	// Static after construction. The first number is one more: more than any adapter can have sent that the node had in the
+	// namespace before, so that what the others know of that one does no harm.
+	base uint64 // microseconds since the node has joined
+
 	mu sync.Mutex
 	// Guarded by mu, which is held while the bus queues a numbered message: the numbers are in the order of sending.
 	last  uint64            // of the messages to all nodes
@@ -309,10 +345,10 @@ func (c *clustered) publish(m *Message) error {
 		m.After = n.last
 		return c.bus.Publish(m)
 	}
-	m.Seq = n.last + 1
+	m.Seq = max(n.last, n.base) + 1
 	err := c.bus.Publish(m)
 	if err == nil {
-		n.last++
+		n.last = m.Seq
 	}
 	return err
 }

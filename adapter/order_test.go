@@ -232,3 +232,60 @@ func TestOrderUnsettled(t *testing.T) {
 		j.close()
 	})
 }
+
+// nowhere is a namespace in which nothing is done.
+type nowhere struct{ Local }
+
+func (nowhere) Name() string { return "/" }
+
+// TestOrderUnserved: a node that has left the namespace begins anew if it comes back.
+func TestOrderUnserved(t *testing.T) {
+	c := &clustered{local: nowhere{}}
+	c.order.begin(func(*Message) <-chan struct{} { return nil })
+	c.order.take(&Message{From: "s", Seq: 90})
+	for i, namespace := range []string{"/other", "/"} {
+		c.memberChanged(NodeChange{Node: Node{ID: "s"}, Unserved: []string{namespace}})
+		if n := len(c.order.senders); n != 1-i {
+			t.Errorf("%s: %d senders are remembered", namespace, n)
+		}
+	}
+}
+
+// TestOrderBackpressure has messages come faster than they are handled: whoever brings them has to wait, until the end.
+func TestOrderBackpressure(t *testing.T) {
+	const all = 2 * orderQueue
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var o order
+			var handled, brought int
+			step := make(chan struct{})
+			o.begin(func(m *Message) <-chan struct{} {
+				if m.Kind == KindServerSide {
+					return make(chan struct{})
+				}
+				<-step
+				handled++
+				return nil
+			})
+			o.take(&Message{From: "s", Kind: KindServerSide})
+			go func() {
+				for brought < all {
+					o.take(&Message{From: "s", Kind: KindJoin})
+					brought++
+				}
+			}()
+			synctest.Wait()
+			if brought > orderQueue+1 {
+				t.Errorf("%d messages wait", brought)
+			}
+			if closed {
+				o.close()
+			}
+			close(step)
+			synctest.Wait()
+			if want := map[bool]int{false: all, true: 1}[closed]; handled < want || brought != all {
+				t.Errorf("closed %v: %d messages were handled, %d brought", closed, handled, brought)
+			}
+		})
+	}
+}
