@@ -41,13 +41,13 @@ type Cluster interface {
 	// Self tells what the other nodes know of this one.
 	Self() Node
 
-	// Nodes lists the nodes that are known, this one first, then by name, silent ones included. It waits until this node has
-	// been heard by the others, and returns ErrClusterUnavailable beside the list when ctx ends first. Nodes of other
-	// implementations are not in it.
+	// Nodes lists the nodes that are known, this one first, then by name, silent ones included. It waits until the broker could
+	// be reached for the first time, and returns ErrClusterUnavailable beside the list when ctx ends first. The others are
+	// known when they have answered, a round trip later; Watch tells. Nodes of other implementations are not in it.
 	Nodes(ctx context.Context) ([]Node, error)
 
 	// Watch tells f what happens to nodes, one change after the other, beginning with those that are known. f must not block for
-	// long.
+	// long, and must not close the cluster, which waits for it.
 	Watch(f func(NodeChange)) (stop func())
 
 	// Close leaves the cluster. The adapters must be closed before. It is idempotent.
