@@ -17,7 +17,7 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	ctx, cancel := c.limited(ctx, flags)
 	defer cancel()
 	var own *localAcks
-	if !c.reaches(flags.Node) { // else the sockets of that node alone are meant
+	if flags.Local || !c.reaches(flags.Node) { // else the sockets of that node alone are meant
 		own = deliverWithAck(c.local, p, sel, flags, acks)
 	}
 	var summary AckSummary

@@ -79,8 +79,8 @@
 //
 // # Lock order
 //
-// The locks of questions, answers, ackAnswer, localAcks, foreign, order and joined are leaves; openQuestion.mu is held while an
-// AckSink is called. No call of the local node is made with one of them held, and of the bus only Publish and Send, which do not
+// The locks of questions, answers, ackAnswer, localAcks, foreign and order are leaves; openQuestion.mu is held while an AckSink is
+// called, and joined.mu while the membership is told what is served. No call of the local node is made with one of them held, and of the bus only Publish and Send, which do not
 // block, under numbers.mu.
 package adapter
 

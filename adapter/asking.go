@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/internal/question"
-	"github.com/sockeye-io/sockeye/adapter/membership"
 )
 
 const (
@@ -263,7 +262,8 @@ func (c *clustered) check(q *openQuestion) {
 	}
 }
 
-// probe finds out which members nobody is any more.
+// probe finds out which members nobody is any more, or serve the namespace no longer: a change may have come between the list of
+// those that are asked and the question, and is told late while a watcher is at work.
 func (c *clustered) probe(q *openQuestion, members []NodeID) {
 	if len(members) == 0 {
 		return
@@ -274,8 +274,9 @@ func (c *clustered) probe(q *openQuestion, members []NodeID) {
 		q.settle(outcome{ErrClusterUnavailable})
 		return
 	}
+	present := c.present()
 	for _, id := range members {
-		if n, known := c.members.Lookup(id); !known || n.State == membership.Absent {
+		if _, ok := slices.BinarySearch(present, id); !ok {
 			q.gone(id)
 		}
 	}

@@ -107,6 +107,14 @@ type Bus interface {
 	Close() error
 }
 
+// RoomExpecter is implemented by the Local that a Broker makes a Bus for. A Bus that drops messages for rooms that nobody on this
+// node is in asks it, and not HasRoom.
+type RoomExpecter interface {
+	// ExpectsRoom is HasRoom, but also true while messages that were handed on wait for their turn, or handlers of a server-side
+	// event run: both may bring somebody into the room before it is the next message's turn.
+	ExpectsRoom(room string) bool
+}
+
 // LossCounter is implemented by a Bus that knows when messages for this node may have been lost, because it was cut off
 // from the broker. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
 // for answers that may never come.

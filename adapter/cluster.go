@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
@@ -40,13 +41,13 @@ type Cluster interface {
 	// Self tells what the other nodes know of this one.
 	Self() Node
 
-	// Nodes lists the nodes that are known, this one first, then by name, silent ones included. It waits until this node has
-	// been heard by the others, and returns ErrClusterUnavailable beside the list when ctx ends first. Nodes of other
-	// implementations are not in it.
+	// Nodes lists the nodes that are known, this one first, then by name, silent ones included. It waits until the broker could
+	// be reached for the first time, and returns ErrClusterUnavailable beside the list when ctx ends first. The others are
+	// known when they have answered, a round trip later; Watch tells. Nodes of other implementations are not in it.
 	Nodes(ctx context.Context) ([]Node, error)
 
 	// Watch tells f what happens to nodes, one change after the other, beginning with those that are known. f must not block for
-	// long.
+	// long, and must not close the cluster, which waits for it.
 	Watch(f func(NodeChange)) (stop func())
 
 	// Close leaves the cluster. The adapters must be closed before. It is idempotent.
@@ -77,13 +78,13 @@ func (a *alone) Close() error                           { return nil }
 type Broker interface {
 	membership.Transport
 
-	// Bus makes the bus of a namespace.
+	// Bus makes the bus of a namespace. local is a RoomExpecter.
 	Bus(local Local) (Bus, error)
 }
 
 // Join makes a server a node of the cluster that a broker reaches. opts may be nil. The cluster closes the broker.
 func Join(self Node, changed func(Node), broker Broker, opts *ClusterOptions) (Cluster, error) {
-	j := &joined{broker: broker, namespaces: make(map[*clustered]bool), serving: make(map[string]int)}
+	j := &joined{broker: broker, began: time.Now(), namespaces: make(map[*clustered]bool), serving: make(map[string]int)}
 	if opts != nil {
 		j.opts = *opts
 	}
@@ -117,6 +118,7 @@ func (s *signalling) Start(receive func(membership.Channel, []byte), up, down fu
 type joined struct {
 	// Static after construction.
 	broker  Broker
+	began   time.Time
 	opts    ClusterOptions
 	members *membership.Members
 	unwatch func()
@@ -130,11 +132,7 @@ type joined struct {
 }
 
 func (j *joined) New(local Local) (Adapter, error) {
-	bus, err := j.broker.Bus(local)
-	if err != nil {
-		return nil, err
-	}
-	return newClustered(local, bus, j)
+	return newClustered(local, j)
 }
 
 func (j *joined) Self() Node { return j.members.Self() }

@@ -46,10 +46,15 @@ type Clustered interface {
 	Order() OrderStats
 }
 
-// newClustered starts the bus, which it closes with the adapter.
-func newClustered(local Local, bus Bus, node *joined) (Clustered, error) {
-	c := &clustered{local: local, bus: bus, node: node, members: node.members, opts: node.opts, done: make(chan struct{}),
+// newClustered makes and starts the bus, which it closes with the adapter.
+func newClustered(local Local, node *joined) (Clustered, error) {
+	c := &clustered{local: local, node: node, members: node.members, opts: node.opts, done: make(chan struct{}),
 		listening: make(chan struct{})}
+	bus, err := node.broker.Bus(busLocal{local, &c.order})
+	if err != nil {
+		return nil, err
+	}
+	c.bus = bus
 	c.questions.open = make(map[string]*openQuestion)
 	c.answers = answers{local: local, bus: bus, timeout: c.opts.Timeout, open: make(map[*ackAnswer]struct{})}
 	c.losses = func() uint64 { return 0 }
@@ -60,6 +65,7 @@ func newClustered(local Local, bus Bus, node *joined) (Clustered, error) {
 		c.parted = p
 	}
 	c.order.begin(c.do)
+	c.numbers.base = uint64(time.Since(node.began).Microseconds())
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := bus.Start(c.receive); err != nil {
 		c.stop()
@@ -89,6 +95,15 @@ func newClustered(local Local, bus Bus, node *joined) (Clustered, error) {
 	}
 	return c, nil
 }
+
+// busLocal is what a bus may ask of this node.
+type busLocal struct {
+	Local
+	order *order
+}
+
+// ExpectsRoom implements RoomExpecter. It asks for the room last: what is settled by then has been done.
+func (l busLocal) ExpectsRoom(room string) bool { return l.order.unsettled() || l.HasRoom(room) }
 
 // clustered is a node of a cluster in one namespace.
 type clustered struct {
@@ -182,7 +197,10 @@ func (c *clustered) memberChanged(change NodeChange) {
 		c.questions.gone(id)
 		c.order.forget(id)
 		c.numbers.forget(id)
-	case change.Node.State == membership.Absent, slices.Contains(change.Unserved, c.local.Name()):
+	case slices.Contains(change.Unserved, c.local.Name()):
+		c.questions.gone(id)
+		c.order.forget(id)
+	case change.Node.State == membership.Absent:
 		c.questions.gone(id)
 	case change.Node.State == membership.Silent:
 		c.questions.silent(id)

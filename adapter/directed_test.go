@@ -98,3 +98,14 @@ func TestDirectedFailure(t *testing.T) {
 		fetch().check(t, "this node", answer{values: "[a1 a2]"})
 	})
 }
+
+// TestDirectedLocal: Local goes before the node that the sockets are on.
+func TestDirectedLocal(t *testing.T) {
+	bubble(t, func(t *testing.T, n *network) {
+		s := new(sink)
+		_, err := n.adapters["a"].BroadcastWithAck(t.Context(), question, adapter.Selection{}, adapter.Flags{Local: true, Node: "b"}, s)
+		if events, expected := s.taken(); err != nil || events != "[/a1=a1 /a2=a2]" || expected != 2 {
+			t.Errorf("acks: %s, %d expected, error %v", events, expected, err)
+		}
+	})
+}

@@ -10,7 +10,8 @@ import (
 const (
 	// orderPatience is how long a message waits at most for those that were sent before it.
 	orderPatience = 100 * time.Millisecond
-	// orderQueue is how many messages of one sender wait at most. Beyond it the order is given up.
+	// orderQueue is how many messages of one sender wait at most. Beyond it the order is given up, and more are not taken until some
+	// have been handled.
 	orderQueue = 10_000
 	// orderSenders is how many senders are known by their numbers: whoever can publish can invent some.
 	orderSenders = 4096
@@ -38,11 +39,22 @@ type order struct {
 	done chan struct{} // closed by close
 
 	waited, late, skipped atomic.Uint64
+	waiting               atomic.Int64 // messages that were queued and have not been handled
+
+	// Written with mu held.
+	running atomic.Int64 // how many events there are
 
 	mu sync.Mutex
 	// Guarded by mu.
 	senders map[NodeID]*sender
+	events  []runningEvent
 	closed  bool
+}
+
+// runningEvent is a server-side event whose handlers had not returned when it was last looked at.
+type runningEvent struct {
+	handled <-chan struct{}
+	until   time.Time // nobody waits for it any longer
 }
 
 // sender is one node as far as the order of its messages is concerned. Its fields are guarded by order.mu.
@@ -53,6 +65,7 @@ type sender struct {
 	queue    []queued
 	working  bool            // a goroutine takes from the queue, and nobody else handles messages
 	told     chan struct{}   // capacity 1; tells the goroutine of a new message
+	room     chan struct{}   // capacity 1; told by the goroutine when the queue is not too long any more
 	handled  <-chan struct{} // of the last server-side event; nil when nothing waits for it
 	slow     <-chan struct{} // of one that was not waited for to the end
 }
@@ -66,7 +79,8 @@ func (o *order) begin(do func(*Message) <-chan struct{}) {
 	o.do, o.done, o.senders = do, make(chan struct{}), make(map[NodeID]*sender)
 }
 
-// take hands a message on, at once or in its turn. It is called for one message at a time.
+// take hands a message on, at once or in its turn. It is called for one message at a time. It waits while messages of its sender
+// are handled more slowly than they come, as it does when it handles them itself: what comes next stays with the bus.
 func (o *order) take(m *Message) {
 	o.mu.Lock()
 	s := o.senders[m.From]
@@ -77,7 +91,14 @@ func (o *order) take(m *Message) {
 		o.countLocked(s, m)
 		if s.working || !s.ready(m) {
 			o.queueLocked(s, m)
+			full := len(s.queue) > orderQueue
 			o.mu.Unlock()
+			if full {
+				select {
+				case <-s.room:
+				case <-o.done:
+				}
+			}
 			return
 		}
 	}
@@ -103,7 +124,31 @@ func (o *order) handle(m *Message) {
 	}
 	if handled != nil && over(s.slow) {
 		s.handled, s.slow = handled, nil
+		o.events = append(o.events, runningEvent{handled, time.Now().Add(orderPatience)})
+		o.lookLocked()
 	}
+}
+
+// unsettled reports whether messages wait for their turn, or for the handlers of a server-side event: who is in which room may
+// change until those have their turn that come now.
+func (o *order) unsettled() bool {
+	switch {
+	case o.waiting.Load() > 0:
+		return true
+	case o.running.Load() == 0:
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lookLocked()
+	return len(o.events) > 0
+}
+
+// lookLocked forgets events that are over.
+func (o *order) lookLocked() {
+	now := time.Now()
+	o.events = slices.DeleteFunc(o.events, func(e runningEvent) bool { return over(e.handled) || !now.Before(e.until) })
+	o.running.Store(int64(len(o.events)))
 }
 
 // ready reports whether nothing that was sent before a message is missing.
@@ -130,6 +175,7 @@ func (o *order) countLocked(s *sender, m *Message) {
 // queueLocked has a goroutine hand a message on when its turn comes.
 func (o *order) queueLocked(s *sender, m *Message) {
 	o.waited.Add(1)
+	o.waiting.Add(1)
 	s.queue = append(s.queue, queued{m, time.Now().Add(orderPatience)})
 	if s.working {
 		select {
@@ -159,6 +205,7 @@ func (o *order) work(from NodeID, s *sender) {
 		o.mu.Unlock()
 		if next != nil {
 			o.handle(next)
+			o.waiting.Add(-1)
 			continue
 		}
 		timer := time.NewTimer(wait)
@@ -178,15 +225,20 @@ func (o *order) nextLocked(s *sender) (next *Message, wait time.Duration) {
 		if over(s.handled) {
 			s.handled = nil
 		}
-		blocked := false // a message that is not for all nodes waits: those behind it stay behind it
-		for i, q := range s.queue {
-			if toAll := q.m.Seq > 0; toAll || !blocked {
-				if s.ready(q.m) {
-					s.queue = slices.Delete(s.queue, i, i+1)
-					return q.m, 0
-				}
-				blocked = blocked || !toAll
+		if i := s.next(); i >= 0 {
+			next = s.queue[i].m
+			if s.queue[i] = (queued{}); i == 0 {
+				s.queue = s.queue[1:]
+			} else {
+				s.queue = slices.Delete(s.queue, i, i+1)
 			}
+			if len(s.queue) == orderQueue { // take has brought one too many, and waits
+				select {
+				case s.room <- struct{}{}:
+				default:
+				}
+			}
+			return next, 0
 		}
 		first := s.queue[0]
 		if wait = time.Until(first.until); wait > 0 && len(s.queue) <= orderQueue {
@@ -203,6 +255,23 @@ func (o *order) nextLocked(s *sender) (next *Message, wait time.Duration) {
 	return nil, 0
 }
 
+// next returns the place in the queue of a message that may be handled now, -1 if there is none.
+func (s *sender) next() int {
+	if s.handled != nil {
+		return -1
+	}
+	blocked := false // a message that is not for all nodes waits: those behind it stay behind it
+	for i, q := range s.queue {
+		if toAll := q.m.Seq > 0; toAll || !blocked {
+			if s.ready(q.m) {
+				return i
+			}
+			blocked = blocked || !toAll
+		}
+	}
+	return -1
+}
+
 // addLocked begins to remember a sender. When there are too many, one is forgotten.
 func (o *order) addLocked(from NodeID) *sender {
 	if len(o.senders) >= orderSenders {
@@ -213,7 +282,7 @@ func (o *order) addLocked(from NodeID) *sender {
 			}
 		}
 	}
-	s := &sender{told: make(chan struct{}, 1)}
+	s := &sender{told: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	o.senders[from] = s
 	return s
 }
@@ -254,6 +323,10 @@ func over(c <-chan struct{}) bool {
 
 // numbers are those of the messages of this node, where they take several ways.
 type numbers struct {
+	// Static after construction. The first number is one more: more than any adapter can have sent that the node had in the
+	// namespace before, so that what the others know of that one does no harm.
+	base uint64 // microseconds since the node has joined
+
 	mu sync.Mutex
 	// Guarded by mu, which is held while the bus queues a numbered message: the numbers are in the order of sending.
 	last  uint64            // of the messages to all nodes
@@ -272,10 +345,10 @@ func (c *clustered) publish(m *Message) error {
 		m.After = n.last
 		return c.bus.Publish(m)
 	}
-	m.Seq = n.last + 1
+	m.Seq = max(n.last, n.base) + 1
 	err := c.bus.Publish(m)
 	if err == nil {
-		n.last++
+		n.last = m.Seq
 	}
 	return err
 }

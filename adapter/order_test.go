@@ -202,3 +202,90 @@ func TestOrderClose(t *testing.T) {
 		j.expect(t, "closed", "1@0")
 	})
 }
+
+// TestOrderUnsettled: while messages wait, or handlers for which others wait, it is not known who will be in which room.
+func TestOrderUnsettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		check := func(what string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if got := j.unsettled(); got != want {
+				t.Errorf("%s: %v", what, got)
+			}
+		}
+		check("nothing has come", false)
+		j.say(toAll("1", 1))
+		check("all is done", false)
+		j.say(event("e"))
+		check("a handler runs", true)
+		j.finish("e")
+		check("it has returned", false)
+		j.say(event("slow"), aside("waits", 0))
+		check("a message waits", true)
+		time.Sleep(orderPatience)
+		check("neither is waited for", false)
+		j.finish("slow")
+		j.say(event("alone"))
+		time.Sleep(orderPatience)
+		check("nobody would wait for it", false)
+		j.close()
+	})
+}
+
+// nowhere is a namespace in which nothing is done.
+type nowhere struct{ Local }
+
+func (nowhere) Name() string { return "/" }
+
+// TestOrderUnserved: a node that has left the namespace begins anew if it comes back.
+func TestOrderUnserved(t *testing.T) {
+	c := &clustered{local: nowhere{}}
+	c.order.begin(func(*Message) <-chan struct{} { return nil })
+	c.order.take(&Message{From: "s", Seq: 90})
+	for i, namespace := range []string{"/other", "/"} {
+		c.memberChanged(NodeChange{Node: Node{ID: "s"}, Unserved: []string{namespace}})
+		if n := len(c.order.senders); n != 1-i {
+			t.Errorf("%s: %d senders are remembered", namespace, n)
+		}
+	}
+}
+
+// TestOrderBackpressure has messages come faster than they are handled: whoever brings them has to wait, until the end.
+func TestOrderBackpressure(t *testing.T) {
+	const all = 2 * orderQueue
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var o order
+			var handled, brought int
+			step := make(chan struct{})
+			o.begin(func(m *Message) <-chan struct{} {
+				if m.Kind == KindServerSide {
+					return make(chan struct{})
+				}
+				<-step
+				handled++
+				return nil
+			})
+			o.take(&Message{From: "s", Kind: KindServerSide})
+			go func() {
+				for brought < all {
+					o.take(&Message{From: "s", Kind: KindJoin})
+					brought++
+				}
+			}()
+			synctest.Wait()
+			if brought > orderQueue+1 {
+				t.Errorf("%d messages wait", brought)
+			}
+			if closed {
+				o.close()
+			}
+			close(step)
+			synctest.Wait()
+			if want := map[bool]int{false: all, true: 1}[closed]; handled < want || brought != all {
+				t.Errorf("closed %v: %d messages were handled, %d brought", closed, handled, brought)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -118,13 +119,21 @@ func (b *broker) Absent(ctx context.Context, ids []adapter.NodeID) ([]adapter.No
 	return absent, err
 }
 
-// Close closes the hub.
+// Close closes the hub. It waits until what is queued has been sent, of which the last is the node's good-bye: the process may end
+// right afterwards.
 func (b *broker) Close() error {
 	b.once.Do(func() {
 		if b.feed != nil {
 			b.feed.close()
 		}
+		r := b.hub.running()
 		b.hub.close()
+		if r != nil {
+			select {
+			case <-r.sent:
+			case <-time.After(answerWithin):
+			}
+		}
 		if b.closed != nil {
 			b.closed()
 		}

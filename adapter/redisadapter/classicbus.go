@@ -17,6 +17,7 @@ type classicBus struct {
 	codec    *classic.Codec
 	specific bool // answers go to the node that asked alone
 	exact    bool // no pattern is subscribed
+	expects  func(room string) bool
 
 	mailbox *mailbox // static after Start
 
@@ -59,7 +60,7 @@ func (b *classicBus) takeBroadcast(channel, body string) {
 // needs reports whether somebody on this node may be meant by what is published on a channel of broadcasts.
 func (b *classicBus) needs(channel string) bool {
 	room, ok := b.codec.Room(channel)
-	return ok && (room == "" || b.local.HasRoom(room))
+	return ok && (room == "" || b.expects(room))
 }
 
 func (b *classicBus) takeRequest(channel, body string) {

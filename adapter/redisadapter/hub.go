@@ -53,6 +53,7 @@ type run struct {
 	servers *servers
 	pub     *publisher
 	sub     *subscriber
+	sent    chan struct{} // closed when the publisher has ended
 	done    chan struct{} // closed when every goroutine and connection is gone
 }
 
@@ -72,7 +73,7 @@ func (h *hub) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	mon := newMonitor(servers, h.status)
 	r := &run{
-		ctx: ctx, cancel: cancel, servers: servers, done: make(chan struct{}),
+		ctx: ctx, cancel: cancel, servers: servers, sent: make(chan struct{}), done: make(chan struct{}),
 		pub: newPublisher(servers, h.stats, h.opts, mon),
 		sub: newSubscriber(servers, h.stats, h.opts, mon),
 	}
@@ -80,7 +81,10 @@ func (h *hub) start() error {
 	h.status.own(mon)
 	h.now = r
 	var wg sync.WaitGroup
-	wg.Go(r.pub.run)
+	wg.Go(func() {
+		r.pub.run()
+		close(r.sent)
+	})
 	wg.Go(func() { r.sub.run(ctx) })
 	wg.Go(func() { mon.run(ctx) })
 	go func() {
@@ -202,22 +206,14 @@ func (h *hub) numSub(ctx context.Context, s space, name string) (int, error) {
 
 // unheard returns those of some channels that nobody has subscribed to, over all servers. It fails like numSub.
 func (h *hub) unheard(ctx context.Context, s space, names []string) (list []string, err error) {
-	if s == shard { // each channel has a server of its own
-		for _, name := range names {
-			n, err := h.numSub(ctx, s, name)
-			if err != nil {
-				return nil, err
-			}
-			if n == 0 {
-				list = append(list, name)
-			}
-		}
-		return list, nil
-	}
 	var mu sync.Mutex
 	heard := make(map[string]bool)
 	err = h.ask(ctx, s, "", func(ctx context.Context, rdb *redis.Client) error {
-		counts, err := rdb.PubSubNumSub(ctx, names...).Result()
+		count := rdb.PubSubNumSub
+		if s == shard {
+			count = rdb.PubSubShardNumSub
+		}
+		counts, err := count(ctx, names...).Result()
 		mu.Lock()
 		defer mu.Unlock()
 		for name, n := range counts {

@@ -29,6 +29,14 @@ func newMailbox(h *hub, namespace string, open func(channel, body string), recei
 	return b
 }
 
+// expects returns what tells whether a message for a room may concern this node; the others are dropped unread.
+func expects(local adapter.Local) func(room string) bool {
+	if e, ok := local.(adapter.RoomExpecter); ok {
+		return e.ExpectsRoom
+	}
+	return local.HasRoom
+}
+
 // deliver hands a message on; nil is one that is not for this node. source says where it comes from in case it is none.
 func (b *mailbox) deliver(m *adapter.Message, err error, source string) {
 	switch {

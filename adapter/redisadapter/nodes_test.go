@@ -209,3 +209,57 @@ func TestWithoutCommonChannel(t *testing.T) {
 		}
 	}
 }
+
+// TestGoodByeIsSent: when a server has left the cluster Redis has got its good-bye, so that the process may end.
+func TestGoodByeIsSent(t *testing.T) {
+	server := redistest.Single(t)
+	b := NewPubSub(clientOf(t, server), nil)
+	c, err := b.Open(adapter.Node{ID: adapter.NewNodeID(), Name: "leaving"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Nodes(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, "nothing more is to be said", func() bool { return b.Stats().Queued == 0 && b.Stats().Sent >= 2 })
+	before := b.Stats().Sent
+	server.Do("client", "pause", 300, "all")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := b.Stats().Sent; after != before+1 {
+		t.Errorf("%d commands were executed, want 1", after-before)
+	}
+}
+
+// TestAbsentAtOnce asks about many nodes with one command.
+func TestAbsentAtOnce(t *testing.T) {
+	server := redistest.Single(t)
+	h := startHub(t, clientOf(t, server), Options{})
+	h.subscribe("", shard, "there", func(string, string) {})
+	if err := h.ready(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"there"}
+	for i := range 100 {
+		names = append(names, fmt.Sprint("gone", i))
+	}
+	asked := func() int {
+		info, err := clientOf(t, server).Info(within(t), "commandstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, calls, _ := strings.Cut(info, "cmdstat_pubsub|shardnumsub:calls=")
+		n := 0
+		_, _ = fmt.Sscan(strings.Split(calls, ",")[0], &n)
+		return n
+	}
+	before := asked()
+	absent, err := h.unheard(within(t), shard, names)
+	if err != nil || !slices.Equal(absent, names[1:]) {
+		t.Errorf("%d nodes are absent, error %v", len(absent), err)
+	}
+	if n := asked() - before; n > 5 { // the monitor asks, too
+		t.Errorf("%d commands", n)
+	}
+}

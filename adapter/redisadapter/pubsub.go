@@ -75,7 +75,7 @@ func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cl
 	br.bus = func(local adapter.Local) (adapter.Bus, error) {
 		b := &classicBus{
 			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{}),
-			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels,
+			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: expects(local),
 		}
 		if p.opts.ExactChannels {
 			return &exactBus{classicBus: b, rooms: newRoomChannels(h, plain, local)}, nil

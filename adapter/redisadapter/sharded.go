@@ -93,7 +93,7 @@ func (s *Sharded) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 }
 
 func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapter.Bus, error) {
-	codec, err := envelope.New(uid, local.Name(), local.HasRoom)
+	codec, err := envelope.New(uid, local.Name(), expects(local))
 	if err != nil {
 		return nil, err
 	}

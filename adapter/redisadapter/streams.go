@@ -136,7 +136,7 @@ func (s *Streams) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 }
 
 func (s *streams) newBus(local adapter.Local) (adapter.Bus, error) {
-	codec, err := envelope.New(s.id, local.Name(), local.HasRoom)
+	codec, err := envelope.New(s.id, local.Name(), expects(local))
 	if err != nil {
 		return nil, err
 	}

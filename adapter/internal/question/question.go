@@ -143,7 +143,7 @@ func (t *Tally) Settle(from string, sockets int) bool {
 		open = n.open
 	}
 	switch {
-	case sockets < 0 || n != nil && n.state == gone:
+	case sockets <= 0 || n != nil && n.state == gone:
 		return false
 	case open >= sockets:
 	case from != "" && n != nil && n.reports > 0: // more than it has

@@ -233,6 +233,9 @@ func TestInvented(t *testing.T) {
 	if kept != maxReports || !y.Report("a", 0) || !y.Done() {
 		t.Errorf("%d answers are kept, done %v", kept, y.Done())
 	}
+	if y.Settle("nobody", 0) || y.nodes["nobody"] != nil {
+		t.Error("one that says nothing is kept")
+	}
 	y = New(false, nil, nil)
 	y.Counted(2*maxReports, 0, nil)
 	for i := range 2 * maxReports {
