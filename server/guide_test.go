@@ -61,7 +61,7 @@ type (
 )
 
 // The code of the guides is compiled and not run.
-var _ = []any{migrated, handlers, connections, sending, mounting, origins, testingIt, ending}
+var _ = []any{migrated, handlers, connections, sending, mounting, origins, nodes, testingIt, ending}
 
 func migrated() {
 	srv, err := server.New(nil)
@@ -133,6 +133,18 @@ func origins() *server.Options {
 		},
 	}}
 	return &opts
+}
+
+func nodes(ctx context.Context, srv *server.Server) {
+	nodes, err := srv.Nodes(ctx)
+	for _, n := range nodes { // this one first, then by name
+		log.Print(n.Name, " at ", n.Address, " is ", n.State, " and runs ", n.Version)
+	}
+	remove := srv.OnNodeChange(func(c server.NodeChange) {
+		log.Print(c.Node.Name, " was ", c.Was, " and is ", c.Node.State, ": ", c.Reason)
+	})
+	defer remove()
+	log.Print(err)
 }
 
 func testingIt(t *testing.T, srv *server.Server) {

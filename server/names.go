@@ -42,6 +42,10 @@ type (
 	AdapterBuilder = adapter.Builder
 	// NodeID names a node of the cluster.
 	NodeID = adapter.NodeID
+	// Node is what is known of a node of the cluster, see Server.Nodes.
+	Node = adapter.Node
+	// NodeChange is what happened to a node, see Server.OnNodeChange.
+	NodeChange = adapter.NodeChange
 )
 
 // Result is the outcome of a question to the whole cluster: what arrived, and who did not answer.

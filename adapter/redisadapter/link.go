@@ -289,7 +289,8 @@ func (l *link) flush(ps *redis.PubSub, first bool) error {
 	return nil
 }
 
-// split makes commands for channels: many in one, but only those of one slot for shard channels of a Redis Cluster.
+// split makes commands for channels: many in one, but only those of one slot for shard channels of a Redis Cluster, and the common
+// channel by itself, because Redis refuses a command as a whole.
 func (l *link) split(commands []reply, kind replyKind, sp space, list []*channel) []reply {
 	bySlots := sp == shard && l.sub.servers.cluster != nil
 	if bySlots {
@@ -297,6 +298,9 @@ func (l *link) split(commands []reply, kind replyKind, sp space, list []*channel
 	}
 	for len(list) > 0 {
 		n := min(len(list), namesPerCommand)
+		if i := slices.IndexFunc(list[:n], func(c *channel) bool { return c.name == commonChannel }); i >= 0 {
+			n = max(i, 1)
+		}
 		if bySlots {
 			slot := slotOf(list[0].name)
 			for i := 1; i < n; i++ {

@@ -187,26 +187,40 @@ func TestStrangers(t *testing.T) {
 // TestWithoutCommonChannel: a user who may not use the channel that all nodes share goes on without, after one line in the log.
 func TestWithoutCommonChannel(t *testing.T) {
 	server := redistest.Single(t)
-	server.Do("ACL", "SETUSER", "node", "on", ">secret", "resetkeys", "resetchannels", "&socket.io*",
-		"+ping", "+client|setname", "+spublish", "+ssubscribe", "+sunsubscribe", "+pubsub|shardnumsub", "+pubsub|shardchannels")
-	var logs [2]logbook
-	var members []*member
-	for i := range logs {
-		rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "node", Password: "secret", DisableIdentity: true, Protocol: 2})
-		t.Cleanup(func() { rdb.Close() })
-		members = append(members, join(t, NewSharded(rdb, &ShardedOptions{Options: Options{Logger: logs[i].logger()}}), "/"))
-	}
-	members[1].connect(t, "s")
-	send(t, members[0], "all")
-	members[1].hears(t, 1)
-	known(t, serverOf(t, members[0].builder), serverOf(t, members[1].builder).Self().ID, "/")
-	for i := range logs {
-		if warn, info := logs[i].count("level=WARN"), logs[i].count(commonChannel); warn != 0 || info != 1 {
-			t.Errorf("%d warnings, %d lines of the channel: %s", warn, info, logs[i].all())
-		}
-		if s := members[i].builder.Stats(); s.State != Up {
-			t.Errorf("%+v", s)
-		}
+	server.Do("ACL", "SETUSER", "node", "on", ">secret", "resetkeys", "resetchannels", "&socket.io*", "&socket.io#/#*", "~socket.io*",
+		"+ping", "+client|setname", "+spublish", "+ssubscribe", "+sunsubscribe", "+pubsub|shardnumsub", "+pubsub|shardchannels",
+		"+publish", "+subscribe", "+unsubscribe", "+psubscribe", "+punsubscribe", "+pubsub|numsub", "+pubsub|channels",
+		"+xadd", "+xread", "+xrange", "+xinfo|stream")
+	for name, build := range map[string]func(redis.UniversalClient, Options) flavour{
+		"pubsub": func(rdb redis.UniversalClient, o Options) flavour { return NewPubSub(rdb, &PubSubOptions{Options: o}) },
+		"sharded": func(rdb redis.UniversalClient, o Options) flavour {
+			return NewSharded(rdb, &ShardedOptions{Options: o})
+		},
+		"streams": func(rdb redis.UniversalClient, o Options) flavour {
+			return NewStreams(rdb, &StreamsOptions{Options: o, ChannelPrefix: "socket.io-streams"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var logs [2]logbook
+			var members []*member
+			for i := range logs {
+				rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "node", Password: "secret", DisableIdentity: true, Protocol: 2})
+				t.Cleanup(func() { rdb.Close() })
+				members = append(members, join(t, build(rdb, Options{Logger: logs[i].logger()}), "/"))
+			}
+			members[1].connect(t, "s")
+			send(t, members[0], "all")
+			members[1].hears(t, 1)
+			known(t, serverOf(t, members[0].builder), serverOf(t, members[1].builder).Self().ID, "/")
+			for i := range logs {
+				if warn, info := logs[i].count("level=WARN"), logs[i].count(commonChannel); warn != 0 || info != 1 {
+					t.Errorf("%d warnings, %d lines of the channel: %s", warn, info, logs[i].all())
+				}
+				if s := members[i].builder.Stats(); s.State != Up {
+					t.Errorf("%+v", s)
+				}
+			}
+		})
 	}
 }
 
