@@ -206,7 +206,9 @@ func TestViolations(t *testing.T) {
 				t.Errorf("got %v before the end", rest)
 			}
 			if tt.joined {
-				if got := await(t, reasons); got != tt.reason {
+				// The answer to CONNECT may not have left the session's hands yet, although the client has it: then the connection
+				// cannot be closed at once.
+				if got := await(t, reasons); got != tt.reason && (tt.reason != server.ReasonForcedClose || got != server.ReasonForcedServerClose) {
 					t.Errorf("reason %q, want %q", got, tt.reason)
 				}
 			}
