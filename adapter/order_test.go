@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,33 +258,33 @@ func TestOrderBackpressure(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var o order
-			var handled, brought int
+			var handled, brought atomic.Int64
 			step := make(chan struct{})
 			o.begin(func(m *Message) <-chan struct{} {
 				if m.Kind == KindServerSide {
 					return make(chan struct{})
 				}
 				<-step
-				handled++
+				handled.Add(1)
 				return nil
 			})
 			o.take(&Message{From: "s", Kind: KindServerSide})
 			go func() {
-				for brought < all {
+				for brought.Load() < all {
 					o.take(&Message{From: "s", Kind: KindJoin})
-					brought++
+					brought.Add(1)
 				}
 			}()
 			synctest.Wait()
-			if brought > orderQueue+1 {
-				t.Errorf("%d messages wait", brought)
+			if n := brought.Load(); n > orderQueue+1 {
+				t.Errorf("%d messages wait", n)
 			}
 			if closed {
 				o.close()
 			}
 			close(step)
 			synctest.Wait()
-			if want := map[bool]int{false: all, true: 1}[closed]; handled < want || brought != all {
+			if handled, brought := handled.Load(), brought.Load(); brought != all || !closed && handled != all {
 				t.Errorf("closed %v: %d messages were handled, %d brought", closed, handled, brought)
 			}
 		})
