@@ -167,6 +167,21 @@ func TestOrderDirected(t *testing.T) {
 	})
 }
 
+// TestOrderForget: nothing is remembered of a node whose life is over, also if messages of it wait.
+func TestOrderForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		j.say(toAll("1", 1), aside("after 2", 2))
+		j.forget("s")
+		time.Sleep(orderPatience)
+		j.expect(t, "it has waited in vain", "1@0", "after 2@100")
+		if n := len(j.senders); n != 0 {
+			t.Errorf("%d senders are remembered", n)
+		}
+		j.close()
+	})
+}
+
 // TestOrderFlood: there is an end to what waits, and to who is remembered.
 func TestOrderFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
