@@ -15,7 +15,8 @@
 // beyond the members, and have no names.
 //
 // A broadcast, a join or a disconnect is one message to all nodes; this node does its part at once and waits for nothing. When it
-// is known which node the sockets are on ([Flags.Node]), the message goes to that node's inbox, and no other node hears it.
+// is known which node the sockets are on ([Flags.Node]), the message goes to that node's inbox, and no other node hears it, unless
+// the order demands it.
 //
 // A question is a message with an id that every node answers. It waits for the members that serve the namespace, by name, and
 // for as many foreign nodes as there are. Package internal/question says when it is over. A question that is still open after 250
@@ -52,7 +53,8 @@
 //	to a room              to another, or a node  in order      as they arrive
 //
 // The third line is unordered because a message to all would have to carry a number for each room and node; who needs that order
-// sends both to all nodes or both to one. A message that was lost costs those behind it 100 ms, once. [OrderStats] count both.
+// sends both to all nodes or both to one. Joins and leaves go to all nodes there, also if it is known which node the sockets are
+// on: what comes next is often for the room that was joined. A message that was lost costs those behind it 100 ms, once. [OrderStats] count both.
 // With the adapters of this module:
 //
 //	one way       pub/sub; sharded pub/sub on one Redis, and on a Redis Cluster if a hash tag binds the channels together
@@ -116,7 +118,7 @@ type Flags struct {
 	// Local limits the operation to this node.
 	Local bool
 	// Node is the node that the selected sockets are on, as SocketDetails tells it; "" if that is not known. If it can be
-	// reached by itself, no other node hears of the operation.
+	// reached by itself, and unless the order demands more, no other node hears of the operation.
 	Node NodeID
 	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
 	Timeout time.Duration

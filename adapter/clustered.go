@@ -226,12 +226,14 @@ func (c *clustered) reaches(id NodeID) bool {
 	return slices.Contains(alive, id)
 }
 
-// tell sends a message that wants no answer, to one node if the flags say so and it can be reached. here reports whether this
-// node has to do its part.
+// tell sends a message that wants no answer, to one node if the flags say so and it can be reached. Where messages take several
+// ways, a join or a leave goes to all nevertheless: what is sent to all after it relies on it, and would not wait.
+// here reports whether this node has to do its part.
 func (c *clustered) tell(flags Flags, m *Message) (here bool, err error) {
 	switch {
 	case flags.Local || c.self(flags.Node):
 		return true, nil
+	case c.parted != nil && (m.Kind == KindJoin || m.Kind == KindLeave):
 	case c.reaches(flags.Node):
 		return false, c.send(flags.Node, m)
 	}

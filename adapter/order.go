@@ -64,6 +64,7 @@ type sender struct {
 	directed uint64 // number of the last message to this node alone
 	queue    []queued
 	working  bool            // a goroutine takes from the queue, and nobody else handles messages
+	left     bool            // is to be forgotten when the goroutine ends
 	told     chan struct{}   // capacity 1; tells the goroutine of a new message
 	room     chan struct{}   // capacity 1; told by the goroutine when the queue is not too long any more
 	handled  <-chan struct{} // of the last server-side event; nil when nothing waits for it
@@ -196,7 +197,8 @@ func (o *order) work(from NodeID, s *sender) {
 		handled := s.handled
 		if next == nil && wait == 0 {
 			s.working = false
-			if !s.numbered && s.directed == 0 && over(s.handled) && over(s.slow) && o.senders[from] == s {
+			unknown := !s.numbered && s.directed == 0 && over(s.handled) && over(s.slow)
+			if (unknown || s.left) && o.senders[from] == s {
 				delete(o.senders, from) // nothing is to be remembered
 			}
 			o.mu.Unlock()
@@ -291,7 +293,11 @@ func (o *order) addLocked(from NodeID) *sender {
 func (o *order) forget(id NodeID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := o.senders[id]; s != nil && !s.working {
+	switch s := o.senders[id]; {
+	case s == nil:
+	case s.working:
+		s.left = true
+	default:
 		delete(o.senders, id)
 	}
 }

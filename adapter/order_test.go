@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,21 @@ func TestOrderDirected(t *testing.T) {
 	})
 }
 
+// TestOrderForget: nothing is remembered of a node whose life is over, also if messages of it wait.
+func TestOrderForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		j.say(toAll("1", 1), aside("after 2", 2))
+		j.forget("s")
+		time.Sleep(orderPatience)
+		j.expect(t, "it has waited in vain", "1@0", "after 2@100")
+		if n := len(j.senders); n != 0 {
+			t.Errorf("%d senders are remembered", n)
+		}
+		j.close()
+	})
+}
+
 // TestOrderFlood: there is an end to what waits, and to who is remembered.
 func TestOrderFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -257,33 +273,33 @@ func TestOrderBackpressure(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			var o order
-			var handled, brought int
+			var handled, brought atomic.Int64
 			step := make(chan struct{})
 			o.begin(func(m *Message) <-chan struct{} {
 				if m.Kind == KindServerSide {
 					return make(chan struct{})
 				}
 				<-step
-				handled++
+				handled.Add(1)
 				return nil
 			})
 			o.take(&Message{From: "s", Kind: KindServerSide})
 			go func() {
-				for brought < all {
+				for brought.Load() < all {
 					o.take(&Message{From: "s", Kind: KindJoin})
-					brought++
+					brought.Add(1)
 				}
 			}()
 			synctest.Wait()
-			if brought > orderQueue+1 {
-				t.Errorf("%d messages wait", brought)
+			if n := brought.Load(); n > orderQueue+1 {
+				t.Errorf("%d messages wait", n)
 			}
 			if closed {
 				o.close()
 			}
 			close(step)
 			synctest.Wait()
-			if want := map[bool]int{false: all, true: 1}[closed]; handled < want || brought != all {
+			if handled, brought := handled.Load(), brought.Load(); brought != all || !closed && handled != all {
 				t.Errorf("closed %v: %d messages were handled, %d brought", closed, handled, brought)
 			}
 		})

@@ -241,8 +241,8 @@ func TestGoodByeIsSent(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := b.Stats().Sent; after != before+1 {
-		t.Errorf("%d commands were executed, want 1", after-before)
+	if after := b.Stats().Sent; after == before {
+		t.Error("the good-bye has not been executed")
 	}
 }
 

@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -63,5 +64,33 @@ func TestRoomToBe(t *testing.T) {
 				t.Errorf("delivered %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// TestJoinOfOne has a socket of a known node join a room to which something is sent at once, where what goes to one node and what
+// goes to all take different ways.
+func TestJoinOfOne(t *testing.T) {
+	server := redistest.Single(t)
+	build := func() flavour { return NewStreams(clientOf(t, server), nil) }
+	from, to := join(t, build(), "/chat"), join(t, build(), "/chat")
+	to.connect(t, "s")
+	node := serverOf(t, to.builder).Self().ID
+	known(t, serverOf(t, from.builder), node, "/chat")
+	const rounds = 100
+	for i := range rounds {
+		room := strconv.Itoa(i)
+		err := from.adapter.SocketsJoin(adapter.Selection{Rooms: []string{"s"}}, adapter.Flags{Node: node}, []string{room})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, from, "to the room", room)
+		if _, err := from.adapter.FetchSockets(within(t), adapter.Selection{}, adapter.Flags{}); err != nil { // one at a time
+			t.Fatal(err)
+		}
+	}
+	send(t, from, "end")
+	redistest.Eventually(t, "the end arrives", func() bool { return slices.Contains(to.got(), `2/chat,["end"]`) })
+	if n := len(to.got()); n != rounds+1 {
+		t.Errorf("%d messages of %d have arrived", n, rounds+1)
 	}
 }
