@@ -66,7 +66,7 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 	defer cancel()
 	q, err := c.ask(ctx, m, nil)
 	var result Result[T]
-	if q == nil || q.to == "" {
+	if q == nil && m.Flags.Node == "" || q != nil && q.to == "" {
 		result.Values = local()
 	}
 	if err != nil {

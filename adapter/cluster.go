@@ -205,7 +205,11 @@ func (j *joined) changed(change NodeChange) {
 		list = append(list, c)
 	}
 	j.mu.Unlock()
+	left := make(map[string]bool, len(change.Unserved))
+	for _, namespace := range change.Unserved {
+		left[namespace] = true
+	}
 	for _, c := range list {
-		c.memberChanged(change)
+		c.memberChanged(change, left[c.local.Name()])
 	}
 }

@@ -189,15 +189,15 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 	return nil
 }
 
-// memberChanged ends what waits for a node.
-func (c *clustered) memberChanged(change NodeChange) {
+// memberChanged ends what waits for a node. left reports whether the node does not serve the namespace any more.
+func (c *clustered) memberChanged(change NodeChange, left bool) {
 	id := change.Node.ID
 	switch {
 	case change.Node.State == membership.Over:
 		c.questions.gone(id)
 		c.order.forget(id)
 		c.numbers.forget(id)
-	case slices.Contains(change.Unserved, c.local.Name()):
+	case left:
 		c.questions.gone(id)
 		c.order.forget(id)
 	case change.Node.State == membership.Absent:
@@ -219,11 +219,7 @@ func (c *clustered) self(id NodeID) bool { return id != "" && id == c.members.Se
 
 // reaches reports whether a node hears what is sent to it alone: another Go node that serves the namespace.
 func (c *clustered) reaches(id NodeID) bool {
-	if id == "" {
-		return false
-	}
-	alive, _ := c.members.Serving(c.local.Name())
-	return slices.Contains(alive, id)
+	return id != "" && c.members.Serves(id, c.local.Name())
 }
 
 // tell sends a message that wants no answer, to one node if the flags say so and it can be reached. Where messages take several

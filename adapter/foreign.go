@@ -31,6 +31,7 @@ func (f *foreign) listenedTo() bool {
 // saw notes how many foreign nodes there are, and returns how many of them are not waited for. Of those that have gone since the
 // last time as many were mute as can be: it is better to wait in vain than not to wait.
 func (f *foreign) saw(n int) (mute int) {
+	n = max(n, 0) // a member that has just been killed is not counted any more
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mute = max(f.mute-max(f.seen-n, 0), 0)

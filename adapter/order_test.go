@@ -260,7 +260,7 @@ func TestOrderUnserved(t *testing.T) {
 	c.order.begin(func(*Message) <-chan struct{} { return nil })
 	c.order.take(&Message{From: "s", Seq: 90})
 	for i, namespace := range []string{"/other", "/"} {
-		c.memberChanged(NodeChange{Node: Node{ID: "s"}, Unserved: []string{namespace}})
+		c.memberChanged(NodeChange{Node: Node{ID: "s"}, Unserved: []string{namespace}}, namespace == "/")
 		if n := len(c.order.senders); n != 1-i {
 			t.Errorf("%s: %d senders are remembered", namespace, n)
 		}

@@ -48,7 +48,10 @@ func TestRejoinDuringDisconnect(t *testing.T) {
 		slow.Adapter = adapter.NewMemory(l)
 		return slow, err
 	})})
+	n.Of("/").Handle("sync", server.FuncAck(func(context.Context, *server.Socket, server.None) (server.None, error) { return server.None{}, nil }))
 	p, s := n.connect(t)
+	p.send(`20["sync"]`) // what is read next has let go of the rooms of the CONNECT packet
+	p.expect(`30[]`)
 	done := make(chan struct{})
 	go func() {
 		s.Disconnect()

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // workers counts the goroutines of a server.
@@ -61,9 +62,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		n.open()
 		n.closeAdapter()
 	}
-	if closeErr := srv.cluster.Close(); closeErr != nil {
-		srv.opts.Logger.Warn("the cluster was not left", "error", closeErr)
-	}
+	srv.leaveCluster()
 	if err == nil {
 		err = srv.workers.wait(ctx) // for events of other nodes that came until the adapters closed
 	}
@@ -71,6 +70,25 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		err = engineErr
 	}
 	return err
+}
+
+// leaveTimeout bounds how long a server that ends waits until the cluster is left: until the other nodes have been told, and
+// functions of OnNodeChange have returned, one of which may be what ends the server.
+const leaveTimeout = 2 * time.Second
+
+func (srv *Server) leaveCluster() {
+	left := make(chan error, 1)
+	go func() { left <- srv.cluster.Close() }()
+	timer := time.NewTimer(leaveTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-left:
+		if err != nil {
+			srv.opts.Logger.Warn("the cluster was not left", "error", err)
+		}
+	case <-timer.C:
+		srv.opts.Logger.Warn("the cluster was not left in time", "after", leaveTimeout)
+	}
 }
 
 // Close is Shutdown without waiting for handlers.

@@ -216,6 +216,18 @@ func (m *Members) Serving(topic string) (alive, silent []ID) {
 	return alive, silent
 }
 
+// Serves reports whether another member is alive and serves a topic.
+func (m *Members) Serves(id ID, topic string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mem := m.members[id]
+	if mem == nil || mem.node.State != Alive {
+		return false
+	}
+	_, serves := mem.topics[topic]
+	return serves
+}
+
 // Stats returns the counters.
 func (m *Members) Stats() Stats {
 	m.mu.Lock()

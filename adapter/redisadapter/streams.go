@@ -96,7 +96,8 @@ type reading struct {
 //
 // Broadcasts, joins, leaves and disconnects go through the stream: a node that loses its connection to Redis reads on from
 // where it was, and gets what is still in the stream. What has been removed meanwhile is counted in Stats.StreamLost and
-// logged. Questions and answers go through pub/sub, and may overtake what is in the stream.
+// logged. Questions, answers and what is sent to one node alone (RemoteSocket.Emit and Disconnect) go through pub/sub: a node that
+// has lost its connection does not get them later.
 //
 // With a StreamCount above 1 Node writes the messages of some namespaces, about half of them, to streams that no Node
 // reads: their numbers are negative. Go nodes write to the same ones and read them.
