@@ -16,6 +16,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/internal/classic"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -248,13 +249,15 @@ func TestPubSubBadFrames(t *testing.T) {
 	n := startPubSub(t, server, PubSubOptions{Options: Options{Logger: logger}})
 	n.Connect("s", "r")
 	uid := string(n.ID(t))
+	codec := classic.New("socket.io", "/chat", uid, &classic.MessagePack{})
 	var want uint64
 	for _, channel := range []string{"socket.io#/chat#", "socket.io#/chat#r#", "socket.io-request#/chat#", "socket.io-response#/chat#", "socket.io-response#/chat#" + uid + "#"} {
 		for _, body := range []string{"", "\xc1", "{", `{"requestId":"` + uid + `.x","type":8}`, "\x93\xc0\xc0\xc0", strings.Repeat("\x91", 1000)} {
 			if err := n.rdb.Publish(within(t), channel, body).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(channel, "-response") || strings.Contains(body, uid) {
+			directed := channel == codec.Private(uid) && codec.Shape(body) != classic.ShapeAnswer
+			if directed || !strings.Contains(channel, "-response") || strings.Contains(body, uid) {
 				want++ // others cannot be answers to this node
 			}
 		}
