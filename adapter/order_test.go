@@ -64,8 +64,10 @@ func (j *journal) say(list ...*Message) {
 	}
 }
 
-func event(name string) *Message            { return &Message{Kind: KindServerSide, Request: name} }
-func toAll(name string, seq uint64) *Message { return &Message{Kind: KindJoin, Request: name, Seq: seq} }
+func event(name string) *Message { return &Message{Kind: KindServerSide, Request: name} }
+func toAll(name string, seq uint64) *Message {
+	return &Message{Kind: KindJoin, Request: name, Seq: seq}
+}
 func aside(name string, after uint64) *Message {
 	return &Message{Kind: KindBroadcast, Request: name, After: after}
 }
