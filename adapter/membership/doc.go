@@ -14,7 +14,8 @@
 // A member is [Silent] when nothing was heard of it for three of its intervals and a bit, 10 s in a small cluster, or when it let a
 // question run out; it is [Absent] when the broker says that nobody reads its inbox. A cut link, a broker that starts again
 // and 15 s in a debugger look the same, so that nothing may be concluded but that it is not worth waiting for. It is
-// [Alive] again with the next thing that is heard of it.
+// [Alive] again with the next thing that is heard of it. Its hello says that its transport was down and is up again
+// ([Change.Back]): what was sent to it before may be lost.
 //
 // A life is [Over] when the node says good-bye; when its name comes back with another id and nothing is heard of it when it
 // is asked once (at once if the broker says that it is absent, else a second after a ping); or after minutes of silence.

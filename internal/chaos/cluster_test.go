@@ -38,6 +38,7 @@ type setup struct {
 func newCluster(t *testing.T, flavour string, s setup) *cluster {
 	t.Helper()
 	c := &cluster{t: t, flavour: flavour, traffic: newTraffic(), begun: time.Now(), setup: s}
+	c.traffic.parted = s.servers != nil
 	if s.servers == nil {
 		c.redis = redistest.Single(t)
 	}

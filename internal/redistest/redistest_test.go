@@ -1,8 +1,14 @@
 package redistest_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -64,4 +70,59 @@ func TestSentinel(t *testing.T) {
 	redistest.Eventually(t, "the client finds the new master", func() bool {
 		return rdb.Set(context.Background(), "k", "v", 0).Err() == nil
 	})
+}
+
+// TestLink cuts a link: connections hear nothing, not even that the other end has gone, and break when it is mended.
+func TestLink(t *testing.T) {
+	s := redistest.Single(t)
+	l := redistest.NewLink(t, s.Addr)
+	before := dial(t, l)
+	if err := before.ping(time.Second); err != nil {
+		t.Fatal(err)
+	}
+	idle := dial(t, l)
+	l.Cut()
+	during := dial(t, l)
+	for what, c := range map[string]*pinger{"before": before, "during": during} {
+		if err := c.ping(20 * time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection made %s the cut: %v", what, err)
+		}
+	}
+	l.Mend()
+	for what, c := range map[string]*pinger{"before": before, "during": during} {
+		if err := c.ping(time.Second); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection made %s the cut, after it: %v", what, err)
+		}
+	}
+	if err := idle.ping(time.Second); err != nil {
+		t.Errorf("a connection that has lost nothing: %v", err)
+	}
+	if err := dial(t, l).ping(time.Second); err != nil {
+		t.Errorf("a new connection: %v", err)
+	}
+}
+
+type pinger struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, l *redistest.Link) *pinger {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &pinger{conn, bufio.NewReader(conn)}
+}
+
+// ping returns nil if Redis answers within some time.
+func (p *pinger) ping(within time.Duration) error {
+	_ = p.SetDeadline(time.Now().Add(within))
+	if _, err := io.WriteString(p, "PING\r\n"); err != nil {
+		return err
+	}
+	_, err := p.r.ReadString('\n')
+	return err
 }
