@@ -481,6 +481,7 @@ func (l *link) refuse(err error) error {
 	if r.kind == replySubscribed && r.names[0].name == commonChannel && trouble(err) == "noperm" {
 		s.opts.Logger.Info("redis does not grant the channel on which nodes with other settings see each other", "channel", commonChannel)
 		r.names[0].users = nil // the node goes on without
+		r.names[0].wakeLocked()
 	} else if r.kind == replySubscribed && s.stats.worthTelling(err) {
 		s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err)
 	}
