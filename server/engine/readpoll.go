@@ -111,6 +111,7 @@ func (c *wsConn) readReady() {
 		drained, err := c.readSome()
 		if err != nil {
 			over = true
+			c.runElsewhere() // of a handler that has called runtime.Goexit, or of what TLS had read before its end
 			c.poll.state.Store(pollOff)
 			c.s.srv.poller.remove(c)
 			c.onReadEnd(err)
