@@ -174,6 +174,9 @@ func (q *openQuestion) answerKind() Kind {
 func (q *openQuestion) sent(r Receipt) {
 	q.mu.Lock()
 	q.lost = r.Err != nil
+	if r.Receivers > 0 && q.to == "" {
+		q.tally.Handed(r.Receivers - 1)
+	}
 	q.mu.Unlock()
 }
 

@@ -157,7 +157,16 @@ func (c *cluster) whole() {
 // after since.
 func (c *cluster) crossed(since time.Time) time.Duration {
 	c.t.Helper()
-	redistest.Eventually(c.t, "messages cross between all users", func() bool { return c.traffic.crossed(since) })
+	var apart []string
+	defer func() {
+		if c.t.Failed() && len(apart) > 0 {
+			c.t.Logf("no message crosses from %s", strings.Join(apart, ", "))
+		}
+	}()
+	redistest.Eventually(c.t, "messages cross between all users", func() bool {
+		apart = c.traffic.apart(since)
+		return len(apart) == 0
+	})
 	return time.Since(since)
 }
 

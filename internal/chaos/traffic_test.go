@@ -185,18 +185,18 @@ func (t *traffic) acknowledged(sent time.Time, refusal string) {
 	t.acks = append(t.acks, ack{at: sent, took: time.Since(sent), refusal: refusal})
 }
 
-// crossed reports whether between all users, in both directions, a message has arrived that was sent after since.
-func (t *traffic) crossed(since time.Time) bool {
+// apart lists the users between whom, in each direction, no message has arrived that was sent after since.
+func (t *traffic) apart(since time.Time) (list []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, from := range t.users {
 		for _, to := range t.users {
 			if f := t.flows[[2]string{from.name, to.name}]; from != to && (f == nil || !f.crossed(since)) {
-				return false
+				list = append(list, from.name+" to "+to.name)
 			}
 		}
 	}
-	return true
+	return list
 }
 
 func (f *flow) crossed(since time.Time) bool {

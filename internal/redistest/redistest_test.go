@@ -76,11 +76,12 @@ func TestSentinel(t *testing.T) {
 func TestLink(t *testing.T) {
 	s := redistest.Single(t)
 	l := redistest.NewLink(t, s.Addr)
-	before := dial(t, l)
-	if err := before.ping(time.Second); err != nil {
-		t.Fatal(err)
+	before, idle := dial(t, l), dial(t, l)
+	for _, c := range []*pinger{before, idle} {
+		if err := c.ping(time.Second); err != nil {
+			t.Fatal(err)
+		}
 	}
-	idle := dial(t, l)
 	l.Cut()
 	during := dial(t, l)
 	for what, c := range map[string]*pinger{"before": before, "during": during} {

@@ -14,7 +14,8 @@
 //	member, silent before    always; it is missing in the result, unless it answers all the same
 //	member, came later       it has reported or its second is over, if the broker counted it right after the question; else always
 //	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled;
-//	                         those in the place of vanished ones, which may not have been asked, when their second is over
+//	                         those that may not have been asked, when their second is over: they are in the place of vanished
+//	                         ones, or as many have reported as the broker has handed the question to
 //
 // To settle is to acknowledge or to go. Only broadcasts with acknowledgements have sockets. Reports and settled sockets count
 // in whatever order they come: on a Redis Cluster the acknowledgement of a Node.js node can overtake its count.
@@ -55,6 +56,7 @@ type Tally struct {
 	late    bool             // a node has stopped waiting for its sockets
 	before  []string         // foreign nodes that have answered the question before, sorted
 	fresh   int              // foreign nodes that have come in the place of one of those, and may not have been asked
+	handed  int              // how many others the broker has handed the question to; -1 if that is not known
 	overdue bool             // these are not waited for
 }
 
@@ -93,7 +95,7 @@ func (n *node) end() (sockets int) {
 // ones, which were silent before, are not. sockets says that each node
 // reports how many sockets it has and then what comes of each.
 func New(sockets bool, asked, quiet []string) *Tally {
-	t := &Tally{sockets: sockets, nodes: make(map[string]*node, len(asked)+len(quiet)+1), first: -1, foreign: -1}
+	t := &Tally{sockets: sockets, nodes: make(map[string]*node, len(asked)+len(quiet)+1), first: -1, foreign: -1, handed: -1}
 	for _, name := range asked {
 		t.nodes[name] = &node{asked: true}
 	}
@@ -105,6 +107,9 @@ func New(sockets bool, asked, quiet []string) *Tally {
 
 // Before names foreign nodes, sorted, that have answered the question before.
 func (t *Tally) Before(names []string) { t.before = names }
+
+// Handed says to how many others the broker has handed the question: whoever is counted beyond them has come later.
+func (t *Tally) Handed(others int) { t.handed = others }
 
 // Loss is a number of sockets that will not settle any more, on a node or on those without a name.
 type Loss struct {
@@ -316,10 +321,21 @@ func (t *Tally) expected() int { return t.foreign - t.mute - t.excused() }
 
 // excused is how many foreign nodes are not waited for any more since they may not have been asked.
 func (t *Tally) excused() int {
-	if !t.overdue {
+	switch {
+	case !t.overdue:
 		return 0
+	case t.handed >= 0 && t.answered() >= t.handed:
+		return max(t.foreign-t.reports, 0)
 	}
 	return t.fresh
+}
+
+// answered is how many nodes have reported.
+func (t *Tally) answered() (sum int) {
+	for _, n := range t.nodes {
+		sum += n.reports
+	}
+	return sum
 }
 
 // Heard reports whether anybody has answered.

@@ -15,6 +15,7 @@ import (
 //	l=a,b,x+m/a,b   those nodes are listed
 //	a, a:3          a reports, with 3 sockets; _ is a node without a name
 //	-a:2            2 sockets of a have settled
+//	handed:2        the broker has handed the question to 2 others
 //	before:a,x      a and x have answered before
 //	~a              a is silent; ^a may have missed the question; †a does not exist any more
 //	late, overdue
@@ -45,6 +46,12 @@ func run(t *testing.T, script string) (*Tally, string) {
 			for _, loss := range y.Listed(names(list), mute, names(members)) {
 				log = append(log, fmt.Sprintf("lost %s:%d", loss.Node, loss.Sockets))
 			}
+		case head == "handed":
+			n := 0
+			if _, err := fmt.Sscan(rest, &n); err != nil {
+				t.Fatalf("%s: %v", step, err)
+			}
+			y.Handed(n)
 		case head == "before":
 			y.Before(names(rest))
 		case step == "late":
@@ -146,6 +153,11 @@ func TestTally(t *testing.T) {
 		{"new: before:x,y n=2+0/ y l=y,z+0/ overdue", true, "", 1, ""},
 		{"new: before:x,y n=2+0/ l=y,z+0/ overdue", false, "", 2, ""},
 		{"new:a before:x n=2+0/a a l=a,y+0/a overdue", true, "", 1, ""},
+		// One that has come after the broker had handed the question on.
+		{"new:a handed:1 n=2+0/a a l=a,y+0/a", false, "", 1, ""},
+		{"new:a handed:1 n=2+0/a a l=a,y+0/a overdue", true, "", 1, ""},
+		{"new:a handed:1 n=2+0/a l=a,y+0/a overdue", false, "a", 2, ""},
+		{"new:a handed:2 n=2+0/a a l=a,y+0/a overdue", false, "", 1, ""},
 		// Sockets.
 		{"new!:a n=1+0/a a:2", false, "a", 1, ""},
 		{"new!:a n=1+0/a a:2 -a:1", false, "a", 1, ""},
