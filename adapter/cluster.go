@@ -16,6 +16,17 @@ type NodeID = membership.ID
 // Node is what is known of a node, see membership.Node.
 type Node = membership.Node
 
+// NodeState says whether a node is heard, see membership.State.
+type NodeState = membership.State
+
+// States of a node.
+const (
+	NodeAlive  = membership.Alive
+	NodeSilent = membership.Silent
+	NodeAbsent = membership.Absent
+	NodeOver   = membership.Over
+)
+
 // NodeChange is what happened to a node, see membership.Change.
 type NodeChange = membership.Change
 

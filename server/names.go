@@ -44,9 +44,19 @@ type (
 	NodeID = adapter.NodeID
 	// Node is what is known of a node of the cluster, see Server.Nodes.
 	Node = adapter.Node
+	// NodeState says whether a node is heard.
+	NodeState = adapter.NodeState
 	// NodeChange is what happened to a node, see Server.OnNodeChange.
 	NodeChange = adapter.NodeChange
 )
 
 // Result is the outcome of a question to the whole cluster: what arrived, and who did not answer.
 type Result[T any] = adapter.Result[T]
+
+// States of a node, see package adapter/membership.
+const (
+	NodeAlive  = adapter.NodeAlive
+	NodeSilent = adapter.NodeSilent
+	NodeAbsent = adapter.NodeAbsent
+	NodeOver   = adapter.NodeOver
+)

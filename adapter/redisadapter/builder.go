@@ -36,7 +36,7 @@ func (b *builder) open(self adapter.Node, changed func(adapter.Node), br *broker
 		return nil, err
 	}
 	br.closed = func() { b.remove(br) }
-	opts.Logger = b.opts.Logger
+	opts.Logger, opts.OverAfter = b.opts.Logger, b.opts.NodeOverAfter
 	opts.Settings = append(opts.Settings, br.settings()...)
 	b.add(br)
 	cluster, err := adapter.Join(self, changed, br, &opts)

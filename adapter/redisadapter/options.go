@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"log/slog"
+	"time"
 )
 
 const (
@@ -26,6 +27,10 @@ type Options struct {
 	// FeedLimit bounds the received messages of one namespace that wait to be decoded, in bytes. What exceeds it is
 	// dropped and counted. Default: 64 MiB.
 	FeedLimit int
+
+	// NodeOverAfter is how long another node must be silent until its life counts as over, see package membership: what it
+	// owned in shared storage is given up then. Default: 5 min.
+	NodeOverAfter time.Duration
 }
 
 func (o Options) withDefaults() Options {

@@ -44,6 +44,7 @@ type nodeFlags struct {
 	RequestsTimeout                  time.Duration `help:"pubsub: how long the answers of other nodes are waited for; 5s by default."`
 	PublishOnSpecificResponseChannel bool          `help:"pubsub: answer on a channel of the asking node only; the same on all nodes."`
 	ExactChannels                    bool          `help:"pubsub: subscribe to the rooms of this node instead of to all of them."`
+	NodeOverAfter                    time.Duration `help:"How long another node must be silent until its life counts as over; 5m by default."`
 	UseShardedPubSub                 bool          `name:"use-sharded-pubsub" help:"streams: send questions and answers through sharded pub/sub (Redis 7); the same on all nodes."`
 }
 
@@ -71,6 +72,7 @@ func (f *clusterFlags) flags() []flag {
 func (f *nodeFlags) flags() []flag {
 	return append(f.clusterFlags.flags(),
 		flag{"--redis-required", f.Required, ""},
+		flag{"--node-over-after", f.NodeOverAfter != 0, ""},
 		flag{"--requests-timeout", f.RequestsTimeout != 0, pubSubAdapter},
 		flag{"--publish-on-specific-response-channel", f.PublishOnSpecificResponseChannel, pubSubAdapter},
 		flag{"--exact-channels", f.ExactChannels, pubSubAdapter},
@@ -102,6 +104,9 @@ func (f *nodeFlags) validate() error {
 	if f.RequestsTimeout < 0 {
 		return fmt.Errorf("--requests-timeout must be positive, got %v", f.RequestsTimeout)
 	}
+	if f.NodeOverAfter < 0 {
+		return fmt.Errorf("--node-over-after must be positive, got %v", f.NodeOverAfter)
+	}
 	return f.check(f.flags())
 }
 
@@ -122,7 +127,7 @@ func (f *nodeFlags) open(log *slog.Logger) (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{rdb: rdb}
-	opts := redisadapter.Options{Logger: log.With("redis", f.place(), "adapter", f.flavour())}
+	opts := redisadapter.Options{Logger: log.With("redis", f.place(), "adapter", f.flavour()), NodeOverAfter: f.NodeOverAfter}
 	switch f.flavour() {
 	case shardedAdapter:
 		c.builder = redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
