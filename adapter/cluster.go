@@ -223,4 +223,23 @@ func (j *joined) changed(change NodeChange) {
 	for _, c := range list {
 		c.memberChanged(change, left[c.local.Name()])
 	}
+	j.tell(change)
+}
+
+// tell logs that a node has come, gone, fallen silent or is heard again.
+func (j *joined) tell(change NodeChange) {
+	n, log := change.Node, j.opts.Logger.With("node", change.Node.Name, "id", change.Node.ID, "reason", change.Reason)
+	switch {
+	case n.State == NodeOver:
+		log.Info("a node has left the cluster")
+	case !change.Known:
+		log.Info("a node has joined the cluster", "address", n.Address)
+	case n.State == change.Was:
+	case n.State == NodeSilent:
+		log.Warn("a node is silent, nothing waits for it until it says something")
+	case n.State == NodeAbsent:
+		log.Warn("a node has vanished, nothing waits for it until it says something")
+	default:
+		log.Info("a node is heard again")
+	}
 }
