@@ -70,7 +70,7 @@ func TestEmptyListAmongOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, op := range []server.BroadcastOperator{
-		main.To().To("r"), main.To("r").To(), main.In("r").Except(), main.Except(), main.Volatile().Except().In(s.ID()),
+		main.To().To("r"), main.To("r").To(), main.In("r").Except(), main.Except(), main.Compress(false).Except().In(s.ID()),
 	} {
 		if err := op.Emit("x", i); err != nil {
 			t.Error(err)
