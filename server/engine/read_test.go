@@ -83,7 +83,8 @@ func TestPauseWhileIdle(t *testing.T) {
 		r.s.Resume()
 		r.s.Pause()
 		synctest.Wait()
-		if got := r.received(); got != "" {
+		// The reader may have got its turn between the two calls.
+		if got := r.received(); got != "" && got != "a" {
 			t.Errorf("received %q during the second pause", got)
 		}
 		r.s.Resume()
