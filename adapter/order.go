@@ -19,7 +19,7 @@ const (
 
 // OrderStats count what the order of messages has cost. They only grow.
 type OrderStats struct {
-	// Waited messages had to wait for one that was sent before, Late ones were handled without it.
+	// Waited counts messages that did not get their turn at once, Late how often the wait for what was sent before was given up.
 	Waited, Late uint64
 	// Skipped messages to this node alone never came, as far as the numbers of those behind them tell.
 	Skipped uint64

@@ -62,8 +62,8 @@ func version() string {
 // Node tells what the other nodes of the cluster know of this server. Its ID is the server's name in all namespaces and results.
 func (srv *Server) Node() adapter.Node { return srv.cluster.Self() }
 
-// Nodes lists the nodes of the cluster that are known, this one first, then by name, silent ones included. It waits until this
-// node has been heard by the others, and returns ErrClusterUnavailable beside the list when ctx ends first. Node.js nodes are not
+// Nodes lists the nodes of the cluster that are known, this one first, then by name, silent ones included. It waits until
+// the broker has been reached, and returns ErrClusterUnavailable beside the list when ctx ends first. Node.js nodes are not
 // in it: they are only counted, see Namespace.ServerCount.
 func (srv *Server) Nodes(ctx context.Context) ([]adapter.Node, error) { return srv.cluster.Nodes(ctx) }
 

@@ -40,7 +40,8 @@ func (r *RemoteSocket) Data() json.RawMessage { return r.details.Data }
 // Local returns the socket itself if it is connected to this node.
 func (r *RemoteSocket) Local() (*Socket, bool) { return r.nsp.Socket(r.details.ID) }
 
-// Node names the node that the socket is on; "" if that is one of Node.js.
+// Node names the node that the socket is on, as far as its answer told; "" for one of Node.js with the classic adapter, and on a
+// server that is alone.
 func (r *RemoteSocket) Node() adapter.NodeID { return r.details.Node }
 
 func (r *RemoteSocket) self() BroadcastOperator {

@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ type broker struct {
 func (b *broker) settings() []membership.Setting {
 	all := append([]membership.Setting{}, b.flags...)
 	if c, ok := b.hub.rdb.(*redis.Client); ok && c.Options().DB != 0 {
-		all = append(all, membership.Setting{Flag: "redis-database", Value: databaseOf(c)})
+		all = append(all, membership.Setting{Flag: "redis-database", Value: strconv.Itoa(c.Options().DB)})
 	}
 	return all
 }

@@ -45,3 +45,11 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// setDefault replaces the zero value.
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -10,21 +10,12 @@
 package envelope
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
-
-// NewUID returns the name of a node in one namespace: 16 hexadecimal digits.
-func NewUID() adapter.NodeID {
-	var b [8]byte
-	rand.Read(b[:])
-	return adapter.NodeID(hex.EncodeToString(b[:]))
-}
 
 // Codec encodes and decodes the messages of a node in one namespace. It is static and may be used concurrently.
 //
