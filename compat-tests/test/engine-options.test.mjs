@@ -1,8 +1,9 @@
 // Engine options that change the HTTP surface: CORS, cookie, compression, transports, path.
-import { after } from "node:test";
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
 import { FrameLog, PollingSession } from "./lib/engineclient.mjs";
 import { recordResponse, request } from "./lib/rawhttp.mjs";
-import { stopShared } from "./lib/servers.mjs";
+import { shared, stopShared } from "./lib/servers.mjs";
 import { differential } from "./lib/transcript.mjs";
 
 after(stopShared);
@@ -38,6 +39,36 @@ differential("CORS: off", app(), ({ addr, names }) => corsAnswers(addr, names, o
 differential("CORS: headers of a WebSocket handshake", app("--cors-origin", "http://a.example"), async ({ addr }) => {
   const headers = { Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", Origin: "http://a.example" };
   return recordResponse(await request(addr, { target: `${P}?EIO=4&transport=websocket`, headers }));
+});
+
+// The reference lets every origin in over websocket. Sockeye refuses those that are neither listed nor the server's own.
+differential("CORS: a page of the server's own host beside a list of others", app("--cors-origin", "https://partner.example"), async ({ addr, names }) => {
+  const own = `${addr.host}:${addr.port}`;
+  const headers = { Host: own, Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" };
+  const out = {};
+  for (const scheme of ["http", "https"]) {
+    const origin = `${scheme}://${own}`;
+    const session = await PollingSession.open(addr, names, "sid", { headers: { Host: own, Origin: origin } });
+    const handshake = await request(addr, { target: `${P}?EIO=4&transport=websocket`, headers: { ...headers, Origin: origin } });
+    const upgrade = await request(addr, { target: session.target.replace("polling", "websocket"), headers: { ...headers, Origin: origin } });
+    out[scheme] = [handshake.status, handshake.headers["access-control-allow-origin"] ?? null, upgrade.status];
+  }
+  return out;
+});
+
+test("CORS: foreign origins are refused over websocket", async () => {
+  const { addr } = await shared("sockeye", "serve", ["--app", "engine", "--cors-origin", "https://partner.example"]);
+  const headers = { Host: `${addr.host}:${addr.port}`, Connection: "Upgrade", Upgrade: "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==" };
+  for (const [origin, status] of Object.entries({
+    "https://partner.example": 101,
+    "http://partner.example": 400,
+    [`http://${addr.host}:1`]: 400,
+    [`http://${addr.host}:${addr.port}.evil.example`]: 400,
+    "null": 400,
+  })) {
+    const response = await request(addr, { target: `${P}?EIO=4&transport=websocket`, headers: { ...headers, Origin: origin } });
+    assert.equal(response.status, status, origin);
+  }
 });
 
 differential("cookie", app("--cookie", "io"), async ({ addr, names }) => {

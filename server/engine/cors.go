@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +72,17 @@ func (p *corsPolicy) allows(r *http.Request, origin string) bool {
 	return p.matches(origin)
 }
 
+// ownOrigin reports whether the request comes from a page of the host that it is sent to. The scheme does not matter: behind
+// a proxy that ends TLS the server does not know it, nor which of the two default ports the page was loaded from.
+func ownOrigin(r *http.Request, origin string) bool {
+	_, host, ok := strings.Cut(origin, "://")
+	return ok && host != "" && strings.EqualFold(withoutDefaultPort(host), withoutDefaultPort(r.Host))
+}
+
+func withoutDefaultPort(host string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":80"), ":443")
+}
+
 func (p *corsPolicy) matches(origin string) bool {
 	if slices.Contains(p.Origins, origin) {
 		return true
@@ -86,12 +96,12 @@ func (p *corsPolicy) matches(origin string) bool {
 }
 
 // wrap applies the policy in front of next: headers on every answer, preflight requests answered, websocket handshakes
-// of other origins refused.
+// of foreign origins refused. The server's own origin is not foreign, but npm cors, whose headers these are, does not know it.
 func (p *corsPolicy) wrap(srv *Server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get(headerOrigin)
 		allowed := p.allows(r, origin)
-		if !allowed && origin != "" {
+		if !allowed && origin != "" && !ownOrigin(r, origin) {
 			srv.originRefused.Do(func() {
 				srv.cfg.Logger.Warn("request from an origin that the CORS policy does not allow; further ones are not logged",
 					"origin", origin, "address", remoteIP(r))
@@ -177,10 +187,7 @@ func (srv *Server) warnForeignCookie(r *http.Request) {
 		return
 	}
 	origin := r.Header.Get(headerOrigin)
-	if origin == "" {
-		return
-	}
-	if u, err := url.Parse(origin); err == nil && strings.EqualFold(u.Host, r.Host) {
+	if origin == "" || ownOrigin(r, origin) {
 		return
 	}
 	srv.foreignCookie.Do(func() {

@@ -15,7 +15,7 @@
 //   - Discard after Close ends the session at once, also over polling.
 //   - Messages that are sent while a poll is being answered may share its body; Node answers with the first alone.
 //   - JSONP (the query parameter j) is not spoken: it belongs to revision 3.
-//   - With a CORS policy, websocket handshakes of other origins are refused; Node leaves them to the application.
+//   - With a CORS policy, websocket handshakes of foreign origins are refused; Node leaves them to the application.
 //   - net/http answers some malformed requests itself, does not begin with a pipelined request before the one in front of
 //     it is answered (a parked poll, say), and a request that is not under the path gets 404.
 //

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -210,6 +212,60 @@ func TestCORS(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A page of the server's own host is never foreign, whatever the policy says and whoever ends TLS.
+func TestOwnOrigin(t *testing.T) {
+	policies := map[string]*CORS{
+		"fixed":    {Origin: "https://partner.example"},
+		"list":     {Origins: []string{"https://partner.example"}},
+		"pattern":  {OriginPatterns: []*regexp.Regexp{regexp.MustCompile(`^https://partner\.`)}},
+		"function": {OriginFunc: func(*http.Request, string) bool { return false }},
+	}
+	for _, c := range []struct {
+		host, origin string
+		own          bool
+	}{
+		{"127.0.0.1:3000", "http://127.0.0.1:3000", true},
+		{"127.0.0.1:3000", "https://127.0.0.1:3000", true},
+		{"chat.example", "https://chat.example", true},
+		{"Chat.Example", "https://chat.example", true},
+		{"chat.example:443", "https://chat.example", true},
+		{"chat.example:80", "https://chat.example", true},
+		{"chat.example", "http://chat.example:80", true},
+		{"[::1]:3000", "http://[::1]:3000", true},
+		{"[::1]:80", "http://[::1]", true},
+		{"127.0.0.1:3000", "http://127.0.0.1:3001", false},
+		{"127.0.0.1:3000", "http://127.0.0.1", false},
+		{"127.0.0.1", "http://127.0.0.1:3000", false},
+		{"chat.example", "https://chat.example.evil.example", false},
+		{"chat.example", "https://evil.example/chat.example", false},
+		{"chat.example", "https://chat.example@evil.example", false},
+		{"chat.example", "chat.example", false},
+		{"chat.example", "null", false},
+		{"null", "null", false},
+		{"", "http://", false},
+	} {
+		for name, policy := range policies {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, &Options{CORS: policy})
+				conn, err := g.dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				head := "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\n" + wsHeaders
+				fmt.Fprintf(conn, "%sHost: %s\r\nOrigin: %s\r\n\r\n", head, c.host, c.origin)
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if own := res.StatusCode == http.StatusSwitchingProtocols; own != c.own {
+					t.Errorf("%s, host %q, origin %q: status %d", name, c.host, c.origin, res.StatusCode)
+				}
+			})
+		}
 	}
 }
 
