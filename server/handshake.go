@@ -9,9 +9,9 @@ import (
 type Handshake struct {
 	Headers map[string]string `json:"headers"` // lower-case names; repeated headers are joined with ", "
 	Time    string            `json:"time"`    // in the text form of JavaScript's Date
-	Address string            `json:"address"` // IP address of the peer
+	Address string            `json:"address"` // IP address of the client, see EngineOptions.TrustedProxies
 	XDomain bool              `json:"xdomain"` // whether the request had an Origin header
-	Secure  bool              `json:"secure"`  // whether the request came over TLS that this process terminated
+	Secure  bool              `json:"secure"`  // whether the client's connection is TLS: of this process or of a trusted proxy
 	Issued  int64             `json:"issued"`  // milliseconds since 1970
 	URL     string            `json:"url"`     // path and query of the request
 	Query   map[string]string `json:"query"`

@@ -19,6 +19,10 @@ type (
 	HTTPCompression = engine.HTTPCompression
 	// ReadMode is how the bytes of idle websocket connections are waited for.
 	ReadMode = engine.ReadMode
+	// TrustedProxies may say for whom they ask, see EngineOptions.TrustedProxies.
+	TrustedProxies = engine.TrustedProxies
+	// Peer is who has sent a request, see TrustedProxies.Peer.
+	Peer = engine.Peer
 	// Refusal is an error of EngineOptions.AllowRequest whose text is told to the client.
 	Refusal = engine.Refusal
 	// ConnectionError describes a refused request to EngineOptions.OnConnectionError.
@@ -26,6 +30,11 @@ type (
 	// Conn is the connection of a client, which its sockets share; see Socket.Conn.
 	Conn = engine.Session
 )
+
+// ParseTrustedProxies reads prefixes and addresses, such as "10.0.0.0/8" and "::1".
+func ParseTrustedProxies(texts ...string) (TrustedProxies, error) {
+	return engine.ParseTrustedProxies(texts...)
+}
 
 // Values of EngineOptions.Transports and EngineOptions.ReadMode.
 const (

@@ -39,6 +39,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--tls-cert", "main.go", "--tls-key", "main.go"}, "--tls-cert"},
 		{[]string{"serve", "--read-mode", "select"}, "--read-mode"},
 		{[]string{"serve", "--cors-credentials"}, "need --cors-origin"},
+		{[]string{"serve", "--trusted-proxies", "10.0.0.0/8,router"}, "trusted proxy \"router\" is neither"},
 		{[]string{"serve", "--path", "no-slash"}, "must start with a slash"},
 		{[]string{"serve", "--cors-origin", "*", "--cors-credentials"}, "credentials"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},

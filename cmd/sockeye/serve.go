@@ -48,6 +48,8 @@ type serveCommand struct {
 	CORSCredentials    bool            `name:"cors-credentials" help:"Allow cookies from allowed origins."`
 	CORSMaxAge         time.Duration   `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
 
+	TrustedProxies trustedProxies `placeholder:"PREFIX,..." help:"Proxies that may say for whom they ask, in X-Forwarded-For, -Proto, -Host or Forwarded: addresses and prefixes such as 127.0.0.1,10.0.0.0/8."`
+
 	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
@@ -234,6 +236,7 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 		MaxHTTPBufferSize:    c.MaxHTTPBufferSize,
 		Transports:           c.Transports,
 		DisableUpgrades:      !c.AllowUpgrades,
+		TrustedProxies:       engine.TrustedProxies(c.TrustedProxies),
 		HTTPCompression:      &engine.HTTPCompression{Disabled: !c.HTTPCompression, Threshold: c.HTTPThreshold},
 		Logger:               log,
 	}

@@ -104,7 +104,7 @@ func (p *corsPolicy) wrap(srv *Server, next http.Handler) http.Handler {
 		if !allowed && origin != "" && !ownOrigin(r, origin) {
 			srv.originRefused.Do(func() {
 				srv.cfg.Logger.Warn("request from an origin that the CORS policy does not allow; further ones are not logged",
-					"origin", origin, "address", remoteIP(r))
+					"origin", origin, "address", srv.cfg.TrustedProxies.Peer(r).Address)
 			})
 			if srv.claimant(r) != nil {
 				srv.refuse(w, r, newConnectionError(r, CodeForbidden, map[string]any{"name": "ORIGIN_REFUSED", "origin": origin}))

@@ -80,6 +80,6 @@
 //   - the budget for unfinished input: input.go; for what is queued: budget.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - messages, and what of them is encoded once and shared: message.go, form.go
-//   - what is kept of the first request: handshake.go; query strings: query.go
+//   - what is kept of the first request: handshake.go; query strings: query.go; who asks behind proxies: forwarded.go
 //   - counters: stats.go
 package engine

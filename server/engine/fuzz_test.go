@@ -110,7 +110,7 @@ func FuzzHandshake(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h, ok := newHandshake(r)
+		h, ok := newHandshake(r, nil)
 		if !ok {
 			return
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,9 +32,10 @@ var singleHeaders = map[string]bool{
 }
 
 // newHandshake reports false for a request that is too large to be kept.
-func newHandshake(r *http.Request) (Handshake, bool) {
-	h := Handshake{at: time.Now().UnixNano(), secure: r.TLS != nil, xdomain: r.Header.Get("Origin") != ""}
-	url, address := rawURL(r), remoteIP(r)
+func newHandshake(r *http.Request, proxies TrustedProxies) (Handshake, bool) {
+	peer := proxies.Peer(r)
+	h := Handshake{at: time.Now().UnixNano(), secure: peer.Secure, xdomain: r.Header.Get("Origin") != ""}
+	url, address := rawURL(r), peer.Address
 	size := len(url) + len(address) + len("host:") + len(r.Host) + 2
 	names := make([]string, 0, len(r.Header))
 	for name, values := range r.Header {
@@ -100,13 +100,6 @@ func rawURL(r *http.Request) string {
 	return r.URL.RequestURI()
 }
 
-func remoteIP(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
-	return r.RemoteAddr
-}
-
 func (h *Handshake) cut() (url, address, headers string) {
 	url, rest, _ := strings.Cut(h.raw, "\n")
 	address, headers, _ = strings.Cut(rest, "\n")
@@ -154,7 +147,7 @@ func (h *Handshake) URL() string {
 	return url
 }
 
-// Address returns the IP address of the peer, without the port.
+// Address returns the IP address of the client, without the port, as Options.TrustedProxies tell it.
 func (h *Handshake) Address() string {
 	_, address, _ := h.cut()
 	return address
@@ -163,7 +156,7 @@ func (h *Handshake) Address() string {
 // Time returns when the session was opened.
 func (h *Handshake) Time() time.Time { return time.Unix(0, h.at) }
 
-// Secure reports whether the request came over TLS that this process terminated.
+// Secure reports whether the request came over TLS that this process, or one of Options.TrustedProxies, terminated.
 func (h *Handshake) Secure() bool { return h.secure }
 
 // XDomain reports whether the request had an Origin header.

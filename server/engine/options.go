@@ -55,6 +55,10 @@ type Options struct {
 	// default as in Node, means no policy: no CORS headers, and websocket connections are accepted from any origin.
 	CORS *CORS
 
+	// TrustedProxies may say in headers who asks, which decides what Handshake.Address and Handshake.Secure return. Default
+	// none: the connection's other end is the client, whatever headers say.
+	TrustedProxies TrustedProxies
+
 	// AllowRequest decides about handshakes (not about later requests of a session), on every transport, before anything is
 	// allocated for the session: limits belong here. The text of a *Refusal is told to the client; any other error only as
 	// "Forbidden". It may block; it runs on the request's goroutine.
@@ -165,6 +169,7 @@ func newSettings(opts *Options) (*settings, error) {
 	if opts != nil {
 		cfg.Options = *opts
 	}
+	cfg.TrustedProxies = slices.Clone(cfg.TrustedProxies)
 	for _, step := range []func() error{cfg.setPath, cfg.setLimits, cfg.setTransports, cfg.setCompression, cfg.setOrigin} {
 		if err := step(); err != nil {
 			return nil, err

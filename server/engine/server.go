@@ -175,7 +175,7 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 
 // newSession makes a session that is not registered yet. It reports false after it has refused the request.
 func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revision) (*Session, bool) {
-	handshake, ok := newHandshake(r)
+	handshake, ok := newHandshake(r, srv.cfg.TrustedProxies)
 	if !ok {
 		srv.count.limits[limitHandshakeSize].Add(1)
 		w.Header().Set("Connection", "close")
