@@ -73,10 +73,15 @@ func (p *corsPolicy) allows(r *http.Request, origin string) bool {
 }
 
 // ownOrigin reports whether the request comes from a page of the host that it is sent to. The scheme does not matter: behind
-// a proxy that ends TLS the server does not know it, nor which of the two default ports the page was loaded from.
-func ownOrigin(r *http.Request, origin string) bool {
+// a proxy that ends TLS the server does not know it, nor which of the two default ports the page was loaded from. A proxy
+// that is trusted may have changed Host.
+func (srv *Server) ownOrigin(r *http.Request, origin string) bool {
 	_, host, ok := strings.Cut(origin, "://")
-	return ok && host != "" && strings.EqualFold(withoutDefaultPort(host), withoutDefaultPort(r.Host))
+	return ok && host != "" && (sameHost(host, r.Host) || sameHost(host, srv.cfg.TrustedProxies.Peer(r).Host))
+}
+
+func sameHost(a, b string) bool {
+	return strings.EqualFold(withoutDefaultPort(a), withoutDefaultPort(b))
 }
 
 func withoutDefaultPort(host string) string {
@@ -101,7 +106,7 @@ func (p *corsPolicy) wrap(srv *Server, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		origin := r.Header.Get(headerOrigin)
 		allowed := p.allows(r, origin)
-		if !allowed && origin != "" && !ownOrigin(r, origin) {
+		if !allowed && origin != "" && !srv.ownOrigin(r, origin) {
 			srv.originRefused.Do(func() {
 				srv.cfg.Logger.Warn("request from an origin that the CORS policy does not allow; further ones are not logged",
 					"origin", origin, "address", srv.cfg.TrustedProxies.Peer(r).Address)
@@ -187,7 +192,7 @@ func (srv *Server) warnForeignCookie(r *http.Request) {
 		return
 	}
 	origin := r.Header.Get(headerOrigin)
-	if origin == "" || ownOrigin(r, origin) {
+	if origin == "" || srv.ownOrigin(r, origin) {
 		return
 	}
 	srv.foreignCookie.Do(func() {

@@ -154,3 +154,26 @@ func TestTrustedProxies(t *testing.T) {
 		}
 	}
 }
+
+// TestForwardedHostIsOwn opens websockets from a page whose host only the proxy knows.
+func TestForwardedHostIsOwn(t *testing.T) {
+	for _, c := range []struct {
+		trusted TrustedProxies
+		header  string
+		status  int
+	}{
+		{trust(t, "127.0.0.1"), "X-Forwarded-Host: chat.example", http.StatusSwitchingProtocols},
+		{trust(t, "127.0.0.1"), "X-Forwarded-Host: evil.example, chat.example:443", http.StatusSwitchingProtocols},
+		{trust(t, "127.0.0.1"), "X-Forwarded-Host: chat.example, other.example", http.StatusBadRequest},
+		{trust(t, "127.0.0.1"), "Forwarded: host=chat.example", http.StatusSwitchingProtocols},
+		{trust(t, "127.0.0.1"), "X-Forwarded-Proto: https", http.StatusBadRequest},
+		{trust(t, "192.0.2.1"), "X-Forwarded-Host: chat.example", http.StatusBadRequest},
+		{nil, "X-Forwarded-Host: chat.example", http.StatusBadRequest},
+	} {
+		g := newRigOn(t, &Options{TrustedProxies: c.trusted, CORS: &CORS{Origins: []string{"https://partner.example"}}}, true, 0)
+		client := g.upgrade("/engine.io/?EIO=4&transport=websocket", "Origin: https://chat.example\r\n", c.header+"\r\n")
+		if got := client.res.StatusCode; got != c.status {
+			t.Errorf("%v trusted, %s: status %d, want %d", c.trusted, c.header, got, c.status)
+		}
+	}
+}

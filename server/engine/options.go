@@ -344,7 +344,8 @@ func (cfg *settings) setOrigin() (err error) {
 
 // CORS is the cross-origin policy, with the semantics of the npm package cors. At most one of Origin, Origins with
 // OriginPatterns, ReflectOrigin and OriginFunc may be used; with none of them any origin is allowed ("*"). Over websocket an
-// origin whose host and port are those of the request itself is always allowed, whatever its scheme; "null" has no host.
+// origin whose host and port are those of the request itself, or those that trusted proxies say were asked for, is always
+// allowed, whatever its scheme; "null" has no host.
 type CORS struct {
 	// Origin is one origin that is announced whatever the request says, or "*".
 	Origin string
