@@ -221,6 +221,16 @@ type JoinWaiter interface {
 	WaitJoined(ctx context.Context, rooms []string) error
 }
 
+// Lister is implemented by adapters that name and count sockets without having them described, for which FetchSockets is asked
+// otherwise. Results are as partial as those of FetchSockets.
+type Lister interface {
+	// SocketIDs names the selected sockets.
+	SocketIDs(ctx context.Context, sel Selection, flags Flags) (Result[string], error)
+
+	// CountSockets says how many sockets are selected: a number for each node that has answered.
+	CountSockets(ctx context.Context, sel Selection, flags Flags) (Result[int], error)
+}
+
 // Local is what an adapter may ask of this node: the sockets of one namespace. All methods may be called concurrently.
 // None blocks on a client.
 type Local interface {
@@ -243,6 +253,10 @@ type Local interface {
 
 	// FetchSockets describes the selected local sockets.
 	FetchSockets(sel Selection) []SocketDetails
+
+	// SocketIDs names the selected local sockets, CountSockets counts them.
+	SocketIDs(sel Selection) []string
+	CountSockets(sel Selection) int
 
 	// Rooms lists the local rooms, own rooms included.
 	Rooms() []string

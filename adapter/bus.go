@@ -16,15 +16,25 @@ const (
 	KindJoin             // make the selected sockets join Rooms
 	KindLeave            // make them leave Rooms
 	KindDisconnect       // disconnect them, with Close their whole connection
-	KindFetch            // describe the selected sockets: KindSockets
+	KindFetch            // describe the selected sockets, or what Want says of them: KindSockets
 	KindServerSide       // hand Payload to the handlers of server-side events; as a question: KindServerReply
 	KindListRooms        // list the rooms: KindRooms
-	KindSockets          // Sockets answers KindFetch
+	KindSockets          // Sockets, SocketIDs or Count answers KindFetch, as Want says; Node and former versions always send Sockets
 	KindServerReply      // Payload answers KindServerSide
 	KindRooms            // Rooms answers KindListRooms
 	KindCount            // Count sockets have received the packet; comes before the KindAck and KindGone of its sender
 	KindAck              // Payload is the first argument of the acknowledgement of SocketID ("" if not told)
 	KindGone             // SocketIDs went away or did not acknowledge in time; Node neither sends nor understands it
+)
+
+// Want is what a question for sockets wants to know of them, as it is written on the wire. Node does not know it and tells all.
+type Want string
+
+// What a question may want to know.
+const (
+	WantAll   Want = ""      // their descriptions
+	WantIDs   Want = "ids"   // their ids
+	WantCount Want = "count" // how many there are
 )
 
 // Message is what the nodes of a cluster say to each other, in one namespace. Which fields count depends on Kind. A
@@ -38,6 +48,7 @@ type Message struct {
 	Request   string
 	Selection Selection
 	Flags     Flags
+	Want      Want
 	Packet    *parser.Packet
 	Rooms     []string
 	Payload   parser.Payload

@@ -40,6 +40,7 @@ func (o *ClusterOptions) setDefaults() {
 // node, acknowledgements of its own sockets included, and ErrClusterUnavailable is returned.
 type Clustered interface {
 	Adapter
+	Lister
 	// Pending returns the number of questions of this node that wait for other nodes.
 	Pending() int
 	// Order tells what was done to keep the order of messages, see package adapter.
@@ -180,7 +181,7 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 	case KindDisconnect:
 		c.local.DisconnectSockets(m.Selection, m.Close)
 	case KindFetch:
-		c.bus.Respond(m, &Message{Kind: KindSockets, Request: m.Request, Sockets: c.local.FetchSockets(m.Selection)})
+		c.bus.Respond(m, c.sockets(m))
 	case KindListRooms:
 		c.bus.Respond(m, &Message{Kind: KindRooms, Request: m.Request, Rooms: c.local.Rooms()})
 	case KindServerSide:
@@ -303,6 +304,40 @@ func (c *clustered) FetchSockets(ctx context.Context, sel Selection, flags Flags
 			}
 			return on(m.From, m.Sockets)
 		})
+}
+
+// sockets answers a question for sockets.
+func (c *clustered) sockets(question *Message) *Message {
+	answer := &Message{Kind: KindSockets, Request: question.Request}
+	switch question.Want {
+	case WantIDs:
+		answer.SocketIDs = c.local.SocketIDs(question.Selection)
+	case WantCount:
+		answer.Count = c.local.CountSockets(question.Selection)
+	default:
+		answer.Sockets = c.local.FetchSockets(question.Selection)
+	}
+	return answer
+}
+
+// SocketIDs implements Lister.
+func (c *clustered) SocketIDs(ctx context.Context, sel Selection, flags Flags) (Result[string], error) {
+	return gather(ctx, c, &Message{Kind: KindFetch, Want: WantIDs, Selection: sel, Flags: flags},
+		func() []string { return c.local.SocketIDs(sel) },
+		func(m *Message) []string {
+			ids := slices.Clip(m.SocketIDs)
+			for _, s := range m.Sockets { // of a node that tells all
+				ids = append(ids, s.ID)
+			}
+			return ids
+		})
+}
+
+// CountSockets implements Lister.
+func (c *clustered) CountSockets(ctx context.Context, sel Selection, flags Flags) (Result[int], error) {
+	return gather(ctx, c, &Message{Kind: KindFetch, Want: WantCount, Selection: sel, Flags: flags},
+		func() []int { return []int{c.local.CountSockets(sel)} },
+		func(m *Message) []int { return []int{max(m.Count, len(m.Sockets))} })
 }
 
 // on notes which node sockets are on.

@@ -46,6 +46,20 @@ func (m *memory) FetchSockets(ctx context.Context, sel Selection, _ Flags) (Resu
 	return Result[SocketDetails]{Values: m.local.FetchSockets(sel)}, nil
 }
 
+func (m *memory) SocketIDs(_ context.Context, sel Selection, _ Flags) (Result[string], error) {
+	if m.closed.Load() {
+		return Result[string]{}, ErrClosed
+	}
+	return Result[string]{Values: m.local.SocketIDs(sel)}, nil
+}
+
+func (m *memory) CountSockets(_ context.Context, sel Selection, _ Flags) (Result[int], error) {
+	if m.closed.Load() {
+		return Result[int]{}, ErrClosed
+	}
+	return Result[int]{Values: []int{m.local.CountSockets(sel)}}, nil
+}
+
 func (m *memory) SocketsJoin(sel Selection, _ Flags, rooms []string) error {
 	if m.closed.Load() {
 		return ErrClosed

@@ -144,7 +144,7 @@ func (q *openQuestion) take(m *Message) bool {
 		if !time.Now().Before(q.told) {
 			q.tally.Late()
 		}
-	case m.Kind != q.answerKind() || m.Count < 0 || !q.tally.Report(from, m.Count):
+	case m.Kind != q.answerKind() || m.Count < 0 || !q.tally.Report(from, q.owed(m)):
 		return true
 	case q.acks != nil:
 		q.acks.Expected(m.Count)
@@ -154,6 +154,14 @@ func (q *openQuestion) take(m *Message) bool {
 	surplus := q.tally.Surplus()
 	q.checkLocked()
 	return !surplus
+}
+
+// owed is how many sockets are to settle after an answer.
+func (q *openQuestion) owed(m *Message) int {
+	if q.acks == nil {
+		return 0
+	}
+	return m.Count
 }
 
 // answerKind is the kind of answer that each node gives once.

@@ -65,7 +65,7 @@
 //   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
-//   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go
+//   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
 //   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
 //

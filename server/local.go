@@ -112,6 +112,25 @@ func (l local) FetchSockets(sel adapter.Selection) []adapter.SocketDetails {
 	return list
 }
 
+func (l local) SocketIDs(sel adapter.Selection) []string {
+	var list []string
+	l.each(sel, func(members []member) {
+		list = make([]string, len(members))
+		for i, m := range members {
+			list[i] = m.id
+		}
+	})
+	return list
+}
+
+func (l local) CountSockets(sel adapter.Selection) (n int) {
+	if len(sel.Rooms) == 0 && len(sel.Except) == 0 {
+		return l.nsp.index.Len()
+	}
+	l.each(sel, func(members []member) { n = len(members) })
+	return n
+}
+
 // sockets returns a selection for work that takes longer than a pooled slice should be kept.
 func (l local) sockets(sel adapter.Selection) []*Socket {
 	var list []*Socket

@@ -144,6 +144,18 @@ func (n *Namespace) FetchSockets(ctx context.Context) (Result[*RemoteSocket], er
 	return n.operator().FetchSockets(ctx)
 }
 
+// IDs names the sockets of the whole cluster. See BroadcastOperator.IDs.
+func (n *Namespace) IDs(ctx context.Context) (Result[string], error) { return n.operator().IDs(ctx) }
+
+// Count counts the sockets of the whole cluster. See BroadcastOperator.Count.
+func (n *Namespace) Count(ctx context.Context) (Count, error) { return n.operator().Count(ctx) }
+
+// LocalIDs names the connected sockets of this node.
+func (n *Namespace) LocalIDs() []string { return n.operator().LocalIDs() }
+
+// LocalCount returns the number of connected sockets of this node.
+func (n *Namespace) LocalCount() int { return n.operator().LocalCount() }
+
 // SocketsJoin makes every socket of the cluster join rooms.
 func (n *Namespace) SocketsJoin(rooms ...string) error { return n.operator().SocketsJoin(rooms...) }
 
@@ -180,6 +192,9 @@ func (n *Namespace) Rooms(ctx context.Context) (Result[string], error) {
 	result, err := n.cluster().Rooms(ctx)
 	return result, failed("list rooms", err)
 }
+
+// LocalRooms lists the rooms that sockets of this node are in, in no order. Every socket's id is one.
+func (n *Namespace) LocalRooms() []string { return n.index.AllRooms() }
 
 // ServerCount returns the number of nodes that serve the namespace.
 func (n *Namespace) ServerCount(ctx context.Context) (int, error) {

@@ -44,6 +44,9 @@ func TestNobody(t *testing.T) {
 		if err := op.Emit("connect"); !errors.Is(err, server.ErrReservedEvent) {
 			t.Errorf("%s: emit of a reserved event: %v", name, err)
 		}
+		if n, ids := op.LocalCount(), op.LocalIDs(); n != 0 || len(ids) != 0 {
+			t.Errorf("%s: %d on this node, %v", name, n, ids)
+		}
 		sockets, err := op.FetchSockets(t.Context())
 		replies, ackErr := server.BroadcastWithAck[int](t.Context(), op, "x")
 		if strings.HasPrefix(name, "parent") {
@@ -54,6 +57,14 @@ func TestNobody(t *testing.T) {
 		}
 		if err != nil || !sockets.Complete() || len(sockets.Values) != 0 {
 			t.Errorf("%s: fetched %v, %v", name, sockets, err)
+		}
+		count, err := op.Count(t.Context())
+		if err != nil || count.Sockets != 0 || !count.Complete() {
+			t.Errorf("%s: counted %v, %v", name, count, err)
+		}
+		ids, err := op.IDs(t.Context())
+		if err != nil || len(ids.Values) != 0 || !ids.Complete() {
+			t.Errorf("%s: ids %v, %v", name, ids, err)
 		}
 		if ackErr != nil || replies.Expected+len(replies.Values)+len(replies.Failed)+replies.Unanswered != 0 {
 			t.Errorf("%s: replies %v, %v", name, replies, ackErr)

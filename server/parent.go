@@ -72,6 +72,12 @@ func (p *ParentNamespace) Volatile() BroadcastOperator { return p.operator().Vol
 // Compress selects every socket of all children, see Namespace.Compress.
 func (p *ParentNamespace) Compress(on bool) BroadcastOperator { return p.operator().Compress(on) }
 
+// LocalIDs names the connected sockets of all children on this node.
+func (p *ParentNamespace) LocalIDs() []string { return p.operator().LocalIDs() }
+
+// LocalCount returns the number of connected sockets of all children on this node.
+func (p *ParentNamespace) LocalCount() int { return p.operator().LocalCount() }
+
 // OfPattern returns a parent namespace for the names that match a pattern, also those given to Of later. Anchor the
 // pattern with ^ and $ if the whole name has to match.
 func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {

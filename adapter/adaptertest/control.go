@@ -47,6 +47,42 @@ func testFetchSockets(t *testing.T, c *cluster) {
 	}
 }
 
+// testListSockets asks for the ids and the number of sockets, of an adapter that has an own way to tell them.
+func testListSockets(t *testing.T, c *cluster) {
+	l, ok := c.adapters[0].(adapter.Lister)
+	if !ok {
+		t.Skip("the adapter is no Lister: FetchSockets is asked in its place")
+	}
+	here := []string{"a0", "b0", "c0"}
+	for _, tt := range []struct {
+		sel     adapter.Selection
+		flags   adapter.Flags
+		want    []string
+		numbers int
+	}{
+		{adapter.Selection{}, adapter.Flags{}, c.everywhere("a", "b", "c"), len(c.nodes)},
+		{adapter.Selection{Rooms: []string{"red", "blue"}}, adapter.Flags{}, c.everywhere("a", "b"), len(c.nodes)},
+		{adapter.Selection{Rooms: []string{"red"}, Except: []string{"blue"}}, adapter.Flags{}, c.everywhere("a"), len(c.nodes)},
+		{adapter.Selection{Rooms: []string{"nobody"}}, adapter.Flags{}, nil, len(c.nodes)},
+		{adapter.Selection{}, adapter.Flags{Local: true}, here, 1},
+	} {
+		named, err := l.SocketIDs(patient(t), tt.sel, tt.flags)
+		slices.Sort(named.Values)
+		if err != nil || !named.Complete() || !slices.Equal(named.Values, tt.want) {
+			t.Errorf("%v: ids %v, %d nodes unanswered, error %v; want %v", tt.sel, named.Values, named.Unanswered, err, tt.want)
+		}
+		counted, err := l.CountSockets(patient(t), tt.sel, tt.flags)
+		sum := 0
+		for _, n := range counted.Values {
+			sum += n
+		}
+		if err != nil || !counted.Complete() || sum != len(tt.want) || len(counted.Values) != tt.numbers {
+			t.Errorf("%v: counted %v, %d nodes unanswered, error %v; want %d by %d nodes",
+				tt.sel, counted.Values, counted.Unanswered, err, len(tt.want), tt.numbers)
+		}
+	}
+}
+
 // awaitRooms waits until a socket's membership of a room is as wanted.
 func (c *cluster) awaitRooms(t *testing.T, id, room string, in bool) {
 	t.Helper()

@@ -217,6 +217,18 @@ func (n *Node) FetchSockets(sel adapter.Selection) []adapter.SocketDetails {
 	return list
 }
 
+// SocketIDs names sockets.
+func (n *Node) SocketIDs(sel adapter.Selection) []string {
+	var list []string
+	for _, s := range n.sockets(sel) {
+		list = append(list, s.id)
+	}
+	return list
+}
+
+// CountSockets counts sockets.
+func (n *Node) CountSockets(sel adapter.Selection) int { return len(n.sockets(sel)) }
+
 // SocketsJoin makes sockets join rooms.
 func (n *Node) SocketsJoin(sel adapter.Selection, rooms []string) {
 	list := n.sockets(sel)

@@ -40,6 +40,7 @@ func Run(t *testing.T, nodes int, newCluster NewCluster, exceptions ...Exception
 		{"AcksCancelled", testAcksCancelled},
 		{"AcksLate", testAcksLate},
 		{"FetchSockets", testFetchSockets},
+		{"ListSockets", testListSockets},
 		{"JoinLeave", testJoinLeave},
 		{"Joined", testJoined},
 		{"Disconnect", testDisconnect},

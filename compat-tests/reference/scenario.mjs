@@ -171,6 +171,10 @@ const commands = {
       data: s.data,
       handshake: c.details ? s.handshake : Object.keys(s.handshake).sort(),
     })),
+  // What a port asks for: how many there are, and who, in the cluster and on this node.
+  count: async (c) => (await operator(c).fetchSockets()).length,
+  ids: async (c) => (await operator(c).fetchSockets()).map((s) => s.id).sort(),
+  roomSize: (c) => io.of(c.nsp).adapter.rooms.get(c.to[0])?.size ?? 0,
   onRemote: async (c) => {
     const [remote] = await operator(c).fetchSockets();
     if (c.action === "emit") remote.emit(c.event, ...unwrap(c.args ?? []));

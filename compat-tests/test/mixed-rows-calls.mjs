@@ -139,6 +139,25 @@ const fetchRows = [
     },
   },
   {
+    name: "number and ids of sockets",
+    async run(c) {
+      const [a1, , b1] = await c.setUp("a1", "a2", "b1", "b2");
+      await c.join(a1, "red");
+      await c.join(b1, "red", "blue");
+      const found = {};
+      for (const [name, selection] of Object.entries({
+        all: {}, room: { to: ["red"] }, two: { to: ["red", "blue"] }, except: { to: ["red"], except: ["blue"] },
+        one: { to: [b1.id] }, nobody: { to: ["nobody's"] }, local: { local: true }, others: { socket: a1.id, broadcast: true },
+      })) {
+        found[name] = [await c.do("count", selection), await c.do("ids", selection)];
+      }
+      for (const room of ["red", "blue", b1.id, "nobody's"]) {
+        found[`here ${room === b1.id ? "b1" : room}`] = [await c.from.command("roomSize", { to: [room] }), await c.to.command("roomSize", { to: [room] })];
+      }
+      return found;
+    },
+  },
+  {
     name: "fetchSockets: handshake and data",
     async run(c) {
       await c.setUp();

@@ -32,7 +32,7 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 	case f.Type == typeGone:
 		m.Kind, m.SocketIDs = adapter.KindGone, f.SIDs
 	case f.HasSockets:
-		m.Kind, m.Sockets = adapter.KindSockets, f.Sockets
+		m.Kind, m.Sockets, m.SocketIDs, m.Count = adapter.KindSockets, f.Sockets, f.SIDs, max(f.Count, 0)
 		for i := range m.Sockets {
 			m.Sockets[i].Node = m.From
 		}

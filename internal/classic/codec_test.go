@@ -133,6 +133,18 @@ func TestEncode(t *testing.T) {
 			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":5,"opts":{"rooms":["r1"],"except":[]}}`,
 		},
 		{
+			name:    "fetch of ids",
+			message: adapter.Message{Kind: adapter.KindFetch, Want: adapter.WantIDs, Request: "x"},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":5,"opts":{"rooms":[],"except":[]},"only":"ids"}`,
+		},
+		{
+			name:    "fetch of a number, numbered",
+			message: adapter.Message{Kind: adapter.KindFetch, Want: adapter.WantCount, Request: "x", Seq: 7},
+			channel: "socket.io-request#/chat#",
+			body:    `{"uid":"abcdef","requestId":"abcdef.x","type":5,"opts":{"rooms":[],"except":[],"seq":7},"only":"count"}`,
+		},
+		{
 			// The last three entries of opts are ours, here as in all that has numbers.
 			name: "broadcast with numbers",
 			message: adapter.Message{
@@ -250,6 +262,14 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "no sockets", to: anyNode, answer: adapter.Message{Kind: adapter.KindSockets},
 			body: `{"requestId":"abcdef.q","sockets":[],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "ids", to: anyNode, answer: adapter.Message{Kind: adapter.KindSockets, SocketIDs: []string{"s1", "s2"}},
+			body: `{"requestId":"abcdef.q","sockets":[],"sids":["s1","s2"],"uid":"uvwxyz"}`,
+		},
+		{
+			name: "number of sockets", to: anyNode, answer: adapter.Message{Kind: adapter.KindSockets, Count: 3},
+			body: `{"requestId":"abcdef.q","sockets":[],"clientCount":3,"uid":"uvwxyz"}`,
 		},
 		{
 			name: "rooms", to: anyNode, answer: adapter.Message{Kind: adapter.KindRooms, Rooms: []string{"a", "b"}},

@@ -132,7 +132,7 @@ func (q *Request) fill(f *RequestFrame, namespace string) error {
 		if !f.HasOptions {
 			return frameError("fetch without opts")
 		}
-		m.Kind, asks = adapter.KindFetch, true
+		m.Kind, m.Want, asks = adapter.KindFetch, f.Only, true
 	case typeServerSide:
 		if _, err := f.Data.Args(); err != nil || len(f.Data.JSON) == 0 {
 			return frameError("server-side event without arguments")

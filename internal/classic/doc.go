@@ -17,6 +17,8 @@
 // The bytes are Node's. Node ignores keys that it does not know; what Sockeye adds is
 //
 //	sids      in type 7: true, the node that asks is one of ours
+//	only      in type 5: "ids" or "count", all that is wanted of the sockets; the answer has them as sids or as clientCount
+//	          beside an empty list of sockets
 //	seq, after, directed
 //	          the numbers of a message, left out when 0: in opts of broadcasts and requests, which then have opts whatever
 //	          their type, and beside the type of answers

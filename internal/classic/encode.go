@@ -18,6 +18,7 @@ type command[opts any] struct {
 	Rooms     []string        `json:"rooms,omitzero"`
 	Close     *bool           `json:"close,omitempty"`
 	Data      *parser.Payload `json:"data,omitempty"`
+	Only      adapter.Want    `json:"only,omitempty"` // ours
 }
 
 type selection struct {
@@ -111,7 +112,7 @@ func newCommand[opts any](c *Codec, m *adapter.Message, o opts) *command[opts] {
 	case adapter.KindDisconnect:
 		out.Type, out.Close = typeDisconnect, &m.Close
 	case adapter.KindFetch:
-		out.Type = typeFetch
+		out.Type, out.Only = typeFetch, m.Want
 	case adapter.KindListRooms:
 		out.Type = typeAllRooms
 	case adapter.KindServerSide:
@@ -130,10 +131,7 @@ func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
 	a := &answer{RequestID: requestID, Numbers: numbersOf(m), UID: c.uid}
 	switch m.Kind {
 	case adapter.KindSockets:
-		a.Sockets = socketList(m.Sockets)
-		if to == wantsIDs {
-			a.Sockets = socketIDs(m.Sockets)
-		}
+		a.setSockets(to, m)
 	case adapter.KindRooms:
 		if a.Rooms = m.Rooms; a.Rooms == nil {
 			a.Rooms = []string{}
@@ -156,6 +154,18 @@ func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
 		return nil, fmt.Errorf("classic adapter: message of kind %d is no answer", m.Kind)
 	}
 	return encodeJSON(a)
+}
+
+// setSockets fills in what the node that asked wants to know of sockets.
+func (a *answer) setSockets(to asker, m *adapter.Message) {
+	if to == wantsIDs {
+		a.Sockets = socketIDs(m.Sockets)
+		return
+	}
+	a.Sockets, a.SIDs = socketList(m.Sockets), m.SocketIDs
+	if m.Count > 0 {
+		a.ClientCount = &m.Count
+	}
 }
 
 // Confirm writes the answer to a command about one socket.

@@ -71,6 +71,7 @@ type RequestFrame struct {
 	SID, Room  string // in commands of old nodes
 	Close      bool
 	SIDs       bool // the node that asks is one of ours
+	Only       adapter.Want
 	Packet     Packet
 	Data       parser.Payload
 }

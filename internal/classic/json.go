@@ -106,6 +106,7 @@ func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
 		Room      roomName     `json:"room"`
 		Close     bool         `json:"close"`
 		SIDs      bool         `json:"sids"`
+		Only      adapter.Want `json:"only"`
 		Packet    jsonPacket   `json:"packet"`
 		Data      rawPayload   `json:"data"`
 	}
@@ -114,7 +115,7 @@ func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
 	}
 	f = RequestFrame{
 		UID: v.UID, RequestID: v.RequestID, Type: -1, Rooms: roomNames(v.Rooms), SID: v.SID, Room: string(v.Room),
-		Close: v.Close, SIDs: v.SIDs, Data: v.Data.Payload,
+		Close: v.Close, SIDs: v.SIDs, Only: v.Only, Data: v.Data.Payload,
 		Packet: Packet{Type: parser.Type(min(max(v.Packet.Type, 0), 0xff)), ID: parser.NoID, Data: v.Packet.Data.Payload},
 	}
 	if v.Type != nil {

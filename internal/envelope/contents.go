@@ -118,9 +118,9 @@ func (c *contents) read(m *adapter.Message, nsp string) error {
 	case typeDisconnect:
 		m.Kind, m.Close = adapter.KindDisconnect, c.close == "true"
 	case typeFetch:
-		m.Kind, ok = adapter.KindFetch, m.Request != ""
+		m.Kind, m.Want, ok = adapter.KindFetch, adapter.Want(c.only), m.Request != ""
 		if c.only == "rooms" {
-			m.Kind = adapter.KindListRooms
+			m.Kind, m.Want = adapter.KindListRooms, adapter.WantAll
 		}
 	case typeServerSide:
 		m.Kind = adapter.KindServerSide
@@ -146,8 +146,7 @@ func (c *contents) readAnswer(m *adapter.Message) (ok bool) {
 		m.Payload, ok = c.value(c.packet)
 	case typeCount:
 		m.Kind = adapter.KindCount
-		m.Count, ok = number(c.count)
-		ok = ok && m.Count >= 0 && m.Count <= maxCount
+		ok = c.readCount(m)
 	case typeAck:
 		m.Kind, m.SocketID = adapter.KindAck, c.sid
 		m.Payload, ok = c.value(c.packet)
@@ -156,6 +155,11 @@ func (c *contents) readAnswer(m *adapter.Message) (ok bool) {
 		m.SocketIDs, ok = names(c.sids)
 	}
 	return ok
+}
+
+func (c *contents) readCount(m *adapter.Message) (ok bool) {
+	m.Count, ok = number(c.count)
+	return ok && m.Count >= 0 && m.Count <= maxCount
 }
 
 func (c *contents) readPacket(nsp string) (*parser.Packet, bool) {
@@ -182,13 +186,21 @@ func (c *contents) readPacket(nsp string) (*parser.Packet, bool) {
 	return &parser.Packet{Type: parser.Event, Namespace: nsp, ID: parser.NoID, Payload: p}, true
 }
 
-// readSockets reads the answer to a question for the sockets, or for the rooms.
+// readSockets reads the answer to a question for the sockets, their ids or their number, or for the rooms.
 func (c *contents) readSockets(m *adapter.Message) (ok bool) {
 	id, rooms := strings.CutSuffix(m.Request, roomsMark)
 	if rooms {
 		m.Request, m.Kind = id, adapter.KindRooms
 	} else {
 		m.Kind = adapter.KindSockets
+	}
+	if c.count != "" && !c.readCount(m) {
+		return false
+	}
+	if c.sids != "" {
+		if m.SocketIDs, ok = names(c.sids); !ok {
+			return false
+		}
 	}
 	if rooms && c.rooms != "" {
 		m.Rooms, ok = names(c.rooms)

@@ -5,7 +5,7 @@
 // A message is an envelope {type, data, uid, nsp}: JSON or MessagePack, or an entry of a stream. What Node writes for the
 // same message is written byte for byte, members in the same order. Beyond that there are members and one type that Node
 // ignores, for what Node does not tell: the socket of an acknowledgement, the sockets that will not acknowledge, a question
-// for the rooms, and where a message stands among those of its sender: seq, after and directed, the last members of the data.
+// for the rooms, for ids or for a number, and where a message stands among those of its sender: seq, after and directed, the last members of the data.
 // A message has the same form on the channel of all nodes and on that of one.
 package envelope
 

@@ -79,12 +79,14 @@ type (
 	fetchData struct {
 		Opts    optsData `json:"opts"`
 		Request string   `json:"requestId"`
-		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone
+		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone, else an adapter.Want
 	}
 	socketsData struct {
 		Request string                  `json:"requestId"`
 		Sockets []adapter.SocketDetails `json:"sockets"`
-		Rooms   []string                `json:"rooms,omitempty"` // ours: the answer to a question for the rooms
+		Rooms   []string                `json:"rooms,omitempty"`       // ours: the answer to a question for the rooms
+		SIDs    []string                `json:"sids,omitempty"`        // ours: to one for ids
+		Count   int                     `json:"clientCount,omitempty"` // ours: to one for a number
 	}
 	serverSideData struct {
 		Request string         `json:"requestId,omitempty"`
@@ -118,13 +120,13 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	case adapter.KindDisconnect:
 		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
 	case adapter.KindFetch:
-		return typeFetch, fetchData{Opts: optsOf(m), Request: m.Request}, nil
+		return typeFetch, fetchData{optsOf(m), m.Request, string(m.Want)}, nil
 	case adapter.KindListRooms:
 		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
 	case adapter.KindSockets:
-		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m)}, nil
+		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m), SIDs: m.SocketIDs, Count: m.Count}, nil
 	case adapter.KindRooms:
-		return typeSockets, socketsData{m.Request, []adapter.SocketDetails{}, m.Rooms}, nil
+		return typeSockets, socketsData{Request: m.Request, Sockets: []adapter.SocketDetails{}, Rooms: m.Rooms}, nil
 	case adapter.KindServerSide:
 		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
 	case adapter.KindServerReply:

@@ -109,7 +109,43 @@ func fetchSockets(ctx context.Context, s *scenario, c *command) (any, error) {
 	return list, nil
 }
 
-func allRooms(ctx context.Context, s *scenario, c *command) (any, error) {
+func count(ctx context.Context, s *scenario, c *command) (any, error) {
+	op, err := s.operator(c)
+	if err != nil {
+		return nil, err
+	}
+	n, err := op.Count(ctx)
+	if err == nil && !n.Complete() {
+		err = errors.New("a node did not answer")
+	}
+	return n.Sockets, err
+}
+
+func ids(ctx context.Context, s *scenario, c *command) (any, error) {
+	op, err := s.operator(c)
+	if err != nil {
+		return nil, err
+	}
+	found, err := op.IDs(ctx)
+	if err == nil && !found.Complete() {
+		err = errors.New("a node did not answer")
+	}
+	slices.Sort(found.Values)
+	return append([]string{}, found.Values...), err
+}
+
+// roomSize is that on this node.
+func roomSize(_ context.Context, s *scenario, c *command) (any, error) {
+	return s.srv.Of(c.NSP).To(c.To[0]).LocalCount(), nil
+}
+
+func localRooms(_ context.Context, s *scenario, c *command) (any, error) {
+	rooms := append([]string{}, s.srv.Of(c.NSP).LocalRooms()...)
+	slices.Sort(rooms)
+	return rooms, nil
+}
+
+func clusterRooms(ctx context.Context, s *scenario, c *command) (any, error) {
 	found, err := s.srv.Of(c.NSP).Rooms(ctx)
 	if err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ type commandFunc func(ctx context.Context, s *scenario, c *command) (result any,
 // waiting are the commands that wait for clients or other nodes.
 var waiting = map[string]bool{
 	"emitAck": true, "broadcastAck": true, "serverSideEmitAck": true, "fetchSockets": true, "onRemote": true,
-	"allRooms": true, "clusterRooms": true, "serverCount": true, "close": true,
+	"count": true, "ids": true, "clusterRooms": true, "serverCount": true, "close": true,
 }
 
 var commands = map[string]commandFunc{
@@ -68,6 +68,9 @@ var commands = map[string]commandFunc{
 	"serverSideEmitAck": serverSideEmitAck,
 	"watchServerSide":   watchServerSide,
 	"fetchSockets":      fetchSockets,
+	"count":             count,
+	"ids":               ids,
+	"roomSize":          roomSize,
 	"onRemote":          onRemote,
 	"socketsJoin":       onTarget(func(op target, c *command) error { return op.SocketsJoin(c.Rooms...) }),
 	"socketsLeave":      onTarget(func(op target, c *command) error { return op.SocketsLeave(c.Rooms...) }),
@@ -101,8 +104,8 @@ var commands = map[string]commandFunc{
 		return nil, socket.Data().Set(c.Key, c.Value)
 	}),
 
-	"allRooms":     allRooms,
-	"clusterRooms": allRooms,
+	"allRooms":     localRooms,
+	"clusterRooms": clusterRooms,
 	"serverCount": func(ctx context.Context, s *scenario, c *command) (any, error) {
 		return s.srv.Of(c.NSP).ServerCount(ctx)
 	},

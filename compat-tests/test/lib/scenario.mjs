@@ -11,7 +11,7 @@ export const modes = {
 const BARRIER = "barrier";
 /** Events that a script sends to learn how far the others are; no transcript has them. */
 const soundings = new Set([BARRIER, "probe", "mark"]);
-const roomLists = new Set(["rooms", "allRooms", "clusterRooms", "sockets"]);
+const roomLists = new Set(["rooms", "allRooms", "clusterRooms", "sockets", "ids"]);
 
 class Commands {
   #next = 1;
