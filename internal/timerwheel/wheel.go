@@ -29,7 +29,7 @@ type Entry struct {
 	// Guarded by the wheel's lock.
 	next, prev *Entry
 	timer      Timer
-	due        int64 // in ticks since the wheel's start
+	due        time.Duration // since the wheel's start, not rounded
 	state      state
 }
 
@@ -82,15 +82,15 @@ func (w *Wheel) Set(e *Entry, t Timer, d time.Duration) {
 		w.cursor = int64(now / w.tick)
 	}
 	e.timer, e.state = t, set
-	// Rounded up, so that an entry never fires early.
-	e.due = max(int64((now+min(max(d, 0), maxDelay)+w.tick-1)/w.tick), w.cursor+1)
+	// What is due by now fires in the next tick: the one at the cursor has been reported.
+	e.due = max(now+min(max(d, 0), maxDelay), time.Duration(w.cursor)*w.tick+1)
 	w.linkLocked(e)
 	switch {
 	case !w.running:
 		w.running = true
 		w.sleepTo = 0
 		w.spawn(w.run)
-	case e.due < w.sleepTo:
+	case w.tickOf(e) < w.sleepTo:
 		w.wakeLocked()
 	}
 }
@@ -125,8 +125,21 @@ func (w *Wheel) Len() int {
 	return w.count
 }
 
+// Late returns how long ago e has been due, by its last setting, whether it has fired or not; before that it is negative. An
+// entry fires up to a tick late, or more on a busy machine; by this a Timer can act as if it had not.
+func (w *Wheel) Late(e *Entry) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.start) - e.due
+}
+
+// tickOf is the tick in which e fires: rounded up, so that it is never early.
+func (w *Wheel) tickOf(e *Entry) int64 { return int64((e.due + w.tick - 1) / w.tick) }
+
+func (w *Wheel) headOf(e *Entry) **Entry { return &w.heads[w.tickOf(e)%slots] }
+
 func (w *Wheel) linkLocked(e *Entry) {
-	head := &w.heads[e.due%slots]
+	head := w.headOf(e)
 	e.prev, e.next = nil, *head
 	if *head != nil {
 		(*head).prev = e
@@ -139,7 +152,7 @@ func (w *Wheel) unlinkLocked(e *Entry) {
 	if e.prev != nil {
 		e.prev.next = e.next
 	} else {
-		w.heads[e.due%slots] = e.next
+		*w.headOf(e) = e.next
 	}
 	if e.next != nil {
 		e.next.prev = e.prev
@@ -213,7 +226,7 @@ func (w *Wheel) advance(due []*Entry) (_ []*Entry, sleep time.Duration, more boo
 func (w *Wheel) collectLocked(slot, now int64, due []*Entry) []*Entry {
 	for e := w.heads[slot]; e != nil; {
 		next := e.next
-		if e.due <= now {
+		if w.tickOf(e) <= now {
 			w.unlinkLocked(e)
 			e.state = firing
 			due = append(due, e)

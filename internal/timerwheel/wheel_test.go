@@ -56,6 +56,36 @@ func TestFiresOnTime(t *testing.T) {
 	})
 }
 
+// Late is exact, however the entry's own time is rounded.
+func TestLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := New(tick, nil)
+		time.Sleep(3 * time.Millisecond)
+		var p, twin probe
+		var fired, again time.Duration
+		p.then = func() {
+			fired = w.Late(&p.Entry)
+			p.then = func() { again = w.Late(&p.Entry) }
+			w.Set(&p.Entry, &p, time.Second-fired)
+		}
+		w.Set(&p.Entry, &p, time.Second)
+		w.Set(&twin.Entry, &twin, time.Hour)
+		if late := w.Late(&p.Entry); late != -time.Second {
+			t.Errorf("%v after its setting", late)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		// Set 3 ms after a tick, the entry is due 3 ms after one too.
+		if want := 7 * time.Millisecond; fired != want || again != want {
+			t.Errorf("%v and %v late, want %v", fired, again, want)
+		}
+		if late := w.Late(&p.Entry); late != 58*time.Second {
+			t.Errorf("%v late after it has fired", late)
+		}
+		w.Cancel(&twin.Entry)
+	})
+}
+
 func TestCancelAndMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(tick, nil)

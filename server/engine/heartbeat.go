@@ -19,8 +19,10 @@ type heartbeat interface {
 	// renewLocked restarts an outstanding deadline: after a Pause, and after an upgrade, which in the reference ends the
 	// deadline altogether.
 	renewLocked(s *Session)
-	// expiredLocked follows the end of the timer: a packet to send, or the session has gone.
-	expiredLocked(s *Session) (send *Message, gone bool)
+	// goneLocked judges a session whose deadline has passed.
+	goneLocked(s *Session) bool
+	// expiredLocked follows the end of the timer of a session that has not gone: a packet to send, or nil.
+	expiredLocked(s *Session) (send *Message)
 }
 
 // heartbeatPhase is what the session's timer stands for.
@@ -63,18 +65,26 @@ func (serverPings) renewLocked(s *Session) {
 	}
 }
 
-func (serverPings) expiredLocked(s *Session) (send *Message, gone bool) {
-	switch {
-	case s.phase == untilPing:
+// goneLocked: while the session is paused a pong could not be read; what counts then is, where the client fetches its
+// packets, whether it has fetched the previous ping, and elsewhere whether that could be written, which the writer finds out.
+func (serverPings) goneLocked(s *Session) bool {
+	if s.readableLocked() {
+		return true
+	}
+	return s.phase == pongSuspended && s.transport.kind().fetched && !s.out.empty()
+}
+
+func (serverPings) expiredLocked(s *Session) (send *Message) {
+	if s.phase == untilPing {
 		s.extended = false
-		s.setTimerLocked(untilPong, s.srv.cfg.PingTimeout)
-	case s.goneLocked():
-		return nil, true
-	default:
+		// Counted from when the ping was due. If the whole machine was late, the client still gets most of its time.
+		timeout := s.srv.cfg.PingTimeout
+		s.setTimerLocked(untilPong, timeout-min(s.srv.wheel.Late(&s.timer), timeout/4))
+	} else {
 		// The client would take silence for the end of the connection, and writing shows whether there is one.
 		s.setTimerLocked(pongSuspended, s.srv.cfg.PingInterval)
 	}
-	return pingPacket, false
+	return pingPacket
 }
 
 // clientPings is the heartbeat of revision 3: the client pings, the server answers, and PingInterval plus PingTimeout
@@ -95,28 +105,41 @@ func (clientPings) otherLocked(*Session) {}
 
 func (clientPings) renewLocked(s *Session) { s.awaitPingLocked() }
 
-func (clientPings) expiredLocked(s *Session) (send *Message, gone bool) {
-	if s.resumed == nil || s.state != stateOpen {
-		return nil, true
-	}
-	// Its pings cannot be read. Resume gives it another interval.
+// goneLocked: the pings of a paused session cannot be read.
+func (clientPings) goneLocked(s *Session) bool { return s.readableLocked() }
+
+// expiredLocked waits on; Resume gives the client another interval.
+func (clientPings) expiredLocked(s *Session) (send *Message) {
 	s.awaitPingLocked()
-	return nil, false
+	return nil
 }
 
 func (s *Session) awaitPingLocked() {
 	s.setTimerLocked(untilClientPing, s.srv.cfg.PingInterval+s.srv.cfg.PingTimeout)
 }
 
-// goneLocked judges a session whose pong is overdue. While it is paused a pong could not be read; what counts then is, where
-// the client fetches its packets, whether it has fetched the previous ping, and elsewhere whether that could be written,
-// which the writer finds out.
-func (s *Session) goneLocked() bool {
-	if s.resumed == nil || s.state != stateOpen {
-		return true
-	}
-	return s.phase == pongSuspended && s.transport.kind().fetched && !s.out.empty()
+// readableLocked reports whether what the client sends is being read. A closing session is not waited for.
+func (s *Session) readableLocked() bool { return s.resumed == nil || s.state != stateOpen }
+
+// overdueLocked reports whether the client's deadline has passed and the session has gone with it, though the wheel, which
+// fires some milliseconds late, may not have said so yet.
+func (s *Session) overdueLocked() bool {
+	return (s.phase == untilPong || s.phase == untilClientPing) && s.srv.wheel.Late(&s.timer) >= 0 && s.heartbeat().goneLocked(s)
 }
+
+// endOverdue ends the session if its deadline has passed. Whatever arrives is served after this: a client that was silent for
+// too long does not come back because the timer is late.
+func (s *Session) endOverdue() (ended bool) {
+	s.mu.Lock()
+	overdue := s.overdueLocked()
+	s.mu.Unlock()
+	if overdue {
+		s.timedOut()
+	}
+	return overdue
+}
+
+func (s *Session) timedOut() { s.finish(&ending{reason: ReasonPingTimeout}) }
 
 // beatLocked handles a ping or a pong of the client, and unlocks.
 func (s *Session) beatLocked(kind byte) {
@@ -168,11 +191,13 @@ func (s *Session) heartbeatExpired() {
 		s.mu.Unlock()
 		return
 	}
-	send, gone := s.heartbeat().expiredLocked(s)
-	switch {
-	case gone:
+	if s.phase != untilPing && s.heartbeat().goneLocked(s) {
 		s.mu.Unlock()
-		s.finish(&ending{reason: ReasonPingTimeout})
+		s.timedOut()
+		return
+	}
+	send := s.heartbeat().expiredLocked(s)
+	switch {
 	case send == nil || s.state != stateOpen:
 		// A closing session sends nothing new; the deadline still holds.
 		s.mu.Unlock()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,103 @@ func TestServerPings(t *testing.T) {
 		ws.say("2")
 		ws.expect("close")
 		g.expectEnd(r.s.ID(), ReasonTransportError, errPingDirection)
+	})
+}
+
+// A session ends at PingInterval plus PingTimeout, to the nanosecond, for whatever arrives: that timers are rounded to ticks
+// of the wheel serves nobody longer.
+func TestDeadlineIsExact(t *testing.T) {
+	const life = defaultPingInterval + defaultPingTimeout
+	requests := map[string]func(g *rig, sid, target string) (served bool){
+		"poll": func(g *rig, _, target string) bool {
+			return g.must("GET", target, "").status == 200
+		},
+		"POST with a pong": func(g *rig, _, target string) bool {
+			return g.must("POST", target, "3").status == 200
+		},
+		"POST with a message": func(g *rig, _, target string) bool {
+			return g.must("POST", target, "4m").status == 200
+		},
+		"upgrade": func(g *rig, _, target string) bool {
+			return g.upgrade(strings.Replace(target, "polling", "websocket", 1)).res.StatusCode == 101
+		},
+	}
+	for name, request := range requests {
+		for _, late := range []time.Duration{-time.Nanosecond, 0, time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, nil)
+				time.Sleep(3 * time.Millisecond) // between two ticks
+				sid, target := g.openPoll()
+				time.Sleep(life + late)
+				if served := request(g, sid, target); served != (late < 0) {
+					t.Errorf("%s, %v after the deadline: served %v", name, late, served)
+				}
+				if late >= 0 {
+					g.expectEnd(sid, ReasonPingTimeout, nil)
+				}
+			})
+		}
+	}
+	for _, packet := range []string{"3", "4m", "6"} {
+		for _, late := range []time.Duration{-time.Nanosecond, 0, time.Millisecond} {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, nil)
+				time.Sleep(3 * time.Millisecond)
+				ws, sid := g.openWS("")
+				go ws.expect("2")
+				time.Sleep(life + late)
+				ws.say(packet)
+				synctest.Wait()
+				want := ""
+				if late >= 0 {
+					want = ReasonPingTimeout
+				}
+				if got := g.recorder(sid).ended(); got != want {
+					t.Errorf("packet %q, %v after the deadline: ended %q", packet, late, got)
+				}
+			})
+		}
+	}
+}
+
+// The last frame of an upgrade does not save a session whose deadline has passed meanwhile.
+func TestDeadlineDuringUpgrade(t *testing.T) {
+	for _, late := range []time.Duration{-time.Nanosecond, 0, time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, nil)
+			time.Sleep(3 * time.Millisecond)
+			sid, target := g.openPoll()
+			time.Sleep(defaultPingInterval + defaultPingTimeout - time.Second)
+			ws := g.upgrade(strings.Replace(target, "polling", "websocket", 1))
+			ws.say("2probe")
+			ws.expect("3probe")
+			time.Sleep(time.Second + late)
+			ws.say("5")
+			synctest.Wait()
+			if moved := g.recorder(sid).ended() == ""; moved != (late < 0) {
+				t.Errorf("%v after the deadline: moved %v", late, moved)
+			}
+		})
+	}
+}
+
+// A server that was frozen and sends its ping late does not hold that against the client.
+func TestLatePing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		ws, sid := g.openWS("")
+		s := g.recorder(sid).s
+		// As the wheel reports it: the ping was due 10 s ago.
+		s.mu.Lock()
+		s.srv.wheel.Cancel(&s.timer)
+		s.mu.Unlock()
+		time.Sleep(defaultPingInterval + 10*time.Second)
+		go s.heartbeatExpired()
+		ws.expect("2")
+		time.Sleep(defaultPingTimeout*3/4 - time.Second)
+		g.expectEnd(sid, "", nil)
+		time.Sleep(2 * time.Second)
+		g.expectEnd(sid, ReasonPingTimeout, nil)
 	})
 }
 

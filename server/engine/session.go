@@ -205,6 +205,11 @@ func (s *Session) receive(from transport, kind byte, data []byte) {
 		s.mu.Unlock()
 		return
 	}
+	if s.overdueLocked() {
+		s.mu.Unlock()
+		s.timedOut()
+		return
+	}
 	switch kind {
 	case packetMessage, packetBase64:
 		s.heartbeat().otherLocked(s)

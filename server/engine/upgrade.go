@@ -112,6 +112,7 @@ type releaser interface{ releaseLocked() }
 // probed handles a packet that a candidate has received. It reports whether the session has moved there.
 func (s *Session) probed(c candidate, kind byte, data []byte) (moved bool) {
 	switch {
+	case s.endOverdue():
 	case kind == packetPing && string(data) == "probe":
 		s.confirmProbe(c)
 	case kind == packetUpgrade:

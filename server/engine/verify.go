@@ -33,7 +33,7 @@ func (srv *Server) verify(r *http.Request, q *engineQuery, claimant *transportKi
 
 func (srv *Server) verifySession(r *http.Request, q *engineQuery, claimed, unfit bool) (*Session, *ConnectionError) {
 	s := srv.lookup(q.sid)
-	if s == nil {
+	if s == nil || s.endOverdue() {
 		return nil, newConnectionError(r, CodeUnknownSession, map[string]any{"sid": q.sid})
 	}
 	if current := s.Transport(); !claimed && current != q.transport {
