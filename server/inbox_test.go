@@ -90,7 +90,7 @@ func TestInputShare(t *testing.T) {
 		}
 		hoarder.send(`510-` + namespaces[0] + `,["x"` + strings.Repeat(`,{"_placeholder":true,"num":0}`, 10) + `]`)
 		for range 9 {
-			hoarder.write(2, strings.Repeat("x", 50_000))
+			hoarder.write(2, strings.Repeat("x", 70_000))
 		}
 		hoarder.expectClosed()
 		synctest.Wait()

@@ -54,6 +54,8 @@ type serveCommand struct {
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
 	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
 
+	boundFlags `group:"Bounds"`
+
 	nodeFlags
 
 	NodeName string `help:"Name of this node for operators, other nodes and the chat, another one on each node and the same after a restart; host name and port by default."`
@@ -75,6 +77,7 @@ type app struct {
 // Run serves until ctx ends, then shuts down cleanly.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	log := c.logger(out.stderr)
+	limitMemory(log)
 	node, err := c.newApp(log)
 	if err != nil {
 		return usageError{err}
@@ -252,6 +255,7 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 	if len(c.CORSOrigin) > 0 {
 		opts.CORS = c.cors()
 	}
+	c.boundFlags.engine(&opts)
 	return opts
 }
 

@@ -7,8 +7,9 @@
 // A Server is an http.Handler and mounts in any mux whose writers can be hijacked. On the wire it does what the npm
 // package engine.io 6.6 does. Known differences:
 //
-//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal), and so is unfinished input of all clients together
-//     (Options.InputTotal); Node buffers without end.
+//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal), and so are unfinished input of all clients together
+//     (Options.InputTotal), what their sessions keep (Options.StateTotal) and their number (Options.MaxSessions); Node
+//     buffers without end.
 //   - An upgrade request for revision 3 is refused before the 101 response, not after it.
 //   - An ordinary request with transport=websocket for a websocket session is answered 400; Node leaves it open.
 //   - A pong that is outstanding when a session is upgraded stays due, PingTimeout from the upgrade.
@@ -57,7 +58,8 @@
 // # Locks
 //
 // Session.mu comes before the locks of the timer wheel, of tasks, of Server.mu and of Message.mu; poller.mu comes before
-// that of tasks; a table shard's lock is taken before or without them. workers.mu also comes before that of tasks. No lock
+// that of tasks; a table shard's lock is taken before or without them, and roomMaker.mu before all of them, so that HoldInput
+// and KeepState must be called with none. workers.mu also comes before that of tasks. No lock
 // is held while a Handler, an Observer, a hook or a write runs.
 //
 // # Where do I change X
@@ -77,7 +79,8 @@
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
 //     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go
-//   - the budget for unfinished input: input.go; for what is queued: budget.go
+//   - the budget for unfinished input: input.go; for what sessions keep, and for their number: state.go; who ends to make room:
+//     pool.go; the budget for what is queued: budget.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go
 //   - messages, and what of them is encoded once and shared: message.go, form.go
 //   - what is kept of the first request: handshake.go; query strings: query.go; who asks behind proxies: forwarded.go

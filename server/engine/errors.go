@@ -46,8 +46,12 @@ var (
 	ErrSlowConsumer = errors.New("slow consumer")
 	// ErrOutboxTotal ends the sessions with the longest backlogs when all together exceed Options.OutboxTotal.
 	ErrOutboxTotal = errors.New("outbox budget of the server exceeded")
-	// ErrInputTotal ends a session that would pin more input than Options.InputTotal leaves it.
+	// ErrInputTotal ends the sessions that have held most input for longest when all together exceed Options.InputTotal.
 	ErrInputTotal = errors.New("input budget of the server exceeded")
+	// ErrStateTotal ends sessions when what all together keep exceeds Options.StateTotal.
+	ErrStateTotal = errors.New("state budget of the server exceeded")
+	// ErrMaxSessions ends sessions from which nothing came when there are more than Options.MaxSessions.
+	ErrMaxSessions = errors.New("too many sessions")
 )
 
 // The causes of transport errors.

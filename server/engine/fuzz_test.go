@@ -110,11 +110,11 @@ func FuzzHandshake(f *testing.F) {
 		if err != nil {
 			return
 		}
-		h, ok := newHandshake(r, nil)
+		h, ok := newHandshake(r, nil, defaultMaxHandshake)
 		if !ok {
 			return
 		}
-		if len(h.raw) > maxHandshakeSize {
+		if len(h.raw) > defaultMaxHandshake {
 			t.Fatalf("%d bytes kept", len(h.raw))
 		}
 		headers := h.Headers()

@@ -8,10 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// maxHandshakeSize bounds what is kept of a handshake request: URL and headers in bytes. Node's HTTP server refuses
-// larger header blocks, with the same status.
-const maxHandshakeSize = 16 << 10
-
 // Handshake is what remains of the request that opened a session. It is kept as one string, which never
 // changes, and expanded by each call: any goroutine may ask.
 type Handshake struct {
@@ -31,8 +27,8 @@ var singleHeaders = map[string]bool{
 	"server": true, "user-agent": true,
 }
 
-// newHandshake reports false for a request that is too large to be kept.
-func newHandshake(r *http.Request, proxies TrustedProxies) (Handshake, bool) {
+// newHandshake reports false for a request of which more than limit bytes would have to be kept.
+func newHandshake(r *http.Request, proxies TrustedProxies, limit int) (Handshake, bool) {
 	peer := proxies.Peer(r)
 	h := Handshake{at: time.Now().UnixNano(), secure: peer.Secure, xdomain: r.Header.Get("Origin") != ""}
 	url, address := rawURL(r), peer.Address
@@ -44,7 +40,7 @@ func newHandshake(r *http.Request, proxies TrustedProxies) (Handshake, bool) {
 			size += len(name) + len(v) + 3
 		}
 	}
-	if size > maxHandshakeSize {
+	if size > limit {
 		return h, false
 	}
 	slices.Sort(names)

@@ -369,7 +369,7 @@ func TestNegotiateEncoding(t *testing.T) {
 func TestLargeHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, nil)
-		a := g.must("GET", base, "", "X-Large", strings.Repeat("x", maxHandshakeSize))
+		a := g.must("GET", base, "", "X-Large", strings.Repeat("x", defaultMaxHandshake))
 		if a.status != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("status %d", a.status)
 		}
@@ -414,6 +414,10 @@ func TestOptionErrors(t *testing.T) {
 		{Options{MaxHTTPBufferSize: math.MaxInt64}, "not be more than 1 GiB"},
 		{Options{OutboxLimit: -1}, "outbox limit"},
 		{Options{InputTotal: -1}, "input total"},
+		{Options{OutboxTotal: -1}, "outbox total"},
+		{Options{StateTotal: -1}, "state total"},
+		{Options{MaxSessions: -1}, "maximum of sessions"},
+		{Options{MaxHandshakeSize: -1}, "maximum handshake size"},
 		{Options{Transports: []string{"polling", "tcp"}}, `unknown transport "tcp"`},
 		{Options{HTTPCompression: &HTTPCompression{Level: 10}}, "compression level 10"},
 		{Options{PerMessageDeflate: &PerMessageDeflate{ServerMaxWindowBits: 7}}, "window of 7 bits"},

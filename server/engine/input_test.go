@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/websocket"
 )
@@ -30,18 +32,18 @@ func (g *rig) expectRefused(sid string) {
 	g.expectEnd(sid, ReasonTransportError, ErrInputTotal)
 }
 
-// Unfinished websocket messages of all sessions together are bounded. Who hoards is cut off; who does not can go on, also
-// with a message in pieces.
+// Unfinished websocket messages of all sessions together are bounded. Who has hoarded for longest is cut off; who does not
+// hoard can go on, with small messages and with large ones, in pieces too.
 func TestInputTotalWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, &Options{MaxHTTPBufferSize: inputMessage, InputTotal: inputTotal})
 		good, goodID := g.openWS("")
 		g.recorder(goodID).onText = func(r *recorder, data string) { _ = r.s.Send(NewMessage([]byte(data))) }
 		var hoarders []*wsClient
-		refused := 0
-		for range 12 {
+		var ids []string
+		for range 24 {
 			ws, sid := g.openWS("")
-			hoarders = append(hoarders, ws)
+			hoarders, ids = append(hoarders, ws), append(ids, sid)
 			if err := ws.sendPart(); err != nil {
 				t.Fatal(err)
 			}
@@ -49,26 +51,38 @@ func TestInputTotalWebSocket(t *testing.T) {
 			if n := g.srv.Stats().InputBytes; n > inputTotal {
 				t.Fatalf("%d bytes are held", n)
 			}
-			if g.recorder(sid).ended() != "" {
-				refused++
-				g.expectRefused(sid)
-				ws.expect(fmt.Sprintf("close %d", websocket.CloseTryAgainLater))
+			large := strings.Repeat("y", inputMessage-1)
+			message := websocket.AppendMasked(nil, websocket.BitFin|byte(websocket.OpText), maskKey, []byte("4"+large))
+			for _, part := range [][]byte{message[:10], message[10:5000], message[5000:]} {
+				if _, err := good.conn.Write(part); err != nil {
+					t.Fatalf("beside %d hoarders: %v", len(hoarders), err)
+				}
+				time.Sleep(200 * time.Millisecond)
 			}
+			good.expect("4" + large)
+		}
+		refused := 0
+		for i, sid := range ids {
+			if g.recorder(sid).ended() == "" {
+				continue
+			}
+			if refused != i {
+				t.Errorf("hoarder %d was ended before an earlier one", i)
+			}
+			refused++
+			g.expectRefused(sid)
+			hoarders[i].expect(fmt.Sprintf("close %d", websocket.CloseTryAgainLater))
 		}
 		st := g.srv.Stats()
-		if kept := len(hoarders) - refused; kept < 4 || refused < 6 {
+		if kept := len(hoarders) - refused; kept < 3 || refused < 12 {
 			t.Errorf("%d of %d are kept", kept, len(hoarders))
 		}
-		if st.Limits["input_total"] != uint64(refused) || st.InputBytes < inputTotal/2 {
+		if st.Limits["input_total"] != uint64(refused) {
 			t.Errorf("%d refused: %+v", refused, st)
 		}
-		message := websocket.AppendMasked(nil, websocket.BitFin|byte(websocket.OpText), maskKey, []byte("4in pieces"))
-		for _, b := range message {
-			if _, err := good.conn.Write([]byte{b}); err != nil {
-				t.Fatal(err)
-			}
+		if reason := g.recorder(goodID).ended(); reason != "" {
+			t.Errorf("the client that behaves was ended with %q", reason)
 		}
-		good.expect("4in pieces")
 		for _, ws := range hoarders {
 			_ = ws.conn.Close()
 		}
@@ -82,40 +96,41 @@ func TestInputTotalWebSocket(t *testing.T) {
 func TestInputTotalPolling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, &Options{MaxHTTPBufferSize: inputMessage, InputTotal: inputTotal})
-		post := func(target string, body string, length int) {
+		var hoarders []string
+		for range 24 {
+			sid, target := g.openPoll()
+			hoarders = append(hoarders, sid)
 			conn, err := g.dial()
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = conn.Close() })
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", target, length, body)
-			synctest.Wait()
-		}
-		var hoarders []string
-		for range 8 {
-			sid, target := g.openPoll()
-			hoarders = append(hoarders, sid)
-			post(target, "4"+strings.Repeat("x", inputMessage-10), inputMessage)
-		}
-		held := g.srv.Stats().InputBytes
-		for i, sid := range hoarders {
-			if i < 4 {
-				if reason := g.recorder(sid).ended(); reason != "" {
-					t.Errorf("session %d ended with %q", i, reason)
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", target, inputMessage,
+				"4"+strings.Repeat("x", inputMessage-10))
+			time.Sleep(200 * time.Millisecond)
+			if n := g.srv.Stats().InputBytes; n > inputTotal {
+				t.Fatalf("%d bytes are held", n)
+			}
+			_, target = g.openPoll()
+			for _, size := range []int{5, inputMessage - 10} {
+				if a := g.must("POST", target, "4"+strings.Repeat("x", size)); a.status != http.StatusOK {
+					t.Errorf("beside %d hoarders %d bytes were answered %d", len(hoarders), size, a.status)
 				}
-			} else if i > 5 {
-				g.expectRefused(sid)
 			}
 		}
-		if held < inputTotal/2 || held > inputTotal {
-			t.Errorf("%d bytes are held", held)
+		refused := 0
+		for i, sid := range hoarders {
+			if g.recorder(sid).ended() == "" {
+				continue
+			}
+			if refused != i {
+				t.Errorf("hoarder %d was ended before an earlier one", i)
+			}
+			refused++
+			g.expectRefused(sid)
 		}
-		_, target := g.openPoll()
-		if a := g.must("POST", target, "4hello"); a.status != http.StatusOK {
-			t.Errorf("a small message was answered %d", a.status)
-		}
-		if a := g.must("POST", target, "4"+strings.Repeat("x", inputMessage-10)); a.status != http.StatusServiceUnavailable {
-			t.Errorf("a large message was answered %d", a.status)
+		if refused < 12 || g.srv.Stats().Limits["input_total"] != uint64(refused) {
+			t.Errorf("%d were ended: %+v", refused, g.srv.Stats())
 		}
 		for _, sid := range hoarders {
 			g.recorder(sid).s.Discard()
@@ -152,7 +167,7 @@ func TestInputOfInvalidBody(t *testing.T) {
 	})
 }
 
-// The layer above shares the budget.
+// The layer above shares the budget. Who holds most for longest makes room, also for one that has begun to hold since.
 func TestHoldInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, &Options{MaxHTTPBufferSize: 10, InputTotal: 1000})
@@ -162,36 +177,58 @@ func TestHoldInput(t *testing.T) {
 		for _, step := range []struct {
 			s     *Session
 			n     int64
-			ok    bool
 			share int64
 		}{
-			{a, 250, true, math.MaxInt64},
-			{a, 250, true, 250},
-			{b, 250, true, 250},
-			{b, 1, false, 250}, // more than its share
-			{a, 1, false, 250}, // more than its share
+			{b, 240, math.MaxInt64},
+			{a, 360, 250},
+			{b, 400, 250},
 		} {
-			if ok := step.s.HoldInput(step.n); ok != step.ok {
-				t.Errorf("%+v: %v", step, ok)
-			}
-			if !step.ok {
-				continue
+			if !step.s.HoldInput(step.n) {
+				t.Errorf("%+v is refused", step)
 			}
 			if share := step.s.InputShare(); share != step.share {
 				t.Errorf("%+v: a share of %d", step, share)
 			}
 		}
+		if !a.HoldInput(1) {
+			t.Error("who holds least was not spared")
+		}
 		synctest.Wait()
-		for _, sid := range []string{first, second} {
-			g.expectRefused(sid)
+		g.expectRefused(second)
+		if n := g.srv.Stats().InputBytes; n != 361 || g.srv.Stats().Limits["input_total"] != 1 {
+			t.Errorf("%d bytes are held", n)
 		}
-		b.ReleaseInput(250)
-		a.ReleaseInput(250)
-		if share := a.InputShare(); share != math.MaxInt64 {
-			t.Errorf("a share of %d at a quarter of the budget", share)
+		if b.HoldInput(1) {
+			t.Error("an ended session may hold more")
 		}
-		a.ReleaseInput(250)
+		b.ReleaseInput(640)
+		a.ReleaseInput(361)
 		if n := g.srv.Stats().InputBytes; n != 0 {
+			t.Errorf("%d bytes are held", n)
+		}
+		if share := a.InputShare(); share != math.MaxInt64 {
+			t.Errorf("a share of %d of an empty budget", share)
+		}
+	})
+}
+
+// A session that has ended may still hold input that is being handled. Nobody can be ended for that, and the budget holds.
+func TestInputOfEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, &Options{MaxHTTPBufferSize: 10, InputTotal: 1000})
+		_, first := g.openWS("")
+		_, second := g.openWS("")
+		a, b := g.recorder(first).s, g.recorder(second).s
+		if !a.HoldInput(1000) {
+			t.Fatal("refused")
+		}
+		a.Discard()
+		synctest.Wait()
+		if b.HoldInput(1) {
+			t.Error("more than the budget is held")
+		}
+		g.expectRefused(second)
+		if n := g.srv.Stats().InputBytes; n != 1000 {
 			t.Errorf("%d bytes are held", n)
 		}
 	})
@@ -208,8 +245,35 @@ func TestInputTotalOption(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if total := srv.cfg.InputTotal; total < 32*size || total < defaultInputTotal {
+		if total := srv.cfg.InputTotal; total < 8*size || total > max(32*size, defaultInputTotal) {
 			t.Errorf("%d for messages of %d", total, size)
 		}
+	}
+}
+
+// TestBudgets: what was not chosen follows the memory of the process.
+func TestBudgets(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	for _, tt := range []struct{ memory, outbox, input, state int64 }{
+		{400 << 20, 100 << 20, 100 << 20, 100 << 20},
+		{0, defaultOutboxLimit, 8 * defaultMaxBuffer, minStateTotal},
+	} {
+		debug.SetMemoryLimit(tt.memory)
+		srv, err := New(nil, func(*Session) Handler { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := srv.cfg; c.OutboxTotal != tt.outbox || c.InputTotal != tt.input || c.StateTotal != tt.state {
+			t.Errorf("with %d bytes: %d, %d, %d", tt.memory, c.OutboxTotal, c.InputTotal, c.StateTotal)
+		}
+	}
+	debug.SetMemoryLimit(400 << 20)
+	srv, err := New(&Options{OutboxTotal: 1 << 30, InputTotal: 1 << 30, StateTotal: 1 << 30}, func(*Session) Handler { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := srv.cfg; c.OutboxTotal != 1<<30 || c.InputTotal != 1<<30 || c.StateTotal != 1<<30 {
+		t.Errorf("what was chosen is %d, %d, %d", c.OutboxTotal, c.InputTotal, c.StateTotal)
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/memlimit"
 	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
@@ -74,14 +76,26 @@ type Options struct {
 	// 5 s; at 16 times the limit it ends at once. The message that crosses the limit is always taken. Default 1 MiB.
 	OutboxLimit int64
 	// OutboxTotal bounds the bytes queued on the whole server, a message shared by many sessions counted once. Beyond
-	// it the sessions with the longest backlogs end. Default 256 MiB.
+	// it the sessions with the longest backlogs end. Default 256 MiB, or a quarter of the process's memory if that is less;
+	// at least OutboxLimit. The process's memory is what GOMEMLIMIT, its container or else the machine allows.
 	OutboxTotal int64
 	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
-	// messages, bodies of POST requests, and what the layer above holds (see Session.HoldInput). Above half of it a session
-	// may hold no more than that half divided by the number of sessions; one that would, or that would exceed the whole,
-	// ends, over websocket with 1013. Default 256 MiB, or 32 times MaxHTTPBufferSize if that is more; at least 8 times
-	// MaxHTTPBufferSize.
+	// messages, bodies of POST requests, and what the layer above holds (see Session.HoldInput). Beyond it those sessions end,
+	// over websocket with 1013, that have held most for longest; never one that holds no more than half of the budget divided
+	// by the number of sessions. Default 256 MiB, or 32 times MaxHTTPBufferSize if that is more, or a quarter of the process's
+	// memory if that is less; at least 8 times MaxHTTPBufferSize.
 	InputTotal int64
+	// StateTotal bounds the memory of the whole server, in bytes, for what sessions keep as long as they live: themselves,
+	// their handshakes, and what the layer above keeps (see Session.KeepState). Where it is used up, sessions end from which
+	// nothing has come, and then those that keep far more than the others (over 64 KiB and twice their average); if there are none,
+	// what would be added is refused, a new session with 503. Default a quarter of the process's memory.
+	StateTotal int64
+	// MaxSessions bounds the sessions. Beyond it those end from which nothing has come in a second; if there are none, a new one
+	// is refused with 503. Default 1,000,000.
+	MaxSessions int
+	// MaxHandshakeSize bounds what is kept of the request that opens a session, URL and headers, in bytes; a larger one is
+	// refused with 431. Default 16 KiB, which Node's HTTP server allows a header.
+	MaxHandshakeSize int
 
 	// ReadMode is how websocket connections are read. Default ReadAuto.
 	ReadMode ReadMode
@@ -142,6 +156,9 @@ const (
 	defaultOutboxLimit    = 1 << 20
 	defaultOutboxTotal    = 256 << 20
 	defaultInputTotal     = 256 << 20
+	defaultMaxSessions    = 1_000_000
+	defaultMaxHandshake   = 16 << 10
+	minStateTotal         = 1 << 20
 	defaultThreshold      = 1024
 	defaultHTTPLevel      = 6
 
@@ -229,25 +246,33 @@ func (cfg *settings) setLimits() error {
 			return fmt.Errorf("%s %v must be from 1ms to %v", d.name, *d.value, maxDuration)
 		}
 	}
-	for _, n := range []struct {
-		name  string
-		value *int64
-		def   int64
-	}{
-		{"maximum HTTP buffer size", &cfg.MaxHTTPBufferSize, defaultMaxBuffer},
-		{"outbox limit", &cfg.OutboxLimit, defaultOutboxLimit},
-		{"outbox total", &cfg.OutboxTotal, defaultOutboxTotal},
-		{"input total", &cfg.InputTotal, max(defaultInputTotal, 32*cfg.MaxHTTPBufferSize)},
-	} {
-		if *n.value == 0 {
-			*n.value = n.def
-		}
-		if *n.value < 0 {
-			return fmt.Errorf("%s %d must not be negative", n.name, *n.value)
-		}
+	if err := cmp.Or(
+		size("maximum HTTP buffer size", &cfg.MaxHTTPBufferSize, defaultMaxBuffer),
+		size("outbox limit", &cfg.OutboxLimit, defaultOutboxLimit),
+		size("maximum of sessions", &cfg.MaxSessions, defaultMaxSessions),
+		size("maximum handshake size", &cfg.MaxHandshakeSize, defaultMaxHandshake),
+	); err != nil {
+		return err
 	}
 	if cfg.MaxHTTPBufferSize > maxBuffer {
 		return fmt.Errorf("maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)
+	}
+	if err := cfg.setBudgets(memlimit.Bytes() / 4); err != nil {
+		return err
+	}
+	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
+	return nil
+}
+
+// setBudgets sets what the whole server may use. A budget that was not chosen follows a share of the process's memory.
+func (cfg *settings) setBudgets(share int64) error {
+	if err := cmp.Or(
+		size("outbox total", &cfg.OutboxTotal, max(cfg.OutboxLimit, min(defaultOutboxTotal, share))),
+		size("input total", &cfg.InputTotal,
+			max(8*cfg.MaxHTTPBufferSize, min(max(defaultInputTotal, 32*cfg.MaxHTTPBufferSize), share))),
+		size("state total", &cfg.StateTotal, max(minStateTotal, share)),
+	); err != nil {
+		return err
 	}
 	// The buffer of a message may be twice as long as the message, and what is decoded comes beside it; both must fit in half
 	// of the budget.
@@ -255,7 +280,17 @@ func (cfg *settings) setLimits() error {
 		return fmt.Errorf("input total %d must be at least 8 times the maximum HTTP buffer size %d",
 			cfg.InputTotal, cfg.MaxHTTPBufferSize)
 	}
-	cfg.websocket = websocket.Config{MaxMessageSize: cfg.MaxHTTPBufferSize}
+	return nil
+}
+
+// size checks a number and fills its default in.
+func size[T int | int64](name string, value *T, def T) error {
+	if *value < 0 {
+		return fmt.Errorf("%s %d must not be negative", name, *value)
+	}
+	if *value == 0 {
+		*value = def
+	}
 	return nil
 }
 

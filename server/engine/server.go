@@ -65,12 +65,17 @@ type Server struct {
 	closed                      atomic.Bool
 	tag                         atomic.Pointer[string]
 	shedding                    atomic.Bool
-	inputBytes                  atomic.Int64 // what the sessions hold, see Session.HoldInput
+	input                       pool          // see Session.HoldInput
+	pressed                     atomic.Uint32 // since when the input exceeds a quarter of its budget, see tenths
+	state                       pool          // see Session.KeepState
+	live                        atomic.Int64  // sessions, those included that are being opened
+	room                        roomMaker     // among live
 	chain                       atomic.Pointer[http.Handler]
 	originRefused               sync.Once
 	foreignCookie               sync.Once
 	notHijackable               sync.Once
 	warnedTooLarge, warnedInput seldom.Gate
+	warnedState                 seldom.Gate
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -103,6 +108,7 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 		srv.count.gauges = append(srv.count.gauges, &gauge{kind: kind})
 	}
 	srv.workers.tasks = &srv.tasks
+	srv.input.limit, srv.state.limit = cfg.InputTotal, cfg.StateTotal
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
 		srv.poller = newPoller(&srv.tasks, &srv.workers)
@@ -173,9 +179,10 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	kind.serve(srv, w, r, query, session)
 }
 
-// newSession makes a session that is not registered yet. It reports false after it has refused the request.
+// newSession makes a session that is not registered yet: open follows, or leave. It reports false after it has refused the
+// request.
 func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revision) (*Session, bool) {
-	handshake, ok := newHandshake(r, srv.cfg.TrustedProxies)
+	handshake, ok := newHandshake(r, srv.cfg.TrustedProxies, srv.cfg.MaxHandshakeSize)
 	if !ok {
 		srv.count.limits[limitHandshakeSize].Add(1)
 		w.Header().Set("Connection", "close")
@@ -184,9 +191,10 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 	}
 	id := srv.newID()
 	shard := srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
-	return &Session{
+	s := &Session{
 		srv: srv, shard: shard, id: id, handshake: handshake, protocol: uint8(rev.number), calling: true,
-	}, true
+	}
+	return s, srv.admit(w, s)
 }
 
 // SetTag sets the first 4 characters of the ids of later sessions, out of A-Z, a-z, 0-9, "-" and "_", so that whoever sees
@@ -218,6 +226,7 @@ func (srv *Server) newID() string {
 func (srv *Server) open(s *Session) bool {
 	s.observe()
 	if !srv.register(s) {
+		s.leave()
 		if s.observer != nil {
 			(*s.observer).Closed(ReasonForcedClose, ErrClosed)
 		}
@@ -272,6 +281,7 @@ func (srv *Server) forget(s *Session) {
 	shard.mu.Lock()
 	delete(shard.sessions, s.id)
 	shard.mu.Unlock()
+	s.leave()
 	srv.count.closed.Add(1)
 }
 

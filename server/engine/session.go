@@ -26,8 +26,10 @@ type Session struct {
 	observer  *Observer // nil: nobody observes
 	protocol  uint8     // the number of its revision
 
-	paused atomic.Bool  // written under mu
-	input  atomic.Int64 // bytes of input that are held, see HoldInput
+	paused  atomic.Bool   // written under mu
+	input   account       // see HoldInput
+	kept    account       // see KeepState
+	holding atomic.Uint32 // since when input is held, in tenths of seconds; 0 when that was before it mattered
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -35,6 +37,7 @@ type Session struct {
 	calling    bool // accept or a method of handler is running
 	delivering bool // the transport hands over several packets, which belong together
 	reported   bool // OnClose was or is being called
+	spoken     bool // a packet has come
 	onDirty    bool // on the shard's dirty list
 	phase      heartbeatPhase
 	extended   bool // the pong deadline has been extended once since the ping
@@ -210,6 +213,7 @@ func (s *Session) receive(from transport, kind byte, data []byte) {
 		s.timedOut()
 		return
 	}
+	s.spoken = true
 	switch kind {
 	case packetMessage, packetBase64:
 		s.heartbeat().otherLocked(s)

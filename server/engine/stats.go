@@ -16,6 +16,8 @@ type Stats struct {
 	QueuedBytes int64
 	// InputBytes is what unfinished and unhandled input pins, as Options.InputTotal bounds it.
 	InputBytes int64
+	// StateBytes is what sessions keep as long as they live, as Options.StateTotal bounds it.
+	StateBytes int64
 
 	// Opened and Closed count sessions since the start.
 	Opened, Closed uint64
@@ -27,7 +29,8 @@ type Stats struct {
 	// writable), "closed" (it ended first), "slow_consumer", "outbox_total".
 	Drops map[string]uint64
 	// Limits counts how often a limit was hit: "body_size", "message_size", "handshake_size", "slow_consumer",
-	// "outbox_total", "input_total", "upgrade_timeout".
+	// "outbox_total", "input_total" (sessions that were ended), "upgrade_timeout", "sessions" (new ones that were refused),
+	// "state_total" (what was refused), "made_room" (sessions that were ended for the last two).
 	Limits map[string]uint64
 }
 
@@ -53,11 +56,15 @@ const (
 	limitOutboxTotal
 	limitInputTotal
 	limitUpgradeTimeout
+	limitSessions
+	limitStateTotal
+	limitMadeRoom
 	limitKinds
 )
 
 var limitNames = [limitKinds]string{
 	"body_size", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
+	"sessions", "state_total", "made_room",
 }
 
 // counters are the server's totals that change rarely; those that change with every packet are in the shards.
@@ -122,7 +129,8 @@ func (srv *Server) Stats() Stats {
 		Closing:     int(c.closing.Load()),
 		Timers:      srv.wheel.Len(),
 		QueuedBytes: srv.queued.bytes.Load(),
-		InputBytes:  srv.inputBytes.Load(),
+		InputBytes:  srv.input.bytes.Load(),
+		StateBytes:  srv.state.bytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),
 		Drops:       make(map[string]uint64, dropReasons),

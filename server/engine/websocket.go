@@ -121,6 +121,9 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engin
 	}
 	conn, response, early, ok := srv.takeOver(w, r, &q, hs)
 	if !ok {
+		if opens {
+			session.leave()
+		}
 		return
 	}
 	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate}
