@@ -36,6 +36,7 @@ type client struct {
 	// Owned by the reading side. What the decoder's incomplete packet holds is charged to the session.
 	decoder parser.Decoder // nil before the first message
 	broken  bool           // the client has violated the protocol; its input is ignored
+	left    *departures    // nil unless the client has left namespaces with what is being read
 
 	// codec is an index of server.codecs. The reading side sets it with the first message, before there is a socket.
 	codec uint8
@@ -114,7 +115,7 @@ func (c *client) receive(data []byte, binary bool) {
 	}
 	namespace, holds := c.decoder.Incomplete()
 	switch {
-	case p == nil && c.socket(namespace) == nil:
+	case p == nil && c.socket(namespace) == nil && !c.hasLeft(namespace):
 		// Attachments for a packet that has no place: the reference collects them first.
 		c.forgetPacket(held)
 		c.drop()
@@ -224,12 +225,21 @@ func (c *client) onPacket(p *parser.Packet) {
 		name = "/"
 	}
 	s := c.socket(name)
-	switch {
-	case s == nil && p.Type == parser.Connect:
-		c.connect(name, p.JSON)
-	case s != nil && p.Type != parser.Connect && p.Type != parser.ConnectError:
-		s.onPacket(p)
-	default:
+	allowed := false
+	switch p.Type {
+	case parser.Connect:
+		if allowed = s == nil || c.startsAnew(s); allowed {
+			c.connect(name, p.JSON)
+		}
+	case parser.Disconnect:
+		allowed = c.leave(name, s) || c.hasLeft(name)
+	case parser.Event, parser.Ack:
+		if s != nil {
+			s.onPacket(p)
+		}
+		allowed = s != nil || c.hasLeft(name)
+	}
+	if !allowed {
 		c.broken = true
 		c.drop()
 	}
@@ -239,6 +249,10 @@ func (c *client) onPacket(p *parser.Packet) {
 func (c *client) socket(namespace string) *Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.socketLocked(namespace)
+}
+
+func (c *client) socketLocked(namespace string) *Socket {
 	for _, s := range c.sockets {
 		if s.nsp.name == namespace {
 			return s
@@ -257,14 +271,6 @@ func (c *client) snapshot() []*Socket {
 func (c *client) removeLocked(s *Socket) {
 	if i := slices.Index(c.sockets, s); i >= 0 {
 		c.sockets = slices.Delete(c.sockets, i, i+1)
-	}
-}
-
-// sendPacket sends a packet that belongs to no socket.
-func (c *client) sendPacket(p *parser.Packet) {
-	if m := c.encodeControl(p); m != nil {
-		// The session may have closed; then nobody waits for the packet.
-		_ = c.session.Send(m)
 	}
 }
 

@@ -216,19 +216,6 @@ func TestViolations(t *testing.T) {
 	}
 }
 
-func TestSecondConnectWhilePending(t *testing.T) {
-	n := start(t, nil)
-	n.Of("/slow").Use(func(ctx context.Context, s *server.Socket) error {
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	p := n.websocket(t)
-	p.send("0/slow,")
-	p.send("0/slow,")
-	p.expectClosed()
-	eventually(t, "the attempt ends", func() bool { return n.Stats().Connecting == 0 })
-}
-
 func TestHandshake(t *testing.T) {
 	n := start(t, nil)
 	p := n.websocket(t)

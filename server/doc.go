@@ -58,6 +58,7 @@
 //   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
 //   - a socket that goes on after its connection was lost: restore.go
 //   - packets of a client, protocol violations, pausing: client.go
+//   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
 //     codecguard.go; what an encoding is: parser/codec.go
 //   - the queue in front of handlers and its limit: inbox.go
@@ -74,6 +75,12 @@
 // What a client sees is the same but for these; package engine lists those of the connections.
 //
 //   - Handlers of one socket run one after the other, by default; in Node those that await run interleaved.
+//   - Of several CONNECT packets for a namespace that are not decided the newest counts, and the contexts of the others end.
+//     In Node each becomes a socket. One that crosses the answer to the one before it, because the client left and came
+//     back, replaces the socket; in Node the connection closes. A DISCONNECT takes an undecided CONNECT back, and a
+//     CONNECT right behind a DISCONNECT is served; in Node both close the connection.
+//   - Events right in front of a DISCONNECT are handled; Node drops those that came in one segment with it.
+//   - A volatile packet is dropped when the connection cannot take it; in Node also right behind another packet.
 //   - A handler's error acknowledges the event with {"error": {message, data}} if the client waits; in Node nothing comes.
 //   - Acknowledgements are waited for 10 s without a deadline, Options.AckTimeout; in Node for ever. Those of a broadcast
 //     end early for sockets that go, which are named.

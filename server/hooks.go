@@ -146,7 +146,7 @@ func (c *client) mayConnect(namespace string, auth []byte) bool {
 		func(f func(*Conn, string, []byte) error) error { return f(c.session, namespace, auth) })
 	if err != nil {
 		ce := clientError(err)
-		c.refuse(namespace, ce.Message, ce.Data)
+		c.refuse(nil, namespace, ce.Message, ce.Data)
 	}
 	return err == nil
 }

@@ -20,53 +20,69 @@ func (s *Socket) close(reason Reason) {
 	if reason == ReasonServerDisconnect {
 		farewell = s.client.encodeControl(&parser.Packet{Type: parser.Disconnect, Namespace: s.nsp.name, ID: parser.NoID})
 	}
-	acks, freed, busy, ok := s.detach(reason, farewell)
-	if !ok {
+	s.client.mu.Lock()
+	d := s.detachLocked(reason, farewell)
+	s.client.mu.Unlock()
+	d.finish()
+}
+
+// detachment is what is still to be done about a socket that has been detached, with no lock held.
+type detachment struct {
+	socket *Socket
+	reason Reason
+	acks   ackTable
+	freed  int64 // bytes of events that will not be handled
+	busy   bool  // callbacks are still to run
+}
+
+// finish does it; nil needs nothing.
+func (d *detachment) finish() {
+	if d == nil {
 		return
 	}
+	s := d.socket
 	s.nsp.index.Flush()
 	s.cancelContext()
-	for _, e := range acks {
-		e.waiter.failed(s, &DisconnectError{reason})
+	for _, e := range d.acks {
+		e.waiter.failed(s, &DisconnectError{d.reason})
 	}
-	s.client.discharge(freed)
+	s.client.discharge(d.freed)
 	if len(s.nsp.server.hooks.afterDisconnect) > 0 {
-		s.tellDisconnect(reason)
+		s.tellDisconnect(d.reason)
 	}
 	// Callbacks that are still to run may register the functions that the disconnect is to call.
-	if busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
+	if d.busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
 		s.enqueue(task{step: stepDisconnect})
 	}
 	s.nsp.release()
 }
 
-// detach makes a connected socket a closed one that is in no room and that its client does not know any more, and puts
-// farewell on its way, a DISCONNECT packet or nil. It is one step with respect to join: a client that comes back is
-// neither refused nor told of this end. freed are the bytes of events that will not be handled; busy says that callbacks
-// are still to run.
-func (s *Socket) detach(reason Reason, farewell *engine.Message) (acks ackTable, freed int64, busy, ok bool) {
+// detachLocked makes a connected socket a closed one that is in no room and that its client does not know any more, and
+// puts farewell on its way, a DISCONNECT packet or nil. client.mu is held, so that it is one step with respect to join: a
+// client that comes back is neither refused nor told of this end. The result is nil if the socket was not connected.
+func (s *Socket) detachLocked(reason Reason, farewell *engine.Message) *detachment {
 	c := s.client
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() != stateConnected {
 		s.endLaterLocked(reason)
-		return nil, 0, false, false
+		return nil
 	}
+	d := &detachment{socket: s, reason: reason}
 	s.state.Store(stateClosed)
 	s.reason = reason
 	s.left = s.nsp.index.RemoveAll(member{s})
-	acks = s.takeAcksLocked()
+	d.acks = s.takeAcksLocked()
 	c.removeLocked(s)
 	if reason == ReasonServerDisconnect {
-		freed = s.dropEventsLocked()
+		d.freed = s.dropEventsLocked()
 	}
 	if farewell != nil {
 		// SendQueued does no I/O. The session may have closed; then nobody waits for the packet.
 		_ = c.session.SendQueued(farewell)
 	}
-	return acks, freed, s.inbox != nil, true
+	d.busy = s.inbox != nil
+	return d
 }
 
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
@@ -85,15 +101,13 @@ func (s *Socket) abandon(reason Reason) {
 	s.nsp.release()
 }
 
-// onPacket takes a packet on the reading side.
+// onPacket takes an event or an acknowledgement on the reading side.
 func (s *Socket) onPacket(p *parser.Packet) {
-	switch p.Type {
-	case parser.Event:
+	s.heard = true
+	if p.Type == parser.Event {
 		s.onEvent(p)
-	case parser.Ack:
+	} else {
 		s.onAck(p)
-	case parser.Disconnect:
-		s.close(ReasonClientDisconnect)
 	}
 }
 

@@ -18,15 +18,19 @@ type attempt struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
+	stale bool // guarded by client.mu: the client has left, or sent another CONNECT; nobody waits for the answer
+
 	socket *Socket // owned by the goroutine that decides; nil until there is a namespace for it
 }
 
-// connect handles a CONNECT packet for a namespace that the client has not joined. Without middlewares it is done on the
-// spot; anything that runs application code leaves the reading side.
+// connect handles a CONNECT packet. Without middlewares it is done on the spot; anything that runs application code leaves
+// the reading side. The newest CONNECT for a namespace counts: an attempt that has not been decided ends here, a socket
+// of the client goes on until its successor has been decided about.
 func (c *client) connect(name string, auth []byte) {
-	if text := c.tooMuch(len(auth)); text != "" {
+	c.giveUp(name)
+	if text := c.tooMuch(name, len(auth)); text != "" {
 		c.server.connectLimits.Add(1)
-		c.refuse(name, text, nil)
+		c.refuse(nil, name, text, nil)
 		return
 	}
 	if len(c.server.hooks.beforeConnect) > 0 && !c.mayConnect(name, auth) {
@@ -34,10 +38,10 @@ func (c *client) connect(name string, auth []byte) {
 	}
 	nsp := c.server.acquire(name)
 	if nsp == nil && !c.server.hasParents() {
-		c.refuse(name, "Invalid namespace", nil)
+		c.refuse(nil, name, "Invalid namespace", nil)
 		return
 	}
-	if nsp != nil && len(nsp.hooks().middlewares) == 0 && nsp.resume == nil && !c.attempting(name) {
+	if nsp != nil && len(nsp.hooks().middlewares) == 0 && nsp.resume == nil {
 		s := newSocket(nsp, c, auth)
 		if start, ok := c.join(s, nil); !ok {
 			s.abandon(ReasonForcedServerClose)
@@ -51,27 +55,33 @@ func (c *client) connect(name string, auth []byte) {
 		if nsp != nil {
 			nsp.release()
 		}
-		c.broken = true
-		c.drop()
+		c.server.connectLimits.Add(1)
+		c.refuse(nil, name, "Too many attempts to connect", nil)
 		return
 	}
 	c.continueWith(func() { c.decide(a, nsp, auth) })
 }
 
-// tooMuch says why a client may not join another namespace, "" if it may. Only the reading side adds namespaces, so
-// that the answer holds until it has.
-func (c *client) tooMuch(auth int) string {
+// tooMuch says why a client may not join a namespace besides those that it is in, "" if it may. Only the reading side adds
+// namespaces, so that the answer holds until it has.
+func (c *client) tooMuch(name string, auth int) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.sockets)+len(c.attempts) >= c.server.opts.MaxNamespaces {
-		return "Too many namespaces"
-	}
-	kept := 0
+	namespaces, kept := 0, 0
 	for _, s := range c.sockets {
 		kept += len(s.auth)
+		if s.nsp.name != name {
+			namespaces++
+		}
 	}
 	for _, a := range c.attempts {
 		kept += a.auth
+		if !a.stale && c.socketLocked(a.name) == nil {
+			namespaces++
+		}
+	}
+	if namespaces >= c.server.opts.MaxNamespaces {
+		return "Too many namespaces"
 	}
 	if kept > 0 && kept+auth > maxAuth {
 		return "Too much auth data"
@@ -79,11 +89,11 @@ func (c *client) tooMuch(auth int) string {
 	return ""
 }
 
-// begin registers an attempt. It refuses a second one for the same namespace, and more than a client can need.
+// begin registers an attempt. It refuses more than a client can need; those that are stale count as long as they run.
 func (c *client) begin(a *attempt) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || len(c.attempts) >= maxAttempts || slices.ContainsFunc(c.attempts, func(b *attempt) bool { return b.name == a.name }) {
+	if c.closed || len(c.attempts) >= maxAttempts {
 		return false
 	}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
@@ -91,10 +101,25 @@ func (c *client) begin(a *attempt) bool {
 	return true
 }
 
-func (c *client) attempting(name string) bool {
+// giveUp makes the attempt for a namespace that is not decided, if there is one, stale. It reports whether there was.
+func (c *client) giveUp(name string) bool {
+	c.mu.Lock()
+	i := slices.IndexFunc(c.attempts, func(a *attempt) bool { return a.name == name && !a.stale })
+	if i < 0 {
+		c.mu.Unlock()
+		return false
+	}
+	a := c.attempts[i]
+	a.stale = true
+	c.mu.Unlock()
+	a.cancel(&DisconnectError{ReasonClientDisconnect})
+	return true
+}
+
+func (c *client) isStale(a *attempt) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.attempts, func(a *attempt) bool { return a.name == name })
+	return a.stale
 }
 
 func (c *client) forgetLocked(a *attempt) {
@@ -160,26 +185,25 @@ func (c *client) newcomer(a *attempt, nsp *Namespace, auth []byte) *Socket {
 	return newSocket(nsp, c, auth)
 }
 
-// conclude answers an attempt.
+// conclude answers an attempt, unless it is stale.
 func (c *client) conclude(a *attempt, err error) {
 	s := a.socket
 	switch {
 	case s == nil:
-		c.forget(a)
-		c.refuse(a.name, "Invalid namespace", nil)
+		c.refuse(a, a.name, "Invalid namespace", nil)
 	case err != nil:
 		ce := clientError(err)
-		s.abandon(ReasonForcedServerClose)
-		c.forget(a)
-		if ce.Message == hiddenMessage && err != errPanic && !errors.Is(err, ErrDisconnected) {
+		stale := c.abandon(a)
+		if !stale && ce.Message == hiddenMessage && err != errPanic && !errors.Is(err, ErrDisconnected) {
 			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", a.name, "error", err)
 		}
-		c.refuse(a.name, ce.Message, ce.Data)
+		c.refuse(a, a.name, ce.Message, ce.Data)
 	default:
 		start, ok := c.join(s, a)
 		if !ok {
-			s.abandon(ReasonForcedServerClose)
-			c.drop() // nobody would answer the client
+			if !c.abandon(a) {
+				c.drop() // nobody would answer the client
+			}
 			return
 		}
 		s.endEarly()
@@ -187,10 +211,14 @@ func (c *client) conclude(a *attempt, err error) {
 	}
 }
 
-func (c *client) forget(a *attempt) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.forgetLocked(a)
+// abandon ends the socket of an attempt that has failed, and reports whether the attempt was stale.
+func (c *client) abandon(a *attempt) (stale bool) {
+	reason := ReasonForcedServerClose
+	if stale = c.isStale(a); stale {
+		reason = ReasonClientDisconnect
+	}
+	a.socket.abandon(reason)
+	return stale
 }
 
 func authOrEmpty(auth []byte) json.RawMessage {
@@ -217,19 +245,26 @@ func (s *Socket) runMiddlewares(ctx context.Context) error {
 func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 	packet := c.encodeControl(&parser.Packet{Type: parser.Connect, Namespace: s.nsp.name, ID: parser.NoID,
 		Payload: parser.Payload{JSON: s.connectData()}})
-	defer s.nsp.index.Flush()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	former, start, ok := c.joinLocked(s, a, packet)
+	c.mu.Unlock()
+	s.nsp.index.Flush()
+	former.finish()
+	return start, ok
+}
+
+func (c *client) joinLocked(s *Socket, a *attempt, packet *engine.Message) (former *detachment, start, ok bool) {
 	if a != nil {
 		c.forgetLocked(a)
 	}
-	if packet == nil || c.closed || c.server.closing.Load() {
-		return false, false
+	if packet == nil || c.closed || c.server.closing.Load() || a != nil && a.stale {
+		return nil, false, false
 	}
 	start, ok = s.beginLocked(packet)
 	if !ok {
-		return false, false
+		return nil, false, false
 	}
+	former = c.detachLocked(s.nsp.name)
 	c.sockets = append(c.sockets, s)
 	if !c.joined {
 		c.joined = true
@@ -243,7 +278,15 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 		_ = c.session.SendQueued(packet)
 		s.announced.Store(true)
 	}
-	return start, true
+	return former, start, true
+}
+
+// detachLocked ends the socket of a client that has come back to its namespace.
+func (c *client) detachLocked(namespace string) *detachment {
+	if s := c.socketLocked(namespace); s != nil {
+		return s.detachLocked(ReasonClientDisconnect, nil)
+	}
+	return nil
 }
 
 // beginLocked makes a socket connected and queues its first task; start is as for join. Client.mu is held.
@@ -291,11 +334,26 @@ func (s *Socket) welcome(start bool, run func(work func())) {
 	told = true
 }
 
-// refuse answers a CONNECT with CONNECT_ERROR. Data that cannot be encoded is left out.
-func (c *client) refuse(namespace, message string, data any) {
+// refuse answers a CONNECT with CONNECT_ERROR, unless its attempt is stale. The client is not in the namespace afterwards.
+// Data that cannot be encoded is left out. a is nil if the answer is given on the reading side.
+func (c *client) refuse(a *attempt, namespace, message string, data any) {
 	raw, err := encodeJSON(errorBody{message, data})
 	if err != nil {
 		raw, _ = encodeJSON(errorBody{Message: message})
 	}
-	c.sendPacket(&parser.Packet{Type: parser.ConnectError, Namespace: namespace, ID: parser.NoID, Payload: parser.Payload{JSON: raw}})
+	m := c.encodeControl(&parser.Packet{Type: parser.ConnectError, Namespace: namespace, ID: parser.NoID, Payload: parser.Payload{JSON: raw}})
+	c.mu.Lock()
+	if a != nil {
+		c.forgetLocked(a)
+	}
+	var former *detachment
+	if a == nil || !a.stale {
+		former = c.detachLocked(namespace)
+		if m != nil {
+			// With the lock held, so that no answer to a later CONNECT overtakes it. The session may have closed; then nobody waits.
+			_ = c.session.SendQueued(m)
+		}
+	}
+	c.mu.Unlock()
+	former.finish()
 }

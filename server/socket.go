@@ -33,6 +33,8 @@ type Socket struct {
 
 	restored *restored // nil unless the socket goes on after its connection was lost
 
+	heard bool // owned by the reading side: the client has sent something, so that it knows of the socket
+
 	// Owned by the room index.
 	set rooms.Set
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gobwas/ws"
 	"github.com/sockeye-io/sockeye/server"
@@ -25,31 +26,31 @@ func TestViolationReason(t *testing.T) {
 		{"idle", false, engine.ReasonForcedClose},
 		{"busy", true, server.ReasonForcedServerClose},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			srv, err := server.New(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reasons := make(chan server.Reason, 1)
-			srv.Of("/").OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { reasons <- reason })
-			sent := make(chan struct{})
-			srv.Of("/").Handle("fill", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
-				defer close(sent)
-				return s.Emit("large", strings.Repeat("x", 1<<20))
-			}))
-			client := servertest.New(t, srv, nil).Connect(t, "/", nil).Client()
-			if tc.busy {
-				client.Stall()
-				client.Send(`42["fill"]`)
-				<-sent
-			}
-			client.Send(`40`) // a second CONNECT
-			if got := <-reasons; got != tc.want {
-				t.Errorf("reason %q, want %q", got, tc.want)
-			}
-			client.Cut()
-		})
+		t.Run(tc.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { violate(t, tc.busy, tc.want) }) })
 	}
+}
+
+func violate(t *testing.T, busy bool, want server.Reason) {
+	srv, err := server.New(&server.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := make(chan server.Reason, 1)
+	srv.Of("/").OnDisconnect(func(_ context.Context, _ *server.Socket, reason server.Reason) { reasons <- reason })
+	srv.Of("/").Handle("fill", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
+		return s.Emit("large", strings.Repeat("x", 1<<20))
+	}))
+	client := servertest.New(t, srv, nil).Connect(t, "/", nil).Client()
+	if busy {
+		client.Stall()
+		client.Send(`42["fill"]`)
+	}
+	synctest.Wait()   // the server has let go of the answer to CONNECT, or is stuck with the large event
+	client.Send(`40`) // a second CONNECT
+	if got := <-reasons; got != want {
+		t.Errorf("reason %q, want %q", got, want)
+	}
+	client.Cut()
 }
 
 // TestForeignEncoding connects with the msgpack encoding. The log must say so, once.

@@ -119,6 +119,7 @@ function answerClients(socket) {
   socket.on("burst", (n) => {
     for (let i = 0; i < n; i++) socket.emit("item", i, i % 3 === 0 ? Buffer.from([i]) : "text");
   });
+  socket.on("volatile-behind", () => (socket.emit("item", 1), socket.volatile.emit("item", 2)));
   socket.on("leave-me", (close) => socket.disconnect(close));
 }
 

@@ -19,6 +19,8 @@ type polling struct {
 	s       *Session
 	framing *payloadFraming
 
+	posts uint32 // so far; owned by the POST that is being delivered
+
 	// Guarded by the session's lock.
 	get         *parkedGET
 	posting     bool // a POST is open
@@ -71,6 +73,9 @@ func (p *polling) flush(b *batch) *batch { return b }
 
 // continueWith leaves it to Session.Continue: net/http waits for the goroutine of a POST.
 func (p *polling) continueWith(func()) bool { return false }
+
+// arrival implements transport.
+func (p *polling) arrival() uint32 { return p.posts }
 
 // releaseLocked ends the parked poll, so that the client can leave.
 func (p *polling) releaseLocked() { p.answerLocked(noopPacket) }

@@ -210,6 +210,7 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 		return
 	}
 	s.delivering = true
+	p.posts++
 	s.mu.Unlock()
 	for kind, data := range packets {
 		s.awaitResume()

@@ -259,6 +259,10 @@ func (s *Session) Continue(f func()) {
 	go f()
 }
 
+// Arrival numbers what has arrived together: the messages of one read of a websocket connection, or of one POST, have the
+// same number. It is for Handler.OnText and OnBinary, to be called on their goroutine.
+func (s *Session) Arrival() uint32 { return s.transport.arrival() }
+
 // Pause asks for no more messages: the one being delivered is the last, apart from those that have already been read
 // of the same polling request or frame batch, which wait. The pong deadline is suspended meanwhile. It is for a layer
 // above whose queue is full.

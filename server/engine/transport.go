@@ -28,6 +28,8 @@ type transport interface {
 	closed(e *ending)
 	// continueWith is Session.Continue for a message that this transport is delivering. It reports false when it cannot.
 	continueWith(f func()) bool
+	// arrival is Session.Arrival for a message that this transport is delivering.
+	arrival() uint32
 }
 
 // candidate is a transport to which a session may move. It hands what arrives to Session.probed until that says that the

@@ -33,6 +33,7 @@ type wsConn struct {
 	// Owned by the reading side.
 	parser  websocket.Parser
 	held    int     // bytes of the parser that are charged to the session
+	reads   uint32  // so far
 	probing bool    // not yet the session's transport
 	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
 	// continued is what the handler of the message being delivered left to do; see Session.Continue.
@@ -95,6 +96,9 @@ func (c *wsConn) continueWith(f func()) bool {
 	c.continued = f
 	return true
 }
+
+// arrival implements transport. What is read from one segment is one arrival, whatever pauses come between.
+func (c *wsConn) arrival() uint32 { return c.reads }
 
 // confirm implements candidate.
 func (c *wsConn) confirm(m *Message) { c.reply(websocket.OpText, m.payload()) }
@@ -287,6 +291,9 @@ func (h *closeWatch) OnClose(int, []byte)              { h.closed = true }
 
 // onReadable feeds the parser; see receiver.
 func (c *wsConn) onReadable(p []byte) verdict {
+	if len(p) > 0 {
+		c.reads++
+	}
 	if c.unread != nil {
 		p = *c.unread
 		c.unread = nil

@@ -122,6 +122,9 @@ func answerClients(nsp registrar) {
 		return server.None{}, s.Join(ctx, room)
 	}))
 	nsp.Handle("burst", server.Func(burst))
+	nsp.Handle("volatile-behind", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
+		return errors.Join(s.Emit("item", 1), s.Volatile().Emit("item", 2))
+	}))
 	nsp.Handle("leave-me", server.Func(func(_ context.Context, s *server.Socket, closeConn bool) error {
 		disconnect(s, closeConn)
 		return nil
