@@ -51,6 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		kong.Description("A Socket.IO server: unchanged JavaScript clients, one binary."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars("SOCKEYE"),
+		durations,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),

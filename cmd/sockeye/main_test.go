@@ -27,7 +27,7 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		{[]string{"serve", "--no-such-flag"}, "unknown flag --no-such-flag"},
 		{[]string{"serve", "--app", "mail"}, "--app must be one of"},
-		{[]string{"serve", "--ping-interval", "soon"}, "--ping-interval"},
+		{[]string{"serve", "--ping-interval", "soon"}, "--ping-interval: \"soon\" is no duration"},
 		{[]string{"serve", "--ping-interval=-1s"}, "ping interval"},
 		{[]string{"serve", "--transports", "pigeon"}, "--transports"},
 		{[]string{"serve", "--max-http-buffer-size=-5"}, "must be positive"},
@@ -41,7 +41,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--cors-credentials"}, "need --cors-origin"},
 		{[]string{"serve", "--trusted-proxies", "10.0.0.0/8,router"}, "trusted proxy \"router\" is neither"},
 		{[]string{"serve", "--path", "no-slash"}, "must start with a slash"},
-		{[]string{"serve", "--cors-origin", "*", "--cors-credentials"}, "credentials"},
+		{[]string{"serve", "--cors-origin", "http://a.example", "--cors-reflect-origin"}, "only one of"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},
 		{[]string{"serve", "--log-level", "loud"}, "--log-level"},
 		{[]string{"serve", "--pprof-addr", ":6060"}, "not a loopback address"},

@@ -42,6 +42,7 @@ type serveCommand struct {
 	HTTPThreshold      int             `name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
 	ReadMode           engine.ReadMode `default:"auto" enum:"auto,poller,goroutine" help:"How idle websocket connections wait: auto, poller (no goroutine each; Linux) or goroutine."`
 	CORSOrigin         []string        `name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
+	CORSReflectOrigin  bool            `name:"cors-reflect-origin" help:"Allow every origin by announcing the request's own, which works with credentials too; Node's origin: true."`
 	CORSMethods        []string        `name:"cors-methods" help:"Methods that a preflight allows."`
 	CORSAllowedHeaders []string        `name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
 	CORSExposedHeaders []string        `name:"cors-exposed-headers" help:"Response headers that scripts may read."`
@@ -153,9 +154,9 @@ func (c *serveCommand) Validate() error {
 		return errors.New("--tls-cert and --tls-key need each other")
 	case c.ShutdownTimeout <= 0:
 		return fmt.Errorf("--shutdown-timeout must be positive, got %v", c.ShutdownTimeout)
-	case len(c.CORSOrigin) == 0 && (c.CORSCredentials || c.CORSMaxAge != 0 ||
+	case !c.hasCORS() && (c.CORSCredentials || c.CORSMaxAge != 0 ||
 		len(c.CORSMethods)+len(c.CORSAllowedHeaders)+len(c.CORSExposedHeaders) > 0):
-		return errors.New("the other --cors flags need --cors-origin")
+		return errors.New("the other --cors flags need --cors-origin or --cors-reflect-origin")
 	case c.App == "engine" && len(c.Redis) > 0:
 		return errors.New("--redis is for Socket.IO; the engine app has no cluster")
 	}
@@ -252,15 +253,18 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 	if c.PerMessageDeflate {
 		opts.PerMessageDeflate = &engine.PerMessageDeflate{Threshold: c.DeflateThreshold}
 	}
-	if len(c.CORSOrigin) > 0 {
+	if c.hasCORS() {
 		opts.CORS = c.cors()
 	}
 	c.boundFlags.engine(&opts)
 	return opts
 }
 
+func (c *serveCommand) hasCORS() bool { return len(c.CORSOrigin) > 0 || c.CORSReflectOrigin }
+
 func (c *serveCommand) cors() *engine.CORS {
 	return &engine.CORS{
+		ReflectOrigin:  c.CORSReflectOrigin,
 		Origins:        trimmed(c.CORSOrigin),
 		Methods:        trimmed(c.CORSMethods),
 		AllowedHeaders: trimmed(c.CORSAllowedHeaders),

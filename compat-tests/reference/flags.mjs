@@ -31,5 +31,7 @@ export function engineOptions(flags) {
   if (flags.transports) opts.transports = flags.transports.split(",");
   if (flags.cookie) opts.cookie = { name: flags.cookie };
   if (flags.corsOrigin) opts.cors = { origin: flags.corsOrigin === "*" ? "*" : flags.corsOrigin.split(",") };
+  if (flags.corsReflectOrigin) opts.cors = { origin: true };
+  if (flags.corsCredentials) opts.cors.credentials = true;
   return opts;
 }

@@ -34,6 +34,10 @@ for (const origin of ["*", "http://a.example", "http://a.example,http://b.exampl
   differential(`CORS: ${origin}`, app("--cors-origin", origin), ({ addr, names }) => corsAnswers(addr, names, origins));
 }
 
+for (const flags of [["--cors-origin", "*"], ["--cors-reflect-origin"], ["--cors-origin", "http://a.example"]]) {
+  differential(`CORS with credentials: ${flags.at(-1)}`, app(...flags, "--cors-credentials"), ({ addr, names }) => corsAnswers(addr, names, origins));
+}
+
 differential("CORS: off", app(), ({ addr, names }) => corsAnswers(addr, names, origins));
 
 differential("CORS: headers of a WebSocket handshake", app("--cors-origin", "http://a.example"), async ({ addr }) => {

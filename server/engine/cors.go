@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -35,9 +36,6 @@ func newCORSPolicy(c *CORS) (*corsPolicy, error) {
 		return nil, errors.New("CORS takes only one of Origin, Origins with OriginPatterns, ReflectOrigin and OriginFunc")
 	}
 	p.any = kinds == 0 || c.Origin == "*" || slices.Contains(c.Origins, "*")
-	if p.any && c.Credentials {
-		return nil, errWildcardCredentials
-	}
 	for _, pattern := range c.OriginPatterns {
 		if pattern == nil {
 			return nil, errors.New("CORS has a nil origin pattern")
@@ -184,6 +182,15 @@ func addVary(h http.Header, field string) {
 		field = current + ", " + field
 	}
 	h.Set(headerVary, field)
+}
+
+// warnCredentials tells that a policy does not do what it seems to, at the start of the server. Such a policy is as good as one
+// without credentials, and pages of npm socket.io work with it, so that it is no error.
+func (p *corsPolicy) warnCredentials(log *slog.Logger) {
+	if p != nil && p.any && p.Credentials {
+		log.Warn("CORS allows credentials from the origin \"*\": browsers keep such answers from pages that send cookies; " +
+			"list the origins, or set ReflectOrigin (--cors-reflect-origin), which trusts every page")
+	}
 }
 
 // warnForeignCookie tells once that nothing protects cookie-authenticated sessions from other sites' pages.

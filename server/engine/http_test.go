@@ -175,6 +175,8 @@ func TestCORS(t *testing.T) {
 	}{
 		{"no policy", nil, origin, headers{"Access-Control-Allow-Origin": "", "Vary": ""}, false},
 		{"any", &CORS{}, origin, headers{"Access-Control-Allow-Origin": "*", "Vary": ""}, false},
+		{"any, with credentials", &CORS{Credentials: true}, origin, headers{
+			"Access-Control-Allow-Origin": "*", "Vary": "", "Access-Control-Allow-Credentials": "true"}, false},
 		{"fixed", &CORS{Origin: origin, Credentials: true}, origin, headers{
 			"Access-Control-Allow-Origin": origin, "Vary": "Origin", "Access-Control-Allow-Credentials": "true"}, false},
 		{"fixed, other origin", &CORS{Origin: "https://b.example"}, origin, headers{"Access-Control-Allow-Origin": "https://b.example"}, true},
@@ -423,7 +425,6 @@ func TestOptionErrors(t *testing.T) {
 		{Options{PerMessageDeflate: &PerMessageDeflate{ServerMaxWindowBits: 7}}, "window of 7 bits"},
 		{Options{Cookie: &Cookie{Name: "a b"}}, "cookie"},
 		{Options{Cookie: &Cookie{SameSite: "maybe"}}, `same-site "maybe"`},
-		{Options{CORS: &CORS{Credentials: true}}, "credentials need an explicit origin"},
 		{Options{CORS: &CORS{Origin: "x", ReflectOrigin: true}}, "only one of"},
 	} {
 		_, err := New(&c.opts, func(*Session) Handler { return nil })
@@ -433,6 +434,27 @@ func TestOptionErrors(t *testing.T) {
 	}
 	if _, err := New(nil, nil); err == nil {
 		t.Error("no accept function, no error")
+	}
+}
+
+// TestWarnCredentials: a policy that browsers do not heed is told about, once, and others are not.
+func TestWarnCredentials(t *testing.T) {
+	for _, c := range []struct {
+		cors *CORS
+		want int
+	}{
+		{nil, 0}, {&CORS{}, 0}, {&CORS{Credentials: true}, 1}, {&CORS{Origin: "*", Credentials: true}, 1},
+		{&CORS{Origins: []string{"*"}, Credentials: true}, 1}, {&CORS{ReflectOrigin: true, Credentials: true}, 0},
+		{&CORS{Origins: []string{"https://a.example"}, Credentials: true}, 0},
+	} {
+		var log strings.Builder
+		srv, err := New(&Options{CORS: c.cors, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(*Session) Handler { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Close(); err != nil || strings.Count(log.String(), "ReflectOrigin") != c.want {
+			t.Errorf("%+v: logged %q, error %v", c.cors, log.String(), err)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -205,6 +204,7 @@ func newSettings(opts *Options) (*settings, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	cfg.cors.warnCredentials(cfg.Logger)
 	return cfg, nil
 }
 
@@ -398,7 +398,8 @@ type CORS struct {
 	AllowedHeaders []string
 	// ExposedHeaders is announced on every answer. Default none.
 	ExposedHeaders []string
-	// Credentials allows cookies and client certificates. It does not go with the origin "*".
+	// Credentials allows cookies and client certificates. With the origin "*" browsers heed it for no page that sends some, in
+	// npm cors too; New warns of it.
 	Credentials bool
 	// MaxAge is how long a preflight answer may be cached, in whole seconds. 0 leaves the header out; a negative value
 	// announces 0.
@@ -408,5 +409,3 @@ type CORS struct {
 	// OptionsSuccessStatus is the status of a preflight answer. Default 204.
 	OptionsSuccessStatus int
 }
-
-var errWildcardCredentials = errors.New("CORS credentials need an explicit origin, not \"*\"")
