@@ -68,6 +68,7 @@
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
 //   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
+//   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
 //
 // # Known differences from the reference

@@ -40,6 +40,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--read-mode", "select"}, "--read-mode"},
 		{[]string{"serve", "--cors-credentials"}, "need --cors-origin"},
 		{[]string{"serve", "--trusted-proxies", "10.0.0.0/8,router"}, "trusted proxy \"router\" is neither"},
+		{[]string{"serve", "--proxy-protocol"}, "needs --trusted-proxies"},
 		{[]string{"serve", "--path", "no-slash"}, "must start with a slash"},
 		{[]string{"serve", "--cors-origin", "http://a.example", "--cors-reflect-origin"}, "only one of"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},

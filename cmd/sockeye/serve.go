@@ -14,6 +14,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/proxyprotocol"
 )
 
 // serveCommand holds the flags of `sockeye serve`. Engine options carry Node's names in kebab case; every flag can be
@@ -50,6 +51,7 @@ type serveCommand struct {
 	CORSMaxAge         time.Duration   `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
 
 	TrustedProxies trustedProxies `placeholder:"PREFIX,..." help:"Proxies that may say for whom they ask, in X-Forwarded-For, -Proto, -Host or Forwarded: addresses and prefixes such as 127.0.0.1,10.0.0.0/8."`
+	ProxyProtocol  bool           `help:"Connections of --trusted-proxies begin with a header of the PROXY protocol, version 1 or 2, which tells the client's address: for balancers that work on TCP."`
 
 	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
 	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
@@ -116,6 +118,9 @@ func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, err
 		}
 		return nil, fmt.Errorf("%w; --addr chooses another address", err)
 	}
+	if c.ProxyProtocol {
+		listener = proxyprotocol.NewListener(listener, server.TrustedProxies(c.TrustedProxies))
+	}
 	if certificate != nil {
 		listener = tls.NewListener(server.NewListener(listener), certificate)
 	}
@@ -152,6 +157,8 @@ func (c *serveCommand) Validate() error {
 		return fmt.Errorf("--http-compression-threshold must not be negative, got %d", c.HTTPThreshold)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("--tls-cert and --tls-key need each other")
+	case c.ProxyProtocol && len(c.TrustedProxies) == 0:
+		return errors.New("--proxy-protocol needs --trusted-proxies, whose connections begin with a header")
 	case c.ShutdownTimeout <= 0:
 		return fmt.Errorf("--shutdown-timeout must be positive, got %v", c.ShutdownTimeout)
 	case !c.hasCORS() && (c.CORSCredentials || c.CORSMaxAge != 0 ||

@@ -9,7 +9,10 @@ import (
 	"syscall"
 )
 
-// rawConn returns access to the descriptor of a plain TCP or Unix connection. Wrappers around one, TLS among them, must
+// passThrough is a wrapper that changes nothing of the bytes any more, such as that of package proxyprotocol.
+type passThrough interface{ PassThrough() net.Conn }
+
+// rawConn returns access to the descriptor of a plain TCP or Unix connection. Other wrappers around one, TLS among them, must
 // be used through their own methods and give nil.
 func rawConn(conn net.Conn) syscall.RawConn {
 	var sc syscall.Conn
@@ -20,6 +23,8 @@ func rawConn(conn net.Conn) syscall.RawConn {
 		sc = c
 	case *pollConn:
 		return c.raw
+	case passThrough:
+		return rawConn(c.PassThrough())
 	default:
 		return nil
 	}

@@ -116,7 +116,8 @@ const (
 	// ReadAuto is ReadPoller where that is possible.
 	ReadAuto ReadMode = "auto"
 	// ReadPoller lets a poller watch the connections: an idle one has no goroutine. It needs Linux and plain TCP or Unix
-	// connections, or TLS ones of NewListener's listener; others are read as in ReadGoroutine.
+	// connections, or TLS ones of NewListener's listener; others are read as in ReadGoroutine. A wrapper around such a
+	// connection that leaves its bytes as they are may have a method PassThrough() net.Conn that returns it.
 	ReadPoller ReadMode = "poller"
 	// ReadGoroutine parks a goroutine for each connection.
 	ReadGoroutine ReadMode = "goroutine"

@@ -299,3 +299,37 @@ func TestReadModeUnknown(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestPassThrough reads a wrapped connection as the wrapper says.
+func TestPassThrough(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	tcp, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for _, c := range []struct {
+		conn net.Conn
+		raw  bool
+	}{{tcp, true}, {opaque{tcp}, false}, {transparent{opaque{tcp}, tcp}, true}, {transparent{opaque{tcp}, a}, false}} {
+		if got := rawConn(c.conn) != nil; got != (c.raw && runtime.GOOS != "windows") {
+			t.Errorf("%T: descriptor %v", c.conn, got)
+		}
+	}
+}
+
+type opaque struct{ net.Conn }
+
+type transparent struct {
+	opaque
+	inner net.Conn
+}
+
+func (c transparent) PassThrough() net.Conn { return c.inner }
