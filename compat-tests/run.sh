@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Runs the compatibility suite: installs the reference packages when the lock
 # file changed, builds the Go programs, then runs every test, or those named.
-# With --full first, every cell of the cluster matrix instead of a selection.
+# With --full first, every cell of the cluster matrix instead of a selection;
+# npm is then asked whether there are newer versions of the reference.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 timeout=240000
+ask=
 if [ "${1:-}" = --full ]; then
   shift
   export COMPAT_FULL=1
   timeout=1800000
+  ask=--ask
 fi
 
 installed=node_modules/.package-lock.sum
@@ -18,6 +21,8 @@ if [ "$(cat "$installed" 2>/dev/null)" != "$wanted" ]; then
   npm ci --silent --no-audit --no-fund
   echo "$wanted" > "$installed"
 fi
+
+node versions.mjs $ask
 
 if [ "${COMPAT_SUBJECT:-}" != reference ]; then
   mkdir -p ../bin
@@ -28,9 +33,12 @@ fi
 files=("$@")
 [ ${#files[@]} -gt 0 ] || files=(test/*.test.mjs)
 
-# The page test needs a browser, clusters need Redis; installing them takes longer than a test may.
+# The page test needs a browser, clusters need Redis, proxies nginx; installing them takes longer than a test may.
 case " ${files[*]} " in
 *page*) node -e 'import("./test/lib/browser.mjs").then((browser) => browser.provideChromium())' ;;
+esac
+case " ${files[*]} " in
+*proxy*) node -e 'import("./test/lib/nginx.mjs").then((nginx) => nginx.provideNginx())' ;;
 esac
 case " ${files[*]} " in
 *mixed*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;

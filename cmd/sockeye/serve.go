@@ -33,6 +33,8 @@ type serveCommand struct {
 	UpgradeTimeout     time.Duration   `default:"10s" help:"How long an upgrade of the transport may take."`
 	ConnectTimeout     time.Duration   `default:"45s" help:"How long a client may stay without joining a namespace."`
 	MaxHTTPBufferSize  int64           `name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
+	BodyTimeout        time.Duration   `name:"http-request-body-timeout" default:"30s" help:"How long the body of a polling request may take to arrive."`
+	MaxBufferedChunks  int             `default:"10000" help:"In how many small pieces the body of a polling request may come."`
 	Transports         []string        `default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
 	AllowUpgrades      bool            `default:"true" negatable:"" help:"Let polling clients upgrade."`
 	InitialPacket      string          `help:"Text message that follows the handshake of every session."`
@@ -151,6 +153,8 @@ func (c *serveCommand) Validate() error {
 	switch {
 	case c.MaxHTTPBufferSize <= 0:
 		return fmt.Errorf("--max-http-buffer-size must be positive, got %d", c.MaxHTTPBufferSize)
+	case c.MaxBufferedChunks <= 0:
+		return fmt.Errorf("--max-buffered-chunks must be positive, got %d", c.MaxBufferedChunks)
 	case c.DeflateThreshold < 0:
 		return fmt.Errorf("--deflate-threshold must not be negative, got %d", c.DeflateThreshold)
 	case c.HTTPThreshold < 0:
@@ -238,18 +242,20 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 		path = c.Path
 	}
 	opts := engine.Options{
-		Path:                 path,
-		DisableTrailingSlash: !c.AddTrailingSlash,
-		PingInterval:         c.PingInterval,
-		PingTimeout:          c.PingTimeout,
-		UpgradeTimeout:       c.UpgradeTimeout,
-		ReadMode:             c.ReadMode,
-		MaxHTTPBufferSize:    c.MaxHTTPBufferSize,
-		Transports:           c.Transports,
-		DisableUpgrades:      !c.AllowUpgrades,
-		TrustedProxies:       engine.TrustedProxies(c.TrustedProxies),
-		HTTPCompression:      &engine.HTTPCompression{Disabled: !c.HTTPCompression, Threshold: c.HTTPThreshold},
-		Logger:               log,
+		Path:                   path,
+		DisableTrailingSlash:   !c.AddTrailingSlash,
+		PingInterval:           c.PingInterval,
+		PingTimeout:            c.PingTimeout,
+		UpgradeTimeout:         c.UpgradeTimeout,
+		ReadMode:               c.ReadMode,
+		MaxHTTPBufferSize:      c.MaxHTTPBufferSize,
+		HTTPRequestBodyTimeout: c.BodyTimeout,
+		MaxBufferedChunks:      c.MaxBufferedChunks,
+		Transports:             c.Transports,
+		DisableUpgrades:        !c.AllowUpgrades,
+		TrustedProxies:         engine.TrustedProxies(c.TrustedProxies),
+		HTTPCompression:        &engine.HTTPCompression{Disabled: !c.HTTPCompression, Threshold: c.HTTPThreshold},
+		Logger:                 log,
 	}
 	if c.InitialPacket != "" {
 		opts.InitialPacket = engine.NewMessage([]byte(c.InitialPacket))

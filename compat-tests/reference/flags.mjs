@@ -1,6 +1,6 @@
 // The reference servers take the flags of `sockeye serve`, so that a test starts both sides alike.
 
-const durations = new Set(["pingInterval", "pingTimeout", "upgradeTimeout", "connectTimeout"]);
+const durations = new Set(["pingInterval", "pingTimeout", "upgradeTimeout", "connectTimeout", "httpRequestBodyTimeout"]);
 const units = { ms: 1, s: 1000, m: 60000 };
 
 function duration(text) {
@@ -28,6 +28,7 @@ export function engineOptions(flags) {
   for (const key of [...durations, "allowUpgrades", "perMessageDeflate", "initialPacket"]) if (flags[key] !== undefined) opts[key] = flags[key];
   if (flags.httpCompression === false) opts.httpCompression = false;
   if (flags.maxHttpBufferSize) opts.maxHttpBufferSize = Number(flags.maxHttpBufferSize);
+  if (flags.maxBufferedChunks) opts.maxBufferedChunks = Number(flags.maxBufferedChunks);
   if (flags.transports) opts.transports = flags.transports.split(",");
   if (flags.cookie) opts.cookie = { name: flags.cookie };
   if (flags.corsOrigin) opts.cors = { origin: flags.corsOrigin === "*" ? "*" : flags.corsOrigin.split(",") };

@@ -154,6 +154,34 @@ differential("bodies at and over the limit", small, async ({ addr, names }) => {
   return out;
 });
 
+differential("a body that does not come in time", { args: ["--app", "engine", "--http-request-body-timeout", "500ms"] }, async ({ addr, names }) => {
+  const out = {};
+  for (const [name, headers] of Object.entries({ length: { "Content-Length": 10 }, chunked: { "Transfer-Encoding": "chunked" } })) {
+    const session = await PollingSession.open(addr, names);
+    const exchange = new Exchange(addr, requestBytes({ method: "POST", target: session.target, headers }));
+    exchange.socket.write("4\r\n4ab");
+    out[name] = { status: (await exchange.response()).status, then: await session.known() };
+    exchange.destroy();
+  }
+  return out;
+});
+
+differential("a body in many pieces", { args: ["--app", "engine", "--max-buffered-chunks", "20"] }, async ({ addr, names }) => {
+  const out = {};
+  for (const pieces of [10, 40]) {
+    const session = await PollingSession.open(addr, names);
+    const exchange = new Exchange(addr, requestBytes({ method: "POST", target: session.target, headers: { "Transfer-Encoding": "chunked" } }));
+    for (let i = 0; i < pieces; i++) {
+      exchange.socket.write(`1\r\n${i === 0 ? 4 : "a"}\r\n`);
+      await sleep(10);
+    }
+    exchange.socket.write("0\r\n\r\n");
+    out[pieces] = { status: (await exchange.response()).status, then: await session.known() };
+    exchange.destroy();
+  }
+  return out;
+});
+
 differential("a payload larger than the limit is sent all the same", small, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
   for (let i = 0; i < 3; i++) await session.post("4" + String(i).repeat(1500));

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	// transferTimeout plus the time for its bytes at transferRate per second bounds the write of an answer and the read
-	// of a POST body, of which the largest that is allowed counts.
+	// transferTimeout plus the time for its bytes at transferRate per second bounds the write of an answer.
 	transferTimeout = 30 * time.Second
 	transferRate    = 16 << 10
 )

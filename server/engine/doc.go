@@ -5,8 +5,11 @@
 //	http.Handle("/engine.io/", srv)
 //
 // A Server is an http.Handler and mounts in any mux whose writers can be hijacked. On the wire it does what the npm
-// package engine.io 6.6 does. Known differences:
+// package engine.io 6.6.13 does. Known differences:
 //
+//   - When the body of a POST is not taken, a parked poll is answered with a noop, and the next request is refused. Node
+//     answers with a close packet, of which clients other than the npm one conclude that they are not wanted.
+//   - A POST that ends too late for its session is refused; Node says ok and drops what it brought.
 //   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal), and so are unfinished input of all clients together
 //     (Options.InputTotal), what their sessions keep (Options.StateTotal) and their number (Options.MaxSessions); Node
 //     buffers without end.
@@ -73,7 +76,7 @@
 //   - what packets look like: revision 4 in revision4.go, payloads and base64 in payload.go; how websocket messages and
 //     polling payloads are made of them: framing.go
 //   - polling sessions and parked polls: polling.go; how a poll is answered: answer.go; compression of answers:
-//     compress.go; POST requests: post.go
+//     compress.go; POST requests: post.go; bodies that nobody wants: unread.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from one transport to another: upgrade.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose

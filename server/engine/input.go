@@ -84,7 +84,9 @@ func (srv *Server) endHoarders(n int64) {
 func (srv *Server) endForInput(victims ...*Session) {
 	for _, s := range victims {
 		srv.count.limits[limitInputTotal].Add(1)
-		s.finish(&ending{reason: ReasonTransportError, err: ErrInputTotal, code: websocket.CloseTryAgainLater})
+		s.finish(&ending{
+			reason: ReasonTransportError, err: ErrInputTotal, code: websocket.CloseTryAgainLater, pollAnswer: noopPacket,
+		})
 	}
 	if len(victims) > 0 && srv.warnedInput.Pass(warnInterval) {
 		srv.cfg.Logger.Warn("unfinished input of the clients exceeds its budget", "ended", len(victims), "limit", srv.input.limit)

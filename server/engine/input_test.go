@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"runtime/debug"
@@ -105,6 +106,7 @@ func TestInputTotalPolling(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = conn.Close() })
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
 			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n%s", target, inputMessage,
 				"4"+strings.Repeat("x", inputMessage-10))
 			time.Sleep(200 * time.Millisecond)

@@ -37,8 +37,17 @@ type Options struct {
 	UpgradeTimeout time.Duration
 
 	// MaxHTTPBufferSize is the largest body of a POST request and the largest websocket message, in bytes. Default
-	// 1,000,000, at most 1 GiB. A longer POST is answered 413, a longer websocket message closes the connection with 1009.
+	// 1,000,000, at most 1 GiB. A longer POST is answered 413 and ends the session, a longer websocket message closes the
+	// connection with 1009.
 	MaxHTTPBufferSize int64
+	// HTTPRequestBodyTimeout is how long the body of a POST request may take to arrive; a later one is answered 408 and ends
+	// the session. Whoever raises MaxHTTPBufferSize for clients on slow lines raises this too. Default 30 s, from 1 ms to 12
+	// days. It needs a ResponseWriter that can set deadlines (http.ResponseController).
+	HTTPRequestBodyTimeout time.Duration
+	// MaxBufferedChunks is in how many pieces of fewer than 512 bytes the body of a POST request may come; one of more pieces
+	// is answered 413 and ends the session. Pieces are what net/http reads at once: of chunks that arrive together it makes
+	// one. Default 10,000.
+	MaxBufferedChunks int
 
 	// Transports lists what clients may use. Default polling and websocket.
 	Transports []string
@@ -151,7 +160,9 @@ const (
 	defaultPingInterval   = 25 * time.Second
 	defaultPingTimeout    = 20 * time.Second
 	defaultUpgradeTimeout = 10 * time.Second
+	defaultBodyTimeout    = 30 * time.Second
 	defaultMaxBuffer      = 1_000_000
+	defaultMaxChunks      = 10_000
 	maxBuffer             = 1 << 30
 	defaultOutboxLimit    = 1 << 20
 	defaultOutboxTotal    = 256 << 20
@@ -239,6 +250,7 @@ func (cfg *settings) setLimits() error {
 		{"ping interval", &cfg.PingInterval, defaultPingInterval},
 		{"ping timeout", &cfg.PingTimeout, defaultPingTimeout},
 		{"upgrade timeout", &cfg.UpgradeTimeout, defaultUpgradeTimeout},
+		{"HTTP request body timeout", &cfg.HTTPRequestBodyTimeout, defaultBodyTimeout},
 	} {
 		if *d.value == 0 {
 			*d.value = d.def
@@ -254,6 +266,12 @@ func (cfg *settings) setLimits() error {
 		size("maximum handshake size", &cfg.MaxHandshakeSize, defaultMaxHandshake),
 	); err != nil {
 		return err
+	}
+	if cfg.MaxBufferedChunks == 0 {
+		cfg.MaxBufferedChunks = defaultMaxChunks
+	}
+	if cfg.MaxBufferedChunks < 0 {
+		return fmt.Errorf("maximum number of buffered chunks %d must not be negative", cfg.MaxBufferedChunks)
 	}
 	if cfg.MaxHTTPBufferSize > maxBuffer {
 		return fmt.Errorf("maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)

@@ -144,7 +144,7 @@ func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q engineQ
 	case r.Method == http.MethodPost:
 		s.servePost(w, r)
 	default:
-		w.WriteHeader(http.StatusInternalServerError)
+		answerEmpty(w, http.StatusInternalServerError)
 	}
 }
 
@@ -168,7 +168,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	open := srv.openPacket(s)
 	body := pollBody{extra: [2]*Message{newPacket(open[0], []byte(open[1:]), true), srv.cfg.InitialPacket}}
 	if !srv.open(s) {
-		w.WriteHeader(http.StatusServiceUnavailable)
+		answerEmpty(w, http.StatusServiceUnavailable)
 		return
 	}
 	if srv.cfg.cookie != nil {
@@ -198,7 +198,7 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	case p.get != nil:
 		s.mu.Unlock()
 		s.fail(errPollOverlap)
-		w.WriteHeader(http.StatusBadRequest)
+		answerEmpty(w, http.StatusBadRequest)
 		return
 	}
 	g := &parkedGET{ready: make(chan struct{}, 1)}

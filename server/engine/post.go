@@ -5,6 +5,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -14,6 +15,8 @@ const (
 	// warnInterval is the least time between two warnings about the same limit.
 	warnInterval = 10 * time.Second
 	minBody      = 512
+	// smallPiece is the size from which a piece of a body does not count for Options.MaxBufferedChunks.
+	smallPiece = 512
 	// maxPooledBody is the largest body buffer that goes back to the pool.
 	maxPooledBody = 16 << 10
 )
@@ -38,24 +41,49 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	err := s.takePost(w, r, p, rules)
 	s.endPost(p)
+	if err != nil {
+		s.refusePost(w, r, p, err)
+		return
+	}
+	h := w.Header()
+	// Not text/plain: some browsers offered the answer as a download.
+	h.Set("Content-Type", "text/html")
+	h.Set("Content-Length", "2")
+	s.srv.setAnswerHeaders(h, r, false)
+	_, _ = io.WriteString(w, "ok")
+}
+
+// refusePost answers a POST of which nothing was delivered.
+func (s *Session) refusePost(w http.ResponseWriter, r *http.Request, p *polling, err error) {
+	var refused *bodyError
 	switch {
-	case errors.Is(err, errBodyTooLarge):
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
+	case errors.As(err, &refused):
+		s.failPost(refused)
+		// The rest of the body may be endless: the connection is no good for another request.
+		w.Header().Set("Connection", "close")
+		answerEmpty(w, refused.status)
 	case errors.Is(err, ErrInputTotal):
-		w.WriteHeader(http.StatusServiceUnavailable)
-	case err != nil:
+		answerEmpty(w, http.StatusServiceUnavailable)
+	case errors.Is(err, errNotDelivered):
+		s.refuseLate(w, r)
+	default:
 		if p.current() {
-			s.fail(errDataGone)
+			s.failPost(errDataGone)
 		}
 		cut(w)
-	default:
-		h := w.Header()
-		// Not text/plain: some browsers offered the answer as a download.
-		h.Set("Content-Type", "text/html")
-		h.Set("Content-Length", "2")
-		s.srv.setAnswerHeaders(h, r, false)
-		_, _ = io.WriteString(w, "ok")
 	}
+}
+
+// failPost ends the session because a POST of its client has failed. A parked poll is told nothing: of a close packet, which
+// the reference sends, many clients other than the npm one conclude that they are not wanted and stay away.
+func (s *Session) failPost(err error) {
+	s.finish(&ending{reason: ReasonTransportError, err: err, pollAnswer: noopPacket})
+}
+
+// answerEmpty answers with a status alone.
+func answerEmpty(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(status)
 }
 
 // takePost reads the body and delivers its packets.
@@ -72,8 +100,7 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, r
 	if rules.text && !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
 		return ErrInputTotal
 	}
-	s.deliverPost(p, rules.packets(body.data))
-	return nil
+	return s.deliverPost(p, rules.packets(body.data))
 }
 
 // replaceBody moves the body to data. It reports false if the session may not hold that much.
@@ -109,7 +136,7 @@ func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) (*polling, *
 	s.mu.Unlock()
 	if violation != nil {
 		s.fail(violation)
-		w.WriteHeader(http.StatusBadRequest)
+		answerEmpty(w, http.StatusBadRequest)
 		return nil, nil
 	}
 	return p, rules
@@ -119,23 +146,50 @@ func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) (*polling, *
 func cut(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
+		answerEmpty(w, http.StatusBadRequest)
 		return
 	}
 	_ = conn.Close()
 }
 
-var errBodyTooLarge = errors.New("request body too large")
+// bodyError is why a body was not taken.
+type bodyError struct {
+	status int
+	text   string
+}
 
-// readBody reads the body, no further than one byte beyond the limit.
-func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, body *postBody) error {
-	limit := s.srv.cfg.MaxHTTPBufferSize
-	if r.ContentLength > limit {
+// Error implements error.
+func (e *bodyError) Error() string { return e.text }
+
+var (
+	errBodyTooLarge  = &bodyError{http.StatusRequestEntityTooLarge, "request body too large"}
+	errTooManyChunks = &bodyError{http.StatusRequestEntityTooLarge, "request body in too many chunks"}
+	errBodyTimeout   = &bodyError{http.StatusRequestTimeout, "request body did not come in time"}
+	errNoLength      = &bodyError{http.StatusBadRequest, "request body without a length"}
+	errNotDelivered  = errors.New("session ended or left polling before its packets were delivered")
+)
+
+// checkLength refuses a body that is too long from the start, or whose length is not said: net/http takes that for none, and
+// so it does with the chunked body of an HTTP/1.0 request, whose Transfer-Encoding it removes.
+func (s *Session) checkLength(r *http.Request) error {
+	if r.ContentLength > s.srv.cfg.MaxHTTPBufferSize {
 		s.noteTooLarge()
 		return errBodyTooLarge
 	}
+	if r.ContentLength == 0 && r.ProtoMajor == 1 && len(r.Header["Content-Length"]) == 0 {
+		return errNoLength
+	}
+	return nil
+}
+
+// readBody reads the body, no further than one byte beyond the limit.
+func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, body *postBody) error {
+	if err := s.checkLength(r); err != nil {
+		return err
+	}
+	limit := s.srv.cfg.MaxHTTPBufferSize
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(transferTime(limit)))
+	_ = rc.SetReadDeadline(time.Now().Add(s.srv.cfg.HTTPRequestBodyTimeout))
 	p.setAbort(func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
 	if !p.current() {
 		// The session ended or left before the abort was in place.
@@ -144,18 +198,20 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, b
 	err := s.collect(body, io.LimitReader(r.Body, limit+1))
 	p.setAbort(nil)
 	_ = rc.SetReadDeadline(time.Time{})
-	if err != nil {
-		return err
+	if errors.Is(err, os.ErrDeadlineExceeded) && p.current() {
+		s.srv.count.limits[limitBodyTime].Add(1)
+		return errBodyTimeout
 	}
-	if int64(len(body.data)) > limit {
+	if int64(len(body.data)) > limit || errors.As(err, new(*http.MaxBytesError)) {
 		s.noteTooLarge()
 		return errBodyTooLarge
 	}
-	return nil
+	return err
 }
 
 // collect reads r to its end. Memory is charged before it is taken.
 func (s *Session) collect(body *postBody, r io.Reader) error {
+	small := 0
 	for {
 		if have := cap(body.data); len(body.data) == have {
 			if !s.HoldInput(int64(have)) {
@@ -170,6 +226,12 @@ func (s *Session) collect(body *postBody, r io.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n < smallPiece && len(body.data) < cap(body.data) {
+			if small++; small > s.srv.cfg.MaxBufferedChunks {
+				s.srv.count.limits[limitBodyChunks].Add(1)
+				return errTooManyChunks
+			}
 		}
 	}
 }
@@ -203,11 +265,11 @@ func (srv *Server) warnTooLarge(what, sid string) {
 }
 
 // deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.
-func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
+func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) error {
 	s.mu.Lock()
 	if !p.currentLocked() {
 		s.mu.Unlock()
-		return
+		return errNotDelivered
 	}
 	s.delivering = true
 	p.posts++
@@ -216,13 +278,14 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) {
 		s.awaitResume()
 		if kind == packetClose {
 			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket})
-			return
+			return nil
 		}
 		s.receive(p, kind, data)
 		if s.isClosed() {
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // endPost lets the next POST in, and an upgrade that waits for this one.

@@ -153,11 +153,15 @@ func (srv *Server) Matches(r *http.Request) bool {
 
 // ServeHTTP answers the requests under the path and 404 to all others.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !srv.Matches(r) {
+	early := mayBeUnread(w, r)
+	if srv.Matches(r) {
+		(*srv.chain.Load()).ServeHTTP(w, r)
+	} else {
 		http.NotFound(w, r)
-		return
 	}
-	(*srv.chain.Load()).ServeHTTP(w, r)
+	if early {
+		takeRest(w, r)
+	}
 }
 
 // serve is the end of the middleware chain.
@@ -186,7 +190,7 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 	if !ok {
 		srv.count.limits[limitHandshakeSize].Add(1)
 		w.Header().Set("Connection", "close")
-		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
+		answerEmpty(w, http.StatusRequestHeaderFieldsTooLarge)
 		return nil, false
 	}
 	id := srv.newID()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +124,7 @@ func TestPollingExchange(t *testing.T) {
 		{name: "empty packet", post: "4a\x1e", answer: "ok", got: "a", poll: "1", end: ReasonParseError},
 		{name: "close packet", post: "4a\x1e1\x1e4b", answer: "ok", got: "a", poll: "6", end: ReasonTransportClose},
 		{name: "ping from the client", post: "2", answer: "ok", poll: "1", end: ReasonTransportError, err: errPingDirection},
-		{name: "too large", post: "4" + strings.Repeat("x", 100), status: 413},
+		{name: "too large", post: "4" + strings.Repeat("x", 100), status: 413, poll: "6", end: ReasonTransportError, err: errBodyTooLarge},
 		{name: "as large as allowed", post: "4" + strings.Repeat("x", 99), answer: "ok", got: strings.Repeat("x", 99)},
 		{name: "octet stream", post: "4a", status: 400, binary: true, poll: "1", end: ReasonTransportError, err: errInvalidContent},
 	} {
@@ -218,24 +219,76 @@ func TestClientGone(t *testing.T) {
 // A body that never ends does not hold the session's POST for ever.
 func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, nil)
+		g := newRig(t, &Options{PingInterval: time.Minute})
 		sid, target := g.openPoll()
 		conn, err := g.dial()
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
+		poll := g.async("GET", target, "")
 		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n4abc", target)
-		for range 8 {
-			time.Sleep(20 * time.Second)
-			g.recorder(sid).s.mu.Lock()
-			posting := g.recorder(sid).s.transport.(*polling).posting
-			g.recorder(sid).s.mu.Unlock()
-			if !posting {
-				return
-			}
+		start := time.Now()
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
 		}
-		t.Error("the request is still open after 160 s")
+		if took := time.Since(start); res.StatusCode != http.StatusRequestTimeout || took != defaultBodyTimeout {
+			t.Errorf("answered %d after %v", res.StatusCode, took)
+		}
+		if a := <-poll; a.body != "6" {
+			t.Errorf("the poll got %q", a.body)
+		}
+		g.expectEnd(sid, ReasonTransportError, errBodyTimeout)
+		if n := g.srv.Stats().Limits["body_time"]; n != 1 {
+			t.Errorf("%d late bodies counted", n)
+		}
+	})
+}
+
+// What comes in very many pieces is not taken, unless the pieces are of a useful size.
+func TestBodyInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 20
+		g := newRig(t, &Options{MaxBufferedChunks: most})
+		post := func(head string, pieces int, piece string) (sid string, status int) {
+			sid, target := g.openPoll()
+			conn, err := g.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			go func() {
+				fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\n%s\r\n\r\n", target, head)
+				for range pieces {
+					_, _ = io.WriteString(conn, piece)
+				}
+				_, _ = io.WriteString(conn, "0\r\n\r\n")
+			}()
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sid, res.StatusCode
+		}
+		const chunked = "Transfer-Encoding: chunked"
+		large := "400\r\n4" + strings.Repeat("x", 1023) + "\r\n"
+		if _, status := post(chunked, 10*most, large); status != http.StatusOK {
+			t.Errorf("large chunks were answered %d", status)
+		}
+		if _, status := post(chunked, most, "1\r\n4\r\n"); status != http.StatusOK {
+			t.Errorf("as many chunks as allowed were answered %d", status)
+		}
+		sid, status := post(chunked, most+1, "1\r\n4\r\n")
+		if status != http.StatusRequestEntityTooLarge {
+			t.Errorf("one chunk more was answered %d", status)
+		}
+		g.expectEnd(sid, ReasonTransportError, errTooManyChunks)
+		sid, status = post(fmt.Sprintf("Content-Length: %d", most+10), most+10, "4")
+		if status != http.StatusRequestEntityTooLarge {
+			t.Errorf("pieces of a body with a length were answered %d", status)
+		}
+		g.expectEnd(sid, ReasonTransportError, errTooManyChunks)
 	})
 }
 

@@ -28,9 +28,9 @@ type Stats struct {
 	// Drops counts packets that were accepted for sending and not sent, by reason: "volatile" (the session was not
 	// writable), "closed" (it ended first), "slow_consumer", "outbox_total".
 	Drops map[string]uint64
-	// Limits counts how often a limit was hit: "body_size", "message_size", "handshake_size", "slow_consumer",
-	// "outbox_total", "input_total" (sessions that were ended), "upgrade_timeout", "sessions" (new ones that were refused),
-	// "state_total" (what was refused), "made_room" (sessions that were ended for the last two).
+	// Limits counts how often a limit was hit: "body_size", "body_time", "body_chunks", "message_size", "handshake_size",
+	// "slow_consumer", "outbox_total", "input_total" (sessions that were ended), "upgrade_timeout", "sessions" (new ones that were
+	// refused), "state_total" (what was refused), "made_room" (sessions that were ended for the last two).
 	Limits map[string]uint64
 }
 
@@ -50,6 +50,8 @@ type limitKind uint8
 
 const (
 	limitBodySize limitKind = iota
+	limitBodyTime
+	limitBodyChunks
 	limitMessageSize
 	limitHandshakeSize
 	limitSlowConsumer
@@ -63,7 +65,7 @@ const (
 )
 
 var limitNames = [limitKinds]string{
-	"body_size", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
+	"body_size", "body_time", "body_chunks", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
 	"sessions", "state_total", "made_room",
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -115,9 +116,11 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, e *ConnectionE
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{e.Code, e.answer()})
+	text := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+	_, _ = w.Write(text)
 }
 
 // abortUpgrade answers a refused upgrade: always 400, whatever the code, with the message as body.

@@ -180,12 +180,15 @@ func TestWarnings(t *testing.T) {
 		if n := strings.Count(log.String(), "carried cookies"); n != 1 {
 			t.Errorf("%d warnings:\n%s", n, &log)
 		}
-		_, target := g.openPoll()
-		for range 3 {
+		tooLong := func() {
+			_, target := g.openPoll()
 			g.must("POST", target, "4this is too long")
 		}
+		for range 3 {
+			tooLong()
+		}
 		time.Sleep(warnInterval)
-		g.must("POST", target, "4this is too long")
+		tooLong()
 		if n := strings.Count(log.String(), "too large"); n != 2 {
 			t.Errorf("%d warnings:\n%s", n, &log)
 		}

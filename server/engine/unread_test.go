@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// postHead sends the head of a POST on a connection of its own.
+func (g *rig) postHead(target string, header string) (net.Conn, *bufio.Reader) {
+	g.t.Helper()
+	conn, err := g.dial()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\n%s\r\n\r\n", target, header); err != nil {
+		g.t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+// earlyAnswers are requests that are answered before their body has come, each with its status.
+func (g *rig) earlyAnswers() map[string]struct {
+	target, header string
+	status         int
+} {
+	_, tooLarge := g.openPoll()
+	_, wrongType := g.openPoll()
+	_, overlap := g.openPoll()
+	g.postHead(overlap, "Content-Length: 10")
+	_, ws := g.openWS("")
+	const length = "Content-Length: 2000000"
+	return map[string]struct {
+		target, header string
+		status         int
+	}{
+		"too large":           {tooLarge, length, 413},
+		"wrong type":          {wrongType, length + "\r\nContent-Type: application/octet-stream", 400},
+		"overlap":             {overlap, length, 400},
+		"unknown session":     {base + "&sid=x", length, 400},
+		"unknown, chunked":    {base + "&sid=x", "Transfer-Encoding: chunked", 400},
+		"unknown, small":      {base + "&sid=x", "Content-Length: 10", 400},
+		"handshake by POST":   {base, length, 400},
+		"other transport":     {base + "&sid=" + ws, length, 400},
+		"unknown transport":   {"/engine.io/?EIO=4&transport=x", length, 400},
+		"another path":        {"/other", length, 404},
+		"refused by the app":  {base + "&sid=x&middleware=1", length, 418},
+		"expects to continue": {base + "&sid=x", length + "\r\nExpect: 100-continue", 400},
+	}
+}
+
+func newEarlyRig(t *testing.T, tcp bool) *rig {
+	g := newRigOn(t, &Options{PingInterval: time.Hour}, tcp, 0)
+	g.srv.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("middleware") {
+				http.Error(w, "", http.StatusTeapot)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	return g
+}
+
+// An answer does not wait for a body that nobody wants, and what comes of the body afterwards is no new request.
+func TestEarlyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newEarlyRig(t, false)
+		for name, c := range g.earlyAnswers() {
+			start := time.Now()
+			conn, r := g.postHead(c.target, c.header)
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if took := time.Since(start); res.StatusCode != c.status || took != 0 {
+				t.Errorf("%s: answered %d after %v", name, res.StatusCode, took)
+			}
+			if _, err := io.WriteString(conn, "5\r\n"); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			time.Sleep(restTime)
+			synctest.Wait()
+			if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", base); err == nil {
+				t.Errorf("%s: the connection is still open after %v", name, restTime)
+			}
+			if rest, _ := io.ReadAll(r); strings.Contains(string(rest), "HTTP/1.1") {
+				t.Errorf("%s: what followed was taken for a request: %q", name, rest)
+			}
+		}
+	})
+}
+
+// A client that sends its whole body before it reads gets the answer, and may go on with the connection where the answer does
+// not say otherwise.
+func TestEarlyAnswerAfterBody(t *testing.T) {
+	g := newEarlyRig(t, true)
+	body := strings.Repeat("x", 2_000_000)
+	for name, c := range g.earlyAnswers() {
+		send := body
+		switch {
+		case strings.Contains(c.header, "Expect"):
+			continue // its client would not send
+		case strings.Contains(c.header, "chunked"):
+			send = fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+		case strings.Contains(c.header, "Content-Length: 10"):
+			send = body[:10]
+		}
+		conn, r := g.postHead(c.target, c.header)
+		if _, err := io.WriteString(conn, send); err != nil {
+			t.Errorf("%s: write: %v", name, err)
+			continue
+		}
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != c.status {
+			t.Errorf("%s: answered %d", name, res.StatusCode)
+		}
+		if res.Close {
+			if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: the connection ended with %v", name, err)
+			}
+			continue
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", base)
+		if res, err = http.ReadResponse(r, nil); err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s: the next request on the connection: %v", name, err)
+		}
+	}
+}
+
+// net/http takes the chunked body of an HTTP/1.0 request for none: "ok" would be a lie.
+func TestBodyWithoutLength(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		for _, head := range []string{
+			"POST %s HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n",
+			"POST %s HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n",
+			"POST %s HTTP/1.0\r\n\r\n4hello",
+			"POST %s HTTP/1.1\r\nHost: test\r\n\r\n4hello",
+		} {
+			sid, target := g.openPoll()
+			conn, err := g.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			go fmt.Fprintf(conn, head, target)
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != http.StatusBadRequest || !res.Close {
+				t.Errorf("%q: answered %d", head, res.StatusCode)
+			}
+			g.expectEnd(sid, ReasonTransportError, errNoLength)
+			_ = conn.Close()
+		}
+	})
+}
