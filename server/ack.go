@@ -33,6 +33,16 @@ func (t ackTable) search(id int64) (int, bool) {
 
 // expectAck registers a waiter. It fails when the socket is gone, or when the answer could not be read.
 func (s *Socket) expectAck(id int64, w ackWaiter) error {
+	err := s.addAck(id, w)
+	if err == errManyAcks {
+		return s.nsp.server.exceeded(limitPendingAcks, "one more acknowledgement to wait for", int64(s.nsp.server.opts.MaxPendingAcks))
+	}
+	return err
+}
+
+var errManyAcks = errors.New("too many acknowledgements")
+
+func (s *Socket) addAck(id int64, w ackWaiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state.Load() == stateClosed {
@@ -44,6 +54,8 @@ func (s *Socket) expectAck(id int64, w ackWaiter) error {
 	}
 	if s.acks == nil {
 		s.acks = new(ackTable)
+	} else if len(*s.acks) >= s.nsp.server.opts.MaxPendingAcks {
+		return errManyAcks
 	}
 	i, _ := s.acks.search(id)
 	*s.acks = slices.Insert(*s.acks, i, ackEntry{id, w})

@@ -17,8 +17,6 @@ var errEmptyMessage = errors.New("empty message")
 const maxAttempts = 64
 
 const (
-	// maxAuth bounds the auth objects that are kept for one client together. A single one may also be as long as a message.
-	maxAuth = 1 << 20
 	// attachmentTimeout is how long each attachment of a packet may take to come.
 	attachmentTimeout = 90 * time.Second
 	// warnInterval is the least time between two warnings about clients of another encoding.

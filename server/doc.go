@@ -34,9 +34,6 @@
 // A callback that ends its goroutine by runtime.Goexit, as a failed assertion does, counts as a panic; another
 // goroutine takes the place of its worker.
 //
-// Acknowledgements that are waited for are not limited in number: each belongs to a call of the application, which waits
-// for it, and ends with the call's deadline at the latest.
-//
 // When the inboxes of a client's sockets together exceed Options.InboxLimit, or less when EngineOptions.InputTotal runs
 // short, reading from the client pauses until half of it is handled. Acknowledgements cannot arrive meanwhile, so that
 // calls of EmitWithAck to this client end with [ErrInboxFull].
@@ -61,7 +58,7 @@
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
 //     codecguard.go; what an encoding is: parser/codec.go
-//   - the queue in front of handlers and its limit: inbox.go
+//   - the queue in front of handlers and its limit: inbox.go; what one client may have of anything else: bounds.go
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
 //   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
@@ -86,8 +83,8 @@
 //   - Acknowledgements are waited for 10 s without a deadline, Options.AckTimeout; in Node for ever. Those of a broadcast
 //     end early for sockets that go, which are named.
 //   - A client that reads too slowly or sends faster than its handlers work is bounded, see EngineOptions.OutboxLimit and
-//     Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects
-//     and unfinished attachments of a client are bounded too.
+//     Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects,
+//     rooms, data and unfinished attachments of a client are bounded too; docs/operations.md lists all bounds.
 //   - An operator that was given an empty list of rooms selects nobody, in Node everybody.
 //   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.
 //   - An attachment that occurs several times in a packet is sent on once. Acknowledgement ids beyond 2^53-1 are refused.

@@ -35,6 +35,8 @@ var (
 	// ErrInboxFull ends a wait for an acknowledgement that could not arrive, because reading from the client is paused
 	// until its earlier events have been handled.
 	ErrInboxFull = errors.New("inbox of the client is full")
+	// ErrLimit says that a client has as much of something as Options allow; the text tells of what.
+	ErrLimit = errors.New("limit reached")
 	// ErrInvalidArguments says that the arguments of an event or acknowledgement do not fit the Go types that wait for them.
 	ErrInvalidArguments = errors.New("invalid arguments")
 	// ErrReservedEvent is returned for event names that the protocol keeps for itself.

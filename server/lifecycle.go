@@ -71,7 +71,7 @@ func (s *Socket) detachLocked(reason Reason, farewell *engine.Message) *detachme
 	d := &detachment{socket: s, reason: reason}
 	s.state.Store(stateClosed)
 	s.reason = reason
-	s.left = s.nsp.index.RemoveAll(member{s})
+	s.left = s.leaveAll()
 	d.acks = s.takeAcksLocked()
 	c.removeLocked(s)
 	if reason == ReasonServerDisconnect {
@@ -92,7 +92,7 @@ func (s *Socket) abandon(reason Reason) {
 	s.reason = reason
 	acks := s.takeAcksLocked()
 	s.mu.Unlock()
-	s.nsp.index.RemoveAll(member{s})
+	s.leaveAll()
 	s.nsp.index.Flush()
 	s.cancelContext()
 	for _, e := range acks {

@@ -146,9 +146,7 @@ func (l local) sockets(sel adapter.Selection) []*Socket {
 func (l local) SocketsJoin(sel adapter.Selection, rooms []string) {
 	l.each(sel, func(members []member) {
 		for _, m := range members {
-			if len(l.nsp.server.hooks.beforeJoin) == 0 || m.mayJoin(rooms) == nil {
-				l.nsp.index.Add(m, rooms...)
-			}
+			_ = m.join(rooms) // a socket that must not join, or has gone, is left out
 		}
 	})
 }
@@ -156,7 +154,7 @@ func (l local) SocketsJoin(sel adapter.Selection, rooms []string) {
 func (l local) SocketsLeave(sel adapter.Selection, rooms []string) {
 	l.each(sel, func(members []member) {
 		for _, m := range members {
-			l.nsp.index.Remove(m, rooms...)
+			m.leave(rooms)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/sockeye-io/sockeye/server/engine"
@@ -29,7 +30,6 @@ type attempt struct {
 func (c *client) connect(name string, auth []byte) {
 	c.giveUp(name)
 	if text := c.tooMuch(name, len(auth)); text != "" {
-		c.server.connectLimits.Add(1)
 		c.refuse(nil, name, text, nil)
 		return
 	}
@@ -55,7 +55,7 @@ func (c *client) connect(name string, auth []byte) {
 		if nsp != nil {
 			nsp.release()
 		}
-		c.server.connectLimits.Add(1)
+		_ = c.server.exceeded(limitAttempts, "one more namespace whose middlewares run for a client", maxAttempts)
 		c.refuse(nil, name, "Too many attempts to connect", nil)
 		return
 	}
@@ -65,12 +65,32 @@ func (c *client) connect(name string, auth []byte) {
 // tooMuch says why a client may not join a namespace besides those that it is in, "" if it may. Only the reading side adds
 // namespaces, so that the answer holds until it has.
 func (c *client) tooMuch(name string, auth int) string {
+	srv := c.server
+	namespaces, kept := c.load(name)
+	cost := socketCost + int64(auth)
+	switch {
+	case srv.checkName("name of a namespace", name) != nil:
+		return "Namespace name too long"
+	case namespaces >= srv.opts.MaxNamespaces:
+		_ = srv.exceeded(limitNamespaces, "one more namespace of a client", int64(srv.opts.MaxNamespaces))
+		return "Too many namespaces"
+	case kept+auth > srv.opts.MaxAuth:
+		_ = srv.exceeded(limitAuth, fmt.Sprintf("%d more bytes of auth objects", auth), int64(srv.opts.MaxAuth))
+		return "Too much auth data"
+	case c.keep(cost) != nil:
+		return "Server is full"
+	}
+	c.session.ReleaseState(cost) // newSocket charges it
+	return ""
+}
+
+// load returns in how many namespaces besides one the client is or may be soon, and the bytes of its auth objects.
+func (c *client) load(name string) (namespaces, kept int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	namespaces, kept := 0, 0
 	for _, s := range c.sockets {
-		kept += len(s.auth)
 		if s.nsp.name != name {
+			kept += len(s.auth)
 			namespaces++
 		}
 	}
@@ -80,13 +100,7 @@ func (c *client) tooMuch(name string, auth int) string {
 			namespaces++
 		}
 	}
-	if namespaces >= c.server.opts.MaxNamespaces {
-		return "Too many namespaces"
-	}
-	if kept > 0 && kept+auth > maxAuth {
-		return "Too much auth data"
-	}
-	return ""
+	return namespaces, kept
 }
 
 // begin registers an attempt. It refuses more than a client can need; those that are stale count as long as they run.
@@ -145,9 +159,9 @@ func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
 // consult asks the application. It sets the attempt's socket as soon as there is a namespace for it.
 func (c *client) consult(a *attempt, auth []byte) error {
 	if a.socket == nil {
-		nsp, created := c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth))
+		nsp, created, err := c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth))
 		if nsp == nil {
-			return nil
+			return err
 		}
 		a.socket = c.newcomer(a, nsp, auth)
 		if created {
@@ -190,7 +204,11 @@ func (c *client) conclude(a *attempt, err error) {
 	s := a.socket
 	switch {
 	case s == nil:
-		c.refuse(a, a.name, "Invalid namespace", nil)
+		text := "Invalid namespace"
+		if errors.Is(err, ErrLimit) {
+			text = "Too many namespaces"
+		}
+		c.refuse(a, a.name, text, nil)
 	case err != nil:
 		ce := clientError(err)
 		stale := c.abandon(a)

@@ -20,6 +20,12 @@ const (
 	defaultInboxLimit     = 1 << 20
 	defaultMaxAttachments = 10
 	defaultMaxNamespaces  = 1000
+	defaultMaxDynamic     = 50_000
+	defaultMaxAuth        = 256 << 10
+	defaultMaxName        = 4 << 10
+	defaultMaxRooms       = 10_000
+	defaultMaxData        = 1 << 20
+	defaultMaxPendingAcks = 50_000
 	defaultMaxMessage     = 1_000_000 // the engine's default of MaxHTTPBufferSize
 )
 
@@ -63,6 +69,31 @@ type Options struct {
 	// Node has no such bound. Default 1000.
 	MaxNamespaces int
 
+	// MaxDynamicNamespaces bounds how many namespaces there may be that clients have caused, see Server.OfFunc and
+	// OfPattern. At the bound one that nobody is in is removed to make room, as with CleanupEmptyChildNamespaces; if none is
+	// found, a CONNECT packet for a new one is refused. Default 50,000.
+	MaxDynamicNamespaces int
+
+	// MaxAuth bounds the auth objects of one client in all its namespaces together, in bytes of JSON; a CONNECT packet
+	// beyond it is refused. Default 256 KiB.
+	MaxAuth int
+
+	// MaxName bounds the name of a room that a socket joins and of a namespace that a client asks for, in bytes: Socket.Join
+	// returns ErrLimit, a CONNECT packet is refused. Default 4 KiB.
+	MaxName int
+
+	// MaxRooms bounds how many rooms one socket is in at the same time, its own not counted: Socket.Join returns ErrLimit and
+	// joins none, SocketsJoin leaves the socket out. Default 10,000.
+	MaxRooms int
+
+	// MaxData bounds the values that Data holds for one socket, in bytes of keys and JSON: Data.Set returns ErrLimit. Default
+	// 1 MiB.
+	MaxData int
+
+	// MaxPendingAcks bounds how many acknowledgements of one socket are waited for at the same time: EmitWithAck returns
+	// ErrLimit, a broadcast takes the socket for one that has gone. Default 50,000.
+	MaxPendingAcks int
+
 	// Codecs are the encodings of packets that clients may speak, the first one by default; each says by a connection's first
 	// message whether it is the one, so that no client has to be configured, see [parser.Codec]. A server with a single
 	// codec does not ask, as Node with its option parser. At most 8. Default: parser.JSON alone.
@@ -103,6 +134,12 @@ func (o *Options) settings() (Options, error) {
 		setting("HandlerConcurrency", &s.HandlerConcurrency, 1),
 		setting("MaxAttachments", &s.MaxAttachments, defaultMaxAttachments),
 		setting("MaxNamespaces", &s.MaxNamespaces, defaultMaxNamespaces),
+		setting("MaxDynamicNamespaces", &s.MaxDynamicNamespaces, defaultMaxDynamic),
+		setting("MaxAuth", &s.MaxAuth, defaultMaxAuth),
+		setting("MaxName", &s.MaxName, defaultMaxName),
+		setting("MaxRooms", &s.MaxRooms, defaultMaxRooms),
+		setting("MaxData", &s.MaxData, defaultMaxData),
+		setting("MaxPendingAcks", &s.MaxPendingAcks, defaultMaxPendingAcks),
 	)
 	if err != nil {
 		return s, err

@@ -104,20 +104,25 @@ func (srv *Server) hasParents() bool {
 	return len(srv.parents) > 0
 }
 
-// createDynamic finds the parent that allows a name and returns the child, with a reference taken; nil if none does.
-func (srv *Server) createDynamic(ctx context.Context, name string, auth json.RawMessage) (n *Namespace, created bool) {
+// createDynamic finds the parent that allows a name and returns the child, with a reference taken; nil if none does. The
+// error says that there are too many children.
+func (srv *Server) createDynamic(ctx context.Context, name string, auth json.RawMessage) (n *Namespace, created bool, err error) {
 	srv.mu.RLock()
 	parents := slices.Clone(srv.parents)
 	srv.mu.RUnlock()
 	for _, p := range parents {
 		if ctx.Err() != nil {
-			return nil, false
+			return nil, false, nil
 		}
 		if p.allows(ctx, name, auth) {
-			return srv.namespace(name, p, 1)
+			if n, created = srv.namespaceFor(name, p); n == nil {
+				most := srv.opts.MaxDynamicNamespaces
+				err = srv.exceeded(limitDynamicNamespaces, "one more dynamic namespace", int64(most))
+			}
+			return n, created, err
 		}
 	}
-	return nil, false
+	return nil, false, nil
 }
 
 func (p *ParentNamespace) allows(ctx context.Context, name string, auth json.RawMessage) (ok bool) {

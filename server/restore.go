@@ -69,15 +69,15 @@ func newRestoredSocket(nsp *Namespace, c *client, auth []byte, from *restoration
 	s := newSocket(nsp, c, auth)
 	s.id = from.id
 	s.restored = &restored{from: from}
-	s.data.Store(&Data{values: from.data})
+	s.data.Store(restoredData(s, from.data))
 	return s
 }
 
 // catchUp does steps 2 and 3. After an error the socket cannot go on and must be abandoned.
 func (s *Socket) catchUp(ctx context.Context) error {
 	from := s.restored.from
-	if !s.nsp.index.Add(member{s}, from.rooms...) {
-		return s.disconnectError()
+	if err := s.restoreRooms(from.rooms); err != nil {
+		return err
 	}
 	connected := s.nsp.index.Connect(member{s})
 	s.nsp.index.Flush()

@@ -36,14 +36,17 @@ type Server struct {
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops               atomic.Uint64
-	connectLimits, incomplete, encodeFailures  atomic.Uint64
+	incomplete, encodeFailures                 atomic.Uint64
+	limitHits                                  [limitKinds]atomic.Uint64
 	refused                                    atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding, warnedEncode               seldom.Gate
+	warnedLimit                                [limitKinds]seldom.Gate
 
 	mu sync.RWMutex
 	// Guarded by mu.
 	namespaces   map[string]*Namespace
+	dynamic      int // how many of them clients have caused
 	parents      []*ParentNamespace
 	onNamespaces []*slot[func(*Namespace)]
 }
@@ -111,29 +114,70 @@ func (srv *Server) Of(name string) *Namespace {
 		n.open()
 		return n
 	}
-	n, created := srv.namespace(name, parent, 0)
+	n, created := srv.namespace(name, parent)
 	if created {
 		srv.announce(n)
 	}
 	return n
 }
 
-// namespace finds or creates a namespace and takes references on it. Whoever has created one must announce it.
-func (srv *Server) namespace(name string, parent *ParentNamespace, refs int64) (n *Namespace, created bool) {
+// namespace finds or creates a namespace. Whoever has created one must announce it.
+func (srv *Server) namespace(name string, parent *ParentNamespace) (n *Namespace, created bool) {
 	srv.mu.Lock()
-	n = srv.namespaces[name]
-	created = n == nil
-	if created {
-		n = newNamespace(srv, name, parent)
-		srv.namespaces[name] = n
-		if parent != nil {
-			parent.add(n)
-		}
-	}
-	n.refs.Add(refs)
+	n, created = srv.namespaceLocked(name, parent)
 	srv.mu.Unlock()
 	n.open()
 	return n, created
+}
+
+func (srv *Server) namespaceLocked(name string, parent *ParentNamespace) (n *Namespace, created bool) {
+	if n = srv.namespaces[name]; n != nil {
+		return n, false
+	}
+	n = newNamespace(srv, name, parent)
+	srv.namespaces[name] = n
+	if parent != nil {
+		parent.add(n)
+		srv.dynamic++
+	}
+	return n, true
+}
+
+// namespaceFor is namespace for a client, with a reference taken. It returns nil when there are too many that clients have
+// caused, and nobody has left one of those looked at.
+func (srv *Server) namespaceFor(name string, parent *ParentNamespace) (n *Namespace, created bool) {
+	srv.mu.Lock()
+	var empty *Namespace
+	if srv.namespaces[name] == nil && srv.dynamic >= srv.opts.MaxDynamicNamespaces {
+		if empty = srv.discardEmptyLocked(); empty == nil {
+			srv.mu.Unlock()
+			return nil, false
+		}
+	}
+	n, created = srv.namespaceLocked(name, parent)
+	n.refs.Add(1)
+	srv.mu.Unlock()
+	if empty != nil {
+		empty.closeAdapter()
+	}
+	n.open()
+	return n, created
+}
+
+// emptySearch bounds the search for a namespace that can make room, which begins anywhere.
+const emptySearch = 64
+
+func (srv *Server) discardEmptyLocked() *Namespace {
+	seen := 0
+	for _, n := range srv.namespaces {
+		if seen++; seen > emptySearch {
+			return nil
+		}
+		if n.parent != nil && srv.discardLocked(n) {
+			return n
+		}
+	}
+	return nil
 }
 
 // announce tells the OnNewNamespace functions.
@@ -167,11 +211,16 @@ func (srv *Server) acquire(name string) *Namespace {
 func (srv *Server) discard(n *Namespace) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	return srv.discardLocked(n)
+}
+
+func (srv *Server) discardLocked(n *Namespace) bool {
 	if n.refs.Load() != 0 || srv.namespaces[n.name] != n {
 		return false
 	}
 	delete(srv.namespaces, n.name)
 	n.parent.remove(n)
+	srv.dynamic--
 	return true
 }
 

@@ -29,6 +29,7 @@ type Socket struct {
 	client *client
 	id     string
 	auth   string // raw JSON, "" without
+	kept   int64  // what the connection is charged for the socket and its auth object
 	issued int64  // milliseconds since 1970
 
 	restored *restored // nil unless the socket goes on after its connection was lost
@@ -56,7 +57,12 @@ type Socket struct {
 }
 
 func newSocket(nsp *Namespace, c *client, auth []byte) *Socket {
-	return &Socket{nsp: nsp, client: c, id: newID(), auth: string(auth), issued: time.Now().UnixMilli()}
+	s := &Socket{nsp: nsp, client: c, id: newID(), issued: time.Now().UnixMilli()}
+	if cost := socketCost + int64(len(auth)); c.keep(cost) == nil { // if not, somebody else has taken the room since connect
+		s.kept = cost
+	}
+	s.auth = string(auth)
+	return s
 }
 
 // ID returns the socket's id, 20 characters that are unique in the cluster. It is also the name of a room that only
@@ -85,15 +91,11 @@ func (s *Socket) Rooms() []string {
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
 // socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
 // broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. A socket that
-// has disconnected joins nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error.
+// has disconnected joins nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error, and one
+// for which it would be too much, with ErrLimit: see Options.MaxRooms and MaxName.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
-	if len(s.nsp.server.hooks.beforeJoin) > 0 {
-		if err := s.mayJoin(rooms); err != nil {
-			return failed("join", err)
-		}
-	}
-	if !s.nsp.index.Add(member{s}, rooms...) {
-		return failed("join", s.disconnectError())
+	if err := s.join(rooms); err != nil {
+		return failed("join", err)
 	}
 	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
 		return failed("join", w.WaitJoined(ctx, rooms))
@@ -102,7 +104,7 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 }
 
 // Leave takes the socket out of rooms. Its own room cannot be left.
-func (s *Socket) Leave(rooms ...string) { s.nsp.index.Remove(member{s}, rooms...) }
+func (s *Socket) Leave(rooms ...string) { s.leave(rooms) }
 
 // Emit sends an event to this client. It never blocks. []byte anywhere in args travels as a binary attachment; Args,
 // Args2 and Args3 stand for several arguments. It returns ErrReservedEvent, an encoding error or ErrDisconnected.

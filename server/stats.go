@@ -30,11 +30,14 @@ type Stats struct {
 	ParseErrors     uint64 // packets that broke the protocol
 	UnknownAcks     uint64 // acknowledgements that nobody waited for: late, duplicate or invented
 	InboxPauses     uint64 // times that reading paused because an inbox was full
-	ConnectLimits   uint64 // CONNECT packets refused for Options.MaxNamespaces or the size of the client's auth objects
 	Refused         uint64 // CONNECT packets, events and joins that Options.Hooks refused
 	Incomplete      uint64 // connections closed because attachments did not come in time
 	EncodeFailures  uint64 // packets that a codec could not encode, each counted once for a broadcast
 	ServerSideDrops uint64 // events of other nodes dropped because their handlers were too slow
+
+	// Limits counts how often something was refused because a client had too much of it, by what the options bound: "namespaces",
+	// "attempts", "dynamic_namespaces", "auth", "name", "rooms", "data", "pending_acks". Engine.Limits has those of the connections.
+	Limits map[string]uint64
 
 	// Order counts what the order among the messages of other nodes has cost.
 	Order adapter.OrderStats
@@ -53,11 +56,14 @@ func (srv *Server) Stats() Stats {
 		ParseErrors:     srv.parseErrors.Load(),
 		UnknownAcks:     srv.unknownAcks.Load(),
 		InboxPauses:     srv.inboxPauses.Load(),
-		ConnectLimits:   srv.connectLimits.Load(),
 		Refused:         srv.refused.Load(),
 		Incomplete:      srv.incomplete.Load(),
 		EncodeFailures:  srv.encodeFailures.Load(),
 		ServerSideDrops: srv.serverSideDrops.Load(),
+	}
+	s.Limits = make(map[string]uint64, limitKinds)
+	for i := range srv.limitHits {
+		s.Limits[limitNames[i]] = srv.limitHits[i].Load()
 	}
 	for _, n := range srv.all() {
 		s.Namespaces++

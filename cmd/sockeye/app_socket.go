@@ -27,6 +27,7 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 		DisableClientFiles:          !c.ServeClient,
 		Logger:                      log,
 	}
+	c.boundFlags.server(&opts)
 	if files, ok := webdemo.Client(); ok {
 		opts.ClientFiles = files
 	}

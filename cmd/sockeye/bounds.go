@@ -6,16 +6,38 @@ import (
 	"runtime/debug"
 
 	"github.com/sockeye-io/sockeye/internal/memlimit"
+	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // boundFlags are what clients may take; 0 stands for the library's default. docs/operations.md lists all bounds.
 type boundFlags struct {
-	MaxSessions      int   `name:"max-sessions" placeholder:"N" help:"Most sessions, 1,000,000 by default."`
-	MaxHandshakeSize int   `name:"max-handshake-size" placeholder:"BYTES" help:"Most bytes of URL and headers of the request that opens a session, 16384 by default."`
-	StateTotal       int64 `name:"state-total" placeholder:"BYTES" help:"Budget for what sessions keep as long as they live; a quarter of the process's memory by default."`
-	InputTotal       int64 `name:"input-total" placeholder:"BYTES" help:"Budget for unfinished messages and events that wait for their handlers; 256 MiB or a quarter of the process's memory by default."`
-	OutboxTotal      int64 `name:"outbox-total" placeholder:"BYTES" help:"Budget for what waits for clients to read; 256 MiB or a quarter of the process's memory by default."`
+	MaxSessions          int   `placeholder:"N" help:"Most sessions."`
+	MaxHandshakeSize     int   `placeholder:"BYTES" help:"Most bytes of URL and headers of the request that opens a session."`
+	StateTotal           int64 `placeholder:"BYTES" help:"Budget for what sessions keep as long as they live; a quarter of the process's memory by default."`
+	InputTotal           int64 `placeholder:"BYTES" help:"Budget for unfinished messages and events that wait for their handlers; 256 MiB or a quarter of the process's memory by default."`
+	MaxAuth              int   `placeholder:"BYTES" help:"Most bytes of the auth objects of one client."`
+	MaxNamespaces        int   `placeholder:"N" help:"Most namespaces that one client is in."`
+	MaxDynamicNamespaces int   `placeholder:"N" help:"Most namespaces that clients have caused."`
+	MaxName              int   `placeholder:"BYTES" help:"Longest name of a room or of a namespace that a client asks for."`
+	MaxRooms             int   `placeholder:"N" help:"Most rooms that one socket is in."`
+	MaxData              int   `placeholder:"BYTES" help:"Most data that is attached to one socket."`
+	MaxPendingAcks       int   `placeholder:"N" help:"Most acknowledgements of one socket that are waited for."`
+	MaxAttachments       int   `placeholder:"N" help:"Most binary attachments of one packet."`
+	InboxLimit           int64 `placeholder:"BYTES" help:"Most bytes of events of one client that wait for their handlers; then reading from it pauses."`
+	OutboxTotal          int64 `placeholder:"BYTES" help:"Budget for what waits for clients to read; 256 MiB or a quarter of the process's memory by default."`
+}
+
+func (b *boundFlags) server(opts *server.Options) {
+	opts.MaxAuth = b.MaxAuth
+	opts.MaxNamespaces = b.MaxNamespaces
+	opts.MaxDynamicNamespaces = b.MaxDynamicNamespaces
+	opts.MaxName = b.MaxName
+	opts.MaxRooms = b.MaxRooms
+	opts.MaxData = b.MaxData
+	opts.MaxPendingAcks = b.MaxPendingAcks
+	opts.MaxAttachments = b.MaxAttachments
+	opts.InboxLimit = b.InboxLimit
 }
 
 func (b *boundFlags) engine(opts *engine.Options) {

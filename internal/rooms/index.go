@@ -9,6 +9,7 @@ package rooms
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 )
 
@@ -93,36 +94,73 @@ func (ix *Index[M]) Connect(m M) bool {
 // Flush tells the observer what Connect and RemoveAll have changed. No lock may be held.
 func (ix *Index[M]) Flush() { ix.notify.flush() }
 
+// Change is how many rooms a call has changed, and the bytes of their names.
+type Change struct{ Rooms, Bytes int }
+
+func (c *Change) add(name string) {
+	c.Rooms++
+	c.Bytes += len(name)
+}
+
+// Result is how an Add went.
+type Result uint8
+
+// Results of AddWithin.
+const (
+	Added Result = iota
+	Full         // the member would be in too many rooms; nothing has changed
+	Gone         // the member has been removed
+)
+
 // Add puts a member into rooms. It reports false, and changes nothing more, once the member has been removed: whoever
 // loses the race against RemoveAll leaves nothing behind.
 func (ix *Index[M]) Add(m M, rooms ...string) bool {
-	ok := true
+	_, result := ix.AddWithin(m, math.MaxInt, rooms...)
+	return result != Gone
+}
+
+// AddWithin is Add for a member that may be in a number of rooms, its own not counted: it joins all that are given or none.
+// It tells which of them it was not in before; after Gone, RemoveAll tells its caller of them too.
+func (ix *Index[M]) AddWithin(m M, most int, rooms ...string) (Change, Result) {
+	var c Change
+	set, id := m.RoomSet(), m.RoomID()
+	if !set.reserve(id, rooms, most) {
+		return c, Full
+	}
+	result := Added
 	for _, name := range rooms {
-		if name == m.RoomID() {
-			ok = m.RoomSet().stage.Load() != stageRemoved
-		} else {
-			ok = ix.addOne(m, name)
+		if name == id {
+			if set.stage.Load() == stageRemoved {
+				result = Gone
+			}
+			continue
+		}
+		added, ok := ix.addOne(m, name)
+		if added {
+			c.add(name)
 		}
 		if !ok {
-			break
+			result = Gone
 		}
 	}
 	ix.notify.flush()
-	return ok
+	return c, result
 }
 
-func (ix *Index[M]) addOne(m M, name string) bool {
+// addOne uses up what was reserved for one room.
+func (ix *Index[M]) addOne(m M, name string) (added, ok bool) {
 	set := m.RoomSet()
 	sh := ix.shard(name)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	set.mu.Lock()
 	defer set.mu.Unlock()
+	set.reserved--
 	if set.stage.Load() == stageRemoved {
-		return false
+		return false, false
 	}
 	if set.findLocked(name) >= 0 {
-		return true
+		return false, true
 	}
 	r := sh.rooms[name]
 	if r == nil {
@@ -137,18 +175,21 @@ func (ix *Index[M]) addOne(m M, name string) bool {
 	}
 	set.addLocked(name, int32(len(r.members)))
 	r.members = append(r.members, m)
-	return true
+	return true, true
 }
 
-// Remove takes a member out of rooms. Its own room cannot be left.
-func (ix *Index[M]) Remove(m M, rooms ...string) {
+// Remove takes a member out of rooms, and tells which of them it was in. Its own room cannot be left.
+func (ix *Index[M]) Remove(m M, rooms ...string) (c Change) {
 	for _, name := range rooms {
-		ix.removeOne(m, name)
+		if ix.removeOne(m, name) {
+			c.add(name)
+		}
 	}
 	ix.notify.flush()
+	return c
 }
 
-func (ix *Index[M]) removeOne(m M, name string) {
+func (ix *Index[M]) removeOne(m M, name string) bool {
 	set := m.RoomSet()
 	sh := ix.shard(name)
 	sh.mu.Lock()
@@ -157,7 +198,7 @@ func (ix *Index[M]) removeOne(m M, name string) {
 	i := set.findLocked(name)
 	if i < 0 {
 		set.mu.Unlock()
-		return
+		return false
 	}
 	pos := int(set.entries[i].pos)
 	set.deleteLocked(i)
@@ -178,25 +219,27 @@ func (ix *Index[M]) removeOne(m M, name string) {
 		if _, own := sh.ids[name]; !own {
 			ix.notify.pushLocked(name, false)
 		}
-		return
+		return true
 	}
 	// A room that was once huge must not keep its memory for ever.
 	if cap(r.members) > 64 && last < cap(r.members)/4 {
 		r.members = append(make([]M, 0, cap(r.members)/2), r.members...)
 	}
+	return true
 }
 
 // RemoveAll disconnects a member: from now on it is in no room, is not selected and cannot join. It returns the rooms
-// the member was in, its own room first if it was connected; nil on every call but the first. It may be called with
-// locks held, as Connect may, and leaves it to the caller to tell the observer with Flush.
-func (ix *Index[M]) RemoveAll(m M) []string {
+// the member was in, its own room first if it was connected; nil on every call but the first. The change is what it has
+// done to them, where a Remove at the same time has not. It may be called with locks held, as Connect may, and leaves it to
+// the caller to tell the observer with Flush.
+func (ix *Index[M]) RemoveAll(m M) (rooms []string, c Change) {
 	set, id := m.RoomSet(), m.RoomID()
 	sh := ix.shard(id)
 	sh.mu.Lock()
 	set.mu.Lock()
 	before := set.stage.Load()
 	set.stage.Store(stageRemoved)
-	rooms := make([]string, 0, len(set.entries)+1)
+	rooms = make([]string, 0, len(set.entries)+1)
 	if before == stageLive {
 		rooms = append(rooms, id)
 	}
@@ -212,14 +255,14 @@ func (ix *Index[M]) RemoveAll(m M) []string {
 	}
 	sh.mu.Unlock()
 	if before == stageRemoved {
-		return nil
+		return nil, c
 	}
 	for _, name := range rooms {
-		if name != id {
-			ix.removeOne(m, name)
+		if name != id && ix.removeOne(m, name) {
+			c.add(name)
 		}
 	}
-	return rooms
+	return rooms, c
 }
 
 // unlistLocked takes m out of its shard's id table and live list.

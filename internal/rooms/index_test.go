@@ -131,10 +131,10 @@ func TestRemoveAll(t *testing.T) {
 	ix := New[*member]()
 	a := connect(t, ix, "a", "x", "y")
 	b := connect(t, ix, "b", "x")
-	if got := ix.RemoveAll(a); !slices.Equal(got, []string{"a", "x", "y"}) {
+	if got, _ := ix.RemoveAll(a); !slices.Equal(got, []string{"a", "x", "y"}) {
 		t.Errorf("rooms at removal: %v", got)
 	}
-	if got := ix.RemoveAll(a); got != nil {
+	if got, _ := ix.RemoveAll(a); got != nil {
 		t.Errorf("second removal returned %v", got)
 	}
 	if ix.Add(a, "z") || ix.Add(a, "a") || ix.Connect(a) {
@@ -281,5 +281,42 @@ func BenchmarkSelect(b *testing.B) {
 				sel.Select(ix, bb.rooms, bb.except, func(ms []*member) {})
 			}
 		})
+	}
+}
+
+// TestAddWithin lets many join more rooms than a member may be in: it is never in more, each call joins all or none, and what
+// the calls tell adds up.
+func TestAddWithin(t *testing.T) {
+	ix := New[*member]()
+	m := connect(t, ix, "m")
+	var mu sync.Mutex
+	var in Change
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 200 {
+				names := []string{fmt.Sprint("room-", (g+i)%15), "m", fmt.Sprint("room-", i%15)}
+				added, result := ix.AddWithin(m, 10, names...)
+				if rooms := ix.Rooms(m); len(rooms) > 11 {
+					t.Errorf("in %d rooms", len(rooms))
+				}
+				if result == Full && added != (Change{}) {
+					t.Errorf("refused, and joined %+v", added)
+				}
+				removed := ix.Remove(m, names[0])
+				mu.Lock()
+				in.Rooms += added.Rooms - removed.Rooms
+				in.Bytes += added.Bytes - removed.Bytes
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	rooms, left := ix.RemoveAll(m)
+	if in != left || left.Rooms != len(rooms)-1 || m.set.reserved != 0 {
+		t.Errorf("%+v were joined, %+v left with %v, %d are reserved", in, left, rooms, m.set.reserved)
+	}
+	if _, result := ix.AddWithin(m, 10, "late"); result != Gone {
+		t.Errorf("after the removal: %v", result)
 	}
 }

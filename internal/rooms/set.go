@@ -27,8 +27,9 @@ type Set struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	entries []entry
-	index   map[string]int32 // room -> position in entries; nil while the set is small
+	reserved int32 // rooms that are being joined
+	entries  []entry
+	index    map[string]int32 // room -> position in entries; nil while the set is small
 }
 
 // entry says that the member stands at position pos of a room's slice. pos is guarded by the room's shard lock and mu.
@@ -39,6 +40,35 @@ type entry struct {
 
 // Live reports whether the member is connected: between Connect and RemoveAll.
 func (s *Set) Live() bool { return s.stage.Load() == stageLive }
+
+// reserve takes places for rooms that are to be joined. It reports false if the member would be in more than a number of
+// rooms then; names that occur twice, that of its own room and those of rooms that it is in already do not count.
+func (s *Set) reserve(id string, rooms []string, most int) bool {
+	n := 0
+	for _, name := range rooms {
+		if name != id {
+			n++
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have := len(s.entries) + int(s.reserved); have+n > most && have+s.freshLocked(id, rooms) > most {
+		return false
+	}
+	s.reserved += int32(n)
+	return true
+}
+
+// freshLocked counts the rooms that the member is not in.
+func (s *Set) freshLocked(id string, rooms []string) int {
+	fresh := make(map[string]struct{}, len(rooms))
+	for _, name := range rooms {
+		if name != id && s.findLocked(name) < 0 {
+			fresh[name] = struct{}{}
+		}
+	}
+	return len(fresh)
+}
 
 func (s *Set) findLocked(room string) int {
 	if s.index != nil {

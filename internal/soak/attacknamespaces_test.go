@@ -48,7 +48,9 @@ var namespaceAttacks = []attack{
 		})},
 }
 
-func connectLimits(s *server.Stats) uint64 { return s.ConnectLimits }
+func connectLimits(s *server.Stats) uint64 {
+	return s.Limits["namespaces"] + s.Limits["attempts"] + s.Limits["auth"]
+}
 
 // tryJoin joins a namespace and reports whether the server let it.
 func (p *peer) tryJoin(namespace, auth string) (joined bool, err error) {

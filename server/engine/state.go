@@ -26,14 +26,15 @@ const (
 )
 
 // KeepState charges n bytes that are kept for the session until ReleaseState gives them back or the session ends. It
-// reports false, and charges nothing, when Options.StateTotal has no room for them. It may end other sessions, see there.
+// reports false, and charges nothing, when Options.StateTotal has no room for them. It may end other sessions, see there. A
+// session that has ended is not charged.
 func (s *Session) KeepState(n int64) bool {
 	p := &s.srv.state
-	if p.charge(&s.kept, n) {
+	if p.charge(&s.kept, n) || s.kept.closed() {
 		return true
 	}
 	s.srv.endLargest(n)
-	if p.charge(&s.kept, n) {
+	if p.charge(&s.kept, n) || s.kept.closed() {
 		return true
 	}
 	s.srv.count.limits[limitStateTotal].Add(1)
