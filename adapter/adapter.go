@@ -90,6 +90,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -100,6 +101,10 @@ var ErrClosed = errors.New("adapter is closed")
 
 // ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
 var ErrClusterUnavailable = errors.New("cluster is unavailable")
+
+// ErrQueueFull says that a message for the other nodes was refused, because too many wait for a broker that is away or slow. It
+// is an ErrClusterUnavailable, too.
+var ErrQueueFull = fmt.Errorf("%w: the queue of messages for the other nodes is full", ErrClusterUnavailable)
 
 // Selection says which sockets of a namespace are meant: those in at least one of Rooms (every connected socket when
 // Rooms is empty) that are in none of Except, each once. A socket's id names its own room, so an id can stand in both.
@@ -216,7 +221,8 @@ type RoomObserver interface {
 
 // JoinWaiter is implemented by adapters in which a join takes effect in the cluster later than on this node.
 // WaitJoined returns when broadcasts from other nodes to the rooms arrive here, or ErrClusterUnavailable when ctx ends
-// first; the join stays in any case.
+// first, and without delay while the cluster is known to be unavailable; the join stays in any case, and takes effect in the
+// cluster as soon as it can.
 type JoinWaiter interface {
 	WaitJoined(ctx context.Context, rooms []string) error
 }

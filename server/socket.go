@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -90,15 +91,18 @@ func (s *Socket) Rooms() []string {
 
 // Join puts the socket into rooms. On this node it takes effect at once, also during middlewares: broadcasts reach the
 // socket when it has connected. In a cluster whose adapter subscribes to rooms, Join waits until the other nodes'
-// broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. A socket that
-// has disconnected joins nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error, and one
-// for which it would be too much, with ErrLimit: see Options.MaxRooms and MaxName.
+// broadcasts arrive too; when ctx ends first it returns ErrClusterUnavailable with the join kept. While the broker is away or
+// slow it does not wait: the subscription is caught up later, and the error is nil. A socket that has disconnected joins
+// nothing and gets ErrDisconnected; so does one that Options.Hooks refuse, with their error, and one for which it would be too
+// much, with ErrLimit: see Options.MaxRooms and MaxName.
 func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 	if err := s.join(rooms); err != nil {
 		return failed("join", err)
 	}
 	if w, ok := s.nsp.cluster().(adapter.JoinWaiter); ok {
-		return failed("join", w.WaitJoined(ctx, rooms))
+		if err := w.WaitJoined(ctx, rooms); err != nil && (ctx.Err() != nil || !errors.Is(err, ErrClusterUnavailable)) {
+			return failed("join", err)
+		}
 	}
 	return nil
 }

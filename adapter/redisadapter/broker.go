@@ -75,6 +75,7 @@ func (b *broker) Start(receive func(from membership.Channel, body []byte), up, d
 	take := func(channel, body string) { b.feed.push(channel, body) }
 	b.hub.subscribe("", b.space, inbox, take)
 	b.hub.subscribe("", b.space, b.members(), take)
+	b.hub.common(b.space, b.members())
 	b.hub.subscribe("", plain, commonChannel, take)
 	if r := b.hub.running(); r != nil {
 		b.watching.Go(func() { b.watch(r.ctx, up, down) })
@@ -97,13 +98,13 @@ func (b *broker) watch(ctx context.Context, up, down func()) {
 
 func (b *broker) Tell(to membership.Channel, body []byte) error {
 	if to == membership.Common {
-		return b.hub.publish(plain, commonChannel, body, nil)
+		return b.hub.publish(plain, commonChannel, body, post{passing: true})
 	}
-	return b.hub.publish(b.space, b.members(), body, nil)
+	return b.hub.publish(b.space, b.members(), body, post{passing: true})
 }
 
 func (b *broker) Send(to adapter.NodeID, body []byte) error {
-	return b.hub.publish(b.space, b.inbox(to), body, nil)
+	return b.hub.publish(b.space, b.inbox(to), body, post{passing: true})
 }
 
 // Absent asks Redis which inboxes nobody has subscribed to.
@@ -132,7 +133,7 @@ func (b *broker) Close() error {
 		if r != nil {
 			select {
 			case <-r.sent:
-			case <-time.After(answerWithin):
+			case <-time.After(closeWithin):
 			}
 		}
 		if b.closed != nil {

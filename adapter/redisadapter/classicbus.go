@@ -38,6 +38,7 @@ func (b *classicBus) Start(receive func(m *adapter.Message)) error {
 	b.hub.subscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()), b.takeDirected)
 	b.hub.subscribe(b.local.Name(), plain, b.codec.Responses(), b.takeAnswer)
 	b.hub.subscribe(b.local.Name(), plain, b.codec.Requests(), b.takeRequest)
+	b.hub.common(plain, b.codec.Requests())
 	return nil
 }
 
@@ -135,7 +136,7 @@ func (b *classicBus) openRequest(channel string, body []byte) {
 	if q.Socket != "" {
 		answer, err := classic.Confirm(q)
 		if err == nil {
-			err = b.hub.publish(plain, b.answerChannel(q.Message.From), answer, nil)
+			err = b.hub.publish(plain, b.answerChannel(q.Message.From), answer, answerOf(b.local.Name()))
 		}
 		b.mailbox.unsent(err)
 	}
@@ -157,7 +158,7 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.hub.publish(plain, channel, body, m.Sent)
+	return b.hub.publish(plain, channel, body, postOf(b.local.Name(), m))
 }
 
 // Send publishes on the node's private channel what all nodes would get on theirs.
@@ -166,7 +167,7 @@ func (b *classicBus) Send(to adapter.NodeID, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.hub.publish(plain, b.codec.Private(string(to)), body, m.Sent)
+	return b.hub.publish(plain, b.codec.Private(string(to)), body, postOf(b.local.Name(), m))
 }
 
 func (b *classicBus) Respond(question, answer *adapter.Message) {
@@ -181,7 +182,7 @@ func (b *classicBus) Respond(question, answer *adapter.Message) {
 		if answer.Kind != adapter.KindServerReply { // which Node sends to all in any case
 			channel = b.answerChannel(question.From)
 		}
-		err = b.hub.publish(plain, channel, body, nil)
+		err = b.hub.publish(plain, channel, body, answerOf(b.local.Name()))
 	}
 	b.mailbox.unsent(err)
 }

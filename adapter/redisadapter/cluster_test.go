@@ -248,8 +248,11 @@ func TestHalfOpen(t *testing.T) {
 	p := newPair(t, client, plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
 	before := p.b.Stats().Reconnects
+	downs := []uint64{p.a.status.downs(), p.b.status.downs()}
 	d.swallow()
-	p.awaitDown()
+	for i, h := range []bareHub{p.a, p.b} { // new connections are made at once
+		redistest.Eventually(t, "the state was down", func() bool { return h.status.downs() > downs[i] })
+	}
 	redistest.Eventually(t, "new connections are made", func() bool { return p.b.Stats().Reconnects > before })
 	p.crosses(recovery, plainAndPattern...)
 }

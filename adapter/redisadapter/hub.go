@@ -66,7 +66,7 @@ func newHub(rdb redis.UniversalClient, opts Options, stats *counters) *hub {
 func (h *hub) start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	servers, err := newServers(h.rdb)
+	servers, err := newServers(h.rdb, h.opts.AnswerTimeout)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (h *hub) start() error {
 		pub: newPublisher(servers, h.stats, h.opts, mon),
 		sub: newSubscriber(servers, h.stats, h.opts, mon),
 	}
-	mon.sub = r.sub
+	mon.sub, mon.pub = r.sub, r.pub
 	h.status.own(mon)
 	h.now = r
 	var wg sync.WaitGroup
@@ -124,33 +124,45 @@ func (h *hub) ready(ctx context.Context) error {
 	return err
 }
 
-// send queues a command. Commands are sent in order, none twice. Its outcome is counted and logged, not returned:
-// the error is adapter.ErrClusterUnavailable when Redis is down or the queue is full, and the command is not sent then.
-// PUBLISH goes to any master, every other command to the one that serves its first argument.
-//
-// done, which does not block and may be nil, is called when nil was returned: with what Redis says of the command.
-func (h *hub) send(cmd redis.Cmder, done func(adapter.Receipt)) error {
+// send queues a command. Commands are sent in order, none twice; those of different servers of a Redis Cluster may overtake each
+// other. The error is adapter.ErrClusterUnavailable with a reason, or adapter.ErrQueueFull: the command is not sent then. PUBLISH
+// goes to any master, every other command to the one that serves its first argument.
+func (h *hub) send(cmd redis.Cmder, how post) error {
 	r := h.running()
 	if r == nil {
 		return adapter.ErrClusterUnavailable
 	}
-	return r.pub.send(cmd, done)
+	return r.pub.send(cmd, how)
 }
 
-// publish publishes a message. sent is called like done of send; on a Redis Cluster PUBLISH tells only the subscribers at one of
-// many servers, so that the receivers are not known.
-func (h *hub) publish(s space, channel string, body []byte, sent func(adapter.Receipt)) error {
+// publish publishes a message. On a Redis Cluster PUBLISH tells only the subscribers at one of many servers, so that the
+// receivers are not known.
+func (h *hub) publish(s space, channel string, body []byte, how post) error {
 	command := "publish"
 	if s == shard {
 		command = "spublish"
-	} else if _, cluster := h.rdb.(*redis.ClusterClient); cluster && sent != nil {
-		all := sent
-		sent = func(r adapter.Receipt) {
+	} else if _, cluster := h.rdb.(*redis.ClusterClient); cluster && how.sent != nil {
+		all := how.sent
+		how.sent = func(r adapter.Receipt) {
 			r.Receivers = -1
 			all(r)
 		}
 	}
-	return h.send(redis.NewIntCmd(context.Background(), command, channel, body), sent)
+	return h.send(redis.NewIntCmd(context.Background(), command, channel, body), how)
+}
+
+// poke makes the publisher look again whether it may send.
+func (h *hub) poke() {
+	if r := h.running(); r != nil {
+		r.pub.pokeAll()
+	}
+}
+
+// common notes that every node of the cluster subscribes to a channel, which this one has just done.
+func (h *hub) common(s space, name string) {
+	if r := h.running(); r != nil {
+		r.sub.common(s, name)
+	}
 }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
@@ -175,7 +187,21 @@ func (h *hub) wait(ctx context.Context, s space, names ...string) error {
 	if r == nil {
 		return adapter.ErrClusterUnavailable
 	}
-	return r.sub.wait(ctx, s, names)
+	return r.sub.wait(ctx, s, names, nil)
+}
+
+// waitUnlessAway is wait for who has something else to do while Redis is away or slow: it returns the error then, too.
+func (h *hub) waitUnlessAway(ctx context.Context, s space, names ...string) error {
+	r := h.running()
+	if r == nil {
+		return adapter.ErrClusterUnavailable
+	}
+	if r.sub.confirmed(s, names) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.opts.AnswerTimeout)
+	defer cancel()
+	return r.sub.wait(ctx, s, names, h.status.away())
 }
 
 // numSub counts the subscribers of a channel over all servers.

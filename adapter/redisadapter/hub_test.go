@@ -60,7 +60,7 @@ func (h bareHub) Stats() Stats {
 }
 
 // tell is send for a test that does not ask what becomes of the command.
-func (h bareHub) tell(cmd redis.Cmder) error { return h.send(cmd, nil) }
+func (h bareHub) tell(cmd redis.Cmder) error { return h.send(cmd, post{}) }
 
 func startHub(t testing.TB, rdb redis.UniversalClient, opts Options) bareHub {
 	t.Helper()

@@ -129,6 +129,7 @@ func (l *link) run(ctx context.Context) {
 	if !l.caughtUp {
 		s.servers.leave(l.to)
 	}
+	s.mon.pub.renew(l.to)
 	s.mon.changed()
 }
 
@@ -165,7 +166,7 @@ func (l *link) serve(ctx context.Context) error {
 
 // connect makes the connection and names it, which is also its first sign of life.
 func (l *link) connect(ctx context.Context, ps *redis.PubSub) error {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.sub.servers.answer)
 	defer cancel()
 	l.expect(reply{kind: replyPong})
 	name := l.to.rdb.Options().ClientName
@@ -213,14 +214,14 @@ func (l *link) check(ps *redis.PubSub) error {
 	now := time.Now()
 	l.sub.mu.Lock()
 	owed := len(l.replies) > 0
-	overdue := owed && now.Sub(l.replies[0].at) > commandTimeout
+	overdue := owed && now.Sub(l.replies[0].at) > l.sub.servers.answer
 	silent := l.silent(now)
 	idle := l.count == 0 && l.sub.servers.cluster != nil
 	l.sub.mu.Unlock()
 	switch {
 	case idle:
 		return errIdle
-	case overdue && silent > answerWithin:
+	case overdue && silent > l.sub.servers.answer:
 		return errNoAnswer
 	case !owed && silent >= pingEvery:
 		l.expect(reply{kind: replyPong})
@@ -266,7 +267,8 @@ func (l *link) flush(ps *redis.PubSub, first bool) error {
 	clear(l.todo)
 	l.todo = l.todo[:0]
 	var commands []reply
-	for sp := plain; sp <= shard; sp++ {
+	for _, sp := range []space{pattern, plain, shard} {
+		commonLast(on[sp])
 		commands = l.split(commands, replyUnsubscribed, sp, off[sp])
 		commands = l.split(commands, replySubscribed, sp, on[sp])
 	}
@@ -287,6 +289,19 @@ func (l *link) flush(ps *redis.PubSub, first bool) error {
 		}
 	}
 	return nil
+}
+
+// commonLast puts the channels to the end by which a node counts: who is counted hears everything.
+func commonLast(list []*channel) {
+	slices.SortStableFunc(list, func(a, b *channel) int {
+		switch {
+		case a.common == b.common:
+			return 0
+		case a.common:
+			return 1
+		}
+		return -1
+	})
 }
 
 // split makes commands for channels: many in one, but only those of one slot for shard channels of a Redis Cluster, and the common
@@ -482,8 +497,10 @@ func (l *link) refuse(err error) error {
 		s.opts.Logger.Info("redis does not grant the channel on which nodes with other settings see each other", "channel", commonChannel)
 		r.names[0].users = nil // the node goes on without
 		r.names[0].wakeLocked()
-	} else if r.kind == replySubscribed && s.stats.worthTelling(err) {
-		s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err)
+	} else if r.kind == replySubscribed {
+		if held, ok := s.stats.worthTelling(err); ok {
+			s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err, "notLogged", held)
+		}
 	}
 	for _, c := range r.names {
 		if c.link != l {
@@ -530,12 +547,13 @@ func subscriptionKind(kind string) (replyKind, space, bool) {
 
 // inPlaceLocked returns nil if the connection answers and has caught up.
 func (l *link) inPlaceLocked(now time.Time) error {
+	answer := l.sub.servers.answer
 	switch {
-	case !l.live && (l.sub.failures[l.to] > 0 || now.Sub(l.made) > answerWithin):
+	case !l.live && (l.sub.failures[l.to] > 0 || now.Sub(l.made) > answer):
 		return cmp.Or(l.sub.problem, errNoAnswer)
 	case !l.live || !l.caughtUp:
 		return errUnsettled
-	case len(l.replies) > 0 && now.Sub(l.replies[0].at) > answerWithin && l.silent(now) > answerWithin:
+	case len(l.replies) > 0 && now.Sub(l.replies[0].at) > answer && l.silent(now) > answer:
 		return errNoAnswer
 	}
 	return nil

@@ -5,9 +5,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
 // mailbox takes what arrives for a namespace, and hands the messages on one at a time.
@@ -18,8 +18,8 @@ type mailbox struct {
 	feed    *feed
 	receive func(m *adapter.Message)
 
-	closed atomic.Bool
-	quiet  atomic.Int64 // no complaint before this moment, Unix nanoseconds
+	closed     atomic.Bool
+	complaints seldom.Counted
 }
 
 // newMailbox returns a mailbox whose feed hands what is pushed into it to open, which decodes it and calls deliver.
@@ -60,13 +60,9 @@ func (b *mailbox) unsent(err error) {
 	}
 }
 
-// complaintsEvery is the least time between two complaints of a namespace.
-const complaintsEvery = 10 * time.Second
-
 func (b *mailbox) complain(what string, err error, source string) {
-	now, quiet := time.Now().UnixNano(), b.quiet.Load()
-	if now >= quiet && b.quiet.CompareAndSwap(quiet, now+int64(complaintsEvery)) {
-		b.log.Warn(what+"; more in the next seconds are only counted", "error", err, "source", source)
+	if held, ok := b.complaints.Pass(tellEvery); ok {
+		b.log.Warn(what, "error", err, "source", source, "notLogged", held)
 	}
 }
 

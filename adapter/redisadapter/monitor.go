@@ -21,7 +21,9 @@ type monitor struct {
 	// Static after construction.
 	servers *servers
 	sub     *subscriber
+	pub     *publisher
 	status  *status
+	crowd   crowd
 	wake    chan struct{} // capacity 1
 	probed  chan struct{} // capacity 1
 
@@ -91,7 +93,7 @@ func (m *monitor) run(ctx context.Context) {
 // look decides on the state from what is known.
 func (m *monitor) look() {
 	now := time.Now()
-	oldest := now.Add(-answerWithin).UnixNano()
+	oldest := now.Add(-m.servers.answer).UnixNano()
 	var down error
 	var some, anyDown bool
 	for _, n := range m.servers.masters() {
@@ -114,6 +116,9 @@ func (m *monitor) look() {
 		anyDown, down = true, err
 	}
 	m.servers.anyDown.Store(anyDown)
+	if down == nil {
+		down = m.pub.refusal()
+	}
 	switch placed := m.unplaced(); {
 	case down != nil:
 		m.counted.Store(false)
@@ -146,7 +151,7 @@ func (m *monitor) watched(n *node, now time.Time) bool {
 
 // probe asks each server that matters for a sign of life, and whether it counts our subscriptions.
 func (m *monitor) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.servers.answer)
 	defer cancel()
 	if m.status.is(Down) || m.servers.masters() == nil {
 		_ = m.servers.reload(ctx)
@@ -210,10 +215,9 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 	pipe := n.rdb.Pipeline()
 	ping := pipe.Ping(ctx)
 	var numSub *redis.MapStringIntCmd
-	if sp, name := m.sub.sample(l); name != "" && sp == shard {
-		numSub = pipe.PubSubShardNumSub(ctx, name)
-	} else if name != "" {
-		numSub = pipe.PubSubNumSub(ctx, name)
+	sp, names := m.sub.sample(l)
+	if len(names) > 0 {
+		numSub = countListeners(ctx, pipe, sp, names)
 	}
 	role := redis.NewSliceCmd(ctx, "role")
 	if l != nil && m.servers.cluster != nil {
@@ -222,9 +226,10 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 	_, _ = pipe.Exec(ctx)
 	if err := ping.Err(); err != nil {
 		n.failed(err)
+		m.pub.renew(n)
 		return false, err
 	}
-	n.alive()
+	n.answered()
 	if answer := role.Val(); len(answer) > 0 && answer[0] == "slave" {
 		return false, nil
 	}
@@ -232,7 +237,12 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 		return true, nil
 	}
 	for _, count := range numSub.Val() {
-		return count > 0, nil
+		if count == 0 {
+			return false, nil
+		}
 	}
-	return false, nil
+	if m.status.is(Up) {
+		m.crowd.saw(numSub.Val())
+	}
+	return true, nil
 }

@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	defaultQueueLimit = 16 << 20
-	defaultFeedLimit  = 64 << 20
+	defaultQueueLimit    = 64 << 20
+	defaultQueueAge      = 30 * time.Second
+	defaultAnswerTimeout = 3 * time.Second
+	defaultFeedLimit     = 64 << 20
 )
 
 // Options are what the three adapters have in common. The zero value works.
@@ -20,9 +22,18 @@ type Options struct {
 	// 64 changes wait for it, beyond that the oldest are skipped.
 	OnStateChange func(state State, reason error)
 
-	// QueueLimit bounds the commands that wait to be sent to Redis, in bytes. What exceeds it is dropped and counted.
-	// Default: 16 MiB.
+	// QueueLimit bounds what one server has for the other nodes and Redis has not taken yet, in bytes: while Redis is away, and
+	// in a burst. What exceeds it is refused with adapter.ErrQueueFull and counted. Default: 64 MiB.
 	QueueLimit int
+
+	// QueueAge is how long a message waits for Redis at most. One that is older is dropped and counted. Volatile messages, questions
+	// and answers to them are not kept: while Redis is away they are refused, and they never wait for longer than two seconds.
+	// Default: 30 s.
+	QueueAge time.Duration
+
+	// AnswerTimeout is how long Redis may owe an answer, with nothing else coming from it, before the connection counts as dead and
+	// the state as Down. A Redis that is slower than that cannot be used. Default: 3 s.
+	AnswerTimeout time.Duration
 
 	// FeedLimit bounds the received messages of one namespace that wait to be decoded, in bytes. What exceeds it is
 	// dropped and counted. Default: 64 MiB.
@@ -39,6 +50,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.QueueLimit <= 0 {
 		o.QueueLimit = defaultQueueLimit
+	}
+	if o.QueueAge <= 0 {
+		o.QueueAge = defaultQueueAge
+	}
+	if o.AnswerTimeout <= 0 {
+		o.AnswerTimeout = defaultAnswerTimeout
 	}
 	if o.FeedLimit <= 0 {
 		o.FeedLimit = defaultFeedLimit

@@ -2,7 +2,8 @@ package redisadapter
 
 import (
 	"context"
-	"strings"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -12,120 +13,141 @@ import (
 )
 
 const (
-	pipelineCommands = 512
-	pipelineBytes    = 1 << 20
-	// staleAfter is how long a command may wait for its turn. When Redis hangs it counts as down earlier, here and on the other
-	// nodes: those that wait for an answer which is dropped then do not wait in vain.
-	staleAfter = 2 * time.Second
+	// passingAge is how long a command waits at most that is of no use later: whoever asked gives up soon.
+	passingAge = 2 * time.Second
+	// lookAfter is how often the queue is searched for what is too old.
+	lookAfter = 250 * time.Millisecond
+	// tryRefused is how often a command is let through of a sort that Redis has refused. A refusal is forgotten when nobody has
+	// tried for tryRefusedFor.
+	tryRefused    = time.Second
+	tryRefusedFor = 5 * time.Second
+	// closeWithin bounds the sending of what is queued when the server closes.
+	closeWithin = time.Second
 )
 
-// command is a queued command. go-redis must not send it twice: it cannot know whether Redis executed the first.
-type command struct {
-	redis.Cmder
-	key    string // decides on the server; "" for what any master does
-	size   int
-	queued time.Time
-	done   func(adapter.Receipt) // may be nil
-}
+var (
+	errTooOld = errors.New("redis did not take the message in time")
+	errClosed = errors.New("the server closes")
+)
 
-// optional reports whether the node does without the command if Redis refuses it.
-func (c *command) optional() bool {
-	args := c.Args()
-	return len(args) > 1 && args[1] == commonChannel
-}
-
-// end tells what has become of the command.
-func (c *command) end(err error) {
-	if c.done == nil {
-		return
-	}
-	r := adapter.Receipt{Err: err, Receivers: -1}
-	if err == nil {
-		switch cmd := c.Cmder.(type) {
-		case *redis.IntCmd: // of PUBLISH
-			r.Receivers = int(cmd.Val())
-		case *redis.StringCmd: // of XADD
-			r.Offset = cmd.Val()
-		}
-	}
-	c.done(r)
-}
-
-// NoRetry makes go-redis give up a pipeline that failed half-way.
-func (c *command) NoRetry() bool { return true }
-
-func newCommand(cmd redis.Cmder, done func(adapter.Receipt)) *command {
-	c := &command{Cmder: cmd, size: 64, queued: time.Now(), done: done}
-	args := cmd.Args()
-	for _, arg := range args {
-		switch arg := arg.(type) {
-		case string:
-			c.size += len(arg)
-		case []byte:
-			c.size += len(arg)
-		default:
-			c.size += 16
-		}
-	}
-	if len(args) > 1 && !strings.EqualFold(cmd.Name(), "publish") {
-		c.key, _ = args[1].(string)
-	}
-	return c
-}
-
-// publisher sends commands in the order in which they were queued, each at most once. Its goroutine takes what has
-// gathered, sends it as one pipeline for each server and waits for the answers before it takes more.
+// publisher has the queue of commands and the pipes on which they are sent, each command at most once. A command waits for the
+// pipe of its server, in order; where there are several servers, those of one key keep their order. All that is queued or
+// under way has one budget of bytes.
 type publisher struct {
 	// Static after construction.
 	servers *servers
 	stats   *counters
 	opts    Options
 	wake    chan struct{} // capacity 1
-	mon     *monitor      // learns of servers that did not answer
+	mon     *monitor      // learns of servers that refuse commands, or cannot be reached
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	queue   []*command
-	bytes   int
-	closing bool
-
-	// Owned by run.
-	batch  []*command
-	groups []group
+	mu       sync.Mutex
+	only     *pipe // of the only server; nil with a Redis Cluster
+	pipes    map[*node]*pipe
+	intake   fifo               // with a Redis Cluster: what has no pipe yet
+	ways     map[string]*way    // with a Redis Cluster: by key
+	refusals map[scope]*refusal // what Redis does not let us do
+	bytes    int
+	commands int
+	losses   losses
+	closing  bool
+	closeBy  time.Time
 }
 
-// group is the part of a batch that one server gets.
-type group struct {
-	to   *node
-	cmds []redis.Cmder
+// way is the pipe that has commands of a key, which later ones must not overtake.
+type way struct {
+	pipe     *pipe
+	commands int
+}
+
+// refusal is an answer of Redis that says that it does not do what we want.
+type refusal struct {
+	err   error
+	since time.Time
+	tried time.Time
 }
 
 func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor) *publisher {
-	return &publisher{servers: servers, stats: stats, opts: opts, mon: mon, wake: make(chan struct{}, 1)}
+	p := &publisher{
+		servers: servers, stats: stats, opts: opts, mon: mon, wake: make(chan struct{}, 1),
+		pipes: make(map[*node]*pipe), refusals: make(map[scope]*refusal), ways: make(map[string]*way),
+	}
+	if servers.single != nil {
+		p.only = newPipe(p, servers.single)
+		p.pipes[servers.single] = p.only
+	}
+	return p
 }
 
-// send queues a command.
-func (p *publisher) send(cmd redis.Cmder, done func(adapter.Receipt)) error {
-	c := newCommand(cmd, done)
-	if !p.servers.accepts(c.key) {
-		p.stats.drop("down", 1)
-		return adapter.ErrClusterUnavailable
+// send queues a command. The error, which wraps adapter.ErrClusterUnavailable, says that it will not be sent: because Redis has
+// refused the last one of its kind, because it is of no use later and Redis is away, or because the queue is full.
+func (p *publisher) send(cmd redis.Cmder, how post) error {
+	c := newCommand(cmd, how)
+	if err := p.unwanted(c); err != nil {
+		return err
 	}
 	p.mu.Lock()
-	if p.closing || p.bytes+c.size > p.opts.QueueLimit && p.bytes > 0 {
-		reason := "full"
-		if p.closing {
-			reason = "closed"
-		}
+	if reason, err := p.refuseLocked(c); err != nil {
+		full := reason == dropFull && p.losses.noteLocked(reason, 1)
 		p.mu.Unlock()
 		p.stats.drop(reason, 1)
-		return adapter.ErrClusterUnavailable
+		if full {
+			p.tellLosses()
+		}
+		return err
 	}
-	p.queue = append(p.queue, c)
 	p.bytes += c.size
+	p.commands++
+	if p.only != nil {
+		p.only.waiting.push(c)
+	} else {
+		p.intake.push(c)
+	}
 	p.mu.Unlock()
-	p.poke()
+	if p.only != nil {
+		p.only.poke()
+	} else {
+		p.poke()
+	}
 	return nil
+}
+
+// unwanted returns an error for a command that is not to be queued because of the state of its server.
+func (p *publisher) unwanted(c *command) error {
+	err := p.servers.away(c.key)
+	switch {
+	case err == nil:
+		return nil
+	case trouble(err) == "auth": // only a person can change that
+		p.stats.drop(dropRefused, 1)
+	case c.passing:
+		p.stats.drop(dropDown, 1)
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err)
+}
+
+// refuseLocked returns why a command is not queued.
+func (p *publisher) refuseLocked(c *command) (reason string, err error) {
+	switch {
+	case p.closing:
+		return dropClosed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
+	case p.bytes+c.size > p.opts.QueueLimit && p.bytes > 0:
+		return dropFull, adapter.ErrQueueFull
+	case len(p.refusals) == 0:
+		return "", nil
+	}
+	r := p.refusals[c.scope()]
+	if r == nil {
+		return "", nil
+	}
+	if c.queued.Sub(r.tried) >= tryRefused {
+		r.tried = c.queued
+		return "", nil
+	}
+	return dropRefused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
 }
 
 func (p *publisher) poke() {
@@ -135,179 +157,298 @@ func (p *publisher) poke() {
 	}
 }
 
-// close lets run send what is queued and end. That is bounded: what waits longer than answerWithin is then dropped.
+// pokeAll wakes up all pipes.
+func (p *publisher) pokeAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.pipes {
+		l.poke()
+	}
+}
+
+// close lets run send what is queued and end, within closeWithin.
 func (p *publisher) close() {
 	p.mu.Lock()
-	p.closing = true
+	p.closing, p.closeBy = true, time.Now().Add(closeWithin)
 	p.mu.Unlock()
 	p.poke()
 }
 
+// run sends what is queued until close.
 func (p *publisher) run() {
-	for {
-		if p.take() {
-			p.exec()
-			continue
+	ctx, cancel := context.WithCancel(context.Background())
+	var pipes sync.WaitGroup
+	if p.only != nil {
+		pipes.Go(func() { p.only.run(ctx) })
+	}
+	retry := time.NewTicker(lookAfter)
+	defer retry.Stop()
+	for !p.ended(time.Now()) {
+		p.dropOld(time.Now())
+		if p.only == nil {
+			p.route(ctx, &pipes)
 		}
+		select {
+		case <-p.wake:
+		case <-retry.C:
+		}
+	}
+	cancel()
+	pipes.Wait()
+	p.forget()
+}
+
+// ended reports whether nothing is left to do after close.
+func (p *publisher) ended(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing && (p.commands == 0 || now.After(p.closeBy))
+}
+
+// route puts what has come in on the pipes of its servers.
+func (p *publisher) route(ctx context.Context, pipes *sync.WaitGroup) {
+	for {
 		p.mu.Lock()
-		ended := p.closing && len(p.queue) == 0
-		p.mu.Unlock()
-		if ended {
+		if p.intake.len() == 0 {
+			p.mu.Unlock()
 			return
 		}
-		<-p.wake
-	}
-}
-
-// take moves the next commands from the queue to the batch and drops those that are too old.
-func (p *publisher) take() bool {
-	now := time.Now()
-	p.batch = p.batch[:0]
-	size, n := 0, 0
-	var stale []*command
-	p.mu.Lock()
-	oldest := now.Add(-staleAfter)
-	if p.closing {
-		oldest = now.Add(-answerWithin)
-	}
-	for _, c := range p.queue {
-		if len(p.batch) == pipelineCommands || size > 0 && size+c.size > pipelineBytes {
-			break
-		}
-		n++
-		p.bytes -= c.size
-		if c.queued.Before(oldest) {
-			stale = append(stale, c)
+		c := p.intake.first()
+		if w := p.ways[c.key]; w != nil {
+			p.passOnLocked(w.pipe)
+			p.mu.Unlock()
 			continue
 		}
-		size += c.size
-		p.batch = append(p.batch, c)
-	}
-	rest := copy(p.queue, p.queue[n:])
-	clear(p.queue[rest:])
-	p.queue = p.queue[:rest]
-	p.mu.Unlock()
-	if len(stale) > 0 {
-		p.stats.drop("stale", len(stale))
-	}
-	for _, c := range stale {
-		c.end(adapter.ErrClusterUnavailable)
-	}
-	return n > 0
-}
-
-// exec sends the batch.
-func (p *publisher) exec() {
-	p.groups = p.groups[:0]
-	for _, c := range p.batch {
-		p.assign(c)
-	}
-	if len(p.groups) == 1 {
-		p.pipeline(p.groups[0])
-	} else {
-		var wg sync.WaitGroup
-		for _, g := range p.groups {
-			wg.Go(func() { p.pipeline(g) })
+		p.mu.Unlock()
+		to, err := p.serverFor(ctx, c.key)
+		p.mu.Lock()
+		if err != nil {
+			p.mu.Unlock()
+			p.mon.poke()
+			return
 		}
-		wg.Wait()
+		if p.intake.len() > 0 && p.intake.first() == c {
+			p.passOnLocked(p.pipeLocked(ctx, pipes, to))
+		}
+		p.mu.Unlock()
 	}
-	for _, g := range p.groups {
-		p.settle(g)
-	}
-	clear(p.batch)
-	clear(p.groups)
 }
 
-// assign puts a command into the group of its server.
-func (p *publisher) assign(c *command) {
-	to, err := p.serverFor(c)
-	if err != nil {
-		p.stats.fail(err, 1)
-		c.end(err)
+// passOnLocked puts the first command of the intake on a pipe.
+func (p *publisher) passOnLocked(to *pipe) {
+	c := p.intake.pop()
+	w := p.ways[c.key]
+	if w == nil {
+		w = &way{pipe: to}
+		p.ways[c.key] = w
+	}
+	w.commands++
+	to.waiting.push(c)
+	to.poke()
+}
+
+func (p *publisher) pipeLocked(ctx context.Context, pipes *sync.WaitGroup, to *node) *pipe {
+	l := p.pipes[to]
+	if l == nil {
+		l = newPipe(p, to)
+		p.pipes[to] = l
+		pipes.Go(func() { l.run(ctx) })
+	}
+	return l
+}
+
+// leaveLocked notes that a command is not on its pipe any more.
+func (p *publisher) leaveLocked(c *command) {
+	if p.only != nil {
 		return
 	}
-	for i := range p.groups {
-		if p.groups[i].to == to {
-			p.groups[i].cmds = append(p.groups[i].cmds, c)
-			return
+	if w := p.ways[c.key]; w != nil {
+		if w.commands--; w.commands == 0 {
+			delete(p.ways, c.key)
 		}
 	}
-	p.groups = append(p.groups, group{to: to, cmds: []redis.Cmder{c}})
 }
 
-func (p *publisher) serverFor(c *command) (*node, error) {
-	if p.servers.single != nil {
-		return p.servers.single, nil
+// endLocked notes that a command is neither queued nor under way any more.
+func (p *publisher) endLocked(c *command) {
+	p.bytes -= c.size
+	if p.commands--; p.closing {
+		p.poke()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+}
+
+// returnLocked takes back what a pipe could not send, to find the way anew.
+func (p *publisher) returnLocked(list []*command) {
+	for _, c := range list {
+		p.leaveLocked(c)
+	}
+	p.intake.putBack(list)
+	p.poke()
+}
+
+func (p *publisher) serverFor(ctx context.Context, key string) (*node, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.servers.answer)
 	defer cancel()
-	if c.key == "" {
+	if key == "" {
 		return p.servers.any(ctx)
 	}
-	return p.servers.forKey(ctx, c.key)
+	return p.servers.forKey(ctx, key)
 }
 
-// pipeline sends the commands of one server and reads the answers.
-func (p *publisher) pipeline(g group) {
-	now := time.Now().UnixNano()
-	g.to.used.Store(now)
-	g.to.busy.Store(now)
-	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
-	defer cancel()
-	pipe := g.to.rdb.Pipeline()
-	_ = pipe.BatchProcess(ctx, g.cmds...)
-	_, _ = pipe.Exec(ctx) // the same errors are in the commands
-	g.to.busy.Store(0)
-}
-
-// settle counts the outcome and learns from it how the server is.
-func (p *publisher) settle(g group) {
-	sent := 0
-	until := time.Now().Add(commandTimeout)
-	var failure error
-	for _, cmd := range g.cmds {
-		err := cmd.Err()
-		if err != nil && p.servers.cluster != nil && redirected(err) {
-			err = p.redirect(cmd, until)
-		}
-		if err == redis.Nil {
-			err = nil
-		}
-		cmd.(*command).end(err)
-		switch {
-		case err == nil:
-			sent++
-		case isRefusal(err) || !isReply(err):
-			failure = err
-			p.stats.fail(err, 1)
-		default:
-			p.stats.fail(err, 1)
-			if !cmd.(*command).optional() && p.stats.worthTelling(err) {
-				p.opts.Logger.Warn("redis refused a command", "command", cmd.Name(), "error", err)
-			}
+// dropOld ends what has waited for too long, and forgets what Redis refused long ago.
+func (p *publisher) dropOld(now time.Time) {
+	old := func(c *command) bool { return c.tooOld(now, p.opts.QueueAge) }
+	p.mu.Lock()
+	list := p.intake.takeIf(nil, old)
+	for _, l := range p.pipes {
+		begun := len(list)
+		list = l.waiting.takeIf(list, old)
+		for _, c := range list[begun:] {
+			p.leaveLocked(c)
 		}
 	}
-	p.stats.sent.Add(uint64(sent))
-	switch {
-	case sent > 0:
-		g.to.answered()
-	case failure != nil && isRefusal(failure):
-		g.to.failed(failure)
-		p.servers.anyDown.Store(true)
-		p.mon.poke()
-	case failure != nil: // perhaps only the connection broke: the monitor finds out
-		p.mon.poke()
+	for s, r := range p.refusals {
+		if now.Sub(r.tried) > tryRefusedFor {
+			delete(p.refusals, s)
+		}
+	}
+	kept := 0
+	for _, c := range list {
+		p.endLocked(c)
+		if !c.passing {
+			kept++
+		}
+	}
+	tell := kept > 0 && p.losses.noteLocked(dropStale, kept)
+	over := p.losses.overLocked(p.commands)
+	p.mu.Unlock()
+	if len(list) > 0 {
+		p.stats.drop(dropStale, len(list))
+	}
+	for _, c := range list {
+		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errTooOld))
+	}
+	if tell {
+		p.tellLosses()
+	}
+	if over != nil {
+		p.opts.Logger.Info("the queue to redis has been sent; of what came before, messages were lost", over...)
 	}
 }
 
-// redirect sends a command again that a server of a Redis Cluster has not executed because it is not, or not any more,
-// responsible for the slot. All of a batch share one deadline, so that a server that is gone does not hold up the queue once for each.
-func (p *publisher) redirect(cmd redis.Cmder, until time.Time) error {
-	ctx, cancel := context.WithDeadline(context.Background(), until)
-	defer cancel()
-	if ctx.Err() != nil {
-		return ctx.Err()
+// forget ends all that is left when the publisher closes.
+func (p *publisher) forget() {
+	p.mu.Lock()
+	list := p.intake.takeAll()
+	for _, l := range p.pipes {
+		list = append(list, l.waiting.takeAll()...)
 	}
-	cmd.SetErr(nil)
-	return p.servers.cluster.Process(ctx, cmd)
+	for _, c := range list {
+		p.endLocked(c)
+	}
+	p.mu.Unlock()
+	if len(list) > 0 {
+		p.stats.drop(dropClosed, len(list))
+	}
+	for _, c := range list {
+		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed))
+	}
+}
+
+// refusedLocked notes that Redis does not do what a command wants.
+func (p *publisher) refusedLocked(c *command, err error) {
+	if c.optional() {
+		return
+	}
+	s, now := c.scope(), time.Now()
+	r := p.refusals[s]
+	if r == nil {
+		r = &refusal{since: now}
+		p.refusals[s] = r
+	}
+	what := "of the membership"
+	if s.namespace != "" {
+		what = "in namespace " + s.namespace
+	}
+	r.err, r.tried = fmt.Errorf("redis refuses %s %s: %w", s.verb, what, err), now
+}
+
+// refusal returns what Redis has refused for longest, nil if there is nothing.
+func (p *publisher) refusal() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var first *refusal
+	for _, r := range p.refusals {
+		if first == nil || r.since.Before(first.since) {
+			first = r
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return first.err
+}
+
+// figures returns what is queued or under way.
+func (p *publisher) figures() (commands, bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.commands, p.bytes
+}
+
+// tellLosses logs that messages of a burst or an outage are being lost.
+func (p *publisher) tellLosses() {
+	p.mu.Lock()
+	figures := append(p.losses.figuresLocked(), "waiting", p.commands, "waitingBytes", p.bytes)
+	p.mu.Unlock()
+	p.opts.Logger.Warn("messages for other nodes are lost: redis does not take them as fast as they come, or not at all", figures...)
+}
+
+// losses are those since the queue was empty. It is guarded by publisher.mu.
+type losses struct {
+	full, stale, unanswered uint64
+	told                    time.Time // zero if nothing was lost
+}
+
+// Reasons for which commands are not sent, in Stats.Dropped.
+const (
+	dropDown    = "down"
+	dropFull    = "full"
+	dropStale   = "stale"
+	dropClosed  = "closed"
+	dropRefused = "refused"
+	// lostUnanswered is none of them: what was under way when its connection ended is in Stats.Failed.
+	lostUnanswered = "unanswered"
+)
+
+// noteLocked counts losses, and reports whether to tell of them.
+func (l *losses) noteLocked(reason string, n int) bool {
+	switch reason {
+	case dropFull:
+		l.full += uint64(n)
+	case dropStale:
+		l.stale += uint64(n)
+	case lostUnanswered:
+		l.unanswered += uint64(n)
+	}
+	now := time.Now()
+	if now.Sub(l.told) < tellEvery {
+		return false
+	}
+	l.told = now
+	return true
+}
+
+// overLocked returns the sums when nothing waits any more, once.
+func (l *losses) overLocked(waiting int) []any {
+	if waiting > 0 || l.told.IsZero() {
+		return nil
+	}
+	sums := l.figuresLocked()
+	*l = losses{}
+	return sums
+}
+
+func (l *losses) figuresLocked() []any {
+	return []any{"refusedAsFull", l.full, "tooOld", l.stale, "unanswered", l.unanswered}
 }

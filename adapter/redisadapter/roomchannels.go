@@ -54,7 +54,7 @@ func (c *roomChannels) changedLocked() {
 	}
 }
 
-// wait returns when Redis has confirmed the subscriptions to rooms that have just been joined.
+// wait returns when Redis has confirmed the subscriptions to rooms that have just been joined, or with an error while Redis is away.
 func (c *roomChannels) wait(ctx context.Context, rooms []string) error {
 	names := make([]string, 0, len(rooms))
 	for _, room := range rooms {
@@ -66,7 +66,7 @@ func (c *roomChannels) wait(ctx context.Context, rooms []string) error {
 			names = append(names, name)
 		}
 	}
-	return c.hub.wait(ctx, c.space, names...)
+	return c.hub.waitUnlessAway(ctx, c.space, names...)
 }
 
 // await returns the channel of a room, of whose creation the observer may hear later than the join returns, or "" if the

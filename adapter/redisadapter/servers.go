@@ -4,22 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 const (
-	// commandTimeout bounds each read and write of ours, whatever the client's own timeouts are.
-	commandTimeout = 2 * time.Second
-	// answerWithin is how long Redis may keep us waiting before it counts as down.
-	answerWithin = time.Second
 	// usedWithin is how long a server of a Redis Cluster is watched after the last command for it.
 	usedWithin = time.Minute
-	// retryRefused is how often a command is let through to a server that refuses commands.
-	retryRefused = time.Second
 )
 
 // node is one Redis server that takes our commands.
@@ -29,48 +25,31 @@ type node struct {
 	rdb  *redis.Client // the caller's client with our timeouts; shares its connections, never to be closed
 
 	down    atomic.Bool  // err is not nil
-	trial   atomic.Int64 // when the next command may be tried though the server refuses commands, Unix nanoseconds
-	busy    atomic.Int64 // when the pipeline in flight was sent; 0 without one
-	probing atomic.Int64 // the same for the monitor's question
+	busy    atomic.Int64 // since when something is under way on the pipe and nothing is answered, Unix nanoseconds; 0 with nothing under way
+	probing atomic.Int64 // when the monitor's question was sent; 0 without one
 	used    atomic.Int64 // when the last command was sent
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	err     error
-	refused bool // the server answers but does not execute commands
+	mu  sync.Mutex
+	err error
 }
 
-// failed notes that the server did not answer, or refused a command.
+// failed notes that the server did not answer, or does not let us in.
 func (n *node) failed(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.err, n.refused = err, refusesWrites(err)
-	n.trial.Store(time.Now().Add(retryRefused).UnixNano())
+	n.err = err
 	n.down.Store(true)
 }
 
-// answered notes that the server executed a command of an application.
+// answered notes that the server has answered.
 func (n *node) answered() {
 	if !n.down.Load() {
 		return
 	}
 	n.mu.Lock()
-	n.err, n.refused = nil, false
+	n.err = nil
 	n.down.Store(false)
-	n.mu.Unlock()
-}
-
-// alive notes that the server answers the monitor. That says nothing about a server which refuses to write, so such a
-// server stays down until it has executed a command, or until nobody has tried for five seconds.
-func (n *node) alive() {
-	if !n.down.Load() {
-		return
-	}
-	n.mu.Lock()
-	if !n.refused || time.Since(time.Unix(0, n.trial.Load())) > 5*time.Second {
-		n.err, n.refused = nil, false
-		n.down.Store(false)
-	}
 	n.mu.Unlock()
 }
 
@@ -83,22 +62,57 @@ func (n *node) trouble() error {
 	return n.err
 }
 
-// accepts reports whether a command may be queued for the server.
-func (n *node) accepts() bool {
-	if !n.down.Load() {
-		return true
+// connect makes a connection of our own, with whatever the caller's client does to make one, and hands it over once Redis has
+// answered on it.
+func (n *node) connect(ctx context.Context, answer time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	opts := ownOptions(n.rdb)
+	opts.Protocol = 2
+	opts.DialerRetries = 1
+	made, dial := ownedConn{}, opts.Dialer
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		made.Conn = conn
+		return conn, err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.refused {
-		return n.err == nil
+	made.client = redis.NewClient(opts)
+	made.held = made.client.Conn()
+	err := made.held.Ping(ctx).Err()
+	if err != nil && isReply(err) && trouble(err) == "noperm" {
+		err = nil // it is an answer
 	}
-	now := time.Now().UnixNano()
-	if now < n.trial.Load() {
-		return false
+	if err != nil {
+		_ = made.client.Close()
+		return nil, err
 	}
-	n.trial.Store(now + int64(retryRefused))
-	return true
+	return &made, made.SetDeadline(time.Time{})
+}
+
+// ownedConn is a connection that go-redis has made and does not touch any more.
+type ownedConn struct {
+	net.Conn
+	held   *redis.Conn
+	client *redis.Client
+}
+
+// Close closes the connection, and what go-redis keeps for it.
+func (c *ownedConn) Close() error {
+	err := c.Conn.Close()
+	_ = c.held.Close()
+	_ = c.client.Close()
+	return err
+}
+
+// ownOptions returns those of a client with a single connection of our own, with nothing in it that belongs to another client.
+func ownOptions(rdb *redis.Client) *redis.Options {
+	opts := *rdb.Options()
+	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns, opts.MaxActiveConns = 1, 0, 0, 0
+	opts.MaxRetries = -1
+	opts.PushNotificationProcessor = nil
+	opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return &opts
 }
 
 // replica is a Redis server that follows a master.
@@ -126,6 +140,7 @@ type servers struct {
 	// Static after construction.
 	single  *node
 	cluster *redis.ClusterClient
+	answer  time.Duration // how long Redis may keep us waiting before it counts as down
 
 	anyDown atomic.Bool
 
@@ -140,8 +155,8 @@ type servers struct {
 	avoid    *node // do not pin it again if there is another
 }
 
-func newServers(rdb redis.UniversalClient) (*servers, error) {
-	s := &servers{nodes: map[*redis.Client]*node{}}
+func newServers(rdb redis.UniversalClient, answer time.Duration) (*servers, error) {
+	s := &servers{answer: answer, nodes: map[*redis.Client]*node{}}
 	switch rdb := rdb.(type) {
 	case *redis.Client:
 		if rdb == nil {
@@ -166,7 +181,7 @@ func newServers(rdb redis.UniversalClient) (*servers, error) {
 func (s *servers) nodeLocked(rdb *redis.Client) *node {
 	n := s.nodes[rdb]
 	if n == nil {
-		n = &node{addr: rdb.Options().Addr, rdb: rdb.WithTimeout(commandTimeout)}
+		n = &node{addr: rdb.Options().Addr, rdb: rdb.WithTimeout(s.answer)}
 		s.nodes[rdb] = n
 	}
 	return n
@@ -201,7 +216,7 @@ func (s *servers) any(ctx context.Context) (*node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pinned == nil {
-		return nil, errors.New("redis cluster has no master")
+		return nil, errNoMaster
 	}
 	return s.pinned, nil
 }
@@ -275,11 +290,11 @@ func (s *servers) load() {
 	_ = s.cluster.ForEachSlave(context.Background(), func(_ context.Context, rdb *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
-		replicas = append(replicas, &replica{rdb: rdb.WithTimeout(commandTimeout)})
+		replicas = append(replicas, &replica{rdb: rdb.WithTimeout(s.answer)})
 		return nil
 	})
 	if err == nil && len(masters) == 0 {
-		err = errors.New("redis cluster has no master")
+		err = errNoMaster
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -328,31 +343,36 @@ func (s *servers) masters() []*node {
 	return list
 }
 
-// accepts reports whether a command for key may be queued; key is "" for what any master does.
-func (s *servers) accepts(key string) bool {
+// away says why a command for key cannot be sent now, as far as is known; key is "" for what any master does.
+func (s *servers) away(key string) error {
 	if s.single != nil {
-		return s.single.accepts()
+		return s.single.trouble()
 	}
 	if !s.anyDown.Load() {
-		return true
+		return nil
 	}
 	s.mu.Lock()
-	loaded, n := s.loaded, s.pinned
+	loaded, n, err := s.loaded, s.pinned, s.loadErr
 	s.mu.Unlock()
 	if !loaded {
-		return false
+		return err
 	}
 	if key != "" {
 		rdb, err := s.cluster.MasterForKey(context.Background(), key)
 		if err != nil {
-			return false
+			return err
 		}
 		s.mu.Lock()
 		n = s.nodeLocked(rdb)
 		s.mu.Unlock()
 	}
-	return n != nil && n.accepts()
+	if n == nil {
+		return errNoMaster
+	}
+	return n.trouble()
 }
+
+var errNoMaster = errors.New("redis cluster has no master")
 
 // failure says why the servers of a Redis Cluster are not known.
 func (s *servers) failure() error {

@@ -133,6 +133,7 @@ func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	// First the channel that makes a node known by its name, then the one that makes it count.
 	b.hub.subscribe(b.local.Name(), shard, b.channels.response(b.uid), b.take)
 	b.hub.subscribe(b.local.Name(), shard, b.channels.main, b.take)
+	b.hub.common(shard, b.channels.main)
 	return nil
 }
 
@@ -163,10 +164,12 @@ func (b *shardedBus) Parted() bool {
 // ToAll reports whether a message goes through the main channel.
 func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channels.of(m) == b.channels.main }
 
-func (b *shardedBus) Publish(m *adapter.Message) error { return b.send(b.channels.of(m), m) }
+func (b *shardedBus) Publish(m *adapter.Message) error {
+	return b.send(b.channels.of(m), m, postOf(b.local.Name(), m))
+}
 
 func (b *shardedBus) Send(to adapter.NodeID, m *adapter.Message) error {
-	return b.send(b.channels.response(to), m)
+	return b.send(b.channels.response(to), m, postOf(b.local.Name(), m))
 }
 
 func (b *shardedBus) Respond(question, answer *adapter.Message) {
@@ -175,15 +178,15 @@ func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.unsent(b.send(b.channels.response(question.From), &a))
+	b.mailbox.unsent(b.send(b.channels.response(question.From), &a, answerOf(b.local.Name())))
 }
 
-func (b *shardedBus) send(channel string, m *adapter.Message) error {
+func (b *shardedBus) send(channel string, m *adapter.Message, how post) error {
 	body, err := b.codec.Sharded(m)
 	if err != nil {
 		return err
 	}
-	return b.hub.publish(shard, channel, body, m.Sent)
+	return b.hub.publish(shard, channel, body, how)
 }
 
 func (b *shardedBus) Count(ctx context.Context) (int, error) {

@@ -40,7 +40,7 @@ func (s State) String() string {
 }
 
 var (
-	errNoAnswer   = errors.New("no answer from redis for a second")
+	errNoAnswer   = errors.New("no answer from redis")
 	errNotCounted = errors.New("redis does not count our subscription")
 	errUnsettled  = errors.New("subscriptions are not confirmed yet")
 	errLost       = errors.New("subscriptions were lost")
@@ -70,19 +70,10 @@ func trouble(err error) string {
 	return "connection"
 }
 
-// isRefusal reports whether Redis answered, but in a way that says that it takes no commands of this sort for now.
-func isRefusal(err error) bool {
+// notReady reports whether Redis answered that it takes no commands for now. It has not executed the command then.
+func notReady(err error) bool {
 	switch trouble(err) {
-	case "loading", "auth", "masterdown", "busy":
-		return true
-	}
-	return refusesWrites(err)
-}
-
-// refusesWrites reports whether Redis answers and lets us read, but does not execute the command. A PING cannot tell.
-func refusesWrites(err error) bool {
-	switch trouble(err) {
-	case "readonly", "oom", "clusterdown", "misconf", "noreplicas":
+	case "loading", "auth", "masterdown", "busy", "clusterdown", "tryagain":
 		return true
 	}
 	return false
@@ -103,6 +94,7 @@ type status struct {
 	waiting []transition
 	telling bool
 	changed chan struct{} // closed with the next change
+	down    chan struct{} // closed while the state is Down
 }
 
 type transition struct {
@@ -111,7 +103,7 @@ type transition struct {
 }
 
 func newStatus(opts Options) *status {
-	return &status{opts: opts, since: time.Now(), changed: make(chan struct{})}
+	return &status{opts: opts, since: time.Now(), changed: make(chan struct{}), down: make(chan struct{})}
 }
 
 func (s *status) current() (State, error) {
@@ -141,12 +133,17 @@ func (s *status) set(m *monitor, state State, reason error) {
 		return
 	}
 	lasted := time.Since(s.since).Round(time.Millisecond)
+	was := s.state
 	s.state, s.reason, s.since = state, reason, time.Now()
 	s.changes++
 	close(s.changed)
 	s.changed = make(chan struct{})
+	if was == Down {
+		s.down = make(chan struct{})
+	}
 	switch state {
 	case Down:
+		close(s.down)
 		s.losses++
 		s.opts.Logger.Warn("redis adapter is down", "reason", reason)
 	case Up:
@@ -224,6 +221,13 @@ func (s *status) awaitThat(ctx context.Context, holds func() bool) bool {
 			return false
 		}
 	}
+}
+
+// away returns a channel that is closed while the state is Down.
+func (s *status) away() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
 }
 
 // count returns how often the state has changed.

@@ -18,25 +18,19 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 )
 
-// refusal is an error as Redis sends it.
-type refusal string
-
-func (r refusal) Error() string { return string(r) }
-func (refusal) RedisError()     {}
-
 func TestTrouble(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{refusal("READONLY You can't write"), "readonly"},
-		{refusal("LOADING Redis is loading"), "loading"},
-		{fmt.Errorf("init: %w", refusal("WRONGPASS invalid username-password pair")), "auth"},
-		{refusal("NOAUTH Authentication required."), "auth"},
-		{refusal("ERR invalid password"), "auth"},
-		{refusal("ERR unknown command"), "other"},
-		{refusal("OOM command not allowed"), "oom"},
-		{refusal("MOVED 1 127.0.0.1:1"), "moved"},
+		{refusedReply("READONLY You can't write"), "readonly"},
+		{refusedReply("LOADING Redis is loading"), "loading"},
+		{fmt.Errorf("init: %w", refusedReply("WRONGPASS invalid username-password pair")), "auth"},
+		{refusedReply("NOAUTH Authentication required."), "auth"},
+		{refusedReply("ERR invalid password"), "auth"},
+		{refusedReply("ERR unknown command"), "other"},
+		{refusedReply("OOM command not allowed"), "oom"},
+		{refusedReply("MOVED 1 127.0.0.1:1"), "moved"},
 		{io.EOF, "connection"},
 		{os.ErrDeadlineExceeded, "timeout"},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, "timeout"},
@@ -87,44 +81,70 @@ func TestHook(t *testing.T) {
 	})
 }
 
-// TestQueueLimit checks the bound of the queue, and that what is too old is dropped.
+// TestQueueLimit checks the bounds of the queue while Redis cannot be reached, and that each command that was queued is told its
+// fate.
 func TestQueueLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rdb := redis.NewClient(&redis.Options{Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
+		over := make(chan struct{})
+		defer synctest.Wait()
+		defer close(over)
+		rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			select {
+			case <-ctx.Done():
+			case <-over: // go-redis does not wait for it
+			}
+			return nil, io.EOF
 		}})
 		defer rdb.Close()
-		servers, err := newServers(rdb)
+		opts := Options{QueueLimit: 10 * (1000 + overhead + 8), QueueAge: 10 * time.Second, Logger: slog.New(slog.DiscardHandler)}.withDefaults()
+		servers, err := newServers(rdb, opts.AnswerTimeout)
 		if err != nil {
 			t.Fatal(err)
 		}
 		stats := newCounters()
-		p := newPublisher(servers, stats, Options{QueueLimit: 10_000}.withDefaults(), newMonitor(servers, newStatus(Options{})))
-		sent, lost := 0, 0
-		for p.send(publish("q", string(make([]byte, 1000))), func(r adapter.Receipt) {
-			if r.Err != nil {
-				lost++
+		p := newPublisher(servers, stats, opts, newMonitor(servers, newStatus(Options{})))
+		ended := make(chan struct{})
+		go func() { p.run(); close(ended) }()
+		told := 0
+		send := func(passing bool) error {
+			return p.send(publish("q", string(make([]byte, 1000))), post{namespace: "/", passing: passing, sent: func(r adapter.Receipt) {
+				if errors.Is(r.Err, adapter.ErrClusterUnavailable) {
+					told++
+				}
+			}})
+		}
+		if err := send(true); err != nil {
+			t.Errorf("a question before Redis is known to be away: %v", err)
+		}
+		for i := range 9 {
+			if err := send(false); err != nil {
+				t.Fatalf("message %d: %v", i, err)
 			}
-		}) == nil {
-			sent++
 		}
-		if sent != 9 {
-			t.Errorf("%d commands of 1,000 bytes fit into 10,000", sent)
-		}
-		if err := p.send(publish("q", string(make([]byte, 1000))), nil); !errors.Is(err, adapter.ErrClusterUnavailable) {
+		if err := send(false); !errors.Is(err, adapter.ErrQueueFull) || !errors.Is(err, adapter.ErrClusterUnavailable) {
 			t.Errorf("a full queue: %v", err)
 		}
-		done := make(chan struct{})
-		<-time.After(2 * staleAfter)
-		go func() { p.run(); close(done) }()
-		synctest.Wait()
-		if stats.dropped["stale"] != 9 || stats.dropped["full"] != 2 || lost != 9 {
-			t.Errorf("dropped: %v, told of %d", stats.dropped, lost)
+		time.Sleep(passingAge + 2*lookAfter)
+		if n, _ := p.figures(); n != 9 || told != 1 {
+			t.Errorf("%d are left when the question is too old, %d told", n, told)
+		}
+		time.Sleep(3 * time.Second) // Redis is known to be away by now
+		if err := send(true); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropDown] != 1 {
+			t.Errorf("a question while Redis is away: %v", err)
+		}
+		if err := send(false); err != nil {
+			t.Errorf("a message while Redis is away: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if n, bytes := p.figures(); n != 1 || bytes == 0 || stats.dropped[dropStale] != 10 || told != 10 {
+			t.Errorf("%d are left when the first are too old, dropped %v, told %d", n, stats.dropped, told)
 		}
 		p.close()
-		<-done
-		if err := p.send(publish("q", "x"), nil); err == nil || stats.dropped["closed"] != 1 {
+		<-ended
+		if n, bytes := p.figures(); n != 0 || bytes != 0 || stats.dropped[dropClosed] != 1 || told != 11 {
+			t.Errorf("%d commands, %d bytes after the close, dropped %v, told %d", n, bytes, stats.dropped, told)
+		}
+		if err := send(false); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropClosed] != 2 {
 			t.Errorf("a closed queue: %v, %v", err, stats.dropped)
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
 // Stats tells what an adapter has done since it was made, for all its namespaces together.
@@ -24,8 +26,10 @@ type Stats struct {
 	// Resubscribed counts subscriptions that Redis or a lost connection had ended and that were asked for again.
 	Resubscribed uint64
 
-	// Queued commands wait to be sent; Sent were executed; Failed were refused or not answered, by kind of error; Dropped
-	// were not sent, by reason: "down", "full" (queue), "stale" (waited longer than two seconds, or one while closing), "closed".
+	// Queued commands wait to be sent or to be answered, and Sent were executed. Failed were refused, or under way when their
+	// connection ended, by kind of error: of the latter, "connection" and "timeout", it is not known whether they were executed.
+	// Dropped were not sent, by reason: "full" (the queue), "stale" (older than Options.QueueAge), "down" (of no use later, such as
+	// questions), "refused" (because Redis had just refused another one of the kind), "closed" (the server).
 	Queued, QueuedBytes int
 	Sent                uint64
 	Failed              map[string]uint64
@@ -54,11 +58,11 @@ type counters struct {
 	mu      sync.Mutex
 	failed  map[string]uint64
 	dropped map[string]uint64
-	told    map[string]time.Time
+	told    map[string]*seldom.Counted
 }
 
 func newCounters() *counters {
-	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}, told: map[string]time.Time{}}
+	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}, told: map[string]*seldom.Counted{}}
 }
 
 func (c *counters) drop(reason string, n int) {
@@ -74,16 +78,20 @@ func (c *counters) fail(err error, n int) {
 	c.mu.Unlock()
 }
 
-// worthTelling reports whether an error should be logged: one of each kind in ten seconds.
-func (c *counters) worthTelling(err error) bool {
+// tellEvery is the least time between two log lines of one kind.
+const tellEvery = 10 * time.Second
+
+// worthTelling reports whether an error should be logged, and how many of its kind were not.
+func (c *counters) worthTelling(err error) (held uint64, ok bool) {
 	kind := trouble(err)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.told[kind]) < 10*time.Second {
-		return false
+	gate := c.told[kind]
+	if gate == nil {
+		gate = new(seldom.Counted)
+		c.told[kind] = gate
 	}
-	c.told[kind] = time.Now()
-	return true
+	c.mu.Unlock()
+	return gate.Pass(tellEvery)
 }
 
 // figures is described with PubSub.Stats.
@@ -120,10 +128,9 @@ func (h *hub) addTo(s *Stats, first bool) {
 	if r == nil {
 		return
 	}
-	r.pub.mu.Lock()
-	s.Queued += len(r.pub.queue)
-	s.QueuedBytes += r.pub.bytes
-	r.pub.mu.Unlock()
+	queued, bytes := r.pub.figures()
+	s.Queued += queued
+	s.QueuedBytes += bytes
 	connections, wanted, confirmed := r.sub.figures()
 	s.Connections += connections
 	s.Wanted += wanted

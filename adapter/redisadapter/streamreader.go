@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
@@ -23,6 +22,7 @@ type streamReader struct {
 	// Static after construction.
 	streams *streams
 	stream  string
+	pace    *pace         // of those who write to it here
 	ready   chan struct{} // closed when the stream was reached and those that waited for it listen
 
 	// Owned by read, which runs on one goroutine.
@@ -37,7 +37,7 @@ type streamReader struct {
 }
 
 func newStreamReader(s *streams, stream string) *streamReader {
-	return &streamReader{streams: s, stream: stream, ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
+	return &streamReader{streams: s, stream: stream, pace: s.paceOf(stream), ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
 }
 
 // whenLocated lets a bus listen when nothing that is written from then on can be missed.
@@ -75,7 +75,7 @@ func (r *streamReader) read(ctx context.Context) error {
 		r.streams.stats.streamRestarts.Add(1)
 		if run := r.streams.running(); run != nil {
 			// The stream may have another master by now.
-			reload, cancel := context.WithTimeout(ctx, answerWithin)
+			reload, cancel := context.WithTimeout(ctx, run.servers.answer)
 			defer cancel()
 			_ = run.servers.reload(reload)
 		}
@@ -99,15 +99,9 @@ func (r *streamReader) connect(ctx context.Context) (*redis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := *server.Options()
-	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns, opts.MaxActiveConns = 1, 0, 0, 0
-	opts.MaxRetries = -1
-	// What belongs to the caller's client must not be shared.
-	opts.PushNotificationProcessor = nil
-	opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opts := ownOptions(server)
 	opts.ReadTimeout = r.streams.opts.BlockTime + time.Second
-	return redis.NewClient(&opts), nil
+	return redis.NewClient(opts), nil
 }
 
 // locate finds the end of the stream the first time, and later looks whether something is missing between the last
@@ -166,14 +160,17 @@ func (r *streamReader) audit(info *redis.XInfoStream) {
 	}
 }
 
+// catchUp is how many times ReadCount is read at once by who is behind.
+const catchUp = 16
+
 // follow reads entries until something goes wrong.
 func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	opts := &r.streams.opts
-	many := min(opts.ReadCount, opts.MaxLen) // who reads so much at once may have been overtaken by the trimming
-	behind := false
+	behind, count := false, opts.ReadCount
 	for {
+		many := min(count, opts.MaxLen) // who reads so much at once may have been overtaken by the trimming
 		// Not rdb.XRead, which would wait ten seconds longer than BlockTime.
-		cmd := redis.NewXStreamSliceCmd(ctx, "xread", "count", opts.ReadCount, "block", opts.BlockTime.Milliseconds(), "streams", r.stream, r.last)
+		cmd := redis.NewXStreamSliceCmd(ctx, "xread", "count", count, "block", opts.BlockTime.Milliseconds(), "streams", r.stream, r.last)
 		if err := rdb.Process(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
@@ -188,6 +185,7 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 				r.take(ctx, &stream.Messages[i])
 			}
 		}
+		r.pace.reached(idOf(r.last))
 		if behind && n < many {
 			info, err := rdb.XInfoStream(ctx, r.stream).Result()
 			if err != nil {
@@ -195,7 +193,11 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 			}
 			r.audit(info)
 		}
-		behind = n >= many
+		if behind = n >= many; behind {
+			count = min(2*count, catchUp*opts.ReadCount)
+		} else {
+			count = opts.ReadCount
+		}
 	}
 }
 
@@ -213,11 +215,7 @@ func (r *streamReader) take(ctx context.Context, m *redis.XMessage) {
 }
 
 // before tells whether an entry's id is smaller than another one.
-func before(a, b string) bool {
-	at, an := splitID(a)
-	bt, bn := splitID(b)
-	return at < bt || at == bt && an < bn
-}
+func before(a, b string) bool { return idOf(a).before(idOf(b)) }
 
 func splitID(id string) (ms, seq uint64) {
 	head, tail, _ := strings.Cut(id, "-")

@@ -25,6 +25,7 @@ type channel struct {
 	sent    bool    // the last command on link was a subscribe
 	pending int     // replies outstanding on link
 	lost    bool    // its subscription has ended, and is wanted
+	common  bool    // every node of the cluster subscribes to it
 	ready   chan struct{}
 }
 
@@ -71,6 +72,7 @@ type subscriber struct {
 	retryAt  time.Time
 	problem  error // why some channel cannot be placed or subscribed
 	links    map[*node]*link
+	shared   []*channel    // those that are common
 	stale    bool          // the slots of the cluster have changed
 	lost     int           // channels that are lost
 	failures map[*node]int // connections in a row that ended soon
@@ -168,10 +170,14 @@ func (s *subscriber) forgetLocked(c *channel) {
 		c.link = nil
 	}
 	delete(s.channels[c.space], c.name)
+	if c.common {
+		s.shared = slices.DeleteFunc(s.shared, func(other *channel) bool { return other == c })
+	}
 }
 
-// wait returns when the channels are confirmed or not wanted any more.
-func (s *subscriber) wait(ctx context.Context, sp space, names []string) error {
+// wait returns when the channels are confirmed or not wanted any more, or with an error when ctx ends or away, which may be nil, is
+// closed.
+func (s *subscriber) wait(ctx context.Context, sp space, names []string, away <-chan struct{}) error {
 	for _, name := range names {
 		for {
 			s.mu.Lock()
@@ -189,10 +195,22 @@ func (s *subscriber) wait(ctx context.Context, sp space, names []string) error {
 			case <-ready:
 			case <-ctx.Done():
 				return adapter.ErrClusterUnavailable
+			case <-away:
+				return adapter.ErrClusterUnavailable
 			}
 		}
 	}
 	return nil
+}
+
+// confirmed reports whether wait would return nil at once.
+func (s *subscriber) confirmed(sp space, names []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(names, func(name string) bool {
+		c := s.channels[sp][name]
+		return c != nil && c.wanted() && !c.confirmed()
+	})
 }
 
 // reason returns why some channel cannot be placed or subscribed, nil if there was no such trouble.
@@ -215,7 +233,7 @@ func (s *subscriber) waitAll(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for sp := range names {
-		if err := s.wait(ctx, space(sp), names[sp]); err != nil {
+		if err := s.wait(ctx, space(sp), names[sp], nil); err != nil {
 			return err
 		}
 	}
@@ -258,7 +276,7 @@ func (s *subscriber) run(ctx context.Context) {
 }
 
 func (s *subscriber) reload(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, s.servers.answer)
 	defer cancel()
 	if err := s.servers.reload(ctx); err != nil {
 		s.mu.Lock()
@@ -301,7 +319,7 @@ func (s *subscriber) place(ctx context.Context, wg *sync.WaitGroup, batch []*cha
 }
 
 func (s *subscriber) serverFor(ctx context.Context, c *channel) (*node, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, s.servers.answer)
 	defer cancel()
 	if c.space == shard {
 		return s.servers.forKey(ctx, c.name)
@@ -420,10 +438,14 @@ func bySlot(list []*channel) {
 	slices.SortStableFunc(list, func(a, b *channel) int { return int(slotOf(a.name)) - int(slotOf(b.name)) })
 }
 
-// sample returns a channel of a connection that Redis should count; "" if there is none, for patterns are not counted.
-func (s *subscriber) sample(l *link) (space, string) {
+// sample returns channels of a connection that Redis should count: those that are common to all nodes, or another one; none if
+// there is none, for patterns are not counted.
+func (s *subscriber) sample(l *link) (space, []string) {
 	if l == nil {
-		return 0, ""
+		return 0, nil
+	}
+	if sp, names := s.commons(l.to); len(names) > 0 {
+		return sp, names
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -431,12 +453,37 @@ func (s *subscriber) sample(l *link) (space, string) {
 		looked := 0
 		for _, c := range s.channels[sp] {
 			if c.link == l && c.wanted() && c.confirmed() {
-				return sp, c.name
+				return sp, []string{c.name}
 			}
 			if looked++; looked > 1000 {
 				break
 			}
 		}
 	}
-	return 0, ""
+	return 0, nil
+}
+
+// maxCommons is how many common channels are looked at.
+const maxCommons = 64
+
+// common notes that every node of the cluster subscribes to a channel.
+func (s *subscriber) common(sp space, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.channels[sp][name]; c != nil && !c.common && len(s.shared) < maxCommons {
+		c.common = true
+		s.shared = append(s.shared, c)
+	}
+}
+
+// commons returns the common channels that are subscribed to at a server. They are all of one space.
+func (s *subscriber) commons(to *node) (sp space, names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.shared {
+		if c.link != nil && c.link.to == to && c.wanted() && c.confirmed() && (len(names) == 0 || c.space == sp) {
+			sp, names = c.space, append(names, c.name)
+		}
+	}
+	return sp, names
 }

@@ -20,3 +20,19 @@ func (g *Gate) Pass(every time.Duration) bool {
 	now, next := int64(time.Since(start)), g.next.Load()
 	return (next == 0 || now >= next) && g.next.CompareAndSwap(next, now+int64(every))
 }
+
+// Counted is a Gate that counts whom it holds back. The zero value is ready; it may be used by any number of goroutines and
+// never blocks.
+type Counted struct {
+	gate Gate
+	held atomic.Uint64
+}
+
+// Pass is Gate.Pass. When it reports true it tells how many were held back since it last did.
+func (c *Counted) Pass(every time.Duration) (held uint64, ok bool) {
+	if !c.gate.Pass(every) {
+		c.held.Add(1)
+		return 0, false
+	}
+	return c.held.Swap(0), true
+}

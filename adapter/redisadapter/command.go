@@ -1,0 +1,183 @@
+package redisadapter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// post says what is to be done with a command.
+type post struct {
+	// namespace is the one that speaks; "" is the membership. Redis may let one speak and another not.
+	namespace string
+	// passing says that the command is of no use later: it is refused while Redis is away, and waits for two seconds at most. What the
+	// membership says is of use as long as it is on its way.
+	passing bool
+	// sent is told what has become of the command, if it was queued. It does not block; nil if nobody wants to know.
+	sent func(adapter.Receipt)
+	// pace is that of the stream that is written to; nil for what is published.
+	pace *pace
+}
+
+// postOf returns what is to be done with a message: questions and volatile messages are of no use later.
+func postOf(namespace string, m *adapter.Message) post {
+	return post{namespace: namespace, passing: m.Request != "" || m.Flags.Volatile, sent: m.Sent}
+}
+
+// answerOf is the post of answers: who asked does not wait for long.
+func answerOf(namespace string) post { return post{namespace: namespace, passing: true} }
+
+// scope is what Redis refuses as one: what a user may do depends on the command and on the names of keys and channels, which
+// begin with the namespace.
+type scope struct{ verb, namespace string }
+
+// overhead is about what a command takes beside its arguments: go-redis's form of it, ours, and its places in queues.
+const overhead = 448
+
+// command is one that is queued or under way. go-redis must not send it twice: it cannot know whether Redis executed the
+// first.
+type command struct {
+	redis.Cmder
+	post
+	key    string // decides on the server; "" for what any master does
+	size   int
+	queued time.Time
+}
+
+// NoRetry makes go-redis give up a command that failed half-way, when it follows a redirection.
+func (c *command) NoRetry() bool { return true }
+
+func newCommand(cmd redis.Cmder, how post) *command {
+	c := &command{Cmder: cmd, post: how, size: overhead, queued: time.Now()}
+	args := cmd.Args()
+	for _, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			c.size += len(arg)
+		case []byte:
+			c.size += len(arg)
+		}
+	}
+	if len(args) > 1 && !strings.EqualFold(cmd.Name(), "publish") {
+		c.key, _ = args[1].(string)
+	}
+	return c
+}
+
+// tooOld reports whether the command has waited for too long.
+func (c *command) tooOld(now time.Time, limit time.Duration) bool {
+	if c.passing && c.namespace != "" {
+		limit = min(limit, passingAge)
+	}
+	return now.Sub(c.queued) > limit
+}
+
+func (c *command) scope() scope { return scope{c.Name(), c.namespace} }
+
+// optional reports whether the node does without the command if Redis refuses it.
+func (c *command) optional() bool {
+	args := c.Args()
+	return len(args) > 1 && args[1] == commonChannel
+}
+
+// fail tells that the command was not executed, or may not have been.
+func (c *command) fail(err error) {
+	if c.sent != nil {
+		c.sent(adapter.Receipt{Err: err, Receivers: -1})
+	}
+}
+
+// landed notes that a command is not under way any more. r is the zero value if there is no answer.
+func (c *command) landed(r response) {
+	if c.pace != nil {
+		c.pace.end(r.text)
+	}
+}
+
+// succeed tells what Redis has answered.
+func (c *command) succeed(r response) {
+	switch {
+	case c.sent == nil:
+	case r.isText: // of XADD
+		c.sent(adapter.Receipt{Receivers: -1, Offset: r.text})
+	default: // of PUBLISH
+		c.sent(adapter.Receipt{Receivers: int(r.number)})
+	}
+}
+
+// answer returns what go-redis has found out by itself.
+func (c *command) answer() response {
+	switch cmd := c.Cmder.(type) {
+	case *redis.IntCmd:
+		return response{number: cmd.Val(), err: cmd.Err()}
+	case *redis.StringCmd:
+		return response{text: cmd.Val(), isText: true, err: cmd.Err()}
+	}
+	return response{err: c.Err()}
+}
+
+// fifo is a queue of commands. The zero value is empty.
+type fifo struct {
+	items []*command
+	head  int
+}
+
+func (q *fifo) len() int        { return len(q.items) - q.head }
+func (q *fifo) all() []*command { return q.items[q.head:] }
+func (q *fifo) first() *command { return q.items[q.head] }
+
+func (q *fifo) push(c *command) {
+	if q.head > 1024 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, c)
+}
+
+func (q *fifo) pop() *command {
+	c := q.items[q.head]
+	q.items[q.head] = nil
+	if q.head++; q.head == len(q.items) {
+		q.head = 0
+		if q.items = q.items[:0]; cap(q.items) > 4096 {
+			q.items = nil // the burst is over
+		}
+	}
+	return c
+}
+
+// putBack puts commands in front of those that are there.
+func (q *fifo) putBack(list []*command) {
+	if len(list) > 0 {
+		q.items, q.head = slices.Concat(list, q.all()), 0
+	}
+}
+
+// takeAll empties the queue.
+func (q *fifo) takeAll() []*command {
+	list := q.all()
+	*q = fifo{}
+	return list
+}
+
+// takeIf takes those out for which gone is true, and appends them to list.
+func (q *fifo) takeIf(list []*command, gone func(*command) bool) []*command {
+	if !slices.ContainsFunc(q.all(), gone) {
+		return list
+	}
+	var left []*command
+	for _, c := range q.all() {
+		if gone(c) {
+			list = append(list, c)
+		} else {
+			left = append(left, c)
+		}
+	}
+	q.items, q.head = left, 0
+	return list
+}
