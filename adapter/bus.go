@@ -91,7 +91,8 @@ type Bus interface {
 	Listening(ctx context.Context) error
 
 	// Publish sends a message or a question to all other nodes and never blocks. Messages published by one goroutine
-	// arrive in order. It returns ErrClusterUnavailable when the message cannot have been sent. It neither changes nor keeps
+	// arrive in order. It returns ErrClusterUnavailable, or ErrQueueFull, when the message will not be sent; one that waits for a broker
+	// that is away is sent later, or its receipt has an error. Volatile messages and questions do not wait. It neither changes nor keeps
 	// m and the slices in it, which belong to the application; it may keep Sent.
 	Publish(m *Message) error
 

@@ -14,7 +14,9 @@
 // of its namespaces. Two servers never share connections: Redis counts connections, and each server answers for itself. A hub
 // has
 //
-//   - a publisher: one goroutine that sends what is queued, in order, in pipelines;
+//   - a publisher: the queue of what is sent, with one pipe, on Redis Cluster one for each master: a connection with a goroutine that
+//     connects and writes what waits, in order, and one that reads the answers. One more goroutine drops what is too old and
+//     finds the pipe of each command;
 //   - a subscriber: one connection, or on Redis Cluster one for each master that has a channel of ours. Each has a goroutine
 //     that reads and only sorts messages into the feeds of the namespaces, and one that connects, sends what has gathered
 //     and watches that it is answered. One more goroutine places the channels on the connections;

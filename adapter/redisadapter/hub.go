@@ -31,8 +31,8 @@ type sink func(channel, body string)
 // hub is everything that one server has open to Redis, from its start to its close. All methods may be called concurrently;
 // none blocks but those that take a context.
 //
-// Lock order: streamsBus.turn > streams.mu > streamReader.mu, streamsBus.mu, roomChannels.mu > hub.mu > subscriber.mu; the
-// others are leaves.
+// Lock order: streamsBus.turn > streams.mu > streamReader.mu, streamsBus.mu, roomChannels.mu > hub.mu > subscriber.mu;
+// publisher.mu > pace.mu; the others are leaves.
 type hub struct {
 	// Static after construction.
 	rdb    redis.UniversalClient

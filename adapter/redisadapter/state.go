@@ -19,7 +19,8 @@ const (
 	Starting State = iota
 	// Up: commands are answered, all subscriptions are confirmed and Redis counts them.
 	Up
-	// Down: one of that does not hold. Local delivery goes on; what needs other nodes fails at once.
+	// Down: one of that does not hold, or Redis has refused a command. Local delivery goes on, messages for other nodes wait, and
+	// questions fail at once.
 	Down
 )
 

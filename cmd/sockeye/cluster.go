@@ -45,6 +45,9 @@ type nodeFlags struct {
 	PublishOnSpecificResponseChannel bool          `help:"pubsub: answer on a channel of the asking node only; the same on all nodes."`
 	ExactChannels                    bool          `help:"pubsub: subscribe to the rooms of this node instead of to all of them."`
 	NodeOverAfter                    time.Duration `help:"How long another node must be silent until its life counts as over; 5m by default."`
+	QueueLimit                       int           `name:"redis-queue-limit" placeholder:"BYTES" help:"How much may wait for Redis, in bytes, while it is away or slow: what exceeds it is refused, and its sender told; 67108864 (64 MiB) by default."`
+	QueueAge                         time.Duration `name:"redis-queue-age" help:"How long a message waits for Redis at most; 30s by default."`
+	AnswerTimeout                    time.Duration `name:"redis-answer-timeout" help:"How long Redis may owe an answer before it counts as down and the connection as dead; 3s by default."`
 	UseShardedPubSub                 bool          `name:"use-sharded-pubsub" help:"streams: send questions and answers through sharded pub/sub (Redis 7); the same on all nodes."`
 }
 
@@ -73,6 +76,9 @@ func (f *nodeFlags) flags() []flag {
 	return append(f.clusterFlags.flags(),
 		flag{"--redis-required", f.Required, ""},
 		flag{"--node-over-after", f.NodeOverAfter != 0, ""},
+		flag{"--redis-queue-limit", f.QueueLimit != 0, ""},
+		flag{"--redis-queue-age", f.QueueAge != 0, ""},
+		flag{"--redis-answer-timeout", f.AnswerTimeout != 0, ""},
 		flag{"--requests-timeout", f.RequestsTimeout != 0, pubSubAdapter},
 		flag{"--publish-on-specific-response-channel", f.PublishOnSpecificResponseChannel, pubSubAdapter},
 		flag{"--exact-channels", f.ExactChannels, pubSubAdapter},
@@ -107,6 +113,14 @@ func (f *nodeFlags) validate() error {
 	if f.NodeOverAfter < 0 {
 		return fmt.Errorf("--node-over-after must be positive, got %v", f.NodeOverAfter)
 	}
+	switch {
+	case f.QueueLimit < 0:
+		return fmt.Errorf("--redis-queue-limit must be positive, got %d", f.QueueLimit)
+	case f.QueueAge < 0:
+		return fmt.Errorf("--redis-queue-age must be positive, got %v", f.QueueAge)
+	case f.AnswerTimeout < 0:
+		return fmt.Errorf("--redis-answer-timeout must be positive, got %v", f.AnswerTimeout)
+	}
 	return f.check(f.flags())
 }
 
@@ -127,7 +141,10 @@ func (f *nodeFlags) open(log *slog.Logger) (*cluster, error) {
 		return nil, err
 	}
 	c := &cluster{rdb: rdb}
-	opts := redisadapter.Options{Logger: log.With("redis", f.place(), "adapter", f.flavour()), NodeOverAfter: f.NodeOverAfter}
+	opts := redisadapter.Options{
+		Logger: log.With("redis", f.place(), "adapter", f.flavour()), NodeOverAfter: f.NodeOverAfter,
+		QueueLimit: f.QueueLimit, QueueAge: f.QueueAge, AnswerTimeout: f.AnswerTimeout,
+	}
 	switch f.flavour() {
 	case shardedAdapter:
 		c.builder = redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{

@@ -36,7 +36,7 @@ var rules = []rule{
 	{path: "adapter", own: []string{"adapter/membership", "adapter/internal/question", "server/parser"}},
 	{path: "adapter/membership"},
 	{path: "adapter/internal/question"},
-	{path: "adapter/redisadapter", own: []string{"adapter", "adapter/membership", "server/parser", "internal/msgpack", "internal/envelope", "internal/classic"}, foreign: []string{"github.com/redis/go-redis/"}},
+	{path: "adapter/redisadapter", own: []string{"adapter", "adapter/membership", "server/parser", "internal/msgpack", "internal/envelope", "internal/classic", "internal/seldom"}, foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "adapter/adaptertest", own: []string{"adapter", "adapter/membership", "server/parser", "internal/"}},
 	{path: "internal/envelope", own: []string{"adapter", "server/parser", "internal/msgpack"}},
 	{path: "internal/classic", own: []string{"adapter", "server/parser", "internal/msgpack"}},
