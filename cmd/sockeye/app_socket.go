@@ -18,16 +18,7 @@ import (
 
 // socketApp runs one of the Socket.IO apps with the demo page in front of it.
 func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)) (*app, error) {
-	opts := server.Options{
-		NodeName:                    cmp.Or(c.NodeName, defaultNodeName(c.Addr)),
-		Engine:                      c.engineOptions(log, "/socket.io"),
-		ConnectTimeout:              c.ConnectTimeout,
-		AckTimeout:                  c.AckTimeout,
-		CleanupEmptyChildNamespaces: c.CleanupEmptyChildNamespaces,
-		DisableClientFiles:          !c.ServeClient,
-		Logger:                      log,
-	}
-	c.boundFlags.server(&opts)
+	opts := c.options(log)
 	if files, ok := webdemo.Client(); ok {
 		opts.ClientFiles = files
 	}
@@ -71,6 +62,21 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 			return err
 		},
 	}, nil
+}
+
+// options turns the flags into the server's options.
+func (c *serveCommand) options(log *slog.Logger) server.Options {
+	opts := server.Options{
+		NodeName:                    cmp.Or(c.NodeName, defaultNodeName(c.Addr)),
+		Engine:                      c.engineOptions(log, "/socket.io"),
+		ConnectTimeout:              c.ConnectTimeout,
+		AckTimeout:                  c.AckTimeout,
+		CleanupEmptyChildNamespaces: c.CleanupEmptyChildNamespaces,
+		DisableClientFiles:          !c.ServeClient,
+		Logger:                      log,
+	}
+	c.boundFlags.server(&opts)
+	return opts
 }
 
 // pathInPage is where the page looks for the path of the protocol.
