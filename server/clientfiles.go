@@ -19,8 +19,8 @@ import (
 var clientBundle = [...]string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
 
 // missingBundle is the answer when the server was built or configured without the files.
-const missingBundle = "The client bundle is not part of this server. " +
-	"Install the npm package socket.io-client and give its dist directory as ClientFiles.\n"
+const missingBundle = "The client bundle is not part of this server: `sockeye client-files DIR` writes it, as the npm package " +
+	"socket.io-client has it in dist; give that directory, or an embed.FS of it, as server.Options.ClientFiles.\n"
 
 // clientFiles serves the client bundle below the engine's path, with the reference's headers.
 type clientFiles struct {

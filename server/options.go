@@ -106,8 +106,8 @@ type Options struct {
 	DisableClientFiles bool
 
 	// ClientFiles holds the bundle (socket.io.js, socket.io.min.js, socket.io.esm.min.js, socket.io.msgpack.min.js and a
-	// .map for each), the dist directory of the npm package socket.io-client. Files with .br and .gz appended
-	// are used as compressed forms. Without it the paths answer 404.
+	// .map for each): what `sockeye client-files DIR` writes, or the dist directory of the npm package socket.io-client. Files
+	// with .br and .gz appended are used as compressed forms. Default none: the paths answer 404, and say this.
 	ClientFiles fs.FS
 
 	// Hooks are asked and told in this order. Default none.

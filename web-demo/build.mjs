@@ -24,10 +24,32 @@ await build({
   build: { outDir: join(dist, "page"), emptyOutDir: false, target: "es2022", modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
 });
 
+// The packages inside a bundle, as the sources of its map name them: "../../engine.io-client/build/…" in the repository from
+// which it is published, "../build/…" for the client itself, "debug/src/…" for foreign packages.
+function packagesIn(map) {
+  return JSON.parse(map).sources.map((source) => {
+    const [first, second] = source.replace(/^.*node_modules\//, "").replaceAll("../", "").split("/");
+    if (first === "build") return "socket.io-client";
+    if (first === "socket.io-component-emitter") return "@socket.io/component-emitter";
+    return first.startsWith("@") ? `${first}/${second}` : first;
+  });
+}
+
+// The licence of a package as it is published. A package without one stops the build.
+function licenceOf(name) {
+  const dir = join(here, "node_modules", name);
+  const file = readdirSync(dir).find((entry) => /^licen[cs]e(\.\w+)?$/i.test(entry));
+  if (!file) throw new Error(`${name} has no licence file`);
+  const { version } = JSON.parse(readFileSync(join(dir, "package.json")));
+  return `${name} ${version}\n\n${readFileSync(join(dir, file), "utf8").trim()}\n`;
+}
+
 const client = join(dist, "client");
+const inside = new Set();
 mkdirSync(client);
 for (const name of names.flatMap((n) => [n, `${n}.map`])) {
   const data = readFileSync(join(bundles, name));
+  if (name.endsWith(".map")) packagesIn(data).forEach((name) => inside.add(name));
   writeFileSync(join(client, name), data);
   writeFileSync(join(client, `${name}.gz`), gzipSync(data, { level: 9 }));
   const params = {
@@ -36,3 +58,7 @@ for (const name of names.flatMap((n) => [n, `${n}.map`])) {
   };
   writeFileSync(join(client, `${name}.br`), brotliCompressSync(data, { params }));
 }
+
+// The page contains the same client, and nothing else of others.
+const rule = `\n${"-".repeat(80)}\n\n`;
+writeFileSync(join(client, "LICENSE"), `These bundles contain:\n${rule}${[...inside].sort().map(licenceOf).join(rule)}`);

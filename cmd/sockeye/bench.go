@@ -23,33 +23,48 @@ var errInterrupted = errors.New("interrupted")
 type benchCommand struct {
 	URL string `arg:"" help:"The server, for example http://localhost:3000; its path is /socket.io/ unless given."`
 
-	Scenario  string `default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn" help:"What to do: idle, connect, echo, burst, single, targeted or churn."`
-	Transport string `default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
-	Clients   int    `help:"Clients to connect; 50 for echo, otherwise 1000."`
-	Steps     []int  `help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
+	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn" help:"What to do: idle, connect, echo, burst, single, targeted or churn."`
+	Transport string `group:"What to do" default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
+	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, otherwise 1000."`
+	Steps     []int  `group:"What to do" help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
 
-	Size     int `default:"64" help:"Payload of a message in bytes, at least 48."`
-	Copies   int `default:"100" help:"For burst: broadcasts of one burst."`
-	Rounds   int `help:"Bursts (5) or single broadcasts (50)."`
-	Messages int `help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all."`
-	InFlight int `default:"100" help:"For targeted: messages under way at the same time."`
-	Warmup   int `help:"Rounds or messages before the measurement."`
+	Size     int `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
+	Copies   int `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
+	Rounds   int `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
+	Messages int `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all."`
+	InFlight int `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
+	Warmup   int `group:"What to do" help:"Rounds or messages before the measurement."`
 
-	Rate        float64       `help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
-	Concurrency int           `default:"50" help:"Connects at the same time."`
-	Processes   int           `help:"Processes to spread the clients over; as many as the limit of descriptors requires by default."`
-	Source      []string      `help:"Addresses to connect from, for example 127.0.0.2,127.0.0.3; an address has some 28,000 ports."`
-	Hold        time.Duration `default:"10s" help:"For idle: time from the last connect until memory is read."`
-	Timeout     time.Duration `default:"15s" help:"How long to wait for a connection, or while no message arrives."`
-	Insecure    bool          `help:"Do not check the server's certificate."`
+	Rate        float64       `group:"How to do it" help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
+	Concurrency int           `group:"How to do it" default:"50" help:"Connects at the same time."`
+	Processes   int           `group:"How to do it" help:"Processes to spread the clients over; as many as the limit of descriptors requires by default."`
+	Source      []string      `group:"How to do it" help:"Addresses to connect from, for example 127.0.0.2,127.0.0.3; an address has some 28,000 ports."`
+	Hold        time.Duration `group:"How to do it" default:"10s" help:"For idle: time from the last connect until memory is read."`
+	Timeout     time.Duration `group:"How to do it" default:"15s" help:"How long to wait for a connection, or while no message arrives."`
+	Insecure    bool          `group:"How to do it" help:"Do not check the server's certificate."`
 
-	PID     int    `name:"pid" help:"Process of the server, whose CPU and memory are read."`
-	PIDTree bool   `name:"pid-tree" help:"Include the processes below --pid."`
-	Via     string `help:"For burst and single: another node of the cluster, which is asked for the broadcasts."`
-	ViaPID  int    `name:"via-pid" help:"Process of that node, whose CPU is read."`
-	GC      bool   `name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
-	JSON    string `name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
-	Quiet   bool   `help:"No progress on the standard error."`
+	PID     int    `group:"What to measure" name:"pid" help:"Process of the server, whose CPU and memory are read."`
+	PIDTree bool   `group:"What to measure" name:"pid-tree" help:"Include the processes below --pid."`
+	Via     string `group:"What to measure" help:"For burst and single: another node of the cluster, which is asked for the broadcasts."`
+	ViaPID  int    `group:"What to measure" name:"via-pid" help:"Process of that node, whose CPU is read."`
+	GC      bool   `group:"What to measure" name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
+	JSON    string `group:"Output" name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
+	Quiet   bool   `group:"Output" help:"No progress on the standard error."`
+}
+
+// Help is what --help says besides the flags.
+func (*benchCommand) Help() string {
+	return `The server must answer the events of the bench app: sockeye serve --app bench, or the programs in bench/peers. That is asked
+first, with one client.
+
+Examples:
+  sockeye serve --app bench &
+  sockeye bench http://localhost:3000 --pid $!
+      Echoes of 50 clients, with the server's CPU and memory.
+  sockeye bench http://localhost:3000 --scenario burst --clients 1000
+      Broadcasts to 1,000 clients.
+  sockeye bench http://localhost:3000 --scenario idle --steps 2000,10000 --pid $!
+      Memory for each idle client.`
 }
 
 // Run makes the run and prints its result. It fails if anything was lost.
@@ -65,6 +80,9 @@ func (c *benchCommand) Run(ctx context.Context, out *streams) error {
 	switch {
 	case errors.As(err, new(*load.ConfigError)):
 		return usageError{err}
+	case errors.As(err, new(*load.NotBenchError)):
+		return fmt.Errorf("%w: the scenario %s needs the bench app there (sockeye serve --app bench), or a program with the events that docs/benchmarking.md lists",
+			err, c.Scenario)
 	case err != nil && ctx.Err() != nil:
 		return errInterrupted // before there was anything to tell
 	case err != nil:

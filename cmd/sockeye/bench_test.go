@@ -61,7 +61,7 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{"ftp://" + addr}, exitUsage, "scheme"},
 		{[]string{"http://" + addr + "/elsewhere/"}, exitFailure, "status 404: not a Socket.IO server"},
 		{[]string{"http://" + addr, "--pid", "1073741824"}, exitFailure, "there is no process 1073741824"},
-		{[]string{"http://" + other, "--timeout", "200ms"}, exitFailure, "join(room, ack)"},
+		{[]string{"http://" + other, "--timeout", "200ms"}, exitFailure, "does not answer the event join(room, ack) within 200ms: the scenario echo needs the bench app there (sockeye serve --app bench)"},
 	} {
 		var stdout, stderr bytes.Buffer
 		status := run(t.Context(), append([]string{"bench", "--quiet"}, tc.args...), &stdout, &stderr)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -22,11 +21,14 @@ const (
 )
 
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run a node."`
-	Bench   benchCommand   `cmd:"" help:"Put load on a Socket.IO server and measure it."`
-	Worker  workerCommand  `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
-	Emit    emitCommand    `cmd:"" help:"Send an event to clients of a cluster, through Redis."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve       serveCommand       `cmd:"" help:"Run a node."`
+	Bench       benchCommand       `cmd:"" help:"Put load on a Socket.IO server and measure it."`
+	Worker      workerCommand      `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
+	Emit        emitCommand        `cmd:"" help:"Send an event to clients of a cluster, through Redis."`
+	ClientFiles clientFilesCommand `cmd:"" help:"Write the client bundles that this program carries, for a Go program to embed."`
+	Version     versionCommand     `cmd:"" help:"Print version, commit and Go release."`
+
+	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print version, commit and Go release."`
 }
 
 // usageError marks what the caller of the program got wrong.
@@ -51,6 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		kong.Description("A Socket.IO server: unchanged JavaScript clients, one binary."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars("SOCKEYE"),
+		kong.Vars{"version": versionText()},
 		durations,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exitCode(code)) }),
@@ -82,14 +85,3 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 type exitCode int
 
 type streams struct{ stdout, stderr io.Writer }
-
-type versionCommand struct{}
-
-func (versionCommand) Run(out *streams) error {
-	version := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		version = info.Main.Version
-	}
-	_, err := fmt.Fprintln(out.stdout, "sockeye", version)
-	return err
-}

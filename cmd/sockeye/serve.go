@@ -20,55 +20,72 @@ import (
 // serveCommand holds the flags of `sockeye serve`. Engine options carry Node's names in kebab case; every flag can be
 // given as SOCKEYE_<NAME> too.
 type serveCommand struct {
-	Addr string `default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
-	App  string `default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
+	Addr string `group:"Node" default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
+	App  string `group:"Node" default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
 
-	TLSCert string `name:"tls-cert" type:"existingfile" help:"PEM file of the certificate chain; with --tls-key connections are TLS."`
-	TLSKey  string `name:"tls-key" type:"existingfile" help:"PEM file of the certificate's private key."`
+	TLSCert string `group:"Node" name:"tls-cert" type:"existingfile" help:"PEM file of the certificate chain; with --tls-key connections are TLS."`
+	TLSKey  string `group:"Node" name:"tls-key" type:"existingfile" help:"PEM file of the certificate's private key."`
 
-	Path               string          `help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
-	AddTrailingSlash   bool            `default:"true" negatable:"" help:"Append a slash to the path."`
-	PingInterval       time.Duration   `default:"25s" help:"Time between two heartbeats."`
-	PingTimeout        time.Duration   `default:"20s" help:"How long to wait for the answer to a heartbeat."`
-	UpgradeTimeout     time.Duration   `default:"10s" help:"How long an upgrade of the transport may take."`
-	ConnectTimeout     time.Duration   `default:"45s" help:"How long a client may stay without joining a namespace."`
-	MaxHTTPBufferSize  int64           `name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
-	BodyTimeout        time.Duration   `name:"http-request-body-timeout" default:"30s" help:"How long the body of a polling request may take to arrive."`
-	MaxBufferedChunks  int             `default:"10000" help:"In how many small pieces the body of a polling request may come."`
-	Transports         []string        `default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
-	AllowUpgrades      bool            `default:"true" negatable:"" help:"Let polling clients upgrade."`
-	InitialPacket      string          `help:"Text message that follows the handshake of every session."`
-	Cookie             string          `help:"Name of a cookie that carries the session id; none by default."`
-	PerMessageDeflate  bool            `negatable:"" help:"Compress websocket messages."`
-	DeflateThreshold   int             `default:"1024" help:"Smallest websocket message to compress, in bytes."`
-	HTTPCompression    bool            `name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
-	HTTPThreshold      int             `name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
-	ReadMode           engine.ReadMode `default:"auto" enum:"auto,poller,goroutine" help:"How idle websocket connections wait: auto, poller (no goroutine each; Linux) or goroutine."`
-	CORSOrigin         []string        `name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
-	CORSReflectOrigin  bool            `name:"cors-reflect-origin" help:"Allow every origin by announcing the request's own, which works with credentials too; Node's origin: true."`
-	CORSMethods        []string        `name:"cors-methods" help:"Methods that a preflight allows."`
-	CORSAllowedHeaders []string        `name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
-	CORSExposedHeaders []string        `name:"cors-exposed-headers" help:"Response headers that scripts may read."`
-	CORSCredentials    bool            `name:"cors-credentials" help:"Allow cookies from allowed origins."`
-	CORSMaxAge         time.Duration   `name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
+	Path               string          `group:"Connections" help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
+	AddTrailingSlash   bool            `group:"Connections" default:"true" negatable:"" help:"Append a slash to the path."`
+	PingInterval       time.Duration   `group:"Connections" default:"25s" help:"Time between two heartbeats."`
+	PingTimeout        time.Duration   `group:"Connections" default:"20s" help:"How long to wait for the answer to a heartbeat."`
+	UpgradeTimeout     time.Duration   `group:"Connections" default:"10s" help:"How long an upgrade of the transport may take."`
+	ConnectTimeout     time.Duration   `group:"Connections" default:"45s" help:"How long a client may stay without joining a namespace."`
+	MaxHTTPBufferSize  int64           `group:"Connections" name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
+	BodyTimeout        time.Duration   `group:"Connections" name:"http-request-body-timeout" default:"30s" help:"How long the body of a polling request may take to arrive."`
+	MaxBufferedChunks  int             `group:"Connections" default:"10000" help:"In how many small pieces the body of a polling request may come."`
+	Transports         []string        `group:"Connections" default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
+	AllowUpgrades      bool            `group:"Connections" default:"true" negatable:"" help:"Let polling clients upgrade."`
+	InitialPacket      string          `group:"Connections" help:"Text message that follows the handshake of every session."`
+	Cookie             string          `group:"Connections" help:"Name of a cookie that carries the session id; none by default."`
+	PerMessageDeflate  bool            `group:"Connections" negatable:"" help:"Compress websocket messages."`
+	DeflateThreshold   int             `group:"Connections" default:"1024" help:"Smallest websocket message to compress, in bytes."`
+	HTTPCompression    bool            `group:"Connections" name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
+	HTTPThreshold      int             `group:"Connections" name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
+	ReadMode           engine.ReadMode `group:"Connections" default:"auto" enum:"auto,poller,goroutine" help:"How idle websocket connections wait: auto, poller (no goroutine each; Linux) or goroutine."`
+	CORSOrigin         []string        `group:"Pages of other origins" name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
+	CORSReflectOrigin  bool            `group:"Pages of other origins" name:"cors-reflect-origin" help:"Allow every origin by announcing the request's own, which works with credentials too; Node's origin: true."`
+	CORSMethods        []string        `group:"Pages of other origins" name:"cors-methods" help:"Methods that a preflight allows."`
+	CORSAllowedHeaders []string        `group:"Pages of other origins" name:"cors-allowed-headers" help:"Request headers that a preflight allows."`
+	CORSExposedHeaders []string        `group:"Pages of other origins" name:"cors-exposed-headers" help:"Response headers that scripts may read."`
+	CORSCredentials    bool            `group:"Pages of other origins" name:"cors-credentials" help:"Allow cookies from allowed origins."`
+	CORSMaxAge         time.Duration   `group:"Pages of other origins" name:"cors-max-age" help:"How long a browser may keep a preflight answer."`
 
-	TrustedProxies trustedProxies `placeholder:"PREFIX,..." help:"Proxies that may say for whom they ask, in X-Forwarded-For, -Proto, -Host or Forwarded: addresses and prefixes such as 127.0.0.1,10.0.0.0/8."`
-	ProxyProtocol  bool           `help:"Connections of --trusted-proxies begin with a header of the PROXY protocol, version 1 or 2, which tells the client's address: for balancers that work on TCP."`
+	TrustedProxies trustedProxies `group:"Proxies" placeholder:"PREFIX,..." help:"Proxies that may say for whom they ask, in X-Forwarded-For, -Proto, -Host or Forwarded: addresses and prefixes such as 127.0.0.1,10.0.0.0/8."`
+	ProxyProtocol  bool           `group:"Proxies" help:"Connections of --trusted-proxies begin with a header of the PROXY protocol, version 1 or 2, which tells the client's address: for balancers that work on TCP."`
 
-	ServeClient                 bool          `default:"true" negatable:"" help:"Serve the client bundles."`
-	CleanupEmptyChildNamespaces bool          `help:"Remove dynamic namespaces when their last socket leaves."`
-	AckTimeout                  time.Duration `default:"10s" help:"How long to wait for an acknowledgement."`
+	ServeClient                 bool          `group:"Connections" default:"true" negatable:"" help:"Serve the client bundles."`
+	CleanupEmptyChildNamespaces bool          `group:"Connections" help:"Remove dynamic namespaces when their last socket leaves."`
+	AckTimeout                  time.Duration `group:"Connections" default:"10s" help:"How long to wait for an acknowledgement."`
 
 	boundFlags `group:"Bounds"`
 
-	nodeFlags
+	nodeFlags `group:"Cluster"`
 
-	NodeName string `help:"Name of this node for operators, other nodes and the chat, another one on each node and the same after a restart; host name and port by default."`
+	NodeName string `group:"Node" help:"Name of this node for operators, other nodes and the chat, another one on each node and the same after a restart; host name and port by default."`
 
-	LogFormat       string        `default:"text" enum:"text,json" help:"Log lines as text or json."`
-	LogLevel        slog.Level    `default:"info" help:"Lowest level to log: debug, info, warn or error."`
-	ShutdownTimeout time.Duration `default:"10s" help:"How long a clean shutdown may take."`
-	PprofAddr       string        `name:"pprof-addr" help:"Loopback address, host:port, that serves profiles under /debug/pprof/; none by default."`
+	LogFormat       string        `group:"Logs and profiles" default:"text" enum:"text,json" help:"Log lines as text or json."`
+	LogLevel        slog.Level    `group:"Logs and profiles" default:"info" help:"Lowest level to log: debug, info, warn or error."`
+	ShutdownTimeout time.Duration `group:"Node" default:"10s" help:"How long a clean shutdown may take."`
+	PprofAddr       string        `group:"Logs and profiles" name:"pprof-addr" help:"Loopback address, host:port, that serves profiles under /debug/pprof/; none by default."`
+}
+
+// Help is what --help says besides the flags.
+func (*serveCommand) Help() string {
+	return `Every flag is also an environment variable: --ping-interval is SOCKEYE_PING_INTERVAL.
+
+Examples:
+  sockeye serve
+      The chat on http://localhost:3000.
+  sockeye serve --addr :443 --tls-cert chain.pem --tls-key key.pem
+      The same with TLS.
+  sockeye serve --redis redis://redis.internal --adapter sharded --node-name chat-1
+      A node of a cluster.
+  sockeye serve --addr 127.0.0.1:3001 --trusted-proxies 127.0.0.1
+      Behind nginx on this machine, which tells who asks.
+  sockeye serve --app bench
+      What sockeye bench runs against.`
 }
 
 // app is what one value of --app starts: the handler of every request, how to end it, and what connects it to other nodes,
@@ -95,6 +112,10 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	listener, err := c.listen(ctx, node)
 	if err != nil {
 		return errors.Join(err, c.stop(node))
+	}
+	if isTerminal(out.stdout) {
+		own, _ := net.InterfaceAddrs() // without them the node's own machine is shown
+		c.announce(out.stdout, listener.Addr(), own)
 	}
 	return c.serve(ctx, log, node, listener)
 }

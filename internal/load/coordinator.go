@@ -55,25 +55,6 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	return &r.result, errors.Join(err, r.end())
 }
 
-// probe makes one client, so that a server that is not there, or is another kind of server, is told in one sentence.
-func probe(ctx context.Context, cfg *Config) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.Timeout,
-		fmt.Errorf("%s%s: no answer within %v to the handshake, to joining the namespace or to the event join(room, ack)",
-			cfg.Target.Address, cfg.Target.Path, cfg.Timeout))
-	defer cancel()
-	c, err := Connect(ctx, &cfg.Target, nil, Room, 0, discard{})
-	if err != nil {
-		return err
-	}
-	return c.Close(ctx)
-}
-
-type discard struct{}
-
-func (discard) OnEvent(*Client, []byte)    {}
-func (discard) OnAck(*Client, int, []byte) {}
-func (discard) OnEnd(*Client, error, bool) {}
-
 // run is a coordinator at work. Everything is owned by Run's goroutine; each worker's events are read by a goroutine that
 // ends with them.
 type run struct {
