@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"time"
+
+	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // socketContext is a Socket as a context. The real context behind it is made when somebody waits for it or asks it for
@@ -34,8 +36,14 @@ func (c *socketContext) Err() error {
 	return ctx.Err()
 }
 
-// Value lets the context package find the real context, for context.Cause and for contexts derived from this one.
-func (c *socketContext) Value(key any) any { return c.real().Value(key) }
+// Value returns what EngineOptions.SessionContext has kept. It also lets the context package find the real context, for
+// context.Cause and for contexts derived from this one.
+func (c *socketContext) Value(key any) any {
+	if v := c.client.session.Value(key); v != nil {
+		return v
+	}
+	return c.real().Value(key)
+}
 
 func (c *socketContext) real() *cancelContext {
 	c.mu.Lock()
@@ -48,6 +56,28 @@ func (c *socketContext) real() *cancelContext {
 		}
 	}
 	return c.ctx
+}
+
+// withValues returns a context that ends with parent and has the values of the client's session.
+func (c *client) withValues(parent context.Context) context.Context {
+	if c.server.opts.Engine.SessionContext == nil {
+		return parent
+	}
+	return &sessionContext{parent, c.session}
+}
+
+// sessionContext is a context with the values of a session, which hide those of the context.
+type sessionContext struct {
+	context.Context
+	session *engine.Session
+}
+
+// Value asks the session first. It has nothing under the keys of package context itself.
+func (c *sessionContext) Value(key any) any {
+	if v := c.session.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
 }
 
 // cancelContext ends the context, if there is one. The socket is closed already, so that a later one is born ended.

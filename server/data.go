@@ -9,15 +9,16 @@ import (
 )
 
 // Data holds values that an application attaches to a socket. They are kept as JSON, because FetchSockets shows them to
-// the other nodes of the cluster. All methods may be called concurrently.
+// the other nodes of the cluster; what is for this node alone is kept by a [State]. All methods may be called concurrently.
 type Data struct {
 	socket *Socket // static
 
 	mu sync.Mutex
 	// Guarded by mu.
 	values map[string]json.RawMessage
-	bytes  int64 // of keys and values, see valueSize
-	free   bool  // the connection is not charged, or not any more
+	bytes  int64       // of keys and values, see valueSize
+	free   bool        // the connection is not charged, or not any more
+	states map[any]any // by the address of the State
 }
 
 // valueSize is what a value counts towards Options.MaxData, and what the connection is charged.

@@ -64,7 +64,8 @@
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
-//   - handshake object: handshake.go; socket data: data.go; sockets of other nodes: remote.go
+//   - handshake object: handshake.go; values of the request: context.go; sockets of other nodes: remote.go
+//   - socket data: data.go; what is kept on this node alone: state.go
 //   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
 //

@@ -140,7 +140,7 @@ func (s *Socket) runDisconnect() {
 	}, func(of func(*hooks) list) {
 		each(slices.Concat(of(s.nsp.hooks()), of(s.ownHooks())), func(f *slot[disconnectFunc]) {
 			_ = s.protect("OnDisconnect", func() error {
-				f.value(s.nsp.server.farewell, s, s.reason)
+				f.value(s.client.withValues(s.nsp.server.farewell), s, s.reason)
 				return nil
 			})
 		})

@@ -110,7 +110,7 @@ func (c *client) begin(a *attempt) bool {
 	if c.closed || len(c.attempts) >= maxAttempts {
 		return false
 	}
-	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	a.ctx, a.cancel = context.WithCancelCause(c.withValues(context.Background()))
 	c.attempts = append(c.attempts, a)
 	return true
 }

@@ -269,6 +269,13 @@ func (srv *Server) spawn(f func()) {
 	}()
 }
 
+// KeepValues makes a function for EngineOptions.SessionContext, see engine.KeepValues:
+//
+//	Engine: server.EngineOptions{SessionContext: server.KeepValues(userKey{})}
+func KeepValues(keys ...any) func(context.Context, *http.Request) (context.Context, error) {
+	return engine.KeepValues(keys...)
+}
+
 // NewListener returns a listener for TLS in this process: idle websocket connections that come through it then need no
 // goroutine; see engine.NewListener.
 //

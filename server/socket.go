@@ -151,8 +151,8 @@ func (s *Socket) DisconnectClient() {
 	}
 }
 
-// Context returns a context that ends when the socket disconnects, with a *DisconnectError as cause. It costs nothing
-// until it is waited for.
+// Context returns a context that ends when the socket disconnects, with a *DisconnectError as cause, and has the values
+// that EngineOptions.SessionContext has kept, also then. It costs nothing until it is waited for.
 func (s *Socket) Context() context.Context { return (*socketContext)(s) }
 
 // registry returns the socket's own callbacks, creating them if necessary.

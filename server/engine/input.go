@@ -20,7 +20,7 @@ const inputGrace = 10
 // when its Observer refuses, whose error ends it; then nothing is charged. It may end other sessions, which have held more for
 // longer. It is for whatever a layer above keeps beyond a Handler's call.
 func (s *Session) HoldInput(n int64) bool {
-	if s.observer != nil && !s.mayHold(n) {
+	if s.observer() != nil && !s.mayHold(n) {
 		return false
 	}
 	srv := s.srv
@@ -36,8 +36,8 @@ func (s *Session) HoldInput(n int64) bool {
 		// All the rest is held for sessions that have ended and whose input is still being handled.
 		srv.endForInput(s)
 	}
-	if !ok && s.observer != nil {
-		(*s.observer).Release(n)
+	if !ok && s.observer() != nil {
+		s.observer().Release(n)
 	}
 	return ok
 }
@@ -96,8 +96,8 @@ func (srv *Server) endForInput(victims ...*Session) {
 // ReleaseInput ends the charge of n bytes.
 func (s *Session) ReleaseInput(n int64) {
 	s.srv.input.credit(&s.input, n)
-	if s.observer != nil {
-		(*s.observer).Release(n)
+	if s.observer() != nil {
+		s.observer().Release(n)
 	}
 }
 

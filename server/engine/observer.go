@@ -25,14 +25,22 @@ type Observer interface {
 func (s *Session) observe() {
 	if f := s.srv.cfg.Observe; f != nil {
 		if o := f(s); o != nil {
-			s.observer = &o
+			s.extend().observer = o
 		}
 	}
 }
 
+// observer returns who observes the session, nil for nobody.
+func (s *Session) observer() Observer {
+	if s.extras == nil {
+		return nil
+	}
+	return s.extras.observer
+}
+
 // mayReceive asks the observer about a packet. It ends the session if the answer is no.
 func (s *Session) mayReceive(from transport, bytes int) bool {
-	err := (*s.observer).Received(from.kind().name, bytes)
+	err := s.observer().Received(from.kind().name, bytes)
 	if err != nil {
 		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.ClosePolicyViolation})
 	}
@@ -42,14 +50,14 @@ func (s *Session) mayReceive(from transport, bytes int) bool {
 // sent counts packets that have been written.
 func (s *Session) sent(over transport, packets, bytes int) {
 	s.shard.traffic.out(packets, bytes)
-	if s.observer != nil {
-		(*s.observer).Sent(over.kind().name, packets, bytes)
+	if s.observer() != nil {
+		s.observer().Sent(over.kind().name, packets, bytes)
 	}
 }
 
 // mayHold asks the observer about input. It ends the session if the answer is no.
 func (s *Session) mayHold(n int64) bool {
-	err := (*s.observer).Hold(n)
+	err := s.observer().Hold(n)
 	if err != nil {
 		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.CloseTryAgainLater})
 	}

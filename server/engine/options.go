@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -73,6 +74,12 @@ type Options struct {
 	// allocated for the session: limits belong here. The text of a *Refusal is told to the client; any other error only as
 	// "Forbidden". It may block; it runs on the request's goroutine.
 	AllowRequest func(*http.Request) error
+	// SessionContext says what goes on from the request that opens a session to the session, its sockets and their handlers,
+	// whose contexts have the values of the context that it returns. That one must be derived from ctx, which is empty: what is
+	// derived from the request's own context would keep the whole request as long as the session. [KeepValues] makes such a
+	// function. It is called once for each session, after AllowRequest and every middleware, and an error refuses as
+	// AllowRequest's does: who is there can be verified here, once for all transports. It may block; nil keeps nothing.
+	SessionContext func(ctx context.Context, r *http.Request) (context.Context, error)
 	// Observe chooses who observes a new session, nil for nobody, before its Handler is asked for. It must not block.
 	// Without it observing costs nothing.
 	Observe func(*Session) Observer

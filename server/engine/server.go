@@ -75,6 +75,7 @@ type Server struct {
 	foreignCookie               sync.Once
 	notHijackable               sync.Once
 	warnedTooLarge, warnedInput seldom.Gate
+	warnedContext               seldom.Gate
 	warnedState                 seldom.Gate
 
 	mu sync.Mutex
@@ -193,10 +194,18 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 		answerEmpty(w, http.StatusRequestHeaderFieldsTooLarge)
 		return nil, false
 	}
+	values, refusal := srv.sessionContext(r)
+	if refusal != nil {
+		srv.refuse(w, r, refusal)
+		return nil, false
+	}
 	id := srv.newID()
 	shard := srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
 	s := &Session{
 		srv: srv, shard: shard, id: id, handshake: handshake, protocol: uint8(rev.number), calling: true,
+	}
+	if values != nil {
+		s.extend().values = values
 	}
 	return s, srv.admit(w, s)
 }
@@ -231,8 +240,8 @@ func (srv *Server) open(s *Session) bool {
 	s.observe()
 	if !srv.register(s) {
 		s.leave()
-		if s.observer != nil {
-			(*s.observer).Closed(ReasonForcedClose, ErrClosed)
+		if s.observer() != nil {
+			s.observer().Closed(ReasonForcedClose, ErrClosed)
 		}
 		return false
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -23,8 +24,8 @@ type Session struct {
 	shard     *shard
 	id        string
 	handshake Handshake
-	observer  *Observer // nil: nobody observes
-	protocol  uint8     // the number of its revision
+	extras    *extras // nil without any
+	protocol  uint8   // the number of its revision
 
 	paused  atomic.Bool   // written under mu
 	input   account       // see HoldInput
@@ -51,6 +52,19 @@ type Session struct {
 
 	// transport is guarded by mu too, but the goroutine that runs a Handler may read it: it does not change meanwhile.
 	transport transport
+}
+
+// extras is what most sessions do without. It is static once the session is registered.
+type extras struct {
+	observer Observer        // nil: nobody observes
+	values   context.Context // what SessionContext keeps; nil: nothing
+}
+
+func (s *Session) extend() *extras {
+	if s.extras == nil {
+		s.extras = new(extras)
+	}
+	return s.extras
 }
 
 // ending says how a session ends.
@@ -168,8 +182,8 @@ func (s *Session) finish(e *ending) {
 
 func (s *Session) report() {
 	s.handler.OnClose(s.ending.reason, s.ending.err)
-	if s.observer != nil {
-		(*s.observer).Closed(s.ending.reason, s.ending.err)
+	if s.observer() != nil {
+		s.observer().Closed(s.ending.reason, s.ending.err)
 	}
 }
 
@@ -200,7 +214,7 @@ func (s *Session) called() {
 // wire.
 func (s *Session) receive(from transport, kind byte, data []byte) {
 	s.shard.traffic.in(1, len(data)+1)
-	if s.observer != nil && !s.mayReceive(from, len(data)+1) {
+	if s.observer() != nil && !s.mayReceive(from, len(data)+1) {
 		return
 	}
 	s.mu.Lock()

@@ -63,10 +63,14 @@ func (srv *Server) verifyHandshake(r *http.Request, q *engineQuery, unfit bool) 
 	if srv.cfg.AllowRequest == nil {
 		return nil
 	}
-	err := srv.cfg.AllowRequest(r)
-	if err == nil {
-		return nil
+	if err := srv.cfg.AllowRequest(r); err != nil {
+		return forbidden(r, err)
 	}
+	return nil
+}
+
+// forbidden is the refusal of a request by the application.
+func forbidden(r *http.Request, err error) *ConnectionError {
 	e := newConnectionError(r, CodeForbidden, map[string]any{"error": err})
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
 		e.clientText = refusal.Message
