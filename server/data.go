@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // Data holds values that an application attaches to a socket. They are kept as JSON, because FetchSockets shows them to
@@ -103,7 +105,7 @@ func (d *Data) Load(key string, v any) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := (parser.Payload{JSON: bytes.Clone(raw)}).Unmarshal(v); err != nil {
 		return true, fmt.Errorf("load %q: %w", key, err)
 	}
 	return true, nil
@@ -148,13 +150,19 @@ func (d *Data) MarshalJSON() ([]byte, error) {
 	return encodeJSON(d.values)
 }
 
-// encodeJSON is json.Marshal without the escapes for HTML, which JavaScript does not write.
+// encodeJSON is json.Marshal without the escapes for HTML, which JavaScript does not write, and with lone surrogates as
+// parser.Payload.Unmarshal leaves them.
 func encodeJSON(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
+	}
+	if bytes.Contains(buf.Bytes(), []byte(`\ufffd`)) { // written for what is not UTF-8
+		if p, err := parser.Marshal(v); err == nil && len(p.Attachments) == 0 {
+			return p.JSON, nil
+		}
 	}
 	return bytes.TrimRight(buf.Bytes(), "\n"), nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sockeye-io/sockeye/internal/jsontext"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -29,7 +30,11 @@ type attempt struct {
 // of the client goes on until its successor has been decided about.
 func (c *client) connect(name string, auth []byte) {
 	c.giveUp(name)
-	if text := c.tooMuch(name, len(auth)); text != "" {
+	text := c.tooMuch(name, len(auth))
+	if text == "" && jsontext.HoldsLone(auth) {
+		text = "Lone surrogate in the auth data"
+	}
+	if text != "" {
 		c.refuse(nil, name, text, nil)
 		return
 	}

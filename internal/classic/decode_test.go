@@ -2,6 +2,7 @@ package classic
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,5 +224,14 @@ func TestDecodeErrors(t *testing.T) {
 		if m, err := c.DecodeAnswer([]byte(body)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("answer %q: decoded as %+v, error %v", body, m, err)
 		}
+	}
+}
+
+// TestLoneNames reads room names with lone surrogates as JSON.stringify writes them: none becomes another.
+func TestLoneNames(t *testing.T) {
+	f, err := decodeJSONRequest([]byte(`{"uid":"x","type":2,"opts":{"rooms":["u\ud800"],"except":["u\ud801"]},"rooms":["u\udc00","\ud83d\ude00",7]}`))
+	got := slices.Concat(f.Options.Rooms, f.Options.Except, f.Rooms)
+	if want := []string{"u\xed\xa0\x80", "u\xed\xa0\x81", "u\xed\xb0\x80", "😀", "7"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -39,7 +39,7 @@ func (n *roomName) UnmarshalJSON(text []byte) error {
 		return nil
 	}
 	if text[0] == '"' {
-		return json.Unmarshal(text, (*string)(n))
+		return parser.Payload{JSON: text}.Unmarshal((*string)(n))
 	}
 	var f float64
 	if err := json.Unmarshal(text, &f); err != nil {

@@ -1,8 +1,9 @@
 package envelope
 
 import (
-	"encoding/json"
 	"strings"
+
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // maxDepth is the deepest nesting of JSON in a message, as in package parser.
@@ -141,7 +142,7 @@ func eachItem(s string, f func(value string) bool) bool {
 	return false
 }
 
-// textOf decodes a string.
+// textOf decodes a string. A lone surrogate is kept as in package parser.
 func textOf(s string) (string, bool) {
 	if len(s) < 2 || s[0] != '"' {
 		return "", false
@@ -150,7 +151,7 @@ func textOf(s string) (string, bool) {
 		return valid(s[1 : len(s)-1]), true
 	}
 	var text string
-	err := json.Unmarshal([]byte(s), &text)
+	err := parser.Payload{JSON: []byte(valid(s))}.Unmarshal(&text)
 	return text, err == nil
 }
 

@@ -3,6 +3,7 @@ package envelope
 import (
 	"encoding/hex"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,19 @@ func TestPassed(t *testing.T) {
 					t.Errorf("%s: error %v, opened %+v", hex.EncodeToString(frame), err, opened)
 				}
 			}
+		}
+	}
+}
+
+// TestLoneNames reads room names with lone surrogates as JSON.stringify writes them: none becomes another.
+func TestLoneNames(t *testing.T) {
+	list, ok := names(`["u\ud800", "u\ud801","u` + "\ufffd" + `","\"\ud83d\ude00\udc00",42]`)
+	if want := []string{"u\xed\xa0\x80", "u\xed\xa0\x81", "u\ufffd", "\"😀\xed\xb0\x80", "42"}; !ok || !slices.Equal(list, want) {
+		t.Errorf("got %q, %v", list, ok)
+	}
+	for _, broken := range []string{`["u\ud80"]`, `["\x"]`, "[\"\\n\n\"]"} {
+		if list, ok := names(broken); ok {
+			t.Errorf("%s: got %q", broken, list)
 		}
 	}
 }

@@ -19,15 +19,46 @@ func AppendUnescaped(dst, s []byte) (out []byte, lone bool) {
 		dst = AppendValidUTF8(dst, s[:i])
 		s = s[i:]
 		r, n := ReadEscape(s)
-		if utf16.IsSurrogate(r) {
-			lone = true
-			dst = append(dst, 0xed, 0x80|byte(r>>6)&0x3f, 0x80|byte(r)&0x3f)
-		} else {
-			dst = utf8.AppendRune(dst, r)
-		}
+		lone = lone || utf16.IsSurrogate(r)
+		dst = AppendRune(dst, r)
 		s = s[n:]
 	}
 	return dst, lone
+}
+
+// AppendRune appends a rune as UTF-8, and a surrogate as the three bytes that it would have there if it were a character.
+func AppendRune(dst []byte, r rune) []byte {
+	if utf16.IsSurrogate(r) {
+		return append(dst, 0xed, 0x80|byte(r>>6)&0x3f, 0x80|byte(r)&0x3f)
+	}
+	return utf8.AppendRune(dst, r)
+}
+
+// Surrogate returns the surrogate whose three bytes s starts with.
+func Surrogate[T string | []byte](s T) (unit uint16, ok bool) {
+	if len(s) < 3 || s[0] != 0xed || s[1] < 0xa0 || s[1] > 0xbf || s[2]&0xc0 != 0x80 {
+		return 0, false
+	}
+	return 0xd000 | uint16(s[1]&0x3f)<<6 | uint16(s[2]&0x3f), true
+}
+
+// HoldsLone tells whether a JSON text has the escape of a lone surrogate in it. The text need not be checked.
+func HoldsLone(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 || len(text)-i < 6 {
+			return false
+		}
+		text = text[i:]
+		if text[1] != 'u' || text[2]|0x20 != 'd' || text[3] < '8' || !isHex(text[3]) || !isHex(text[4]) || !isHex(text[5]) {
+			text = text[2:]
+			continue
+		}
+		if _, n := ReadEscape(text); n == 6 {
+			return true
+		}
+		text = text[12:]
+	}
 }
 
 // ReadEscape reads the checked escape sequence that s starts with and returns its length; two that form a surrogate pair
@@ -108,6 +139,23 @@ func AppendValidUTF8(dst, s []byte) []byte {
 		s = s[n:]
 	}
 	return dst
+}
+
+// AppendKeepingLone is AppendValidUTF8 that leaves the three bytes of a lone surrogate as they are.
+func AppendKeepingLone(dst, s []byte) []byte {
+	start := 0
+	for i := 0; ; {
+		n := bytes.IndexByte(s[i:], 0xed)
+		if n < 0 {
+			return AppendValidUTF8(dst, s[start:])
+		}
+		i += n + 1
+		if _, ok := Surrogate(s[i-1:]); ok {
+			dst = append(AppendValidUTF8(dst, s[start:i-1]), s[i-1:i+2]...)
+			i += 2
+			start = i
+		}
+	}
 }
 
 // IllFormedLen returns the length of the maximal subpart of the ill-formed sequence that s starts with.

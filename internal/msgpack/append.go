@@ -30,10 +30,10 @@ func AppendInt(dst []byte, n int64) []byte {
 	return msgp.AppendInt64(dst, n)
 }
 
-// AppendString appends s as UTF-8, with U+FFFD for what is invalid in it.
+// AppendString appends s as UTF-8, with U+FFFD for what is invalid in it, but lone surrogates.
 func AppendString(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
-		return msgp.AppendStringFromBytes(dst, jsontext.AppendValidUTF8(nil, []byte(s)))
+		return msgp.AppendStringFromBytes(dst, jsontext.AppendKeepingLone(nil, []byte(s)))
 	}
 	return msgp.AppendString(dst, s)
 }

@@ -79,7 +79,7 @@ func (r *Reader) Key() ([]byte, error) {
 	return key, err
 }
 
-// Text reads a string. Invalid UTF-8 becomes U+FFFD.
+// Text reads a string. Invalid UTF-8 becomes U+FFFD, but lone surrogates.
 func (r *Reader) Text() (string, error) {
 	b, err := r.bytes(String)
 	return validText(b), err
@@ -89,7 +89,7 @@ func validText(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
 	}
-	return string(jsontext.AppendValidUTF8(nil, b))
+	return string(jsontext.AppendKeepingLone(nil, b))
 }
 
 // Texts reads an array of strings, such as room names; numbers become the text that JavaScript gives them.

@@ -176,3 +176,19 @@ func TestReaderUndefined(t *testing.T) {
 		t.Errorf("arrays that together declare more than there is: %v", err)
 	}
 }
+
+// TestLoneNames reads and writes names with lone surrogates, as @msgpack/msgpack has them: none becomes another.
+func TestLoneNames(t *testing.T) {
+	names := []string{"u\xed\xa0\x80", "u\xed\xa0\x81", "u\ufffd", "\xed\xb0\x80x", "\xed\xa0\x80\xed\xb0\x80"}
+	r, err := NewReader(AppendStrings(nil, names), &Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Texts(); err != nil || !slices.Equal(got, names) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	r, _ = NewReader(AppendStrings(nil, []string{"a\xffb\xed\xa0", "\xed\xa0\x80\xed"}), &Limits{})
+	if got, err := r.Texts(); err != nil || !slices.Equal(got, []string{"a\ufffdb\ufffd\ufffd", "\xed\xa0\x80\ufffd"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+}

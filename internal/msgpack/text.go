@@ -33,14 +33,9 @@ func appendText(dst []byte, d Dialect, scratch, s []byte) (usedScratch, out []by
 // surrogateLen is the length of an encoded surrogate, and of U+FFFD.
 const surrogateLen = 3
 
-// isSurrogate tells whether s starts with an encoded surrogate.
-func isSurrogate(s []byte) bool {
-	return len(s) >= surrogateLen && s[0] == 0xed && s[1] >= 0xa0 && s[1] <= 0xbf && s[2]&0xc0 == 0x80
-}
-
 func replaceSurrogates(s []byte) {
 	for i := range s {
-		if isSurrogate(s[i:]) {
+		if _, ok := jsontext.Surrogate(s[i:]); ok {
 			copy(s[i:], "\ufffd")
 		}
 	}
@@ -93,8 +88,8 @@ func appendJSONString(dst, s []byte) []byte {
 
 // appendIllFormed appends what stands for the ill-formed sequence that s starts with, and returns its length.
 func appendIllFormed(dst, s []byte) ([]byte, int) {
-	if isSurrogate(s) {
-		return jsontext.AppendUnit(dst, uint16(0xd000)|uint16(s[1]&0x3f)<<6|uint16(s[2]&0x3f)), surrogateLen
+	if unit, ok := jsontext.Surrogate(s); ok {
+		return jsontext.AppendUnit(dst, unit), surrogateLen
 	}
 	return append(dst, "\ufffd"...), jsontext.IllFormedLen(s)
 }

@@ -8,11 +8,22 @@ import (
 )
 
 // placeholder is an object {"_placeholder":true,"num":n} in a JSON text. num is negative when n is inside the range of
-// the attachments but no whole number.
+// the attachments but no whole number. A finder that is exact also finds what is in no object of this kind.
 type placeholder struct {
 	start, end int
 	num        int
+	kind       kind
 }
+
+// kind says what a finder has found.
+type kind uint8
+
+const (
+	kindBinary kind = iota
+	kindText        // a string with a lone surrogate
+	kindWhole       // a number that is whole although it is spelled with a fraction or an exponent
+	kindKey         // a key that is one of these
+)
 
 // findPlaceholders lists the placeholders of a valid JSON text with count attachments. As in the reference's
 // reconstructPacket the last of equal keys decides, what else a placeholder contains is not looked at, and one without a
@@ -29,8 +40,9 @@ func findPlaceholders(text json.RawMessage, count int) (finder, error) {
 type finder struct {
 	text    json.RawMessage
 	count   int
+	exact   bool // finds every kind
 	found   []placeholder
-	holders []span // the arrays and objects with placeholders inside
+	holders []span // the arrays and objects with something found inside
 }
 
 // value returns the position after the value at i, and whether it is free of illegal placeholders.
@@ -38,9 +50,17 @@ func (f *finder) value(i int) (end int, ok bool) {
 	c := f.text[i]
 	switch {
 	case c == '"':
-		return jsontext.SkipString(f.text, i), true
+		end = jsontext.SkipString(f.text, i)
+		if f.exact && jsontext.HoldsLone(f.text[i:end]) {
+			f.found = append(f.found, placeholder{i, end, 0, kindText})
+		}
+		return end, true
 	case c != '{' && c != '[':
-		return jsontext.SkipScalar(f.text, i), true
+		end = jsontext.SkipScalar(f.text, i)
+		if f.exact && isWhole(f.text[i:end]) {
+			f.found = append(f.found, placeholder{i, end, 0, kindWhole})
+		}
+		return end, true
 	}
 	found, holder := len(f.found), len(f.holders)
 	f.holders = append(f.holders, span{start: i})
@@ -74,6 +94,9 @@ func (f *finder) object(start int) (end int, ok bool) {
 	i := jsontext.SkipSpace(f.text, start+1)
 	for f.text[i] != '}' {
 		key, at := readKey(f.text, i)
+		if f.exact && (jsontext.HoldsLone(key) || isWhole(key[1:len(key)-1])) {
+			f.found = append(f.found, placeholder{i, i + len(key), 0, kindKey})
+		}
 		valueEnd, legal := f.value(at)
 		value := f.text[at:valueEnd]
 		switch {
@@ -87,11 +110,11 @@ func (f *finder) object(start int) (end int, ok bool) {
 		}
 		i = jsontext.NextItem(f.text, valueEnd)
 	}
-	if !isPlaceholder {
+	if !isPlaceholder || f.count == 0 {
 		return i + 1, len(illegal) == 0
 	}
 	n, ok := jsontext.Placeholder(num, f.count)
-	f.found = append(f.found[:mark], placeholder{start: start, end: i + 1, num: n})
+	f.found = append(f.found[:mark], placeholder{start: start, end: i + 1, num: n, kind: kindBinary})
 	return i + 1, ok
 }
 

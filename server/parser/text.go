@@ -7,7 +7,8 @@ import (
 	"github.com/sockeye-io/sockeye/internal/jsontext"
 )
 
-// unquote returns the string that a JSON string stands for. A lone surrogate becomes U+FFFD.
+// unquote returns the string that a JSON string stands for. A lone surrogate, which a JavaScript string may hold, gets the
+// three bytes that UTF-8 would give it if it were a character: two strings that differ stay different.
 func unquote(text []byte) (string, error) {
 	if len(text) == 0 || text[0] != '"' || jsontext.ScanString(text, 0) != len(text) {
 		return "", ErrPayload
@@ -21,14 +22,15 @@ func unquote(text []byte) (string, error) {
 	for i >= 0 {
 		out = append(out, text[:i]...)
 		r, n := jsontext.ReadEscape(text[i:])
-		out = utf8.AppendRune(out, r) // U+FFFD for a surrogate
+		out = jsontext.AppendRune(out, r)
 		text = text[i+n:]
 		i = bytes.IndexByte(text, '\\')
 	}
 	return string(append(out, text...)), nil
 }
 
-// appendString appends s as JSON.stringify writes it: only what JSON requires is escaped. Invalid UTF-8 becomes U+FFFD.
+// appendString appends s as JSON.stringify writes it: only what JSON requires is escaped, and the surrogates that unquote
+// has left. Other invalid UTF-8 becomes U+FFFD.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -50,8 +52,12 @@ func appendString(dst []byte, s string) []byte {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && n == 1 {
 			dst = append(dst, s[start:i]...)
-			dst = append(dst, "\ufffd"...)
-			start = i + 1
+			if unit, ok := jsontext.Surrogate(s[i:]); ok {
+				dst, n = jsontext.AppendUnit(dst, unit), 3
+			} else {
+				dst = append(dst, "\ufffd"...)
+			}
+			start = i + n
 		}
 		i += n
 	}

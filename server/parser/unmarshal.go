@@ -15,6 +15,11 @@ import (
 // attachment to a target of type []byte (or any, which then holds a []byte); a target that can hold no binary is
 // an error of type *json.UnmarshalTypeError. In an any, null is nil, a number a float64, an object a map[string]any.
 //
+// In two things it is closer to JavaScript than encoding/json. A lone surrogate in a string or key, which Go's strings have
+// no character for, gets the three bytes that UTF-8 would give it if it were one, so that strings that differ stay
+// different; [Marshal] turns them back. Such a string is not valid UTF-8, which utf8.ValidString tells. And a number
+// whose fraction is zero (3.0, 1e2, -0), or a key that is one, is an integer for a target that is one, if it fits exactly.
+//
 // Two choices where JavaScript has no counterpart: a []byte target that meets a JSON string reads it as base64, as
 // encoding/json does; and a json.Unmarshaler with binary inside its part of the JSON sees base64 strings there, but a
 // json.RawMessage, which could not be sent on, is an error: use a [Payload] for that.
@@ -44,16 +49,21 @@ func (p Payload) Unmarshal(v any) error {
 	if err := checkJSON(p.JSON, maxDepth); err != nil {
 		return err
 	}
-	f, err := findPlaceholders(p.JSON, len(p.Attachments))
-	if err != nil {
-		return err
+	return p.fill(rv.Elem())
+}
+
+// fill stores a checked payload in v.
+func (p Payload) fill(v reflect.Value) error {
+	d := filler{payload: p, finder: finder{text: p.JSON, count: len(p.Attachments), exact: true}}
+	start := jsontext.SkipSpace(p.JSON, 0)
+	end, ok := d.value(start)
+	if !ok {
+		return ErrAttachments
 	}
-	d := filler{payload: p, finder: f}
 	for _, a := range p.Attachments {
 		d.quota += len(a)
 	}
-	start := jsontext.SkipSpace(p.JSON, 0)
-	return d.fill(rv.Elem(), span{start, d.end(start)})
+	return d.fill(v, span{start, end})
 }
 
 // unmarshalPlain is json.Unmarshal with short cuts for the targets that most handlers have.
@@ -89,7 +99,14 @@ func unmarshalPlain(text json.RawMessage, v any) error {
 		*v = text
 		return nil
 	}
-	return json.Unmarshal(text, v)
+	if jsontext.HoldsLone(text) {
+		return unmarshalExact(text, v)
+	}
+	err := json.Unmarshal(text, v)
+	if mismatch, ok := err.(*json.UnmarshalTypeError); ok && strings.HasPrefix(mismatch.Value, "number") {
+		return unmarshalExact(text, v)
+	}
+	return err
 }
 
 // smallInt reads an integer of up to nine digits, which fits any int.
@@ -150,7 +167,7 @@ func (d *filler) fill(v reflect.Value, s span) error {
 	if len(inside) == 0 {
 		return json.Unmarshal(d.span(s), v.Addr().Interface())
 	}
-	if inside[0].start == s.start && inside[0].num < 0 {
+	if inside[0].start == s.start && inside[0].kind == kindBinary && inside[0].num < 0 {
 		return json.Unmarshal([]byte("null"), v.Addr().Interface())
 	}
 	if v.Kind() == reflect.Interface && !v.IsNil() && v.Elem().Kind() == reflect.Pointer && !v.Elem().IsNil() {
@@ -167,10 +184,14 @@ func (d *filler) fill(v reflect.Value, s span) error {
 		v.Set(reflect.ValueOf(Payload{JSON: d.span(s), Attachments: d.payload.Attachments}))
 		return nil
 	case rawType:
-		return d.mismatch(v, s)
+		if holdsBinary(inside) {
+			return d.mismatch(v, s)
+		}
+		v.SetBytes(append([]byte(nil), d.span(s)...))
+		return nil
 	}
 	if inside[0].start == s.start {
-		return d.fillBinary(v, s, inside[0])
+		return d.fillFound(v, s, inside[0])
 	}
 	if u, ok := v.Addr().Interface().(json.Unmarshaler); ok {
 		return d.fillCustom(u, s, inside)
@@ -183,15 +204,20 @@ func (d *filler) fill(v reflect.Value, s span) error {
 
 // mismatch is the error of a target that cannot take the JSON at s.
 func (d *filler) mismatch(v reflect.Value, s span) error {
-	what := "binary attachment"
-	if in := d.within(s); len(in) == 0 || in[0].start != s.start {
+	what := "number " + string(d.span(s))
+	in := d.within(s)
+	switch c := d.text[s.start]; {
+	case len(in) > 0 && in[0].start == s.start && in[0].kind == kindBinary:
+		what = "binary attachment"
+	case c == '"':
+		what = "string"
+	case c == '{':
 		what = "object"
-		if d.text[s.start] == '[' {
-			what = "array"
-		}
-		if v.Type() == rawType {
-			what += " with binary attachment"
-		}
+	case c == '[':
+		what = "array"
+	}
+	if v.Type() == rawType && what != "binary attachment" {
+		what += " with binary attachment"
 	}
 	return &json.UnmarshalTypeError{Value: what, Type: v.Type(), Offset: int64(s.start)}
 }
@@ -215,7 +241,7 @@ func (d *filler) fillBinary(v reflect.Value, s span, f placeholder) error {
 // times, so that all unmarshalers together get no more than the attachments are long.
 func (d *filler) fillCustom(u json.Unmarshaler, s span, inside []placeholder) error {
 	for _, f := range inside {
-		if f.num >= 0 {
+		if f.kind == kindBinary && f.num >= 0 {
 			d.quota -= len(d.payload.Attachments[f.num])
 		}
 	}
@@ -230,6 +256,9 @@ func (d *filler) base64(s span, inside []placeholder) []byte {
 	var out []byte
 	from := s.start
 	for _, f := range inside {
+		if f.kind != kindBinary {
+			continue
+		}
 		out = append(out, d.text[from:f.start]...)
 		from = f.end
 		if f.num < 0 {
@@ -361,7 +390,7 @@ func (d *filler) fillObject(v reflect.Value, s span) error {
 	return d.mismatch(v, s)
 }
 
-// members splits an object: the members with placeholders, and an object of the others. Of equal keys the last counts.
+// members splits an object: the members with something found, and an object of the others. Of equal keys the last counts.
 func (d *filler) members(s span) (members []member, plain []byte) {
 	text := d.text
 	var all []member
@@ -378,7 +407,7 @@ func (d *filler) members(s span) (members []member, plain []byte) {
 	for i, m := range all {
 		switch {
 		case last[m.name] != i:
-		case len(d.within(m.value)) > 0:
+		case len(d.within(span{m.start, m.value.end})) > 0:
 			members = append(members, m)
 		default:
 			if len(plain) > 1 {
@@ -408,10 +437,18 @@ func (d *filler) fillMap(v reflect.Value, members []member, plain []byte) error 
 	return nil
 }
 
-// mapKey makes a map's key of an object's key. Keys that are no strings are left to encoding/json.
+// mapKey makes a map's key of an object's key. Keys that are numbers are left to encoding/json.
 func mapKey(t reflect.Type, name string) (reflect.Value, error) {
-	if t.Kind() == reflect.String && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+	if reflect.PointerTo(t).Implements(textUnmarshalerType) {
+		key := reflect.New(t)
+		err := key.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(name))
+		return key.Elem(), err
+	}
+	if t.Kind() == reflect.String {
 		return reflect.ValueOf(name).Convert(t), nil
+	}
+	if whole, ok := wholeText([]byte(name)); ok {
+		name = whole
 	}
 	m := reflect.New(reflect.MapOf(t, reflect.TypeFor[struct{}]()))
 	text := append(appendString([]byte{'{'}, name), ":{}}"...)
@@ -433,6 +470,9 @@ func (d *filler) fillStruct(v reflect.Value, members []member, plain []byte) err
 		fv, err := fieldByIndex(v, f.index)
 		if err != nil {
 			return err
+		}
+		if f.quoted {
+			return d.mismatch(fv, m.value)
 		}
 		if err := d.fill(fv, m.value); err != nil {
 			return err
