@@ -120,6 +120,9 @@ function answerClients(socket) {
     for (let i = 0; i < n; i++) socket.emit("item", i, i % 3 === 0 ? Buffer.from([i]) : "text");
   });
   socket.on("volatile-behind", () => (socket.emit("item", 1), socket.volatile.emit("item", 2)));
+  socket.on("flood", (n, size) => {
+    for (let i = 0; i < n; i++) socket.emit("mark", i, "x".repeat(size));
+  });
   socket.on("leave-me", (close) => socket.disconnect(close));
 }
 

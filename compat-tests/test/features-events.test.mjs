@@ -71,6 +71,31 @@ scenario("names that are not reserved", { only: ["websocket"] }, async (run) => 
   await run.settle();
 });
 
+// A client that takes as fast as its transport allows is not cut, however much is sent at once.
+for (const { n, size, only } of [
+  { n: 2000, size: 20_000, only: ["polling", "websocket"] },
+  { n: 2, size: 20_000_000, only: ["polling", "websocket"] },
+  { n: 50_000, size: 100, only: ["polling", "websocket"] },
+]) {
+  scenario(`${n} events of ${size} bytes at once to a client that reads`, { only, timeout: 90_000 }, async (run) => {
+    await run.create();
+    const a = await run.connect("a");
+    const out = { inOrder: 0, bytes: 0 };
+    const all = new Promise((resolve, reject) => {
+      a.socket.on("disconnect", (reason) => reject(new Error(`${reason} after ${out.inOrder} events`)));
+      a.socket.on("mark", (i, text) => {
+        if (i === out.inOrder) out.inOrder++;
+        out.bytes += text.length;
+        if (i === n - 1) resolve();
+      });
+    });
+    a.emit("flood", n, size);
+    await all;
+    a.socket.off("disconnect");
+    return out;
+  });
+}
+
 scenario("a burst of text and binary stays in order, both ways, through the upgrade", async (run) => {
   await run.create();
   const a = run.client("a");

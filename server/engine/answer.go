@@ -119,6 +119,9 @@ func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, 
 	// Flushed here, so that the deadline covers the write and does not outlive it.
 	_ = rc.Flush()
 	_ = rc.SetWriteDeadline(time.Time{})
+	if length > writeChunk {
+		p.handedOn(length)
+	}
 	s.sent(p, answer.packets, length)
 }
 

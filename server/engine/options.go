@@ -87,12 +87,15 @@ type Options struct {
 	// InitialPacket is sent to every client right after the handshake.
 	InitialPacket *Message
 
-	// OutboxLimit is the backlog of one session in bytes beyond which the session ends if no byte was accepted for
-	// 5 s; at 16 times the limit it ends at once. The message that crosses the limit is always taken. Default 1 MiB.
+	// OutboxLimit is what a client may owe, in bytes that are queued for it, while it takes nothing: beyond it the session ends
+	// if nothing was taken for 5 s. The message that crosses the limit is always accepted. Default 1 MiB.
 	OutboxLimit int64
+	// OutboxMax is what a client may owe, in bytes, however fast it takes; beyond it the session ends. The message that crosses
+	// it is always accepted. At least OutboxLimit. Default 64 MiB, or OutboxLimit if that is more, or half of OutboxTotal if that is less.
+	OutboxMax int64
 	// OutboxTotal bounds the bytes queued on the whole server, a message shared by many sessions counted once. Beyond
 	// it the sessions with the longest backlogs end. Default 256 MiB, or a quarter of the process's memory if that is less;
-	// at least OutboxLimit. The process's memory is what GOMEMLIMIT, its container or else the machine allows.
+	// at least OutboxMax. The process's memory is what GOMEMLIMIT, its container or else the machine allows.
 	OutboxTotal int64
 	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
 	// messages, bodies of POST requests, and what the layer above holds (see Session.HoldInput). Beyond it those sessions end,
@@ -172,6 +175,7 @@ const (
 	defaultMaxChunks      = 10_000
 	maxBuffer             = 1 << 30
 	defaultOutboxLimit    = 1 << 20
+	defaultOutboxMax      = 64 << 20
 	defaultOutboxTotal    = 256 << 20
 	defaultInputTotal     = 256 << 20
 	defaultMaxSessions    = 1_000_000
@@ -268,7 +272,6 @@ func (cfg *settings) setLimits() error {
 	}
 	if err := cmp.Or(
 		size("maximum HTTP buffer size", &cfg.MaxHTTPBufferSize, defaultMaxBuffer),
-		size("outbox limit", &cfg.OutboxLimit, defaultOutboxLimit),
 		size("maximum of sessions", &cfg.MaxSessions, defaultMaxSessions),
 		size("maximum handshake size", &cfg.MaxHandshakeSize, defaultMaxHandshake),
 	); err != nil {
@@ -293,7 +296,7 @@ func (cfg *settings) setLimits() error {
 // setBudgets sets what the whole server may use. A budget that was not chosen follows a share of the process's memory.
 func (cfg *settings) setBudgets(share int64) error {
 	if err := cmp.Or(
-		size("outbox total", &cfg.OutboxTotal, max(cfg.OutboxLimit, min(defaultOutboxTotal, share))),
+		cfg.setOutbox(share),
 		size("input total", &cfg.InputTotal,
 			max(8*cfg.MaxHTTPBufferSize, min(max(defaultInputTotal, 32*cfg.MaxHTTPBufferSize), share))),
 		size("state total", &cfg.StateTotal, max(minStateTotal, share)),
@@ -316,6 +319,22 @@ func size[T int | int64](name string, value *T, def T) error {
 	}
 	if *value == 0 {
 		*value = def
+	}
+	return nil
+}
+
+// setOutbox lets each default give way to what was chosen, so that one client may owe less than all of them.
+func (cfg *settings) setOutbox(share int64) error {
+	limit, most, total := &cfg.OutboxLimit, &cfg.OutboxMax, &cfg.OutboxTotal
+	if err := cmp.Or(
+		size("outbox total", total, max(*limit, *most, defaultOutboxLimit, min(defaultOutboxTotal, share))),
+		size("outbox maximum", most, max(*limit, min(defaultOutboxMax, *total/2))),
+		size("outbox limit", limit, min(defaultOutboxLimit, *most)),
+	); err != nil {
+		return err
+	}
+	if *limit > *most || *most > *total {
+		return fmt.Errorf("outbox limit %d must not exceed the maximum %d, nor that the total %d", *limit, *most, *total)
 	}
 	return nil
 }

@@ -7,10 +7,8 @@ import (
 )
 
 const (
-	// stallTime is how long a backlog beyond the limit may stay without one byte being accepted.
+	// stallTime is how long a client may owe more than OutboxLimit without taking a byte.
 	stallTime = 5 * time.Second
-	// hardFactor times the limit is the backlog that ends a session whatever its progress.
-	hardFactor = 16
 	// maxPooledQueue is the largest queue, in messages, that goes back to the pool.
 	maxPooledQueue = 1024
 )
@@ -26,8 +24,16 @@ type outbox struct {
 	pending messages
 	// bytes is charged for pending messages and for those that a writer has taken and the kernel has not.
 	bytes int64
-	// stalled is since when (see monotonic) the backlog has been over the limit without progress; 0 otherwise.
-	stalled int64
+	// stall is nil unless the backlog is over the limit.
+	stall *stall
+}
+
+// stall tells whether a client that owes much takes anything.
+type stall struct {
+	// since is the time (see monotonic) of the first message that was queued after the last progress; 0 before there is one.
+	since int64
+	// inFlight is what transport.inFlightLocked said then.
+	inFlight int
 }
 
 // messages is a short list of messages.
@@ -107,7 +113,7 @@ func (o *outbox) take() messages {
 
 // takeAll also drops every charge.
 func (o *outbox) takeAll() messages {
-	o.bytes, o.stalled = 0, 0
+	o.bytes, o.stall = 0, nil
 	return o.take()
 }
 
@@ -119,10 +125,11 @@ func (o *outbox) settle(bytes, limit int64) {
 
 // progress notes that bytes have been accepted.
 func (o *outbox) progress(limit int64) {
-	if o.bytes <= limit {
-		o.stalled = 0
-	} else {
-		o.stalled = monotonic()
+	switch {
+	case o.bytes <= limit:
+		o.stall = nil
+	case o.stall != nil:
+		o.stall.since = 0
 	}
 }
 
@@ -135,20 +142,45 @@ func (s *Session) noteProgress() bool {
 	return s.state != stateClosed || !s.ending.abrupt
 }
 
-// refuses reports whether the backlog is too large for another message. Time is read only beyond the limit.
-func (o *outbox) refuses(limit int64) bool {
-	if o.bytes <= limit {
+// slowLocked reports whether the client owes too much for another message: more than OutboxMax, or more than OutboxLimit of
+// which it takes nothing. Time is read only beyond the limit.
+func (s *Session) slowLocked() bool {
+	o, cfg := &s.out, s.srv.cfg
+	switch {
+	case o.bytes <= cfg.OutboxLimit:
+		return false
+	case o.bytes > cfg.OutboxMax:
+		return true
+	case o.stall.since == 0:
 		return false
 	}
-	return o.bytes > limit*hardFactor || o.stalled != 0 && monotonic()-o.stalled >= int64(stallTime)
+	now := monotonic()
+	if now-o.stall.since < int64(stallTime) {
+		return false
+	}
+	// What the kernel has accepted says little: it may hold megabytes, and takes more only in large steps. What it has brought to
+	// the peer meanwhile shows that a slow client still reads.
+	inFlight := s.transport.inFlightLocked()
+	if inFlight >= o.stall.inFlight {
+		return true
+	}
+	*o.stall = stall{now, inFlight}
+	return false
 }
 
-// add appends a message and charges for it.
-func (o *outbox) add(m *Message, limit int64) {
+// queueLocked appends a message and charges for it.
+func (s *Session) queueLocked(m *Message) {
+	o := &s.out
 	o.pending.add(m)
 	o.bytes += m.cost()
-	if o.bytes > limit && o.stalled == 0 {
-		o.stalled = monotonic()
+	if o.bytes <= s.srv.cfg.OutboxLimit {
+		return
+	}
+	if o.stall == nil {
+		o.stall = &stall{}
+	}
+	if o.stall.since == 0 {
+		*o.stall = stall{monotonic(), s.transport.inFlightLocked()}
 	}
 }
 
@@ -236,12 +268,11 @@ func (s *Session) enqueueLocked(m *Message) error {
 	if s.state != stateOpen {
 		return ErrClosed
 	}
-	cfg := s.srv.cfg
-	if s.out.refuses(cfg.OutboxLimit) {
+	if s.slowLocked() {
 		return ErrSlowConsumer
 	}
-	s.out.add(m, cfg.OutboxLimit)
-	if s.srv.queued.queued(m, cfg.OutboxTotal) {
+	s.queueLocked(m)
+	if s.srv.queued.queued(m, s.srv.cfg.OutboxTotal) {
 		s.srv.shedLoad()
 	}
 	return nil

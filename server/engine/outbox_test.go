@@ -70,6 +70,29 @@ func TestDropsAtEnd(t *testing.T) {
 	})
 }
 
+// Whatever is chosen, and however little memory there is, one client may owe less than all of them.
+func TestOutboxDefaults(t *testing.T) {
+	const mb = 1 << 20
+	for _, c := range []struct{ chosen, want [3]int64 }{
+		{[3]int64{}, [3]int64{mb, 64 * mb, 256 * mb}},
+		{[3]int64{100 * mb, 0, 0}, [3]int64{100 * mb, 100 * mb, 256 * mb}},
+		{[3]int64{0, 500 * mb, 0}, [3]int64{mb, 500 * mb, 500 * mb}},
+		{[3]int64{0, 0, 16 * mb}, [3]int64{mb, 8 * mb, 16 * mb}},
+		{[3]int64{0, 0, 1000}, [3]int64{500, 500, 1000}},
+		{[3]int64{2000, 0, 3000}, [3]int64{2000, 2000, 3000}},
+	} {
+		cfg := &settings{Options: Options{OutboxLimit: c.chosen[0], OutboxMax: c.chosen[1], OutboxTotal: c.chosen[2]}}
+		err := cfg.setOutbox(1 << 40)
+		if got := [3]int64{cfg.OutboxLimit, cfg.OutboxMax, cfg.OutboxTotal}; got != c.want || err != nil {
+			t.Errorf("%v: %v, want %v, %v", c.chosen, got, c.want, err)
+		}
+	}
+	cfg := &settings{}
+	if err := cfg.setOutbox(4 * mb); cfg.OutboxMax != 2*mb || cfg.OutboxTotal != 4*mb || err != nil {
+		t.Errorf("with little memory: %+v, %v", cfg.Options, err)
+	}
+}
+
 func TestSlowConsumer(t *testing.T) {
 	big := NewMessage(bytes.Repeat([]byte("x"), 1000))
 	t.Run("stalled", func(t *testing.T) {
@@ -116,9 +139,25 @@ func TestSlowConsumer(t *testing.T) {
 			}
 		})
 	})
-	t.Run("far beyond the limit", func(t *testing.T) {
+	t.Run("a burst", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := newRig(t, &Options{OutboxLimit: 10_000})
+			ws, sid := g.openWS("")
+			for i := range 2000 {
+				if err := g.recorder(sid).s.Send(big); err != nil {
+					t.Fatalf("message %d: %v", i, err)
+				}
+			}
+			for range 2000 {
+				if first, p := ws.frame(); first != 0x81 || len(p) != 1001 {
+					t.Fatalf("frame %x of %d bytes", first, len(p))
+				}
+			}
+		})
+	})
+	t.Run("beyond the maximum", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, &Options{OutboxLimit: 10_000, OutboxMax: 300_000})
 			sid, _ := g.openPoll()
 			s := g.recorder(sid).s
 			if err := s.Send(NewMessage(make([]byte, 400_000))); err != nil {
@@ -278,6 +317,40 @@ func TestSlowPoll(t *testing.T) {
 				t.Errorf("%d bytes are queued", n)
 			}
 			g.expectEnd(sid, "", nil)
+		})
+	})
+	// The kernel has taken the whole body, which says nothing of the client: it needs 16 s for it on a slow link.
+	t.Run("fetched over a slow link", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, opts())
+			s, sid, conn := stuckPoll(t, g)
+			_ = s.Send(NewMessage(make([]byte, 16*slowLink)))
+			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			for range 3 {
+				if err := s.Send(big); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(stallTime)
+			}
+			if err := s.Send(small); err != nil { // 15 s after
+				t.Fatal(err)
+			}
+			time.Sleep(stallTime) // the rest was taken in the first of them
+			if err := s.Send(small); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(stallTime)
+			if err := s.Send(small); err != ErrSlowConsumer {
+				t.Fatalf("got %v", err)
+			}
+			g.expectEnd(sid, ReasonTransportError, ErrSlowConsumer)
 		})
 	})
 	t.Run("long", func(t *testing.T) {

@@ -26,10 +26,41 @@ type polling struct {
 	posting     bool // a POST is open
 	shouldClose bool // the next GET gets a close packet
 	closeTimer  timerwheel.Entry
+	last        transit
 
 	bodyMu sync.Mutex
 	// Guarded by bodyMu: makes the read of a POST body that is under way fail.
 	abort func()
+}
+
+// transit is the last large body that was handed to the HTTP server, and with it to the kernel, of which nothing more is heard
+// until the client's next poll.
+type transit struct {
+	bytes int
+	since int64 // see monotonic; 0: there was none
+}
+
+const (
+	// slowLink is how many bytes a second a client that is not taken for stalled fetches at least, and maxTransit what the
+	// kernels on both sides hold at most.
+	slowLink   = 128 << 10
+	maxTransit = 8 << 20
+)
+
+// inFlightLocked estimates: the body gets through at the speed of a slow link.
+func (p *polling) inFlightLocked() int {
+	if p.last.since == 0 {
+		return 0
+	}
+	taken := time.Duration(monotonic()-p.last.since).Seconds() * slowLink
+	return max(0, p.last.bytes-int(taken))
+}
+
+// handedOn notes that a body of some length has been written.
+func (p *polling) handedOn(length int) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	p.last = transit{min(length, maxTransit), monotonic()}
 }
 
 // parkedGET is a poll that waits for something to send. Whoever takes it out of polling.get decides its answer.

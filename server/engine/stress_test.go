@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -52,6 +53,10 @@ func TestMixedUse(t *testing.T) {
 	}()
 	within(t, "the callers", done)
 	_ = g.srv.Close()
+	// A client has the answer to its poll a moment before the goroutine of the request, which is the HTTP server's, has done with it.
+	if err := g.http.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	g.checkEnded(t)
 }
 
@@ -226,7 +231,7 @@ func TestBroadcastAllocations(t *testing.T) {
 
 // A stalled peer over real TCP neither blocks the sender nor keeps others waiting.
 func TestStalledPeer(t *testing.T) {
-	g := newRigOn(t, &Options{OutboxLimit: 64 << 10}, true, 0)
+	g := newRigOn(t, &Options{OutboxLimit: 64 << 10, OutboxMax: 1 << 20}, true, 0)
 	stalled, stalledID := g.openWS("")
 	healthy, healthyID := g.openWS("")
 	_ = stalled
@@ -247,6 +252,47 @@ func TestStalledPeer(t *testing.T) {
 	within(t, "the end of the slow consumer", g.recorder(stalledID).closed)
 	if got := g.recorder(stalledID).ended(); got != ReasonTransportError {
 		t.Errorf("ended with %q", got)
+	}
+}
+
+// TestSlowReader: a client on a slow link reads less in 5 s than the kernel frees before it takes more. That it reads at all
+// shows in what is on its way.
+func TestSlowReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems do not tell what is on its way")
+	}
+	g := newRigOn(t, &Options{OutboxLimit: 64 << 10}, true, 0)
+	ws, sid := g.openWS("")
+	s := g.recorder(sid).s
+	m := NewMessage(make([]byte, 64<<10))
+	for range 300 { // more than the kernels of both sides hold
+		if err := s.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// slow sends a message if it is the first after some progress, and else says what it would meet after stallTime.
+	slow := func() bool {
+		s.mu.Lock()
+		begun := s.out.stall.since != 0
+		if begun {
+			s.out.stall.since -= int64(stallTime)
+		}
+		slow := s.slowLocked()
+		s.mu.Unlock()
+		if !begun {
+			_ = s.Send(m)
+		}
+		return slow
+	}
+	eventually(t, "that the kernels are full", slow)
+	for range 10 {
+		for slow() {
+			ws.frame()
+		}
+		eventually(t, "that the kernels are full again", slow)
+	}
+	if err := s.Send(m); err != ErrSlowConsumer {
+		t.Errorf("a client that does not read any more: %v", err)
 	}
 }
 

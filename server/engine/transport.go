@@ -22,6 +22,9 @@ type transport interface {
 	// flush writes what is queued, unless a writer is at work, and never waits for the peer. The batch is lent to it; it
 	// returns nil if it keeps it.
 	flush(b *batch) *batch
+	// inFlightLocked is what has been handed on and has, as far as can be told, not reached the peer, in bytes; 0 if nothing can
+	// be told. It never waits.
+	inFlightLocked() int
 	// closeLocked ends the transport, because the session has ended or has moved on, and returns the packets that it does
 	// not send. It reports whether the caller must call closed when it has let go of the lock.
 	closeLocked(e *ending, pending messages) (rest messages, more bool)

@@ -122,6 +122,7 @@ func answerClients(nsp registrar) {
 		return server.None{}, s.Join(ctx, room)
 	}))
 	nsp.Handle("burst", server.Func(burst))
+	nsp.Handle("flood", server.Func(flood))
 	nsp.Handle("volatile-behind", server.Func(func(_ context.Context, s *server.Socket, _ server.None) error {
 		return errors.Join(s.Emit("item", 1), s.Volatile().Emit("item", 2))
 	}))
@@ -129,6 +130,16 @@ func answerClients(nsp registrar) {
 		disconnect(s, closeConn)
 		return nil
 	}))
+}
+
+// flood emits events of some size, as many at once as a client asks for.
+func flood(_ context.Context, s *server.Socket, args server.Args2[int, int]) error {
+	for i := range args.First {
+		if err := s.Emit("mark", i, strings.Repeat("x", args.Second)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func burst(_ context.Context, s *server.Socket, n int) error {
