@@ -83,8 +83,8 @@
 //   - A handler's error acknowledges the event with {"error": {message, data}} if the client waits; in Node nothing comes.
 //   - Acknowledgements are waited for 10 s without a deadline, Options.AckTimeout; in Node for ever. Those of a broadcast
 //     end early for sockets that go, which are named.
-//   - A client that reads too slowly or sends faster than its handlers work is bounded, see EngineOptions.OutboxLimit and
-//     Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects,
+//   - A client that reads too slowly or sends faster than its handlers work is bounded, see EngineOptions.OutboxLimit,
+//     OutboxMax and Options.InboxLimit; what all clients together keep unfinished, by EngineOptions.InputTotal. Namespaces, auth objects,
 //     rooms, data and unfinished attachments of a client are bounded too; docs/operations.md lists all bounds.
 //   - An operator that was given an empty list of rooms selects nobody, in Node everybody.
 //   - Rooms can still be read in OnDisconnect, in Node only in "disconnecting". A socket cannot leave its own room.

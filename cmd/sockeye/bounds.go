@@ -25,7 +25,8 @@ type boundFlags struct {
 	MaxPendingAcks       int   `placeholder:"N" help:"Most acknowledgements of one socket that are waited for."`
 	MaxAttachments       int   `placeholder:"N" help:"Most binary attachments of one packet."`
 	InboxLimit           int64 `placeholder:"BYTES" help:"Most bytes of events of one client that wait for their handlers; then reading from it pauses."`
-	OutboxLimit          int64 `placeholder:"BYTES" help:"Most bytes that wait for one client that takes none."`
+	OutboxLimit          int64 `placeholder:"BYTES" help:"Most bytes that a client which takes nothing for 5 s may owe; 1 MiB by default."`
+	OutboxMax            int64 `placeholder:"BYTES" help:"Most bytes that a client may owe, however fast it takes; 64 MiB by default."`
 	OutboxTotal          int64 `placeholder:"BYTES" help:"Budget for what waits for clients to read; 256 MiB or a quarter of the process's memory by default."`
 }
 
@@ -47,6 +48,7 @@ func (b *boundFlags) engine(opts *engine.Options) {
 	opts.StateTotal = b.StateTotal
 	opts.InputTotal = b.InputTotal
 	opts.OutboxLimit = b.OutboxLimit
+	opts.OutboxMax = b.OutboxMax
 	opts.OutboxTotal = b.OutboxTotal
 }
 

@@ -77,7 +77,7 @@ for (const { n, size, only } of [
   { n: 2, size: 20_000_000, only: ["polling", "websocket"] },
   { n: 50_000, size: 100, only: ["polling", "websocket"] },
 ]) {
-  scenario(`${n} events of ${size} bytes at once to a client that reads`, { only, timeout: 90_000 }, async (run) => {
+  scenario(`${n} events of ${size} bytes at once to a client that reads`, { only, timeout: 240_000 }, async (run) => {
     await run.create();
     const a = await run.connect("a");
     const out = { inOrder: 0, bytes: 0 };

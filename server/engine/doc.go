@@ -10,7 +10,7 @@
 //   - When the body of a POST is not taken, a parked poll is answered with a noop, and the next request is refused. Node
 //     answers with a close packet, of which clients other than the npm one conclude that they are not wanted.
 //   - A POST that ends too late for its session is refused; Node says ok and drops what it brought.
-//   - A backlog is bounded (Options.OutboxLimit, Options.OutboxTotal), and so are unfinished input of all clients together
+//   - A backlog is bounded (Options.OutboxLimit, OutboxMax, OutboxTotal), and so are unfinished input of all clients together
 //     (Options.InputTotal), what their sessions keep (Options.StateTotal) and their number (Options.MaxSessions); Node
 //     buffers without end.
 //   - An upgrade request for revision 3 is refused before the 101 response, not after it.
