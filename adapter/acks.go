@@ -26,13 +26,13 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 		var q *openQuestion
 		q, err = c.ask(ctx, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}, acks)
 		if q != nil {
-			var end question.Outcome
+			var end question.Outcome[NodeID]
 			end, err = c.wait(q)
-			summary = AckSummary{Missing: ids(end.Missing), Unanswered: end.Unanswered}
+			summary = AckSummary{Missing: end.Missing, Unanswered: end.Unanswered}
 		}
 	}
 	if own != nil {
-		if ownErr := own.wait(ctx, c.done); err == nil {
+		if ownErr := own.wait(ctx, c.ctx.Done()); err == nil {
 			err = ownErr
 		}
 	}

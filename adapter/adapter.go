@@ -25,7 +25,7 @@
 //   - a node that was killed does not exist any more and is not waited for;
 //   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with a list of
 //     the nodes;
-//   - a node that was not known when the question was sent is waited for for a second, if the broker had counted it;
+//   - a node that may have come after the question is waited for for a second;
 //   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
 //     it is missing in the results. Foreign nodes are only counted in this, too.
 //

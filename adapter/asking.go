@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -76,7 +77,7 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 	for _, a := range q.answers {
 		result.Values = append(result.Values, values(a)...)
 	}
-	result.Missing, result.Unanswered = ids(end.Missing), end.Unanswered
+	result.Missing, result.Unanswered = end.Missing, end.Unanswered
 	return result, err
 }
 
@@ -87,22 +88,22 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*openQue
 	if acks != nil {
 		m.Flags.Timeout = patienceOfOthers(ctx)
 	}
-	q := &openQuestion{kind: m.Kind, began: time.Now(), acks: acks, told: time.Now().Add(m.Flags.Timeout), losses: c.losses()}
+	q := &openQuestion{kind: m.Kind, before: c.foreign.before(), began: time.Now(), acks: acks, told: time.Now().Add(m.Flags.Timeout),
+		losses: c.losses(), recount: make(chan struct{}, 1)}
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	asked, silent := c.members.Serving(c.local.Name())
+	put := c.publish
 	if slices.Contains(asked, m.Flags.Node) {
 		q.to = m.Flags.Node
 		asked, silent = []NodeID{q.to}, nil
+		put = func(m *Message) error { return c.send(q.to, m) }
 	}
-	q.begin(asked, silent)
-	q.tally.Before(c.foreign.before())
-	q.quiet = silent
+	q.quiet, q.tally = silent, question.New(acks != nil, asked, silent)
 	if err := c.questions.add(q); err != nil {
 		return nil, err
 	}
 	m.Request, m.Sent = q.id, q.sent
-	err := c.put(q, m)
-	if err != nil {
+	if err := put(m); err != nil {
 		c.questions.remove(q)
 		if c.closed.Load() { // the bus only knows that it sends nothing any more
 			err = ErrClosed
@@ -110,13 +111,6 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*openQue
 		return nil, err
 	}
 	return q, nil
-}
-
-func (c *clustered) put(q *openQuestion, m *Message) error {
-	if q.to != "" {
-		return c.send(q.to, m)
-	}
-	return c.publish(m)
 }
 
 // awaitListening waits, right after the namespace was opened, until answers are heard and this node is counted; for a second
@@ -135,7 +129,7 @@ func (c *clustered) awaitListening(ctx context.Context) {
 	select {
 	case <-c.listening:
 	case <-timer.C:
-	case <-c.done:
+	case <-c.ctx.Done():
 	case <-ctx.Done():
 	}
 }
@@ -144,15 +138,13 @@ func (c *clustered) awaitListening(ctx context.Context) {
 // have to subscribe again too, and would miss the question. Half of the time is left for the question.
 func (c *clustered) reassemble(ctx context.Context) {
 	losses := c.losses()
-	if !c.foreign.scattered(losses) {
+	if c.gathered.Load() == losses {
 		return
 	}
-	want := 1 + len(c.present()) + c.foreign.last()
-	limit := reassembleTime
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(deadline)/2)
-	}
-	over := time.NewTimer(limit)
+	foreign, _ := c.foreign.last()
+	want := 1 + len(c.present()) + foreign
+	deadline, _ := ctx.Deadline()
+	over := time.NewTimer(min(reassembleTime, time.Until(deadline)/2))
 	defer over.Stop()
 	recount := time.NewTicker(recountInterval)
 	defer recount.Stop()
@@ -169,16 +161,17 @@ func (c *clustered) reassemble(ctx context.Context) {
 		case <-over.C:
 			_ = c.members.Probe(ctx, c.present()) // those who are not back are not waited for again
 			waiting = false
-		case <-c.done:
+		case <-c.ctx.Done():
 			return
 		case <-ctx.Done():
 			return
 		}
 	}
-	c.foreign.gathered(losses)
+	c.gathered.Store(losses)
 }
 
-// countNodes is Bus.Count, listNodes Bus.Nodes, with the members in place of what a broker cannot tell.
+// countNodes is Bus.Count, listOthers Bus.Nodes without this one and sorted, with the members in place of what a broker cannot
+// tell.
 func (c *clustered) countNodes(ctx context.Context) (int, error) {
 	n, err := c.bus.Count(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -187,12 +180,15 @@ func (c *clustered) countNodes(ctx context.Context) (int, error) {
 	return n, err
 }
 
-func (c *clustered) listNodes(ctx context.Context) ([]NodeID, error) {
+func (c *clustered) listOthers(ctx context.Context) ([]NodeID, error) {
 	names, err := c.bus.Nodes(ctx)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return append(c.present(), c.members.Self().ID), nil
+		return c.present(), nil
 	}
-	return names, err
+	self := c.members.Self().ID
+	others := slices.DeleteFunc(slices.Clone(names), func(id NodeID) bool { return id == self })
+	slices.Sort(others)
+	return others, err
 }
 
 // present returns the members that serve the namespace and that the broker counts, sorted; silent ones are among them.
@@ -209,7 +205,7 @@ func (c *clustered) present() []NodeID {
 // wait returns when the question is settled: because every node that exists has answered, with nil, or else with the
 // context's error, ErrClosed or ErrClusterUnavailable. Nothing reaches the question's sink afterwards, and its results
 // may be read. It runs on the goroutine of the call.
-func (c *clustered) wait(q *openQuestion) (question.Outcome, error) {
+func (c *clustered) wait(q *openQuestion) (question.Outcome[NodeID], error) {
 	defer c.questions.remove(q)
 	c.count(q)
 	deadline, _ := q.ctx.Deadline()
@@ -218,7 +214,7 @@ func (c *clustered) wait(q *openQuestion) (question.Outcome, error) {
 	for q.ctx.Err() == nil {
 		select {
 		case <-q.ctx.Done():
-		case <-q.uncounted:
+		case <-q.recount:
 			c.count(q)
 		case <-timer.C:
 			c.check(q)
@@ -231,34 +227,25 @@ func (c *clustered) wait(q *openQuestion) (question.Outcome, error) {
 // count tells a question how many foreign nodes there are.
 func (c *clustered) count(q *openQuestion) {
 	if q.to != "" {
-		q.counted(0, 0, []NodeID{q.to})
+		q.tell(func(t *tally) { t.Counted(0, 0, []NodeID{q.to}) })
 		return
 	}
 	c.probe(q, q.quiet)
-	if c.foreign.listenedTo() { // a number would mislead
-		c.list(q)
-		return
-	}
-	nodes, err := c.countNodes(q.ctx)
-	if err != nil {
-		q.settle(outcome{err})
-		return
-	}
-	members := c.present()
-	q.counted(nodes-1, c.foreign.saw(nodes-1-len(members)), members)
+	_, listened := c.foreign.last()
+	c.census(q, listened)
 }
 
 // check finds out whether the nodes that a question waits for still exist, and gives the question up if answers may have been
 // lost.
 func (c *clustered) check(q *openQuestion) {
-	if c.losses() != q.losses || q.unheard() {
+	if q.broken(c.losses()) {
 		q.settle(outcome{ErrClusterUnavailable})
 		return
 	}
-	members, foreign := q.outstanding(time.Since(q.began) >= newcomerTime)
+	members, foreign := q.outstanding()
 	c.probe(q, members)
-	if foreign && q.to == "" {
-		c.list(q)
+	if foreign {
+		c.census(q, true)
 	}
 }
 
@@ -282,57 +269,53 @@ func (c *clustered) probe(q *openQuestion, members []NodeID) {
 	}
 }
 
-// list tells a question which nodes there are, and learns how many listen without being nodes.
-func (c *clustered) list(q *openQuestion) {
+// census asks the broker for the number of nodes, and for their names too if names is set, which tell what listens without being a
+// node. If the broker does not answer in time, the next check asks again.
+func (c *clustered) census(q *openQuestion, names bool) {
 	ctx, cancel := context.WithTimeout(q.ctx, listTime)
 	defer cancel()
 	count, err := c.countNodes(ctx)
-	var names []NodeID
-	if err == nil {
-		names, err = c.listNodes(ctx)
+	var others []NodeID
+	if err == nil && names {
+		others, err = c.listOthers(ctx)
 	}
-	switch {
-	case errors.Is(err, ErrClusterUnavailable):
-		q.settle(outcome{err})
-	case err == nil:
-		self := c.members.Self().ID
-		others := slices.DeleteFunc(slices.Clone(names), func(id NodeID) bool { return id == self })
-		slices.Sort(others)
-		c.foreign.listened(count - 1 - len(others))
-		members := c.present()
-		foreign := slices.DeleteFunc(slices.Clone(others), func(id NodeID) bool {
-			_, member := slices.BinarySearch(members, id)
-			return member
-		})
-		q.listed(others, c.foreign.saw(len(foreign)), members)
+	if err != nil {
+		if errors.Is(err, ErrClusterUnavailable) || !names && ctx.Err() == nil {
+			q.settle(outcome{err})
+		}
+		return
 	}
+	count--
+	members := c.present()
+	mute := c.foreign.saw(count-len(members), names && count > len(others))
+	q.tell(func(t *tally) {
+		if names {
+			t.Listed(others, mute, members)
+		} else {
+			t.Counted(count, mute, members)
+		}
+	})
 }
 
 // conclude sums a question up, and remembers who did not answer.
-func (c *clustered) conclude(q *openQuestion) (question.Outcome, error) {
+func (c *clustered) conclude(q *openQuestion) (question.Outcome[NodeID], error) {
 	err := endOf(q.ctx)
 	timeIsOver := err == nil || errors.Is(err, context.DeadlineExceeded)
-	if timeIsOver && !q.isOver() && (c.losses() != q.losses || q.unheard()) {
+	if timeIsOver && q.broken(c.losses()) {
 		err, timeIsOver = ErrClusterUnavailable, false
 	}
 	end := q.finish()
-	if end.Foreign < 0 {
-		if err == nil {
-			err = ErrClusterUnavailable // the broker has not even counted the nodes in all that time
-		}
-		return end, err
-	}
-	if end.Unanswered == 0 && q.to == "" {
-		c.foreign.answered(end.Named)
+	if !end.Counted {
+		return end, cmp.Or(err, ErrClusterUnavailable) // the broker has not even counted the nodes in all that time
 	}
 	// A handler of a server-side event may have nothing to say; everything else is answered by every node that works.
 	inVain := timeIsOver && q.kind != KindServerSide && time.Since(q.began) >= muteAfter
+	if q.to == "" {
+		c.foreign.ended(end, inVain)
+	}
 	if inVain {
-		if q.to == "" {
-			c.foreign.silent(end.Mute)
-		}
 		for _, id := range end.Silent {
-			c.members.Unanswered(NodeID(id), q.began)
+			c.members.Unanswered(id, q.began)
 		}
 	}
 	return end, err

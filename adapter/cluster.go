@@ -100,29 +100,15 @@ func Join(self Node, changed func(Node), broker Broker, opts *ClusterOptions) (C
 		j.opts = *opts
 	}
 	j.opts.setDefaults()
-	j.up = make(chan struct{})
 	members, err := membership.New(membership.Options{
 		Self: self, Settings: j.opts.Settings, OverAfter: j.opts.OverAfter, Logger: j.opts.Logger, OnSelf: changed,
-	}, &signalling{Transport: broker, up: sync.OnceFunc(func() { close(j.up) })})
+	}, broker)
 	if err != nil {
 		return nil, err
 	}
 	j.members = members
-	j.unwatch = members.Watch(j.changed)
+	members.Watch(j.changed)
 	return j, nil
-}
-
-// signalling tells when the broker can be reached for the first time.
-type signalling struct {
-	membership.Transport
-	up func()
-}
-
-func (s *signalling) Start(receive func(membership.Channel, []byte), up, down func()) error {
-	return s.Transport.Start(receive, func() {
-		up()
-		s.up()
-	}, down)
 }
 
 // joined is a Cluster over a broker.
@@ -132,14 +118,11 @@ type joined struct {
 	began   time.Time
 	opts    ClusterOptions
 	members *membership.Members
-	unwatch func()
-	up      chan struct{} // closed when the broker could be reached
 
 	mu sync.Mutex
 	// Guarded by mu.
 	namespaces map[*clustered]bool // whether the others have been told
 	serving    map[string]int      // adapters of a namespace that they have been told of; two only while one is replaced
-	closed     bool
 }
 
 func (j *joined) New(local Local) (Adapter, error) {
@@ -150,7 +133,7 @@ func (j *joined) Self() Node { return j.members.Self() }
 
 func (j *joined) Nodes(ctx context.Context) ([]Node, error) {
 	select {
-	case <-j.up:
+	case <-j.members.Reached():
 		return j.members.Nodes(), nil
 	case <-ctx.Done():
 		return j.members.Nodes(), errors.Join(ErrClusterUnavailable, ctx.Err())
@@ -161,14 +144,7 @@ func (j *joined) Watch(f func(NodeChange)) (stop func()) { return j.members.Watc
 
 // Close says good-bye and closes the broker.
 func (j *joined) Close() error {
-	j.mu.Lock()
-	closed := j.closed
-	j.closed = true
-	j.mu.Unlock()
-	if !closed {
-		j.unwatch()
-		j.members.Close()
-	}
+	j.members.Close()
 	return nil
 }
 

@@ -49,8 +49,7 @@ type Clustered interface {
 
 // newClustered makes and starts the bus, which it closes with the adapter.
 func newClustered(local Local, node *joined) (Clustered, error) {
-	c := &clustered{local: local, node: node, members: node.members, opts: node.opts, done: make(chan struct{}),
-		listening: make(chan struct{})}
+	c := &clustered{local: local, node: node, members: node.members, opts: node.opts, listening: make(chan struct{})}
 	bus, err := node.broker.Bus(busLocal{local, &c.order})
 	if err != nil {
 		return nil, err
@@ -116,14 +115,14 @@ type clustered struct {
 	losses  func() uint64 // of the bus
 	parted  Parted        // nil if all messages of a node take one way
 	opts    ClusterOptions
-	done    chan struct{} // closed by Close
-	ctx     context.Context
+	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
 
 	running   sync.WaitGroup
 	listening chan struct{} // closed once answers are heard
 
 	questions questions
+	gathered  atomic.Uint64 // losses of the bus after which a question has waited for the nodes
 	answers   answers
 	foreign   foreign
 	order     order
@@ -192,22 +191,23 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 
 // memberChanged ends what waits for a node. left reports whether the node does not serve the namespace any more.
 func (c *clustered) memberChanged(change NodeChange, left bool) {
-	id := change.Node.ID
-	switch {
-	case change.Node.State == membership.Over:
-		c.questions.gone(id)
-		c.order.forget(id)
+	id, over := change.Node.ID, change.Node.State == membership.Over
+	if over {
 		c.numbers.forget(id)
-	case left:
-		c.questions.gone(id)
-		c.order.forget(id)
-	case change.Node.State == membership.Absent:
-		c.questions.gone(id)
-	case change.Node.State == membership.Silent:
-		c.questions.silent(id)
-	case change.Back():
-		c.questions.missed(id, change.At)
 	}
+	if over || left {
+		c.order.forget(id)
+	}
+	c.questions.each(func(q *openQuestion) {
+		switch {
+		case over || left || change.Node.State == membership.Absent:
+			q.gone(id)
+		case change.Node.State == membership.Silent:
+			q.tell(func(t *tally) { t.Silent(id) })
+		case change.Back() && q.began.Before(change.At):
+			q.tell(func(t *tally) { t.Missed(id) })
+		}
+	})
 }
 
 func (c *clustered) isMember(id NodeID) bool {
@@ -363,9 +363,9 @@ func (c *clustered) ServerCount(ctx context.Context) (int, error) {
 	c.awaitListening(ctx)
 	count, err := c.countNodes(ctx)
 	if err == nil && count > 1+len(c.present()) {
-		var names []NodeID
-		if names, err = c.listNodes(ctx); err == nil {
-			count = min(count, len(names)) // what else listens is no node; names may have what only looks like one
+		var others []NodeID
+		if others, err = c.listOthers(ctx); err == nil {
+			count = min(count, 1+len(others)) // what else listens is no node; others may have what only looks like one
 		}
 	}
 	if c.closed.Load() {
@@ -381,7 +381,6 @@ func (c *clustered) Order() OrderStats { return c.order.stats() }
 func (c *clustered) Close() error {
 	c.closeOnce.Do(func() {
 		c.closed.Store(true)
-		close(c.done)
 		c.stop()
 		c.node.remove(c)
 		c.questions.close()

@@ -108,6 +108,36 @@ func TestOptionalInterfaces(t *testing.T) {
 	}
 }
 
+// TestNodesOfOneCutOff: who is there is not known before the broker could be reached once, and is from then on.
+func TestNodesOfOneCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c adaptertest.Cluster
+		c.Cut("a")
+		cluster, err := adapter.Join(adapter.Node{ID: "a", Name: "a"}, nil, c.Broker("a"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(want error) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if nodes, err := cluster.Nodes(ctx); !errors.Is(err, want) || len(nodes) != 1 || nodes[0].ID != "a" {
+				t.Errorf("%+v, error %v, want %v", nodes, err, want)
+			}
+		}
+		ask(adapter.ErrClusterUnavailable)
+		c.Heal("a")
+		ask(nil)
+		c.Cut("a")
+		ask(nil)
+		for range 2 {
+			if err := cluster.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // host is a node that lets a test see and change what happens on it.
 type host struct {
 	*adaptertest.Node

@@ -4,18 +4,22 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/internal/question"
 )
 
+// tally counts the answers of nodes.
+type tally = question.Tally[NodeID]
+
 // questions are those of this node that are not settled.
 type questions struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	open   map[string]*openQuestion // by id
-	closed bool
+	open map[string]*openQuestion // by id; nil after close
 }
 
 // add gives the question an id: 16 hexadecimal digits, as the reference's.
@@ -25,7 +29,7 @@ func (t *questions) add(q *openQuestion) error {
 	q.id = hex.EncodeToString(b[:])
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.open == nil {
 		q.settle(nil)
 		return ErrClosed
 	}
@@ -46,7 +50,7 @@ func (t *questions) pending() int {
 	return len(t.open)
 }
 
-// answer takes an answer. It reports false for one that comes too late, or beyond what was expected.
+// answer takes an answer. It reports false for one that comes when nobody is waited for any more.
 func (t *questions) answer(m *Message) bool {
 	t.mu.Lock()
 	q := t.open[m.Request]
@@ -54,88 +58,63 @@ func (t *questions) answer(m *Message) bool {
 	return q != nil && q.take(m)
 }
 
-// gone, silent and missed tell all questions what has become of a node.
-func (t *questions) gone(id NodeID) {
-	for _, q := range t.all() {
-		q.gone(id)
-	}
-}
-
-func (t *questions) silent(id NodeID) {
-	for _, q := range t.all() {
-		q.silent(id)
-	}
-}
-
-func (t *questions) missed(id NodeID, before time.Time) {
-	for _, q := range t.all() {
-		q.missed(id, before)
-	}
-}
-
-func (t *questions) all() []*openQuestion {
+// each tells all questions something.
+func (t *questions) each(tell func(*openQuestion)) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := make([]*openQuestion, 0, len(t.open))
-	for _, q := range t.open {
-		list = append(list, q)
+	open := slices.Collect(maps.Values(t.open))
+	t.mu.Unlock()
+	for _, q := range open {
+		tell(q)
 	}
-	return list
 }
 
 func (t *questions) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed = true
 	for _, q := range t.open {
 		q.settle(outcome{ErrClosed})
 	}
+	t.open = nil
 }
 
 // openQuestion is one that this node has put to the others: its tally, and what it waits for.
 type openQuestion struct {
 	// Static after construction.
-	id        string
-	kind      Kind
-	to        NodeID   // the only node that was asked, if not ""
-	quiet     []NodeID // members that were silent before
-	began     time.Time
-	acks      AckSink   // of a broadcast; nil for other questions
-	told      time.Time // until when the other nodes wait for acknowledgements
-	losses    uint64    // of the bus, when the question began
-	ctx       context.Context
-	settle    context.CancelCauseFunc // ends ctx
-	uncounted chan struct{}           // capacity 1; told when the foreign nodes have to be counted again
+	id      string
+	kind    Kind
+	to      NodeID   // the only node that was asked, if not ""
+	quiet   []NodeID // members that were silent before
+	before  []NodeID // foreign nodes that have answered the question before by name
+	began   time.Time
+	acks    AckSink   // of a broadcast; nil for other questions
+	told    time.Time // until when the other nodes wait for acknowledgements
+	losses  uint64    // of the bus, when the question began
+	ctx     context.Context
+	settle  context.CancelCauseFunc // ends ctx
+	recount chan struct{}           // capacity 1; told when the foreign nodes have to be counted again
 
 	mu sync.Mutex
 	// Guarded by mu.
-	tally   *question.Tally
+	tally   *tally
 	over    bool       // answers do not count any more
-	lost    bool       // the broker may not have got the question
+	receipt Receipt    // what the broker has said of the question
 	answers []*Message // of questions that are answered once
 }
 
-func (q *openQuestion) begin(asked, silent []NodeID) {
-	q.uncounted = make(chan struct{}, 1)
-	q.tally = question.New(q.acks != nil, texts(asked), texts(silent))
-}
-
-// take counts an answer. It reports false for one that does not count, or that came from one more foreign node than was waited
-// for.
+// take counts an answer. It reports false for one that comes when nobody is waited for any more.
 func (q *openQuestion) take(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	from := string(m.From)
 	switch {
 	case q.over:
 		return false
 	case m.Kind == KindAck && q.acks != nil:
-		if !q.tally.Settle(from, 1) {
+		if !q.tally.Settle(m.From, 1) {
 			return true
 		}
 		q.acks.Ack(m.From, m.SocketID, m.Payload)
 	case m.Kind == KindGone && q.acks != nil:
-		if !q.tally.Settle(from, len(m.SocketIDs)) {
+		if !q.tally.Settle(m.From, len(m.SocketIDs)) {
 			return true
 		}
 		for _, sid := range m.SocketIDs {
@@ -144,29 +123,20 @@ func (q *openQuestion) take(m *Message) bool {
 		if !time.Now().Before(q.told) {
 			q.tally.Late()
 		}
-	case m.Kind != q.answerKind() || m.Count < 0 || !q.tally.Report(from, q.owed(m)):
+	case m.Kind != q.kind.answer() || m.Count < 0 || !q.tally.Report(m.From, m.Count):
 		return true
 	case q.acks != nil:
 		q.acks.Expected(m.Count)
 	default:
 		q.answers = append(q.answers, m)
 	}
-	surplus := q.tally.Surplus()
 	q.checkLocked()
-	return !surplus
+	return true
 }
 
-// owed is how many sockets are to settle after an answer.
-func (q *openQuestion) owed(m *Message) int {
-	if q.acks == nil {
-		return 0
-	}
-	return m.Count
-}
-
-// answerKind is the kind of answer that each node gives once.
-func (q *openQuestion) answerKind() Kind {
-	switch q.kind {
+// answer is the kind of answer that each node gives once to a question.
+func (k Kind) answer() Kind {
+	switch k {
 	case KindFetch:
 		return KindSockets
 	case KindListRooms:
@@ -181,128 +151,74 @@ func (q *openQuestion) answerKind() Kind {
 // sent takes what the broker says of the question.
 func (q *openQuestion) sent(r Receipt) {
 	q.mu.Lock()
-	q.lost = r.Err != nil
-	if r.Receivers > 0 && q.to == "" {
-		q.tally.Handed(r.Receivers - 1)
-	}
+	q.receipt = r
 	q.mu.Unlock()
 }
 
-func (q *openQuestion) counted(nodes, mute int, members []NodeID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.tally.Counted(nodes, mute, texts(members))
-	q.checkLocked()
-}
-
-func (q *openQuestion) listed(names []NodeID, mute int, members []NodeID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, loss := range q.tally.Listed(texts(names), mute, texts(members)) {
-		q.loseLocked(loss.Node, loss.Sockets)
-	}
-	q.checkLocked()
-}
-
-func (q *openQuestion) gone(id NodeID) {
+// tell tells the tally something.
+func (q *openQuestion) tell(something func(*tally)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.over {
-		q.loseLocked(string(id), q.tally.Gone(string(id)))
+		something(q.tally)
 		q.checkLocked()
-	}
-}
-
-func (q *openQuestion) silent(id NodeID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.tally.Silent(string(id))
-	q.checkLocked()
-}
-
-// missed says that a node may have lost what was sent to it before that time.
-func (q *openQuestion) missed(id NodeID, before time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.began.Before(before) {
-		q.tally.Missed(string(id))
-		q.checkLocked()
-	}
-}
-
-// loseLocked tells the sink of sockets that will not answer any more.
-func (q *openQuestion) loseLocked(from string, sockets int) {
-	for range sockets {
-		q.acks.Gone(NodeID(from), "")
 	}
 }
 
 // checkLocked settles the question if no node and no socket is left to wait for.
 func (q *openQuestion) checkLocked() {
-	switch {
-	case q.over:
-	case q.tally.Done():
+	if !q.over && q.tally.Done() {
 		q.over = true
 		q.settle(outcome{})
-	case q.tally.Uncounted():
+	}
+}
+
+// gone says that a member does not serve the namespace any more.
+func (q *openQuestion) gone(id NodeID) {
+	q.tell(func(t *tally) {
+		if !t.Gone(id) {
+			return
+		}
 		select {
-		case q.uncounted <- struct{}{}:
+		case q.recount <- struct{}{}:
 		default:
 		}
-	}
+	})
 }
 
-// outstanding tells which members are waited for, and whether foreign nodes are. Once it is overdue newcomers are not.
-func (q *openQuestion) outstanding(overdue bool) (members []NodeID, foreign bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if overdue {
-		q.tally.Overdue()
-		q.checkLocked()
-	}
-	return ids(q.tally.Outstanding()), q.tally.ForeignOutstanding()
+// outstanding tells which members are waited for, and whether foreign nodes are. After a second those are not that may not have
+// been asked.
+func (q *openQuestion) outstanding() (members []NodeID, foreign bool) {
+	q.tell(func(t *tally) {
+		if time.Since(q.began) >= newcomerTime {
+			handed := -1
+			if q.receipt.Receivers > 0 && q.to == "" {
+				handed = q.receipt.Receivers - 1 // without this node
+			}
+			t.Overdue(handed, q.before)
+		}
+		members, foreign = t.Outstanding()
+	})
+	return members, foreign
 }
 
-// isOver reports whether there is nothing more to wait for.
-func (q *openQuestion) isOver() bool {
+// broken reports whether answers may have been lost, or the question, if nobody has answered it.
+func (q *openQuestion) broken(losses uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.over
-}
-
-// unheard reports whether the question may not have been sent, and nobody has answered it.
-func (q *openQuestion) unheard() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.lost && !q.tally.Heard()
+	return !q.over && (losses != q.losses || q.receipt.Err != nil && !q.tally.Heard())
 }
 
 // finish ends the question and sums it up. Nothing reaches the sink afterwards.
-func (q *openQuestion) finish() question.Outcome {
+func (q *openQuestion) finish() question.Outcome[NodeID] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.over = true
-	o := q.tally.End()
-	for _, loss := range o.Lost {
-		q.loseLocked(loss.Node, loss.Sockets)
+	end := q.tally.End()
+	for id, sockets := range end.Lost {
+		for range sockets {
+			q.acks.Gone(id, "")
+		}
 	}
-	return o
-}
-
-// ids returns what texts has changed.
-func ids(names []string) []NodeID {
-	var list []NodeID
-	for _, name := range names {
-		list = append(list, NodeID(name))
-	}
-	return list
-}
-
-// texts returns ids as the tally knows them.
-func texts(ids []NodeID) []string {
-	list := make([]string, len(ids))
-	for i, id := range ids {
-		list[i] = string(id)
-	}
-	return list
+	return end
 }

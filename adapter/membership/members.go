@@ -26,6 +26,8 @@ type Members struct {
 	news      chan struct{} // there is something to do for dispatch
 	running   sync.WaitGroup
 	closing   sync.Once
+	reached   chan struct{} // closed by reach
+	reach     func()
 
 	// Written with mu held.
 	quiet atomic.Int32 // members that are not alive, or in doubt
@@ -106,12 +108,13 @@ func New(o Options, t Transport) (*Members, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	m := &Members{
 		opts: o, settings: settings, transport: t, log: o.Logger, ctx: ctx, stop: stop,
-		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), news: make(chan struct{}, 1), reached: make(chan struct{}),
 		self: o.Self, life: o.Self.ID.number(o.Self.Life), topics: newOwnTopics(), every: o.Interval,
 		members: make(map[ID]*member), named: make(map[string][]*member), serving: make(map[string][]*member), graves: newGraves(),
 		strangers: make(map[ID]struct{}), conflicts: make(map[string]struct{}),
 		asks: make(seldom), overs: make(seldom), due: time.Now(),
 	}
+	m.reach = sync.OnceFunc(func() { close(m.reached) })
 	if err := t.Start(m.receive, m.up, m.down); err != nil {
 		m.end()
 		return nil, fmt.Errorf("start the transport of the membership: %w", err)
@@ -158,6 +161,9 @@ func (m *Members) unlock() {
 		}
 	}
 }
+
+// Reached returns a channel that is closed when the broker could be reached for the first time.
+func (m *Members) Reached() <-chan struct{} { return m.reached }
 
 // Self returns this node as it is called now.
 func (m *Members) Self() Node {

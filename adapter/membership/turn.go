@@ -157,6 +157,7 @@ func (m *Members) up() {
 	defer m.unlock()
 	m.connected = true
 	m.epoch++
+	m.reach()
 	m.allowLocked(now)
 	m.paceLocked(now)
 	m.announceLocked()

@@ -8,24 +8,25 @@
 // Nodes are members, which are known by name, or foreign, which are only counted: Node.js nodes, Go nodes of former versions,
 // and what merely listens. A question is over when each line is done with.
 //
-//	who                      is done with when
-//	member, asked            it has reported and its sockets have settled; or it is silent, absent or has left; or it has
-//	                         not reported and was cut off from the broker since
-//	member, silent before    always; it is missing in the result, unless it answers all the same
-//	member, came later       it has reported or its second is over, if the broker counted it right after the question; else always
-//	foreign nodes            as many have reported as are counted, without those that are mute, and their sockets have settled;
-//	                         those that may not have been asked, when their second is over: they are in the place of vanished
-//	                         ones, or as many have reported as the broker has handed the question to
+//	who                   is done with when
+//	a member, asked       it has reported and its sockets have settled; or it is silent, absent or has left; or it has not
+//	                      reported and was cut off from the broker since
+//	a member that was     always; it is missing in the result, unless it answers all the same
+//	silent before
+//	foreign nodes         as many have reported as are counted, without those that are mute, and their sockets have settled
+//	whoever was not       its second is over: a member that the broker counted right after the question, which is missing then;
+//	asked, perhaps        a foreign node in the place of one that has vanished; any foreign node if as many nodes have reported
+//	                      as the broker has handed the question to
 //
 // To settle is to acknowledge or to go. Only broadcasts with acknowledgements have sockets. Reports and settled sockets count
 // in whatever order they come: on a Redis Cluster the acknowledgement of a Node.js node can overtake its count.
 //
 // The foreign ones are what the broker counts beyond the members. That number is wrong for a moment when a member has left
-// and the broker does not count it any more: [Tally.Uncounted] then wants another count. When the names of all nodes are known
+// and the broker does not count it any more: [Tally.Gone] then wants another count. When the names of all nodes are known
 // ([Tally.Listed]), foreign nodes that have vanished take their sockets with them. Answers without a name can be from any of
 // them, so that nameless sockets are given up only when no node is left that they can be on.
 //
-// When time is over, who has not reported and who still owes sockets is missing, by name if it has one.
+// At the end whoever has not reported or still owes sockets is missing, by name if it has one.
 package question
 
 import (
@@ -43,117 +44,98 @@ const (
 	maxEarly = 1 << 16
 )
 
-// Tally counts the answers to one question. It begins to count when it is made.
-type Tally struct {
+// Tally counts the answers to one question. It begins to count when it is made. The zero ID stands for all nodes without a name.
+type Tally[ID cmp.Ordered] struct {
 	sockets bool // nodes report a number of sockets, which then settle
 
-	nodes   map[string]*node // members that were asked, and whoever has answered; "" is all those without a name
-	members []string         // those that the last count has seen, sorted
-	first   int              // how many nodes the first count had beside those that were asked; -1 before
-	foreign int              // how many there are; -1 when they have to be counted
-	mute    int              // how many of them are not waited for
-	reports int              // how many of them have reported and, as far as they have names, still exist
-	late    bool             // a node has stopped waiting for its sockets
-	before  []string         // foreign nodes that have answered the question before, sorted
-	fresh   int              // foreign nodes that have come in the place of one of those, and may not have been asked
-	handed  int              // how many others the broker has handed the question to; -1 if that is not known
-	overdue bool             // these are not waited for
+	nodes   map[ID]*node // members that may have been asked, and whoever has answered
+	foreign int          // how many foreign nodes there are; -1 when they have to be counted
+	reports int          // how many of them have reported, as far as it is not known that they have vanished
+	mute    int          // how many of them are not waited for
+	unknown int          // how many the first count had beyond the members above; -1 before it
+	late    bool         // a node has stopped waiting for its sockets
+	handed  int          // how many nodes have got the question, once that matters; else -1
+	before  []ID         // foreign nodes that have answered a question before, sorted, once that matters
 }
 
 // node is what is known of one node, or of all those without a name.
 type node struct {
-	asked   bool // a member of the beginning, or one that was counted before it was known
-	late    bool // the latter
+	asked   bool // a member
 	state   state
 	reports int
 	open    int // sockets that have been reported and have not settled; less than 0 when they settle first
-	lost    int // sockets that were given up
 }
 
 type state uint8
 
 const (
-	waiting state = iota
-	silent        // not waited for until it says something
-	gone          // does not exist any more
+	waiting  state = iota
+	newcomer       // waited for, but not for long: it may not have been asked
+	silent         // not waited for until it says something
+	gone           // does not exist any more
 )
 
-// owes reports whether something is waited for: the answer of a member that was asked, or sockets that were reported.
+// owes reports whether something is waited for: the answer of a member, or sockets.
 func (n *node) owes() bool {
-	return n.state == waiting && (n.asked && n.reports == 0 || n.reports > 0 && n.open > 0)
+	return n.state <= newcomer && (n.asked && n.reports == 0 || n.open > 0)
 }
 
-// end gives the node and its sockets up.
-func (n *node) end() (sockets int) {
-	sockets = max(n.open, 0)
-	n.state, n.open = gone, 0
-	n.lost += sockets
-	return sockets
-}
+func (n *node) answers() int { return n.reports }
+func (n *node) owed() int    { return max(n.open, 0) }
+func (n *node) early() int   { return max(-n.open, 0) }
 
-// New returns the tally of a question to these members: asked are waited for, quiet
-// ones, which were silent before, are not. sockets says that each node
-// reports how many sockets it has and then what comes of each.
-func New(sockets bool, asked, quiet []string) *Tally {
-	t := &Tally{sockets: sockets, nodes: make(map[string]*node, len(asked)+len(quiet)+1), first: -1, foreign: -1, handed: -1}
-	for _, name := range asked {
-		t.nodes[name] = &node{asked: true}
+// New returns the tally of a question to these members: asked are waited for, quiet ones, which were silent before, are not.
+// sockets says that each node reports how many sockets it has and then what comes of each.
+func New[ID cmp.Ordered](sockets bool, asked, quiet []ID) *Tally[ID] {
+	t := &Tally[ID]{sockets: sockets, nodes: make(map[ID]*node, len(asked)+len(quiet)+1), foreign: -1, unknown: -1, handed: -1}
+	for _, id := range asked {
+		t.nodes[id] = &node{asked: true}
 	}
-	for _, name := range quiet {
-		t.nodes[name] = &node{asked: true, state: silent}
+	for _, id := range quiet {
+		t.nodes[id] = &node{asked: true, state: silent}
 	}
 	return t
 }
 
-// Before names foreign nodes, sorted, that have answered the question before.
-func (t *Tally) Before(names []string) { t.before = names }
-
-// Handed says to how many others the broker has handed the question: whoever is counted beyond them has come later.
-func (t *Tally) Handed(others int) { t.handed = others }
-
-// Loss is a number of sockets that will not settle any more, on a node or on those without a name.
-type Loss struct {
-	Node    string
-	Sockets int
-}
-
-// Report takes a node's answer, or the number of its sockets. It reports false for one that does not count.
-func (t *Tally) Report(from string, sockets int) bool {
+// Report takes a node's answer, and the number of its sockets if each is to settle. It reports false for one that does not count.
+func (t *Tally[ID]) Report(from ID, sockets int) bool {
 	n := t.nodes[from]
+	if !t.sockets {
+		sockets = 0
+	}
 	switch {
-	case sockets < 0 || sockets > 0 && sockets > maxOpen-t.owed():
+	case sockets < 0 || sockets > 0 && sockets > maxOpen-t.sum((*node).owed):
 		return false
-	case from != "" && n != nil && (n.reports > 0 || n.state == gone && t.sockets):
+	case n != nil && named(from) && (n.reports > 0 || n.state == gone && t.sockets):
 		return false
 	case (n == nil || !n.asked) && t.reports >= max(maxReports, t.foreign):
 		return false
 	}
 	n = t.node(from)
-	if n.state == silent || from == "" {
+	if n.state != gone || !named(from) {
 		n.state = waiting
 	}
 	n.reports++
 	n.open += sockets
-	if !t.member(from) {
+	if !n.asked {
 		t.reports++
 	}
 	return true
 }
 
 // Settle takes note that sockets of a node have acknowledged or gone. It reports false if they do not count.
-func (t *Tally) Settle(from string, sockets int) bool {
-	n := t.nodes[from]
-	open := 0
-	if n != nil {
-		open = n.open
+func (t *Tally[ID]) Settle(from ID, sockets int) bool {
+	var known node
+	if n := t.nodes[from]; n != nil {
+		known = *n
 	}
 	switch {
-	case sockets <= 0 || n != nil && n.state == gone:
+	case sockets <= 0 || known.state == gone:
 		return false
-	case open >= sockets:
-	case from != "" && n != nil && n.reports > 0: // more than it has
+	case known.open >= sockets:
+	case named(from) && known.reports > 0: // more than it has
 		return false
-	case t.early()+sockets > maxEarly:
+	case sockets > maxEarly-t.sum((*node).early):
 		return false
 	}
 	t.node(from).open -= sockets
@@ -161,151 +143,130 @@ func (t *Tally) Settle(from string, sockets int) bool {
 }
 
 // Late says that a node has stopped waiting for its sockets: there is no complete answer any more.
-func (t *Tally) Late() { t.late = true }
+func (t *Tally[ID]) Late() { t.late = true }
 
 // Silent says that a member is not to be waited for. What is heard from it still counts.
-func (t *Tally) Silent(name string) {
-	if n := t.nodes[name]; n != nil && n.asked && n.state == waiting {
+func (t *Tally[ID]) Silent(id ID) {
+	if n := t.nodes[id]; n != nil && n.asked && n.state < silent {
 		n.state = silent
 	}
 }
 
 // Missed says that a member may not have heard the question: it is not waited for unless it has reported.
-func (t *Tally) Missed(name string) {
-	if n := t.nodes[name]; n != nil && n.reports == 0 {
-		t.Silent(name)
+func (t *Tally[ID]) Missed(id ID) {
+	if n := t.nodes[id]; n != nil && n.reports == 0 {
+		t.Silent(id)
 	}
 }
 
-// Gone says that a member does not exist any more, and returns how many sockets are lost with it.
-func (t *Tally) Gone(name string) (sockets int) {
-	n := t.nodes[name]
+// Gone says that a member does not exist any more. It reports whether the foreign nodes have to be counted again: the broker may
+// still count the member, or not any more.
+func (t *Tally[ID]) Gone(id ID) (recount bool) {
+	n := t.nodes[id]
 	if n == nil || !n.asked || n.state == gone {
-		return 0
+		return false
 	}
-	if n.reports == 0 { // the broker may still count it, or not any more
+	n.state = gone
+	if n.reports == 0 {
 		t.foreign = -1
 	}
-	return n.end()
+	return n.reports == 0
 }
 
-// Counted says how many other nodes the broker counts, which of them are members, and how many of the rest are mute. members
-// is sorted.
-func (t *Tally) Counted(nodes, mute int, members []string) {
-	t.know(max(nodes-len(members), 0), nodes, mute, members)
+// Counted says how many other nodes the broker counts, how many of them are mute if they are foreign, and which nodes are members
+// by now.
+func (t *Tally[ID]) Counted(others, mute int, members []ID) {
+	t.know(others, max(others-len(members), 0), mute, members)
 }
 
-// know takes what is known of the other nodes: how many are foreign, how many there are in all, how many are mute.
-func (t *Tally) know(foreign, nodes, mute int, members []string) {
-	if t.first < 0 {
-		t.first = nodes
-		for _, n := range t.nodes {
-			if n.asked && n.state != gone {
-				t.first--
-			}
-		}
-	}
-	t.members, t.foreign, t.mute = members, foreign, min(mute, foreign)
-	t.reports = 0
-	for name, n := range t.nodes {
-		if name == "" || n.state != gone && !t.member(name) {
-			t.reports += n.reports
-		}
-	}
-	unknown := t.first - foreign // were counted at first and are no foreign nodes: members that may have been asked
-	for name, n := range t.nodes {
-		if name != "" && has(members, name) && (!n.asked || n.late) {
-			unknown--
-		}
-	}
-	for _, name := range members {
-		if unknown > 0 && t.nodes[name] == nil {
-			t.nodes[name] = &node{asked: true, late: true}
-			unknown--
-		}
-	}
-}
-
-// Overdue says that those are not waited for any more that were not known when the question was sent.
-func (t *Tally) Overdue() {
-	t.overdue = true
-	for _, n := range t.nodes {
-		if n.late && n.state == waiting && n.reports == 0 {
-			n.state = silent
-		}
-	}
-}
-
-// Listed is Counted with the sorted names of all other nodes, and returns what is lost with those that are not among them.
-func (t *Tally) Listed(names []string, mute int, members []string) (lost []Loss) {
-	nameless, fresh := 0, 0 // foreign nodes that have not told their names; those of them that have not answered before
-	for _, name := range names {
-		if !has(members, name) && t.nodes[name] == nil {
+// Listed is Counted with the names of all other nodes. Both lists are sorted.
+func (t *Tally[ID]) Listed(others []ID, mute int, members []ID) {
+	told, nameless, fresh := 0, 0, 0 // foreign nodes that have reported by name; that have not; that never have
+	for _, id := range others {
+		switch n := t.nodes[id]; {
+		case has(members, id) || n != nil && n.asked:
+		case n != nil && n.reports > 0:
+			told++
+		default:
 			nameless++
-			if !has(t.before, name) {
+			if !has(t.before, id) {
 				fresh++
 			}
 		}
 	}
+	for id, n := range t.nodes {
+		if !has(others, id) && (named(id) || nameless == 0) {
+			n.state = gone
+		}
+	}
 	vanished := 0
-	for _, name := range t.before {
-		if !has(names, name) {
+	for _, id := range t.before {
+		if !has(others, id) {
 			vanished++
 		}
 	}
-	t.fresh = min(fresh, vanished)
-	foreign := nameless
-	for name, n := range t.nodes {
-		switch present := has(names, name); {
-		case name == "" && nameless > 0:
-		case name != "" && present:
-			if !n.asked && !has(members, name) {
-				foreign++
-			}
-		case n.state != gone:
-			if sockets := n.end(); sockets > 0 {
-				lost = append(lost, Loss{name, sockets})
+	t.know(len(others), told+nameless, mute+min(fresh, vanished), members)
+}
+
+// know takes what a count tells. Members that were counted right after the question, and known only now, may have been asked.
+func (t *Tally[ID]) know(others, foreign, mute int, members []ID) {
+	if t.unknown < 0 {
+		t.unknown = others
+		for _, n := range t.nodes {
+			if n.asked && n.state != gone {
+				t.unknown = max(t.unknown-1, 0)
 			}
 		}
 	}
-	t.know(foreign, len(names), mute, members)
-	return lost
-}
-
-// Uncounted reports whether the foreign nodes have to be counted, for the first time or again.
-func (t *Tally) Uncounted() bool { return t.foreign < 0 }
-
-// Outstanding returns the members that are waited for, sorted.
-func (t *Tally) Outstanding() (names []string) {
-	for name, n := range t.nodes {
-		if n.owes() && t.member(name) {
-			names = append(names, name)
+	t.foreign, t.mute, t.reports = foreign, min(mute, foreign), 0
+	for _, id := range members {
+		if n := t.nodes[id]; n != nil && !n.asked {
+			n.asked = true
+			t.unknown = max(t.unknown-1, 0)
 		}
 	}
-	slices.Sort(names)
-	return names
-}
-
-// ForeignOutstanding reports whether foreign nodes, or their sockets, are waited for.
-func (t *Tally) ForeignOutstanding() bool {
-	if t.foreign < 0 || t.reports < t.expected() {
-		return true
-	}
-	for name, n := range t.nodes {
-		if n.owes() && !t.member(name) {
-			return true
+	for _, n := range t.nodes {
+		if !n.asked && n.state != gone {
+			t.reports += n.reports
 		}
 	}
-	return false
+	for _, id := range members {
+		if t.nodes[id] == nil && t.unknown > foreign {
+			t.nodes[id] = &node{asked: true, state: newcomer}
+			t.unknown--
+		}
+	}
 }
 
-// member reports whether a node was or has become a member.
-func (t *Tally) member(name string) bool { return t.nodes[name].asked || has(t.members, name) }
+// Overdue ends the time of those that may not have been asked. handed is how many other nodes the broker has handed the question
+// to, -1 if it does not say; before are the foreign nodes that had answered the question before by name, sorted: the next list
+// of the nodes tells which of them have been replaced.
+func (t *Tally[ID]) Overdue(handed int, before []ID) {
+	t.handed, t.before = handed, before
+	t.unknown = min(t.unknown, 0)
+	for id, n := range t.nodes {
+		if n.state == newcomer {
+			t.Silent(id)
+		}
+	}
+}
+
+// Outstanding returns the members that are waited for, and whether foreign nodes or their sockets are.
+func (t *Tally[ID]) Outstanding() (members []ID, foreign bool) {
+	foreign = t.foreign < 0 || t.unheard() > t.mute
+	for id, n := range t.nodes {
+		if n.owes() && n.asked {
+			members = append(members, id)
+		}
+		foreign = foreign || n.owes() && !n.asked
+	}
+	return members, foreign
+}
 
 // Done reports whether there is nothing left to wait for. Once sockets have been silent for too long it never does, so that the
 // question ends with its time.
-func (t *Tally) Done() bool {
-	if t.late || t.foreign < 0 || t.reports < t.expected() {
+func (t *Tally[ID]) Done() bool {
+	if t.late || t.foreign < 0 || t.unheard() > t.mute {
 		return false
 	}
 	for _, n := range t.nodes {
@@ -316,112 +277,75 @@ func (t *Tally) Done() bool {
 	return true
 }
 
-// expected is how many foreign nodes are waited for.
-func (t *Tally) expected() int { return t.foreign - t.mute - t.excused() }
+// Heard reports whether anybody has answered.
+func (t *Tally[ID]) Heard() bool { return t.sum((*node).answers) > 0 }
 
-// excused is how many foreign nodes are not waited for any more since they may not have been asked.
-func (t *Tally) excused() int {
-	switch {
-	case !t.overdue:
-		return 0
-	case t.handed >= 0 && t.answered() >= t.handed:
-		return max(t.foreign-t.reports, 0)
+// unheard is how many foreign nodes have not reported.
+func (t *Tally[ID]) unheard() int {
+	missing := t.foreign - t.reports
+	if t.handed >= 0 {
+		missing = min(missing, t.handed-t.sum((*node).answers))
 	}
-	return t.fresh
+	return max(missing, 0)
 }
 
-// answered is how many nodes have reported.
-func (t *Tally) answered() (sum int) {
+func (t *Tally[ID]) sum(of func(*node) int) (sum int) {
 	for _, n := range t.nodes {
-		sum += n.reports
+		sum += of(n)
 	}
 	return sum
-}
-
-// Heard reports whether anybody has answered.
-func (t *Tally) Heard() bool {
-	for _, n := range t.nodes {
-		if n.reports > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// Surplus reports whether more foreign nodes have reported than are waited for: fewer of them are mute than it was believed.
-func (t *Tally) Surplus() bool {
-	return t.foreign >= 0 && t.mute > 0 && t.reports > t.foreign-t.mute
 }
 
 // Outcome is the end of a question.
-type Outcome struct {
-	Missing    []string // nodes, sorted, that have not answered or not to the end
-	Unanswered int      // all of them, those without a name included
-	Silent     []string // those of Missing that were waited for and have said nothing
-	Foreign    int      // how many foreign nodes there are; -1 if they could not be counted
-	Mute       int      // how many of them have not answered, without those that may not have been asked
-	Named      []string // those of them that have answered with their names, sorted
-	Lost       []Loss   // sockets that have not settled
+type Outcome[ID cmp.Ordered] struct {
+	Counted    bool       // the broker has told how many nodes there are
+	Missing    []ID       // nodes, sorted, that have not answered or not to the end
+	Unanswered int        // all of them, those without a name included
+	Silent     []ID       // those of Missing that were waited for and have said nothing
+	Mute       int        // how many foreign nodes have not answered
+	Named      []ID       // foreign nodes that have answered with their names, sorted
+	Lost       map[ID]int // sockets that have not settled
 }
 
 // End sums up.
-func (t *Tally) End() Outcome {
-	o := Outcome{Foreign: t.foreign}
-	for name, n := range t.nodes {
-		if n.open > 0 {
-			o.Lost = append(o.Lost, Loss{name, n.open})
-		}
-		if name != "" && n.reports > 0 && n.state != gone && !t.member(name) {
-			o.Named = append(o.Named, name)
-		}
+func (t *Tally[ID]) End() Outcome[ID] {
+	o := Outcome[ID]{Counted: t.foreign >= 0, Mute: t.unheard(), Lost: make(map[ID]int)}
+	o.Unanswered = o.Mute
+	for id, n := range t.nodes {
 		unreported := n.asked && n.reports == 0 && n.state != gone
-		if unreported && n.state == waiting && !n.late {
-			o.Silent = append(o.Silent, name)
-		}
-		if unreported || n.open > 0 || n.lost > 0 {
+		if unreported || n.open > 0 {
 			o.Unanswered++
-			if name != "" {
-				o.Missing = append(o.Missing, name)
+			if named(id) {
+				o.Missing = append(o.Missing, id)
 			}
 		}
+		if n.open > 0 {
+			o.Lost[id] = n.open
+		}
+		if unreported && n.state == waiting {
+			o.Silent = append(o.Silent, id)
+		}
+		if named(id) && n.reports > 0 && !n.asked && n.state != gone {
+			o.Named = append(o.Named, id)
+		}
 	}
-	if t.foreign >= 0 {
-		missing := max(t.foreign-t.reports, 0)
-		o.Unanswered += missing
-		o.Mute = max(missing-t.excused(), 0)
-	}
-	slices.Sort(o.Named)
 	slices.Sort(o.Missing)
-	slices.Sort(o.Silent)
-	slices.SortFunc(o.Lost, func(a, b Loss) int { return cmp.Compare(a.Node, b.Node) })
+	slices.Sort(o.Named)
 	return o
 }
 
-// owed is how many sockets are open, early how many have settled before they were reported.
-func (t *Tally) owed() (sum int) {
-	for _, n := range t.nodes {
-		sum += max(n.open, 0)
-	}
-	return sum
-}
-
-func (t *Tally) early() (sum int) {
-	for _, n := range t.nodes {
-		sum += max(-n.open, 0)
-	}
-	return sum
-}
-
-func (t *Tally) node(name string) *node {
-	n := t.nodes[name]
+func (t *Tally[ID]) node(id ID) *node {
+	n := t.nodes[id]
 	if n == nil {
 		n = new(node)
-		t.nodes[name] = n
+		t.nodes[id] = n
 	}
 	return n
 }
 
-func has(sorted []string, name string) bool {
-	_, found := slices.BinarySearch(sorted, name)
+func named[ID cmp.Ordered](id ID) bool { return id != *new(ID) }
+
+func has[ID cmp.Ordered](sorted []ID, id ID) bool {
+	_, found := slices.BinarySearch(sorted, id)
 	return found
 }
