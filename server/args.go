@@ -1,7 +1,9 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
+	"reflect"
 
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -33,8 +35,6 @@ type (
 	tupleValues  interface{ append(list []any) []any }
 )
 
-var errMissing = errors.New("missing")
-
 func (*None) decode(Args) error      { return nil }
 func (None) append(list []any) []any { return list }
 
@@ -52,7 +52,7 @@ func (a Args3[T1, T2, T3]) append(list []any) []any { return append(list, a.Firs
 
 func decodeArg[T any](args Args, i int, v *T) error {
 	if i >= args.Len() {
-		return invalidArgument(i, errMissing)
+		return invalidArgument(i, &json.UnmarshalTypeError{Value: "undefined", Type: reflect.TypeFor[T]()})
 	}
 	if raw, ok := any(v).(*parser.Payload); ok {
 		*raw = args.At(i)

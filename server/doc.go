@@ -60,7 +60,8 @@
 //     codecguard.go; what an encoding is: parser/codec.go
 //   - the queue in front of handlers and its limit: inbox.go; what one client may have of anything else: bounds.go
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
-//   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go
+//   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go;
+//     what is said when arguments do not fit: misfit.go
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -81,6 +82,25 @@ func ExampleNamespace_middleware() {
 	admin.OnConnection(func(ctx context.Context, s *server.Socket) {
 		// The reason and the rooms are known when the socket goes.
 		s.OnDisconnect(func(_ context.Context, s *server.Socket, reason server.Reason) { log.Print(s.ID(), reason, s.Rooms()) })
+	})
+}
+
+// Arguments that do not fit their handler, and errors that handlers return, can be watched in one place.
+func ExampleNamespace_OnError() {
+	srv, err := server.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	main := srv.Of("/")
+	main.Handle("login", server.Func(func(ctx context.Context, s *server.Socket, user string) error { return s.Join(ctx, user) }))
+	main.OnError(func(_ context.Context, s *server.Socket, event string, err error) {
+		var mismatch *json.UnmarshalTypeError
+		if errors.Is(err, server.ErrInvalidArguments) && errors.As(err, &mismatch) {
+			// For emit("login", 42): a number instead of a string.
+			log.Printf("%s of %s: a %s instead of a %s", event, s.ID(), mismatch.Value, mismatch.Type)
+			return
+		}
+		log.Printf("%s of %s: %v", event, s.ID(), err)
 	})
 }
 

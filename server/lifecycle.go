@@ -246,6 +246,10 @@ func (s *Socket) fail(e *Event, err error) {
 func (s *Socket) report(event string, err error) {
 	srv := s.nsp.server
 	srv.failures.Add(1)
+	misfit := errors.Is(err, ErrInvalidArguments)
+	if misfit {
+		srv.misfits.count.Add(1)
+	}
 	if failed := s.nsp.hooks().failed; len(failed) > 0 {
 		for _, f := range failed {
 			_ = s.protect("OnError", func() error {
@@ -255,9 +259,13 @@ func (s *Socket) report(event string, err error) {
 		}
 		return
 	}
+	if misfit {
+		s.warnMisfit(event, err)
+		return
+	}
 	level := slog.LevelWarn
 	var ce *ClientError
-	if errors.As(err, &ce) || errors.Is(err, ErrInvalidArguments) || errors.Is(err, ErrDisconnected) || event == "" {
+	if errors.As(err, &ce) || errors.Is(err, ErrDisconnected) || event == "" {
 		level = slog.LevelDebug // a client can cause these at will
 	}
 	srv.opts.Logger.Log(context.Background(), level, "event failed",

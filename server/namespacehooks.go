@@ -61,7 +61,8 @@ func (n *Namespace) OnDisconnect(f func(ctx context.Context, s *Socket, reason R
 
 // OnError registers a function that gets the errors of event handlers and event middlewares, arguments that do not fit
 // their handler (ErrInvalidArguments), and packets that break the protocol (with an empty event name). Without one
-// they are logged: what a client can cause at will at level debug, the rest as warnings. ctx is the socket's. The returned
+// they are logged: arguments that do not fit as warnings, each event at most once a minute, what else a client can cause at
+// will at level debug, the rest as warnings. ctx is the socket's. The returned
 // function removes it.
 func (n *Namespace) OnError(f func(ctx context.Context, s *Socket, event string, err error)) (remove func()) {
 	return n.onError(f)

@@ -38,6 +38,7 @@ type Server struct {
 	inboxPauses, serverSideDrops               atomic.Uint64
 	incomplete, encodeFailures                 atomic.Uint64
 	limitHits                                  [limitKinds]atomic.Uint64
+	misfits                                    misfits
 	refused                                    atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding, warnedEncode               seldom.Gate

@@ -27,6 +27,7 @@ type Stats struct {
 	// Counts since the start.
 	Panics          uint64 // contained panics
 	Failures        uint64 // errors of handlers and event middlewares, arguments that did not fit
+	Misfits         uint64 // the failures that are arguments that did not fit
 	ParseErrors     uint64 // packets that broke the protocol
 	UnknownAcks     uint64 // acknowledgements that nobody waited for: late, duplicate or invented
 	InboxPauses     uint64 // times that reading paused because an inbox was full
@@ -53,6 +54,7 @@ func (srv *Server) Stats() Stats {
 		Workers:         int(srv.workers.count.Load()),
 		Panics:          srv.panics.Load(),
 		Failures:        srv.failures.Load(),
+		Misfits:         srv.misfits.count.Load(),
 		ParseErrors:     srv.parseErrors.Load(),
 		UnknownAcks:     srv.unknownAcks.Load(),
 		InboxPauses:     srv.inboxPauses.Load(),
