@@ -46,7 +46,7 @@
 //	Socket.mu > room index shard > room set
 //	Socket.mu > the session's outbox
 //
-// registry.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
+// registry.mu, askedServers.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
 // adapter's count of answers are called with no lock of this package held.
 //
 // # Where do I change X
@@ -69,6 +69,7 @@
 //   - socket data: data.go; what is kept on this node alone: state.go
 //   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
+//   - the HTTP server around it, its deadlines and what happens without descriptors: listen.go, internal/httpserve
 //
 // # Known differences from the reference
 //

@@ -43,6 +43,7 @@ type Server struct {
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding, warnedEncode               seldom.Gate
 	warnedLimit                                [limitKinds]seldom.Gate
+	askedBy                                    atomic.Pointer[askedServers] // who shuts it down, see Serve
 
 	mu sync.RWMutex
 	// Guarded by mu.
@@ -89,6 +90,7 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "server shutting down", http.StatusServiceUnavailable)
 		return
 	}
+	srv.noteAsked(r)
 	srv.engine.ServeHTTP(w, r)
 }
 

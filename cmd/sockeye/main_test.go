@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"regexp"
@@ -180,17 +179,6 @@ func TestPortTaken(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), "--addr chooses another address") {
 		t.Errorf("printed %q", stderr.String())
-	}
-}
-
-// TestHTTPLog holds that an operator sees that no connection can be accepted, and is not bothered with clients' errors.
-func TestHTTPLog(t *testing.T) {
-	var out bytes.Buffer
-	log := slog.NewLogLogger(httpLog{slog.NewTextHandler(&out, nil)}, slog.LevelDebug)
-	log.Print("http: TLS handshake error from a client")
-	log.Print("http: Accept error: accept4: too many open files; retrying in 1s")
-	if text := out.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "too many open files") {
-		t.Errorf("logged %q", text)
 	}
 }
 

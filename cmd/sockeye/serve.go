@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/httpserve"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/proxyprotocol"
@@ -117,7 +118,10 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		own, _ := net.InterfaceAddrs() // without them the node's own machine is shown
 		c.announce(out.stdout, listener.Addr(), own)
 	}
-	return c.serve(ctx, log, node, listener)
+	web := httpserve.Server{
+		Handler: node.handler, Log: log, About: []any{"app", c.App}, Values: ctx, Shutdown: node.shutdown, Timeout: c.ShutdownTimeout,
+	}
+	return web.Serve(ctx, listener)
 }
 
 // listen opens the address, after the other nodes can be reached if that is required.
@@ -131,10 +135,7 @@ func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, err
 			return nil, err
 		}
 	}
-	// Every connection has a deadline of its own: for the head of a request, for the next one, for the next pong. TCP's
-	// probes, which Node does not use either, would cost four system calls for each.
-	config := net.ListenConfig{KeepAlive: -1}
-	listener, err := config.Listen(ctx, "tcp", c.Addr)
+	listener, err := httpserve.Listen(ctx, c.Addr)
 	if err != nil {
 		if errors.As(err, new(*net.AddrError)) || errors.As(err, new(*net.DNSError)) {
 			return nil, usageError{err}
@@ -198,42 +199,6 @@ func (c *serveCommand) Validate() error {
 		}
 	}
 	return c.nodeFlags.validate()
-}
-
-func (c *serveCommand) serve(ctx context.Context, log *slog.Logger, node *app, listener net.Listener) error {
-	var fresh freshConns
-	web := &http.Server{
-		Handler:           node.handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(httpLog{log.Handler()}, slog.LevelDebug),
-		ConnState:         fresh.note,
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- web.Serve(listener) }()
-	log.Info("listening", "addr", listener.Addr().String(), "app", c.App)
-
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	log.Info("shutting down; a second signal ends the process at once", "timeout", c.ShutdownTimeout.String())
-	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
-	defer cancel()
-	// The listener goes first, then the sessions, so that parked polls have ended when the HTTP server waits for them.
-	// Serve has let go of it when it returns; before, Shutdown would close it a second time and complain.
-	listener.Close()
-	<-failed
-	err := node.shutdown(deadline)
-	// Connections on which nothing was ever asked are waited for otherwise.
-	fresh.close()
-	if err = errors.Join(err, web.Shutdown(deadline)); err != nil {
-		return fmt.Errorf("shut down: %w", err)
-	}
-	log.Info("stopped")
-	return nil
 }
 
 func (c *serveCommand) logger(w io.Writer) *slog.Logger {
