@@ -31,7 +31,7 @@ func Example() {
 		return s.To(m.To).Emit("receive", m.Message)
 	}))
 	http.Handle("/socket.io/", srv)
-	log.Fatal(http.ListenAndServe(":3000", nil))
+	log.Fatal(server.ListenAndServe(context.Background(), ":3000", http.DefaultServeMux))
 }
 
 // A handler acknowledges an event with its result, and asks the client in turn.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -75,7 +74,7 @@ func migrated() {
 	chat.Handle("send", server.Func(func(_ context.Context, _ *server.Socket, m Send) error {
 		return chat.To(m.To).Emit("receive", m.Message)
 	}))
-	log.Fatal(http.ListenAndServe(":3000", srv))
+	log.Fatal(server.ListenAndServe(context.Background(), ":3000", srv))
 }
 
 func handlers(chat *server.Namespace) {
@@ -114,7 +113,7 @@ func mounting(srv *server.Server) {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	mux.Handle("/", http.FileServer(http.Dir("public")))
-	log.Fatal(http.ListenAndServe(":3000", mux))
+	log.Fatal(server.ListenAndServe(context.Background(), ":3000", mux))
 }
 
 func origins() *server.Options {
@@ -157,13 +156,7 @@ func testingIt(t *testing.T, srv *server.Server) {
 func ending(srv *server.Server) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	web := &http.Server{Addr: ":3000", Handler: srv}
-	go func() {
-		<-ctx.Done()
-		limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		srv.Shutdown(limit)
-		web.Shutdown(limit)
-	}()
-	log.Print(web.ListenAndServe())
+	if err := server.ListenAndServe(ctx, ":3000", srv); err != nil {
+		log.Fatal(err)
+	}
 }

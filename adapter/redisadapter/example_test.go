@@ -18,7 +18,7 @@ func ExampleNewPubSub() {
 		panic(err)
 	}
 	http.Handle("/socket.io/", io)
-	panic(http.ListenAndServe(":3000", nil))
+	panic(server.ListenAndServe(context.Background(), ":3000", http.DefaultServeMux))
 }
 
 // A message to the sockets of a cluster, from a process without a server.

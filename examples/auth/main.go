@@ -7,8 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log"
-	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -52,5 +53,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:3000", srv))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := server.ListenAndServe(ctx, "127.0.0.1:3000", srv); err != nil {
+		log.Fatal(err)
+	}
 }

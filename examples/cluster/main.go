@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"log"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -113,15 +112,5 @@ func run(addr, redisURL string) error {
 		}
 	}()
 
-	web := &http.Server{Addr: addr, Handler: srv}
-	ended := make(chan error, 1)
-	go func() { ended <- web.ListenAndServe() }()
-	select {
-	case err := <-ended:
-		return errors.Join(err, srv.Close())
-	case <-ctx.Done():
-	}
-	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return errors.Join(srv.Shutdown(limit), web.Shutdown(limit))
+	return server.ListenAndServe(ctx, addr, srv)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log"
-	"net/http"
 
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -20,5 +19,5 @@ func main() {
 	chat.Handle("send", server.Func(func(_ context.Context, s *server.Socket, m struct{ To, Message string }) error {
 		return s.To(m.To).Emit("receive", m.Message)
 	}))
-	log.Fatal(http.ListenAndServe(":3000", srv))
+	log.Fatal(server.ListenAndServe(context.Background(), ":3000", srv))
 }

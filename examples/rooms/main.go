@@ -4,8 +4,10 @@ package main
 import (
 	"context"
 	"log"
-	"net/http"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -57,5 +59,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:3000", srv))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := server.ListenAndServe(ctx, "127.0.0.1:3000", srv); err != nil {
+		log.Fatal(err)
+	}
 }
