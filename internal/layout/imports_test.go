@@ -40,6 +40,7 @@ var rules = []rule{
 	{path: "adapter/adaptertest", own: []string{"adapter", "adapter/membership", "server/parser", "internal/"}},
 	{path: "internal/envelope", own: []string{"adapter", "server/parser", "internal/msgpack"}},
 	{path: "internal/classic", own: []string{"adapter", "server/parser", "internal/msgpack"}},
+	{path: "internal/httpserve", own: []string{"internal/seldom"}},
 	{path: "internal/layout/", foreign: []string{}},
 	{path: "internal/websocket", foreign: []string{"github.com/gobwas/", "github.com/klauspost/compress/"}},
 	{path: "internal/load", own: []string{"internal/websocket"}, foreign: []string{"github.com/HdrHistogram/"}},
