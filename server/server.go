@@ -279,8 +279,9 @@ func KeepValues(keys ...any) func(context.Context, *http.Request) (context.Conte
 	return engine.KeepValues(keys...)
 }
 
-// NewListener returns a listener for TLS in this process: idle websocket connections that come through it then need no
-// goroutine; see engine.NewListener.
+// NewListener returns a listener with which requests of one session do not overtake each other, and with which idle websocket
+// connections need no goroutine also where TLS ends in this process; see engine.NewListener.
 //
+//	http.Serve(server.NewListener(l), srv)
 //	http.Serve(tls.NewListener(server.NewListener(l), config), srv)
 func NewListener(l net.Listener) net.Listener { return engine.NewListener(l) }

@@ -145,8 +145,9 @@ func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, err
 	if c.ProxyProtocol {
 		listener = proxyprotocol.NewListener(listener, server.TrustedProxies(c.TrustedProxies))
 	}
+	listener = server.NewListener(listener)
 	if certificate != nil {
-		listener = tls.NewListener(server.NewListener(listener), certificate)
+		listener = tls.NewListener(listener, certificate)
 	}
 	return listener, nil
 }

@@ -21,7 +21,9 @@
 //   - JSONP (the query parameter j) is not spoken: it belongs to revision 3.
 //   - With a CORS policy, websocket handshakes of foreign origins are refused; Node leaves them to the application.
 //   - net/http answers some malformed requests itself, does not begin with a pipelined request before the one in front of
-//     it is answered (a parked poll, say), and a request that is not under the path gets 404.
+//     it is answered (a parked poll, say), and a request that is not under the path gets 404. docs/http.md has the list.
+//   - Requests of a session on several connections may overtake each other but for connections of NewListener's listener
+//     (arrival.go).
 //
 // # Goroutines
 //
@@ -62,8 +64,8 @@
 //
 // Session.mu comes before the locks of the timer wheel, of tasks, of Server.mu and of Message.mu; poller.mu comes before
 // that of tasks; a table shard's lock is taken before or without them, and roomMaker.mu before all of them, so that HoldInput
-// and KeepState must be called with none. workers.mu also comes before that of tasks. No lock
-// is held while a Handler, an Observer, a hook or a write runs.
+// and KeepState must be called with none. workers.mu also comes before that of tasks. arrivals.mu is a leaf. No lock is held
+// while a Handler, an Observer, a hook or a write runs.
 //
 // # Where do I change X
 //
@@ -77,6 +79,7 @@
 //     polling payloads are made of them: framing.go
 //   - polling sessions and parked polls: polling.go; how a poll is answered: answer.go; compression of answers:
 //     compress.go; POST requests: post.go; bodies that nobody wants: unread.go
+//   - the order among the requests of a session: arrival.go, arrival_linux.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
 //   - the move from one transport to another: upgrade.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose

@@ -11,7 +11,12 @@ import (
 func NewListener(l net.Listener) net.Listener { return l }
 
 // pollConn is a connection of NewListener's listener, where there is a poller.
-type pollConn struct{ noWait atomic.Bool }
+type pollConn struct {
+	net.Conn
+	noWait atomic.Bool
+}
+
+func taken(conn net.Conn) net.Conn { return conn }
 
 func pollable(net.Conn) *pollConn { return nil }
 

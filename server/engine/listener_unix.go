@@ -11,13 +11,18 @@ import (
 	"syscall"
 )
 
-// NewListener returns a listener whose connections the server's poller can watch when they carry TLS:
+// NewListener returns a listener whose connections the server's poller can watch when they carry TLS, and whose requests are
+// served in the order in which they arrived, those of one session (Linux, without TLS):
 //
 //	l, err := net.Listen("tcp", ":443")
 //	http.Serve(tls.NewListener(engine.NewListener(l), config), srv)
 //
-// Connections without TLS can be watched with and without it. Elsewhere than on Linux it changes nothing.
-func NewListener(l net.Listener) net.Listener { return pollListener{l} }
+// Connections without TLS can be watched with and without it, but net/http alone lets requests of a session overtake each
+// other. Elsewhere than on Linux it changes nothing.
+func NewListener(l net.Listener) net.Listener {
+	stampArrivals(l)
+	return pollListener{l}
+}
 
 type pollListener struct{ net.Listener }
 
@@ -48,6 +53,27 @@ type pollConn struct {
 	net.Conn
 	raw    syscall.RawConn
 	noWait atomic.Bool
+	// arrival is the request that the connection brought last.
+	arrival atomic.Pointer[arrival]
+	closed  atomic.Bool
+	peer    string // what RemoteAddr says, once it was asked; owned by the reading side
+}
+
+// Close closes the connection. Nobody waits any more for what it brought.
+func (c *pollConn) Close() error {
+	err := c.Conn.Close()
+	c.closed.Store(true)
+	inFlight.end(c.arrival.Swap(nil))
+	return err
+}
+
+// taken returns the connection to go on with when it has been taken over from the HTTP server: nobody reads through a
+// pollConn then, unless there is TLS on it.
+func taken(conn net.Conn) net.Conn {
+	if c, ok := conn.(*pollConn); ok {
+		return c.Conn
+	}
+	return conn
 }
 
 type notReady struct{}
@@ -61,7 +87,7 @@ var errNotReady net.Error = notReady{}
 // Read reads what there is.
 func (c *pollConn) Read(p []byte) (int, error) {
 	if !c.noWait.Load() {
-		return c.Conn.Read(p)
+		return c.readNoting(p)
 	}
 	r := tlsReads.Get().(*tlsRead)
 	r.p, r.n, r.err = p, 0, nil

@@ -65,8 +65,11 @@ func (p *polling) handedOn(length int) {
 
 // parkedGET is a poll that waits for something to send. Whoever takes it out of polling.get decides its answer.
 type parkedGET struct {
-	ready  chan struct{} // capacity 1
-	answer pollBody      // written before ready by whoever took it out
+	ready chan struct{} // capacity 1
+	at    int64         // when it arrived, 0 if nobody knows
+	// Written before ready by whoever took it out.
+	answer pollBody
+	late   bool // it arrived after what ended the transport, and is refused
 }
 
 // pollBody is the content of an answer: queued messages, then packets of the protocol.
@@ -126,6 +129,9 @@ func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more 
 	g := p.get
 	switch {
 	case g == nil:
+	case e.at != 0 && g.at > e.at:
+		p.get, g.late = nil, true
+		g.wake()
 	case !pending.empty():
 		p.get = nil
 		g.answer.list = pending
@@ -171,9 +177,9 @@ func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q engineQ
 	case s == nil:
 		srv.openPolling(w, r, &q)
 	case r.Method == http.MethodGet:
-		s.servePoll(w, r)
+		s.servePoll(w, r, q.turn)
 	case r.Method == http.MethodPost:
-		s.servePost(w, r)
+		s.servePost(w, r, q.turn)
 	default:
 		answerEmpty(w, http.StatusInternalServerError)
 	}
@@ -208,6 +214,13 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	p.write(w, r, &body, true)
 }
 
+// parked reports whether a poll waits.
+func (p *polling) parked() bool {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return p.get != nil
+}
+
 // pollingLocked returns the session's transport if it is this one and the session lives.
 func (s *Session) pollingLocked() *polling {
 	p, _ := s.transport.(*polling)
@@ -218,7 +231,7 @@ func (s *Session) pollingLocked() *polling {
 }
 
 // servePoll answers a GET with what is queued, or parks it until there is something.
-func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
+func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arrival) {
 	s.mu.Lock()
 	p := s.pollingLocked()
 	switch {
@@ -232,18 +245,22 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 		answerEmpty(w, http.StatusBadRequest)
 		return
 	}
-	g := &parkedGET{ready: make(chan struct{}, 1)}
+	g := &parkedGET{ready: make(chan struct{}, 1), at: turn.time()}
 	p.get = g
 	if !s.out.empty() || p.shouldClose {
 		g.wake()
 	}
 	s.mu.Unlock()
+	inFlight.end(turn)
 
 	// The HTTP server's timeouts are not made for requests that wait.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
-	if body := p.await(r.Context(), g); body != nil {
+	switch body := p.await(r.Context(), g); {
+	case g.late:
+		s.refuseLate(w, r)
+	case body != nil:
 		p.write(w, r, body, false)
 	}
 }

@@ -34,12 +34,12 @@ func (b *postBody) free() {
 }
 
 // servePost takes the packets of a POST.
-func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+func (s *Session) servePost(w http.ResponseWriter, r *http.Request, turn *arrival) {
 	p, rules := s.beginPost(w, r)
 	if p == nil {
 		return
 	}
-	err := s.takePost(w, r, p, rules)
+	err := s.takePost(w, r, p, rules, turn)
 	s.endPost(p)
 	if err != nil {
 		s.refusePost(w, r, p, err)
@@ -87,7 +87,7 @@ func answerEmpty(w http.ResponseWriter, status int) {
 }
 
 // takePost reads the body and delivers its packets.
-func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, rules *bodyRules) error {
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, rules *bodyRules, turn *arrival) error {
 	body := bodyPool.Get().(*postBody)
 	defer body.free()
 	if !s.HoldInput(int64(cap(body.data))) {
@@ -100,7 +100,7 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, r
 	if rules.text && !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
 		return ErrInputTotal
 	}
-	return s.deliverPost(p, rules.packets(body.data))
+	return s.deliverPost(p, rules.packets(body.data), turn)
 }
 
 // replaceBody moves the body to data. It reports false if the session may not hold that much.
@@ -265,7 +265,7 @@ func (srv *Server) warnTooLarge(what, sid string) {
 }
 
 // deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.
-func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) error {
+func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte], turn *arrival) error {
 	s.mu.Lock()
 	if !p.currentLocked() {
 		s.mu.Unlock()
@@ -277,7 +277,10 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) error
 	for kind, data := range packets {
 		s.awaitResume()
 		if kind == packetClose {
-			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket})
+			if !p.parked() {
+				inFlight.settle(turn)
+			}
+			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket, at: turn.time()})
 			return nil
 		}
 		s.receive(p, kind, data)

@@ -63,6 +63,7 @@ func fromHex(c byte) byte {
 // engineQuery holds the parameters that the protocol defines.
 type engineQuery struct {
 	eio, transport, sid, b64 string
+	turn                     *arrival // of the request; nil: served as it is read
 }
 
 func parseEngineQuery(target string) (q engineQuery) {

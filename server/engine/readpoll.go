@@ -141,9 +141,17 @@ func (c *wsConn) readReady() {
 func (c *wsConn) readSome() (drained bool, err error) {
 	b := readBatches.Get().(*readBatch)
 	defer readBatches.Put(b)
-	if c.raw == nil {
+	switch {
+	case c.raw == nil:
 		return c.readTLS(b)
+	case c.probing:
+		return c.readProbe(b)
 	}
+	return c.readPlainly(b)
+}
+
+// readPlainly is readSome for a connection with a descriptor of its own.
+func (c *wsConn) readPlainly(b *readBatch) (drained bool, err error) {
 	b.n, b.err = 0, nil
 	if err := c.raw.Read(b.read); err != nil {
 		return false, err

@@ -172,6 +172,8 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := parseEngineQuery(rawURL(r))
+	query.turn = inFlight.take(query.sid, r.RemoteAddr)
+	defer inFlight.end(query.turn)
 	kind := srv.claimant(r)
 	session, refusal := srv.verify(r, &query, kind)
 	if refusal != nil {

@@ -73,6 +73,8 @@ type ending struct {
 	err    error
 	// pollAnswer is what a parked poll gets; nil means a close packet.
 	pollAnswer *Message
+	// at is when that arrived which is the cause, 0 if nobody knows: a poll that arrived later is refused.
+	at int64
 	// code and text of the close frame; 0 means none.
 	code int
 	text string

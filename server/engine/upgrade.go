@@ -24,6 +24,7 @@ type upgrade struct {
 	to candidate
 	// Guarded by the session's lock.
 	timeout, probe timerwheel.Entry
+	at             int64         // when its last packets arrived, 0 if nobody knows
 	delivered      chan struct{} // closed when a delivery of the old transport ends; nil unless completeUpgrade waits
 }
 
@@ -123,6 +124,15 @@ func (s *Session) probed(c candidate, kind byte, data []byte) (moved bool) {
 	return false
 }
 
+// noteProbe keeps when the packets arrived that the candidate brings next.
+func (s *Session) noteProbe(at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.upgrade != nil {
+		s.upgrade.at = at
+	}
+}
+
 func (s *Session) confirmProbe(c candidate) {
 	s.mu.Lock()
 	up := s.upgrade
@@ -148,7 +158,7 @@ func (s *Session) completeUpgrade(c candidate) (moved bool) {
 	old := s.transport
 	s.srv.count.gauge(old.kind()).Add(-1)
 	s.srv.count.gauge(c.kind()).Add(1)
-	_, more := old.closeLocked(leaving, messages{})
+	_, more := old.closeLocked(&ending{at: up.at}, messages{})
 	s.transport, s.upgraded = c, true
 	s.heartbeat().renewLocked(s)
 	end := s.state == stateClosing && s.out.empty() && c.readyLocked()

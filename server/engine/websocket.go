@@ -234,6 +234,7 @@ func (srv *Server) takeOver(
 		early = slices.Clone(peeked)
 	}
 	_ = conn.SetDeadline(time.Time{})
+	conn = taken(conn)
 	return conn, hs.AppendResponse(make([]byte, 0, responseSize), header), early, true
 }
 

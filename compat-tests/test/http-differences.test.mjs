@@ -1,0 +1,85 @@
+// The tables of docs/http.md: inputs on which net/http and Node's HTTP server disagree. Both columns are typed in, so that a
+// change of either is noticed.
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { PollingSession } from "./lib/engineclient.mjs";
+import { Exchange } from "./lib/rawhttp.mjs";
+import { selfCheck, shared, sides, stopShared } from "./lib/servers.mjs";
+import { Names } from "./lib/transcript.mjs";
+
+after(stopShared);
+
+const query = "?EIO=4&transport=polling";
+const rest = "Host: a\r\nConnection: close\r\n\r\n";
+const line = (target) => `GET ${target} HTTP/1.1\r\n`;
+const get = (headers, body = "") => `${line(`/engine.io/${query}`)}Connection: close\r\n${headers}\r\n\r\n${body}`;
+const version = (v) => `GET /engine.io/${query} HTTP/${v}\r\n${rest}`;
+const method = (m) => `${m} /engine.io/${query} HTTP/1.1\r\n${rest}`;
+const chunks = "6\r\n4hello\r\n0\r\n\r\n";
+
+/** Input: [what is sent, the status of Node, that of Sockeye]. */
+const handshakes = {
+  "an ordinary handshake": [line(`/engine.io/${query}`) + rest, 200, 200],
+  "empty lines": [`\r\n\r\n${line(`/engine.io/${query}`)}${rest}`, 200, 400],
+  "a line feed": [`\n${line(`/engine.io/${query}`)}${rest}`, 200, 400],
+  "two spaces": [line(` /engine.io/${query}`) + rest, 200, 400],
+  "escape zz": [line(`/engine.io/%zz${query}`) + rest, 200, 400],
+  "escape without digits": [line(`/engine.io/%${query}`) + rest, 200, 400],
+  "escape of one digit": [line(`/engine.io/%e${query}`) + rest, 200, 400],
+  "escape in the query": [line(`/engine.io/${query}&x=%zz`) + rest, 200, 200],
+  "high byte": [line(`/engine.io/\u00ff${query}`) + rest, 400, 200],
+  absolute: [line(`http://h/engine.io/${query}`) + rest, 404, 200],
+  "line feeds": [(line(`/engine.io/${query}`) + rest).replaceAll("\r", ""), 400, 200],
+  continued: [get("Host: a\r\nX: a\r\n b"), 400, 200],
+  "two hosts": [get("Host: a\r\nHost: b"), 200, 400],
+  "no host name": [get("Host: a/b c"), 200, 400],
+  "lower case": [method("get"), 400, 400],
+  "unknown method": [method("FOO"), 400, 400],
+  0.9: [`GET /engine.io/${query}\r\n\r\n`, 200, 400],
+  1.2: [version("1.2"), 400, 200],
+  "2.0": [version("2.0"), 200, 505],
+  "two lengths": [get("Host: a\r\nContent-Length: 0\r\nContent-Length: 0"), 400, 200],
+  "length and chunks": [get("Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), 400, 200],
+  "gzip, chunked": [get("Host: a\r\nTransfer-Encoding: gzip, chunked", "0\r\n\r\n"), 200, 501],
+};
+
+/** POST: [the version, the headers, the body, what comes of it in Node, in Sockeye: the status and whether the session goes on]. */
+const posts = {
+  "an ordinary POST": ["1.1", "Content-Length: 6", "4hello", "200 true", "200 true"],
+  "HTTP/1.0, chunked": ["1.0", "Transfer-Encoding: chunked", chunks, "200 true", "400 false"],
+  "HTTP/1.0, chunked, kept alive": ["1.0", "Connection: keep-alive\r\nTransfer-Encoding: chunked", chunks, "200 true", "400 false"],
+  "HTTP/1.0 without a length": ["1.0", "X: y", "4hello", "400 false", "400 false"],
+  "HTTP/1.1 without a length": ["1.1", "Connection: close", "4hello", "400 false", "400 false"],
+  identity: ["1.1", "Content-Length: 6\r\nTransfer-Encoding: identity", "4hello", "400 true", "501 true"],
+  "many chunks at once": ["1.1", "Transfer-Encoding: chunked", `1\r\n4\r\n${"1\r\na\r\n".repeat(10001)}0\r\n\r\n`, "413 false", "200 true"],
+};
+
+async function answer(addr, bytes) {
+  const exchange = new Exchange(addr, Buffer.from(bytes, "latin1"));
+  try {
+    return (await exchange.response()).status;
+  } finally {
+    exchange.destroy();
+  }
+}
+
+for (const [column, side] of sides.entries()) {
+  if (selfCheck && side !== "reference") continue;
+  test(`handshakes: ${side}`, async () => {
+    const { addr } = await shared(side, "serve", ["--app", "engine"]);
+    const got = {};
+    for (const [name, [bytes]] of Object.entries(handshakes)) got[name] = await answer(addr, bytes);
+    assert.deepEqual(got, Object.fromEntries(Object.entries(handshakes).map(([name, row]) => [name, row[1 + column]])));
+  });
+
+  test(`POST requests: ${side}`, async () => {
+    const { addr } = await shared(side, "serve", ["--app", "engine"]);
+    const got = {};
+    for (const [name, [version, headers, body]] of Object.entries(posts)) {
+      const session = await PollingSession.open(addr, new Names());
+      const status = await answer(addr, `POST ${session.target} HTTP/${version}\r\nHost: a\r\n${headers}\r\n\r\n${body}`);
+      got[name] = `${status} ${(await session.known()) === "known"}`;
+    }
+    assert.deepEqual(got, Object.fromEntries(Object.entries(posts).map(([name, row]) => [name, row[3 + column]])));
+  });
+}

@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// The kernel's times put what comes on several connections in order, whoever reads first, and nothing of a connection that has
+// gone is left.
+func TestArrivalTimes(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Server{Handler: http.NotFoundHandler()}
+	served := make(chan struct{})
+	go func() {
+		_ = web.Serve(NewListener(plain))
+		close(served)
+	}()
+	defer func() { _ = web.Close(); <-served }()
+	const connections = 5
+	for round := range 20 {
+		sid := fmt.Sprintf("AAAABBBBCCCCDDDD%04d", round)
+		var conns [connections]net.Conn
+		for i := range conns {
+			if conns[i], err = net.Dial("tcp", plain.Addr().String()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now().UnixNano()
+		for _, conn := range conns {
+			// Without its end: nobody serves it.
+			fmt.Fprintf(conn, "GET /?sid=%s HTTP/1.1\r\n", sid)
+		}
+		var got []string
+		var times []int64
+		eventually(t, "all have been read", func() bool {
+			inFlight.mu.Lock()
+			defer inFlight.mu.Unlock()
+			got, times = nil, nil
+			for a := inFlight.first[arrivalKey([]byte(sid))]; a != nil; a = a.next {
+				got, times = append(got, a.from), append(times, a.at)
+			}
+			return len(got) == connections
+		})
+		for i, conn := range conns {
+			// The kernel begins to tell times a moment after it was asked.
+			if round > 0 && got[i] != conn.LocalAddr().String() {
+				t.Errorf("round %d: place %d of %v is not that of %v", round, i, got, conn.LocalAddr())
+			}
+			if times[i] < start || times[i] > time.Now().UnixNano() {
+				t.Errorf("arrived at %d, sent after %d", times[i], start)
+			}
+			_ = conn.Close()
+		}
+		eventually(t, "nothing is left", inFlight.empty)
+	}
+}
