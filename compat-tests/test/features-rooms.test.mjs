@@ -175,3 +175,15 @@ scenario("a server-side emit on a single node reaches nobody", async (run) => {
   await run.settle();
   return run.transcript({ sent: Boolean(sent.error), reserved });
 });
+
+scenario("rooms whose names hold half a character stay apart", async (run) => {
+  await run.create();
+  const names = ["u\ud800", "u\ud801", "u\udc00x", "u\ufffd", "u\u{10000}"];
+  const clients = await run.connectAll(...names.map((_, i) => `c${i}`));
+  const sender = await run.connect("sender");
+  for (const [i, name] of names.entries()) await clients[i].ask("join", name);
+  for (const name of names) sender.emit("to-room", name, `for ${JSON.stringify(name)}`);
+  await run.settle();
+  const echoed = await Promise.all(names.map((name) => sender.ask("ack", name)));
+  return { echoed, events: clients.map((c) => c.events) };
+});

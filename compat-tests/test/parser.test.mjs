@@ -64,13 +64,12 @@ function settled(value) {
   return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, settled(v)]));
 }
 
-/** What Go values make of it: no lone surrogates, no minus zero. */
+/** What Go values make of it: no minus zero. */
 function throughGo(value) {
-  if (typeof value === "string") return value.toWellFormed();
   if (value === 0) return 0;
   if (Array.isArray(value)) return value.map(throughGo);
   if (typeof value !== "object" || value === null || Buffer.isBuffer(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k.toWellFormed(), throughGo(v)]));
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, throughGo(v)]));
 }
 
 function redecode({ text, attachments }) {
@@ -97,7 +96,7 @@ function comparePackets(label, theirs, ours) {
   const data = theirs.data === undefined ? undefined : settled(theirs.data);
   assert.deepEqual(redecode(ours.relayed).data, data, `${label} relayed`);
   if (theirs.type === 2 && data !== undefined) {
-    assert.equal(ours.event, String(data[0]).toWellFormed(), `${label} event`);
+    assert.equal(ours.event, String(data[0]), `${label} event`);
     assert.deepEqual(redecode(ours.spliced).data.slice(1), data.slice(1), `${label} spliced`);
   }
   if (ours.rebuilt) assert.deepEqual(throughGo(redecode(ours.rebuilt).data), throughGo(data), `${label} rebuilt`);

@@ -38,10 +38,10 @@ type outcome struct {
 }
 
 type packet struct {
-	Type      int    `json:"type"`
-	Namespace string `json:"nsp"`
-	ID        int64  `json:"id"`
-	Event     string `json:"event"`
+	Type      int            `json:"type"`
+	Namespace string         `json:"nsp"`
+	ID        int64          `json:"id"`
+	Event     parser.Payload `json:"event"`
 	// Relayed is the packet sent on as it is, Spliced with its arguments made into a new event, Rebuilt after a journey
 	// through Go values.
 	Relayed *encoded `json:"relayed"`
@@ -107,7 +107,10 @@ func describe(p *parser.Packet) (*packet, error) {
 		if err != nil {
 			return nil, err
 		}
-		described.Event = name
+		described.Event, err = parser.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
 		event, err := parser.MarshalEvent(name, args.Values()...)
 		if err != nil {
 			return nil, err
