@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"reflect"
 	"regexp"
 	"strings"
 	"syscall"
@@ -22,7 +23,7 @@ func TestGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, guide := range []string{"../docs/getting-started.md", "../docs/migrating-from-node.md"} {
+	for _, guide := range []string{"../docs/getting-started.md", "../docs/migrating-from-node.md", "../docs/recipes.md"} {
 		text, err := os.ReadFile(guide)
 		if err != nil {
 			t.Fatal(err)
@@ -60,7 +61,7 @@ type (
 )
 
 // The code of the guides is compiled and not run.
-var _ = []any{migrated, handlers, connections, sending, mounting, origins, nodes, testingIt, ending}
+var _ = []any{migrated, handlers, connections, sending, mounting, origins, nodes, testingIt, ending, quickPort, closureState, relay, countRoom, users}
 
 func migrated() {
 	srv, err := server.New(nil)
@@ -158,5 +159,121 @@ func ending(srv *server.Server) {
 	defer stop()
 	if err := server.ListenAndServe(ctx, ":3000", srv); err != nil {
 		log.Fatal(err)
+	}
+}
+
+func quickPort(io *server.Namespace) {
+	io.OnConnection(func(_ context.Context, s *server.Socket) {
+		moves := 0 // handlers of one socket run one after the other
+		s.Handle("move", server.Func(func(_ context.Context, s *server.Socket, at server.Args2[float64, float64]) error {
+			moves++
+			return s.Broadcast().Emit("moved", s.ID(), at.First, at.Second, moves)
+		}))
+		s.OnDisconnect(func(context.Context, *server.Socket, server.Reason) { io.Emit("left", s.ID()) })
+	})
+}
+
+func closureState(io *server.Namespace) {
+	var moves server.State[int] // on the sockets of this node, of any type
+
+	io.Handle("move", server.Func(func(_ context.Context, s *server.Socket, at server.Args2[float64, float64]) error {
+		n, _ := moves.Load(s)
+		moves.Set(s, n+1)
+		return s.Broadcast().Emit("moved", s.ID(), at.First, at.Second, n+1)
+	}))
+}
+
+func relay(io *server.Namespace) {
+	io.Handle("relay", server.Func(func(_ context.Context, s *server.Socket, all server.Args) error {
+		var room string
+		if err := all.Unmarshal(0, &room); err != nil {
+			return &server.ClientError{Message: "the first argument is a room"}
+		}
+		return s.To(room).Emit("relay", all.Slice(1, all.Len()))
+	}))
+	io.Handle("draw", server.Func(func(_ context.Context, s *server.Socket, all server.Args) error {
+		var line struct {
+			X0, Y0, X1, Y1 float64
+			Color          string
+		}
+		for i, field := range []any{&line.X0, &line.Y0, &line.X1, &line.Y1, &line.Color} {
+			if err := all.Unmarshal(i, field); err != nil {
+				return err
+			}
+		}
+		return s.Broadcast().Emit("draw", line.X0, line.Y0, line.X1, line.Y1, line.Color)
+	}))
+}
+
+func countRoom(ctx context.Context, io *server.Namespace) {
+	here := io.To("room").LocalCount()          // adapter.rooms.get("room")?.size: on this node
+	everywhere, err := io.To("room").Count(ctx) // (await io.in("room").fetchSockets()).length: in the cluster
+	log.Print(here, everywhere.Sockets, everywhere.Missing, err)
+	ids, err := io.To("room").IDs(ctx)
+	log.Print(ids.Values, err)
+}
+
+func users(opts *server.Options, io *server.Namespace, verify func(string) (string, error)) {
+	type userKey struct{}
+
+	opts.Engine.SessionContext = server.KeepValues(userKey{}) // what a middleware has left
+
+	opts.Engine.SessionContext = func(ctx context.Context, r *http.Request) (context.Context, error) {
+		user, err := verify(r.Header.Get("Authorization")) // or verified right here
+		if err != nil {
+			return nil, &server.Refusal{Message: "not authorized"} // connect_error at the client
+		}
+		return context.WithValue(ctx, userKey{}, user), nil
+	}
+
+	io.Handle("whoami", server.FuncAck(func(ctx context.Context, s *server.Socket, _ server.None) (string, error) {
+		user, _ := ctx.Value(userKey{}).(string)
+		return user, nil
+	}))
+}
+
+// optionRows are the rows of the migration guide's table of options.
+func optionRows(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/migrating-from-node.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Options\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var rows []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "| ") {
+			rows = append(rows, line)
+		}
+	}
+	if len(rows) < 20 {
+		t.Fatalf("the table of options has %d rows", len(rows))
+	}
+	return rows
+}
+
+// TestGuideOptions holds that each option is in the guide's table, and that each option named there exists.
+func TestGuideOptions(t *testing.T) {
+	table := strings.Join(optionRows(t), "")
+	for _, options := range []struct {
+		prefix string
+		of     reflect.Type
+	}{{"", reflect.TypeFor[server.Options]()}, {"Engine.", reflect.TypeFor[server.EngineOptions]()}} {
+		for field := range options.of.Fields() {
+			if name := options.prefix + field.Name; name != "Engine" && !regexp.MustCompile("`"+regexp.QuoteMeta(name)+"[`:]").MatchString(table) {
+				t.Errorf("option %s is not in the table", name)
+			}
+		}
+	}
+	for field := range reflect.TypeFor[server.CORS]().Fields() {
+		if field.Name != "Origin" && !strings.Contains(table, field.Name) {
+			t.Errorf("option %s of CORS is not in the table", field.Name)
+		}
+	}
+	for _, m := range regexp.MustCompile("`Engine\\.(\\w+)").FindAllStringSubmatch(table, -1) {
+		if _, ok := reflect.TypeFor[server.EngineOptions]().FieldByName(m[1]); !ok {
+			t.Errorf("Engine.%s in the table is no option", m[1])
+		}
 	}
 }

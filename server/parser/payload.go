@@ -124,6 +124,16 @@ func (a Args) At(i int) Payload {
 	return Payload{JSON: a.payload.JSON[s.start:s.end:s.end], Attachments: a.payload.Attachments}
 }
 
+// Slice returns the arguments from number i to before number j, as they came: JavaScript's args.slice. What is beyond the ends is
+// left out, since the client decides how many there are.
+func (a Args) Slice(i, j int) Args {
+	n := a.Len()
+	i = min(max(i, 0), n)
+	j = min(max(j, i), n)
+	a.first, a.n = a.first+i, a.first+j
+	return a
+}
+
 // Unmarshal stores argument i in the value that v points to, see [Payload.Unmarshal]. A missing argument leaves it as
 // it is.
 func (a Args) Unmarshal(i int, v any) error { return a.At(i).Unmarshal(v) }
