@@ -285,6 +285,10 @@ func (s *Session) Arrival() uint32 { return s.transport.arrival() }
 func (s *Session) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pauseLocked()
+}
+
+func (s *Session) pauseLocked() {
 	if s.state == stateClosed || s.resumed != nil {
 		return
 	}
@@ -296,6 +300,10 @@ func (s *Session) Pause() {
 func (s *Session) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.resumeLocked()
+}
+
+func (s *Session) resumeLocked() {
 	if s.state == stateClosed || s.resumed == nil {
 		return
 	}
