@@ -89,8 +89,7 @@ func (c *wsConn) write(b *batch, taken bool) *batch {
 		if len(b.bufs) > 0 {
 			break
 		}
-		c.settle(b)
-		taken = c.take(b)
+		taken = c.next(b)
 	}
 	if !taken {
 		return b
@@ -121,8 +120,7 @@ func (c *wsConn) drainFrom(b *batch) {
 				return
 			}
 		}
-		c.settle(b)
-		if !c.take(b) {
+		if !c.next(b) {
 			b.free()
 			return
 		}
@@ -180,12 +178,18 @@ func (c *wsConn) takeLocked(b *batch) bool {
 	}
 }
 
-// settle ends the charge for a batch that is written.
-func (c *wsConn) settle(b *batch) {
-	if packets := c.s.settle(&b.list, b.cost); packets > 0 {
+// next ends the charge for a batch that is written and fills it with what has gathered meanwhile. Both happen in one turn with the
+// lock, so that a session that is charged for nothing has no writer at work.
+func (c *wsConn) next(b *batch) bool {
+	packets := b.list.release(c.s.srv.queued)
+	if packets > 0 {
 		c.s.sent(c, packets, b.size)
 	}
-	b.control = nil
+	c.s.mu.Lock()
+	if packets > 0 && c.s.state != stateClosed {
+		c.s.out.settle(b.cost, c.s.srv.cfg.OutboxLimit)
+	}
+	return c.takeLocked(b)
 }
 
 // writeFailed ends the connection and the session whose transport it is. The session is told before the connection is
