@@ -91,6 +91,6 @@ func (r *reserve) refuse(conn net.Conn) {
 	r.keep()
 	if held, ok := r.refused.Pass(refusedInterval); ok {
 		r.log.Error("connection refused: no descriptors left; ulimit -n, or LimitNOFILE of a systemd unit, raises the limit",
-			"limit", descriptorLimit(), "more since the last line", held)
+			"limit", descriptorLimit(), "not_logged", held)
 	}
 }
