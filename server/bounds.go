@@ -41,8 +41,8 @@ const (
 func (srv *Server) exceeded(kind limitKind, what string, limit int64) error {
 	srv.limitHits[kind].Add(1)
 	err := fmt.Errorf("%w: %s, at most %d", ErrLimit, what, limit)
-	if srv.warnedLimit[kind].Pass(warnInterval) {
-		srv.opts.Logger.Warn("a client was refused something, and perhaps others", "limit", limitNames[kind], "error", err)
+	if held, ok := srv.warnedLimit[kind].Pass(warnInterval); ok {
+		srv.opts.Logger.Warn("a client has reached a limit", "limit", limitNames[kind], "error", err, "notLogged", held)
 	}
 	return err
 }
@@ -120,7 +120,7 @@ func (s *Socket) leaveAll() []string {
 	if names == nil {
 		return nil
 	}
-	freed := costOf(all) + s.kept
+	freed := costOf(all) + int64(s.kept)
 	if d := s.data.Load(); d != nil {
 		freed += d.discharge()
 	}

@@ -22,7 +22,7 @@ const shutdownTimeout = 10 * time.Second
 // The handler is a Server, or a mux with Servers in it; those of them that have been asked anything are shut down, others are
 // left to the program. Unlike http.ListenAndServe it does not let a client keep half a request open for ever: the head of a
 // request may take 10 s and have 64 KB, the next one may be 2 minutes away; websockets and parked polls have deadlines of their
-// own. When the process has no descriptors left, new connections are closed at once. Logs go to the Server's logger, if it is the
+// own. With a Server as handler, EngineOptions.MaxHalfOpen and MaxIdle bound the connections without one. When the process has no descriptors left, new connections are closed at once. Logs go to the Server's logger, if it is the
 // handler, or to slog.Default().
 func ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
 	listener, err := httpserve.Listen(ctx, addr)
@@ -37,17 +37,16 @@ func ListenAndServe(ctx context.Context, addr string, handler http.Handler) erro
 //	tls.NewListener(server.NewListener(l), config)
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	asked := &askedServers{}
-	log := slog.Default()
-	if srv, ok := handler.(*Server); ok {
-		asked.note(srv)
-		log = srv.opts.Logger
-	}
 	web := httpserve.Server{
 		Handler:  handler,
-		Log:      log,
+		Log:      slog.Default(),
 		Values:   context.WithValue(ctx, askedServersKey{}, asked),
 		Shutdown: asked.shutdown,
 		Timeout:  shutdownTimeout,
+	}
+	if srv, ok := handler.(*Server); ok {
+		asked.note(srv)
+		web.Log, web.ConnState = srv.opts.Logger, srv.engine.ConnState
 	}
 	return web.Serve(ctx, listener)
 }

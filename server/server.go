@@ -42,7 +42,7 @@ type Server struct {
 	refused                                    atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
 	warnedEncoding, warnedEncode               seldom.Gate
-	warnedLimit                                [limitKinds]seldom.Gate
+	warnedLimit                                [limitKinds]seldom.Counted
 	askedBy                                    atomic.Pointer[askedServers] // who shuts it down, see Serve
 
 	mu sync.RWMutex

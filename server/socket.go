@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,12 +31,12 @@ type Socket struct {
 	client *client
 	id     string
 	auth   string // raw JSON, "" without
-	kept   int64  // what the connection is charged for the socket and its auth object
 	issued int64  // milliseconds since 1970
 
 	restored *restored // nil unless the socket goes on after its connection was lost
 
-	heard bool // owned by the reading side: the client has sent something, so that it knows of the socket
+	kept  int32 // what the connection is charged for the socket and its auth object; static
+	heard bool  // owned by the reading side: the client has sent something, so that it knows of the socket
 
 	// Owned by the room index.
 	set rooms.Set
@@ -60,7 +61,7 @@ type Socket struct {
 func newSocket(nsp *Namespace, c *client, auth []byte) *Socket {
 	s := &Socket{nsp: nsp, client: c, id: newID(), issued: time.Now().UnixMilli()}
 	if cost := socketCost + int64(len(auth)); c.keep(cost) == nil { // if not, somebody else has taken the room since connect
-		s.kept = cost
+		s.kept = int32(min(cost, math.MaxInt32))
 	}
 	s.auth = string(auth)
 	return s

@@ -16,6 +16,7 @@ func (c *serveCommand) engineApp(log *slog.Logger) (*app, error) {
 	}
 	return &app{
 		handler:  srv,
+		engine:   srv,
 		shutdown: func(context.Context) error { return srv.Close() },
 	}, nil
 }

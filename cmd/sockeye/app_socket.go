@@ -52,6 +52,7 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 	})
 	return &app{
 		handler: handler,
+		engine:  srv.Engine(),
 		cluster: others,
 		// The sockets first, whose departure the adapters tell the other nodes, then the adapters, then their connections.
 		shutdown: func(ctx context.Context) error {

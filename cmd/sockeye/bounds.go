@@ -14,6 +14,8 @@ import (
 type boundFlags struct {
 	MaxSessions          int   `placeholder:"N" help:"Most sessions."`
 	MaxHandshakeSize     int   `placeholder:"BYTES" help:"Most bytes of URL and headers of the request that opens a session."`
+	MaxHalfOpen          int   `placeholder:"N" help:"Most connections on which no request has come yet."`
+	MaxIdle              int   `placeholder:"N" help:"Most connections between two requests."`
 	StateTotal           int64 `placeholder:"BYTES" help:"Budget for what sessions keep as long as they live; a quarter of the process's memory by default."`
 	InputTotal           int64 `placeholder:"BYTES" help:"Budget for unfinished messages and events that wait for their handlers; 256 MiB or a quarter of the process's memory by default."`
 	MaxAuth              int   `placeholder:"BYTES" help:"Most bytes of the auth objects of one client."`
@@ -45,6 +47,8 @@ func (b *boundFlags) server(opts *server.Options) {
 func (b *boundFlags) engine(opts *engine.Options) {
 	opts.MaxSessions = b.MaxSessions
 	opts.MaxHandshakeSize = b.MaxHandshakeSize
+	opts.MaxHalfOpen = b.MaxHalfOpen
+	opts.MaxIdle = b.MaxIdle
 	opts.StateTotal = b.StateTotal
 	opts.InputTotal = b.InputTotal
 	opts.OutboxLimit = b.OutboxLimit

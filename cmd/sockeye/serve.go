@@ -93,6 +93,7 @@ Examples:
 // or nil.
 type app struct {
 	handler  http.Handler
+	engine   *engine.Server
 	shutdown func(context.Context) error
 	cluster  *cluster
 }
@@ -119,7 +120,7 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		c.announce(out.stdout, listener.Addr(), own)
 	}
 	web := httpserve.Server{
-		Handler: node.handler, Log: log, About: []any{"app", c.App}, Values: ctx, Shutdown: node.shutdown, Timeout: c.ShutdownTimeout,
+		Handler: node.handler, ConnState: node.engine.ConnState, Log: log, About: []any{"app", c.App}, Values: ctx, Shutdown: node.shutdown, Timeout: c.ShutdownTimeout,
 	}
 	return web.Serve(ctx, listener)
 }

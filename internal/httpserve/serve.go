@@ -25,6 +25,8 @@ const (
 type Server struct {
 	Handler http.Handler
 	Log     *slog.Logger
+	// ConnState is told of the connections, as http.Server's; nil for nobody.
+	ConnState func(net.Conn, http.ConnState)
 	// About is what the line "listening" says besides the address.
 	About []any
 	// Values are those of the context of each request; its end is not.
@@ -54,8 +56,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(httpLog{s.Log.Handler()}, slog.LevelDebug),
-		ConnState:         fresh.note,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(s.Values) },
+		ConnState: func(conn net.Conn, state http.ConnState) {
+			fresh.note(conn, state)
+			if s.ConnState != nil {
+				s.ConnState(conn, state)
+			}
+		},
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(s.Values) },
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(kept) }()

@@ -85,6 +85,7 @@
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
 //     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go; what goes on from its request: context.go
+//   - connections of the HTTP server that wait for requests: conns.go
 //   - the budget for unfinished input: input.go; for what sessions keep, and for their number: state.go; who ends to make room:
 //     pool.go; the budget for what is queued: budget.go
 //   - queues, limits, slow consumers, the dirty lists: outbox.go; how a batch is written: flush.go

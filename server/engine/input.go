@@ -88,8 +88,12 @@ func (srv *Server) endForInput(victims ...*Session) {
 			reason: ReasonTransportError, err: ErrInputTotal, code: websocket.CloseTryAgainLater, pollAnswer: noopPacket,
 		})
 	}
-	if len(victims) > 0 && srv.warnedInput.Pass(warnInterval) {
-		srv.cfg.Logger.Warn("unfinished input of the clients exceeds its budget", "ended", len(victims), "limit", srv.input.limit)
+	if len(victims) == 0 {
+		return
+	}
+	if held, ok := srv.warnedInput.Pass(warnInterval); ok {
+		srv.cfg.Logger.Warn("unfinished input of the clients exceeds its budget", "ended", len(victims), "limit", srv.input.limit,
+			"notLogged", held)
 	}
 }
 

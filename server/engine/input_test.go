@@ -257,14 +257,20 @@ func TestInputTotalOption(t *testing.T) {
 func TestBudgets(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
-	for _, tt := range []struct{ memory, outbox, input, state int64 }{
-		{400 << 20, 100 << 20, 100 << 20, 100 << 20},
-		{0, defaultOutboxLimit, 8 * defaultMaxBuffer, minStateTotal},
+	for _, tt := range []struct {
+		memory, outbox, input, state int64
+		halfOpen, idle               int
+	}{
+		{400 << 20, 100 << 20, 100 << 20, 100 << 20, 1600, 6400},
+		{0, defaultOutboxLimit, 8 * defaultMaxBuffer, minStateTotal, 100, 100},
 	} {
 		debug.SetMemoryLimit(tt.memory)
 		srv, err := New(nil, func(*Session) Handler { return nil })
 		if err != nil {
 			t.Fatal(err)
+		}
+		if c := srv.cfg; c.MaxHalfOpen != tt.halfOpen || c.MaxIdle != tt.idle {
+			t.Errorf("with %d bytes: %d and %d connections", tt.memory, c.MaxHalfOpen, c.MaxIdle)
 		}
 		if c := srv.cfg; c.OutboxTotal != tt.outbox || c.InputTotal != tt.input || c.StateTotal != tt.state {
 			t.Errorf("with %d bytes: %d, %d, %d", tt.memory, c.OutboxTotal, c.InputTotal, c.StateTotal)

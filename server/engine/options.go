@@ -114,6 +114,11 @@ type Options struct {
 	// MaxHandshakeSize bounds what is kept of the request that opens a session, URL and headers, in bytes; a larger one is
 	// refused with 431. Default 16 KiB, which Node's HTTP server allows a header.
 	MaxHandshakeSize int
+	// MaxHalfOpen and MaxIdle bound the connections of the HTTP server in front, if that tells Server.ConnState of them: those on
+	// which no request has come yet, and those between two requests. Beyond a bound those are closed that have waited longest.
+	// Default 10,000 and 50,000, or less in small memory: as many as fit in a sixteenth and a quarter of the process's memory, at
+	// 16 KiB each, and at least 100.
+	MaxHalfOpen, MaxIdle int
 
 	// ReadMode is how websocket connections are read. Default ReadAuto.
 	ReadMode ReadMode
@@ -181,6 +186,8 @@ const (
 	defaultMaxSessions    = 1_000_000
 	defaultMaxHandshake   = 16 << 10
 	minStateTotal         = 1 << 20
+	defaultMaxHalfOpen    = 10_000
+	defaultMaxIdle        = 50_000
 	defaultThreshold      = 1024
 	defaultHTTPLevel      = 6
 
@@ -300,6 +307,8 @@ func (cfg *settings) setBudgets(share int64) error {
 		size("input total", &cfg.InputTotal,
 			max(8*cfg.MaxHTTPBufferSize, min(max(defaultInputTotal, 32*cfg.MaxHTTPBufferSize), share))),
 		size("state total", &cfg.StateTotal, max(minStateTotal, share)),
+		size("maximum of half-open connections", &cfg.MaxHalfOpen, fitting(defaultMaxHalfOpen, share/4)),
+		size("maximum of idle connections", &cfg.MaxIdle, fitting(defaultMaxIdle, share)),
 	); err != nil {
 		return err
 	}
@@ -310,6 +319,11 @@ func (cfg *settings) setBudgets(share int64) error {
 			cfg.InputTotal, cfg.MaxHTTPBufferSize)
 	}
 	return nil
+}
+
+// fitting returns a number of connections, or less if those do not fit in a budget.
+func fitting(most int, budget int64) int {
+	return int(max(100, min(int64(most), budget/connCost)))
 }
 
 // size checks a number and fills its default in.

@@ -57,26 +57,28 @@ type Server struct {
 	queued *budget // what its sessions have to send; messages keep it beyond the server's life
 
 	// Safe for concurrent use by themselves.
-	table                       [tableShards]tableShard
-	tasks                       tasks
-	workers                     workers
-	count                       counters
-	nextShard                   atomic.Uint32
-	closed                      atomic.Bool
-	tag                         atomic.Pointer[string]
-	shedding                    atomic.Bool
-	input                       pool          // see Session.HoldInput
-	pressed                     atomic.Uint32 // since when the input exceeds a quarter of its budget, see tenths
-	state                       pool          // see Session.KeepState
-	live                        atomic.Int64  // sessions, those included that are being opened
-	room                        roomMaker     // among live
-	chain                       atomic.Pointer[http.Handler]
-	originRefused               sync.Once
-	foreignCookie               sync.Once
-	notHijackable               sync.Once
-	warnedTooLarge, warnedInput seldom.Gate
-	warnedContext               seldom.Gate
-	warnedState                 seldom.Gate
+	table          [tableShards]tableShard
+	tasks          tasks
+	workers        workers
+	count          counters
+	nextShard      atomic.Uint32
+	closed         atomic.Bool
+	tag            atomic.Pointer[string]
+	shedding       atomic.Bool
+	input          pool          // see Session.HoldInput
+	pressed        atomic.Uint32 // since when the input exceeds a quarter of its budget, see tenths
+	state          pool          // see Session.KeepState
+	live           atomic.Int64  // sessions, those included that are being opened
+	room           roomMaker     // among live
+	waiting        waitingConns  // see ConnState
+	chain          atomic.Pointer[http.Handler]
+	originRefused  sync.Once
+	foreignCookie  sync.Once
+	notHijackable  sync.Once
+	warnedTooLarge seldom.Gate
+	warnedContext  seldom.Gate
+	warnedInput    seldom.Counted
+	warnedState    seldom.Counted
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -110,6 +112,7 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	}
 	srv.workers.tasks = &srv.tasks
 	srv.input.limit, srv.state.limit = cfg.InputTotal, cfg.StateTotal
+	srv.waiting.most = [waitingKinds]int{halfOpen: cfg.MaxHalfOpen, idle: cfg.MaxIdle}
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
 		srv.poller = newPoller(&srv.tasks, &srv.workers)
@@ -334,6 +337,7 @@ func (srv *Server) Close() error {
 	for _, s := range srv.Sessions() {
 		s.Discard()
 	}
+	srv.waiting.close()
 	if srv.tasks.wait(closeGrace) {
 		return nil
 	}

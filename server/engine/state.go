@@ -95,8 +95,11 @@ func (srv *Server) endFor(victims []*Session, err error) {
 		srv.count.limits[limitMadeRoom].Add(1)
 		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.CloseTryAgainLater})
 	}
-	if len(victims) > 0 && srv.warnedState.Pass(warnInterval) {
-		srv.cfg.Logger.Warn("sessions ended to make room for others", "ended", len(victims), "cause", err)
+	if len(victims) == 0 {
+		return
+	}
+	if held, ok := srv.warnedState.Pass(warnInterval); ok {
+		srv.cfg.Logger.Warn("sessions ended to make room for others", "ended", len(victims), "cause", err, "notLogged", held)
 	}
 }
 
@@ -111,9 +114,9 @@ func (srv *Server) admit(w http.ResponseWriter, s *Session) bool {
 		return true
 	}
 	srv.live.Add(-1)
-	if srv.warnedState.Pass(warnInterval) {
+	if held, ok := srv.warnedState.Pass(warnInterval); ok {
 		srv.cfg.Logger.Warn("new sessions are refused: there is no room for more",
-			"sessions", srv.live.Load(), "state", srv.state.bytes.Load(), "limit", srv.state.limit)
+			"sessions", srv.live.Load(), "state", srv.state.bytes.Load(), "limit", srv.state.limit, "notLogged", held)
 	}
 	w.Header().Set("Retry-After", "5")
 	w.WriteHeader(http.StatusServiceUnavailable)

@@ -30,7 +30,8 @@ type Stats struct {
 	Drops map[string]uint64
 	// Limits counts how often a limit was hit: "body_size", "body_time", "body_chunks", "message_size", "handshake_size",
 	// "slow_consumer", "outbox_total", "input_total" (sessions that were ended), "upgrade_timeout", "sessions" (new ones that were
-	// refused), "state_total" (what was refused), "made_room" (sessions that were ended for the last two).
+	// refused), "state_total" (what was refused), "made_room" (sessions that were ended for the last two), "half_open" and
+	// "idle" (connections that were closed, see Server.ConnState).
 	Limits map[string]uint64
 }
 
@@ -61,12 +62,14 @@ const (
 	limitSessions
 	limitStateTotal
 	limitMadeRoom
+	limitHalfOpen
+	limitIdle
 	limitKinds
 )
 
 var limitNames = [limitKinds]string{
 	"body_size", "body_time", "body_chunks", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
-	"sessions", "state_total", "made_room",
+	"sessions", "state_total", "made_room", "half_open", "idle",
 }
 
 // counters are the server's totals that change rarely; those that change with every packet are in the shards.
