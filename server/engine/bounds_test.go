@@ -41,6 +41,8 @@ func TestBoundsTable(t *testing.T) {
 			want = max(minStateTotal, share)
 		case strings.Contains(row.Default, "at most a quarter of the memory"):
 			want = min(want, share)
+		case strings.Contains(row.Default, "at most half of that of all"):
+			want = min(want, cfg.OutboxTotal/2)
 		case strings.Contains(row.Default, "less in small memory"):
 			want = min(want, got.Int())
 		}
