@@ -68,17 +68,19 @@ func (r *timedRead) try(fd uintptr) bool {
 		case n == 0 && len(r.p) > 0:
 			r.err = io.EOF
 		default:
-			r.n, r.at = n, stampOf(r.oob[:oobn])
+			if r.n, r.at = n, stampOf(r.oob[:oobn]); r.at == 0 {
+				r.at = time.Now().UnixNano()
+			}
 		}
 		return true
 	}
 }
 
-// stampOf reads the time from a control message of the kernel.
+// stampOf reads the time from a control message of the kernel, 0 without.
 func stampOf(oob []byte) int64 {
 	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) == 0 || messages[0].Header.Type != syscall.SO_TIMESTAMPNS {
-		return time.Now().UnixNano()
+		return 0
 	}
 	switch data := messages[0].Data; {
 	case len(data) >= 16:
@@ -86,7 +88,7 @@ func stampOf(oob []byte) int64 {
 	case len(data) >= 8:
 		return int64(binary.NativeEndian.Uint32(data))*int64(time.Second) + int64(binary.NativeEndian.Uint32(data[4:]))
 	}
-	return time.Now().UnixNano()
+	return 0
 }
 
 // readNoting is Read of a connection that may carry HTTP: a request of a session is noted as arrived.

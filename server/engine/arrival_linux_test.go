@@ -4,9 +4,33 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// tellsTime reports whether what comes on a connection of l has a time, which begins a moment after the kernel was asked.
+func tellsTime(t *testing.T, l net.Listener) bool {
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(client, "x")
+	stamp := int64(0)
+	err = rawConn(conn).Read(func(fd uintptr) bool {
+		var p, oob [64]byte
+		_, n, _, _, err := syscall.Recvmsg(int(fd), p[:], oob[:], 0)
+		stamp = stampOf(oob[:max(n, 0)])
+		return err == nil
+	})
+	return err == nil && stamp > 0
+}
 
 // The kernel's times put what comes on several connections in order, whoever reads first, and nothing of a connection that has
 // gone is left.
@@ -15,6 +39,8 @@ func TestArrivalTimes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stampArrivals(plain)
+	eventually(t, "the kernel tells times", func() bool { return tellsTime(t, plain) })
 	web := &http.Server{Handler: http.NotFoundHandler()}
 	served := make(chan struct{})
 	go func() {
@@ -48,8 +74,7 @@ func TestArrivalTimes(t *testing.T) {
 			return len(got) == connections
 		})
 		for i, conn := range conns {
-			// The kernel begins to tell times a moment after it was asked.
-			if round > 0 && got[i] != conn.LocalAddr().String() {
+			if got[i] != conn.LocalAddr().String() {
 				t.Errorf("round %d: place %d of %v is not that of %v", round, i, got, conn.LocalAddr())
 			}
 			if times[i] < start || times[i] > time.Now().UnixNano() {
