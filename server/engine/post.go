@@ -221,17 +221,17 @@ func (s *Session) collect(body *postBody, r io.Reader) error {
 		}
 		n, err := r.Read(body.data[len(body.data):cap(body.data)])
 		body.data = body.data[:len(body.data)+n]
+		if n > 0 && n < smallPiece && len(body.data) < cap(body.data) {
+			if small++; small > s.srv.cfg.MaxBufferedChunks {
+				s.srv.count.limits[limitBodyChunks].Add(1)
+				return errTooManyChunks
+			}
+		}
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
-		}
-		if n < smallPiece && len(body.data) < cap(body.data) {
-			if small++; small > s.srv.cfg.MaxBufferedChunks {
-				s.srv.count.limits[limitBodyChunks].Add(1)
-				return errTooManyChunks
-			}
 		}
 	}
 }

@@ -34,8 +34,14 @@ func (g *rig) earlyAnswers() map[string]struct {
 } {
 	_, tooLarge := g.openPoll()
 	_, wrongType := g.openPoll()
-	_, overlap := g.openPoll()
+	overlapID, overlap := g.openPoll()
 	g.postHead(overlap, "Content-Length: 10")
+	eventually(g.t, "the first POST is open", func() bool {
+		s := g.recorder(overlapID).s
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.transport.(*polling).posting
+	})
 	_, ws := g.openWS("")
 	const length = "Content-Length: 2000000"
 	return map[string]struct {
