@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"context"
+	"embed"
 	"encoding/json"
+	"io/fs"
 	"log"
 	"net/http"
 	"os"
@@ -37,7 +39,7 @@ func TestGuide(t *testing.T) {
 			for line := range strings.Lines(block) {
 				line, _, _ = strings.Cut(line, " // ") // gofmt aligns comments as it likes
 				switch line = strings.TrimSpace(line); line {
-				case "…", "package main", `"github.com/sockeye-io/sockeye/server"`:
+				case "…", "package main", `"github.com/sockeye-io/sockeye/server"`, "//go:embed client": // there is no such folder here
 					continue
 				case "func main() {":
 					line = "func migrated() {"
@@ -61,7 +63,7 @@ type (
 )
 
 // The code of the guides is compiled and not run.
-var _ = []any{migrated, handlers, connections, sending, mounting, origins, nodes, testingIt, ending, quickPort, closureState, relay, countRoom, users}
+var _ = []any{migrated, handlers, connections, sending, bundled, mounting, origins, nodes, testingIt, ending, quickPort, closureState, relay, countRoom, users}
 
 func migrated() {
 	srv, err := server.New(nil)
@@ -108,6 +110,19 @@ func sending(ctx context.Context, chat *server.Namespace, s *server.Socket, stor
 	log.Print(answer, err)
 	replies, err := server.BroadcastWithAck[string](ctx, chat.To("room1"), "question", q)
 	log.Print(replies, err)
+}
+
+func bundled() *server.Server {
+	var bundle embed.FS
+	files, err := fs.Sub(bundle, "client")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv, err := server.New(&server.Options{ClientFiles: files})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return srv
 }
 
 func mounting(srv *server.Server) {
