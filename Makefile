@@ -42,11 +42,13 @@ test: lint race compat-short
 unit:
 	go test $(PACKAGES)
 	cd bench && go test . ./floors
+	cd frameworks && go test .
 
 # Run the Go tests under the race detector.
 race: tools compiler
 	go test -race -timeout 10m $(PACKAGES)
 	cd bench && go test . ./floors
+	cd frameworks && go test .
 
 # Check formatting, vet, staticcheck.
 lint: tools

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"compress/zlib"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -505,7 +507,8 @@ func TestMiddlewares(t *testing.T) {
 
 // A writer that cannot be hijacked must give an error, not a panic.
 func TestNoHijacker(t *testing.T) {
-	srv, err := New(&Options{Logger: slog.New(slog.DiscardHandler)}, func(*Session) Handler { return nil })
+	var log bytes.Buffer
+	srv, err := New(&Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(*Session) Handler { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,6 +521,39 @@ func TestNoHijacker(t *testing.T) {
 	if w.Code != http.StatusInternalServerError || srv.Len() != 0 {
 		t.Errorf("status %d, %d sessions", w.Code, srv.Len())
 	}
+	srv.ServeHTTP(wrapped{w}, r)
+	if text := log.String(); strings.Count(text, "writer=*httptest.ResponseRecorder") != 1 {
+		t.Errorf("logged %q", text)
+	}
+}
+
+// TestRequestDeadline ends the context of a parked poll by a deadline: the client comes back to the same session.
+func TestRequestDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		g.srv.Use(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+				defer cancel()
+				next.ServeHTTP(w, r.WithContext(ctx))
+			})
+		})
+		sid, target := g.openPoll()
+		for range 2 {
+			began := time.Now()
+			if a := g.must("GET", target, ""); a.body != "6" || time.Since(began) != time.Second {
+				t.Errorf("%+v after %v", a, time.Since(began))
+			}
+		}
+		poll := g.async("GET", target, "")
+		synctest.Wait()
+		if err := g.recorder(sid).s.Send(NewMessage([]byte("hi"))); err != nil {
+			t.Fatal(err)
+		}
+		if a := <-poll; a.body != "4hi" {
+			t.Errorf("%+v", a)
+		}
+	})
 }
 
 func TestMatches(t *testing.T) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -276,7 +277,8 @@ func (s *Session) refuseLate(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-// await waits until g has an answer. It returns nil when the client has gone.
+// await waits until g has an answer. It returns nil when the client has gone. When a middleware's deadline for the request has
+// passed the client is asked to come back, and nothing else happens to it.
 func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 	s := p.s
 	for {
@@ -289,6 +291,10 @@ func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 		s.mu.Lock()
 		switch {
 		case p.get != g:
+			s.mu.Unlock()
+			return &g.answer
+		case gone && errors.Is(ctx.Err(), context.DeadlineExceeded):
+			p.releaseLocked()
 			s.mu.Unlock()
 			return &g.answer
 		case gone:

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -224,7 +225,8 @@ func (srv *Server) takeOver(
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		srv.notHijackable.Do(func() {
-			srv.cfg.Logger.Error("websocket connections cannot be taken over from the HTTP server", "error", err)
+			srv.cfg.Logger.Error("websocket connections cannot be taken over from the HTTP server: a middleware's writer needs a method Hijack or "+
+				"Unwrap, and HTTP/2 has to be off here", "error", err, "writer", fmt.Sprintf("%T", innermost(w)), "protocol", r.Proto)
 		})
 		http.Error(w, "websocket is not available here", http.StatusInternalServerError)
 		return nil, nil, nil, false
@@ -236,6 +238,17 @@ func (srv *Server) takeOver(
 	_ = conn.SetDeadline(time.Time{})
 	conn = taken(conn)
 	return conn, hs.AppendResponse(make([]byte, 0, responseSize), header), early, true
+}
+
+// innermost returns the writer at which http.ResponseController gives up.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
 }
 
 // respond writes the first bytes on a hijacked connection, waiting as long as an upgrade may take. It closes the

@@ -1,0 +1,230 @@
+package frameworks
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/proxyprotocol"
+)
+
+// clients is how many browsers come through a proxy, enough that both nodes get some.
+const clients = 12
+
+// require finds a program, or installs its package where that is possible.
+func require(t *testing.T, program, pkg string) string {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+	if path, err := exec.LookPath(program); err == nil {
+		return path
+	}
+	if os.Getuid() == 0 {
+		for _, args := range [][]string{{"update", "-qq"}, {"install", "-y", "-qq", "--no-install-recommends", pkg}} {
+			cmd := exec.Command("apt-get", args...)
+			cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Logf("apt-get %v: %v\n%s", args, err, out)
+			}
+		}
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatalf("%s is needed: run `apt-get install %s` as root", program, pkg)
+	}
+	return path
+}
+
+// freeAddr returns an address on which nothing listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// proxy runs a program until the test ends, and waits until it listens.
+func proxy(t *testing.T, addr string, path string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	var out lines
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	var once sync.Once
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		once.Do(func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			_ = cmd.Process.Kill()
+			<-ended
+		}
+	})
+	deadline, tick := time.After(patience), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	for {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ended:
+			t.Fatalf("%s ended:\n%s", path, out.String())
+		case <-deadline:
+			t.Fatalf("%s does not listen:\n%s", path, out.String())
+		}
+	}
+}
+
+// nodes runs two servers and returns their addresses. A listener may be wrapped.
+func nodes(t *testing.T, opts server.Options, wrap func(net.Listener) net.Listener) [2]string {
+	t.Helper()
+	var addrs [2]string
+	for i, name := range []string{"node-1", "node-2"} {
+		opts.NodeName = name
+		ts := httptest.NewUnstartedServer(newServer(t, opts))
+		ts.Config.ErrorLog = nil
+		if wrap != nil {
+			ts.Listener = wrap(ts.Listener)
+		}
+		ts.Start()
+		t.Cleanup(ts.Close)
+		addrs[i] = ts.Listener.Addr().String()
+	}
+	return addrs
+}
+
+// deployed returns a file of deploy/, as people copy it, with the addresses of this test.
+func deployed(t *testing.T, name, listen string, nodes [2]string, more ...string) (content string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "deploy", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer(append([]string{"127.0.0.1:3001", nodes[0], "127.0.0.1:3002", nodes[1]}, more...)...).Replace(string(b))
+}
+
+func write(t *testing.T, name, content string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func trusting(t *testing.T) server.Options {
+	t.Helper()
+	proxies, err := server.ParseTrustedProxies("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var opts server.Options
+	opts.Engine.TrustedProxies = proxies
+	return opts
+}
+
+// browse sends browsers through a proxy, which lie about who they are. The session of each, which begins by polling, must stay
+// on one node; together they must reach both, unless the proxy chooses by address.
+func browse(t *testing.T, addr string, spread bool) {
+	t.Helper()
+	seenNodes := make(map[string]bool)
+	for range clients {
+		lies := http.Header{"X-Forwarded-For": {"8.8.8.8"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=8.8.8.8;proto=https"}}
+		seen, err := newClient("http://"+addr+"/socket.io/", lies).use()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range seen {
+			if w.Address != away || w.Secure {
+				t.Errorf("a client that lies is %+v", w)
+			}
+		}
+		if seen[0].Node != seen[1].Node {
+			t.Errorf("a session was on %s, then on %s", seen[0].Node, seen[1].Node)
+		}
+		seenNodes[seen[0].Node] = true
+	}
+	if spread && len(seenNodes) != 2 {
+		t.Errorf("%d clients reached only %v", clients, seenNodes)
+	}
+}
+
+func TestNginx(t *testing.T) {
+	path := require(t, "nginx", "nginx-light")
+	addr := freeAddr(t)
+	site := deployed(t, "nginx/sockeye.conf", addr, nodes(t, trusting(t), nil),
+		"    server 127.0.0.1:3003 max_fails=1 fail_timeout=5s;\n", "", "listen 3000;", "listen "+addr+";")
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx as root gives its workers to another user
+		t.Fatal(err)
+	}
+	var conf bytes.Buffer
+	conf.WriteString("daemon off; worker_processes 1; pid " + dir + "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n")
+	for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		conf.WriteString(what + "_temp_path " + dir + "/" + what + ";\n")
+	}
+	conf.WriteString("include " + write(t, "sockeye.conf", site) + ";\n}\n")
+	proxy(t, addr, path, "-p", dir, "-e", "stderr", "-c", write(t, "nginx.conf", conf.String()))
+	browse(t, addr, true)
+}
+
+func TestHAProxy(t *testing.T) {
+	path := require(t, "haproxy", "haproxy")
+	t.Run("cookie of its own", func(t *testing.T) {
+		addr := freeAddr(t)
+		conf := deployed(t, "haproxy/insert.cfg", addr, nodes(t, trusting(t), nil), "bind :3000", "bind "+addr)
+		proxy(t, addr, path, "-db", "-f", write(t, "haproxy.cfg", conf))
+		browse(t, addr, true)
+	})
+	t.Run("prefix of the nodes' cookie", func(t *testing.T) {
+		opts := trusting(t)
+		opts.Engine.Cookie = &server.Cookie{Name: "io"}
+		addr := freeAddr(t)
+		conf := deployed(t, "haproxy/prefix.cfg", addr, nodes(t, opts, nil), "bind :3000", "bind "+addr)
+		proxy(t, addr, path, "-db", "-f", write(t, "haproxy.cfg", conf))
+		browse(t, addr, true)
+	})
+	for _, version := range []string{"send-proxy", "send-proxy-v2"} {
+		t.Run("on TCP with "+version, func(t *testing.T) {
+			opts := trusting(t)
+			balancers := opts.Engine.TrustedProxies
+			opts.Engine.TrustedProxies = nil // the balancer says nothing in HTTP, and its clients lie
+			addr := freeAddr(t)
+			conf := deployed(t, "haproxy/tcp.cfg", addr, nodes(t, opts, func(l net.Listener) net.Listener {
+				return proxyprotocol.NewListener(l, balancers)
+			}), "bind :3000", "bind "+addr, "send-proxy-v2", version)
+			proxy(t, addr, path, "-db", "-f", write(t, "haproxy.cfg", conf))
+			browse(t, addr, false)
+		})
+	}
+}
+
+func TestCaddy(t *testing.T) {
+	path := require(t, "caddy", "caddy")
+	addr := freeAddr(t)
+	conf := deployed(t, "caddy/Caddyfile", addr, nodes(t, trusting(t), nil), ":3000 {", "http://"+addr+" {")
+	proxy(t, addr, path, "run", "--adapter", "caddyfile", "--config", write(t, "Caddyfile", "{\n\tadmin off\n}\n"+conf))
+	browse(t, addr, true)
+}
