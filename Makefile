@@ -14,7 +14,7 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run cluster build web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
+.PHONY: run cluster build release web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -86,6 +86,11 @@ chaos: tools compiler
 	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
 	go test ./internal/chaos -count=1 -v -timeout 24h -run 'TestOperator|TestAcksOnCluster' -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
+
+# Make archives of the binary for Linux, macOS and Windows in bin/release, with the licences of all that is inside. Two runs on
+# the same commit, with the same Go and Node.js, give the same bytes.
+release: tools web
+	go run ./internal/release
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:
