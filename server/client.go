@@ -21,6 +21,8 @@ const (
 	attachmentTimeout = 90 * time.Second
 	// warnInterval is the least time between two warnings about clients of another encoding.
 	warnInterval = time.Minute
+	// failureInterval is how often the log tells of failures of one callback, which clients may cause at will.
+	failureInterval = 10 * time.Second
 	// fixmap is the upper half of the first byte of a MessagePack map with at most 15 entries.
 	fixmap = 0x80
 )

@@ -268,8 +268,10 @@ func (s *Socket) report(event string, err error) {
 	if errors.As(err, &ce) || errors.Is(err, ErrDisconnected) || event == "" {
 		level = slog.LevelDebug // a client can cause these at will
 	}
-	srv.opts.Logger.Log(context.Background(), level, "event failed",
-		"namespace", s.nsp.name, "socket", s.id, "event", event, "error", err)
+	if held, ok := srv.failed.Pass(level.String()+s.nsp.name+" "+event, failureInterval); ok {
+		srv.opts.Logger.Log(context.Background(), level, "event failed",
+			"namespace", s.nsp.name, "socket", s.id, "event", event, "error", err, "notLogged", held)
+	}
 }
 
 // notifyOutgoing shows an event to the HandleAnyOutgoing functions.

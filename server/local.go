@@ -248,7 +248,9 @@ func (n *Namespace) handleRemote(r remoteEvent) {
 	p := parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: r.args}
 	name, args, err := p.Event()
 	if err != nil {
-		n.server.opts.Logger.Warn("server-side event is malformed", "namespace", n.name, "error", err)
+		if held, ok := n.server.failed.Pass(n.name, failureInterval); ok {
+			n.server.opts.Logger.Warn("server-side event is malformed", "namespace", n.name, "error", err, "notLogged", held)
+		}
 		return
 	}
 	e := &Event{Name: name, Args: args, Reply: &Reply{id: parser.NoID, remote: r.reply}}
@@ -258,7 +260,9 @@ func (n *Namespace) handleRemote(r remoteEvent) {
 		})
 		if err != nil && !errors.Is(err, errPanic) {
 			n.server.failures.Add(1)
-			n.server.opts.Logger.Warn("server-side event failed", "namespace", n.name, "event", name, "error", err)
+			if held, ok := n.server.failed.Pass(n.name+" server-side "+name, failureInterval); ok {
+				n.server.opts.Logger.Warn("server-side event failed", "namespace", n.name, "event", name, "error", err, "notLogged", held)
+			}
 		}
 	})
 }

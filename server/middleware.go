@@ -187,7 +187,9 @@ func (c *client) consult(a *attempt, auth []byte) error {
 		return context.Cause(a.ctx)
 	}
 	// The client starts anew.
-	c.server.opts.Logger.Debug("socket cannot go on", "namespace", n.name, "socket", a.socket.id, "error", err)
+	if held, ok := c.server.unconnected.Pass("restore "+n.name, failureInterval); ok {
+		c.server.opts.Logger.Debug("socket cannot go on", "namespace", n.name, "socket", a.socket.id, "error", err, "notLogged", held)
+	}
 	n.refs.Add(1) // the old socket still holds one
 	a.socket.abandon(ReasonForcedServerClose)
 	a.socket = newSocket(n, c, auth)
@@ -218,7 +220,9 @@ func (c *client) conclude(a *attempt, err error) {
 		ce := clientError(err)
 		stale := c.abandon(a)
 		if !stale && ce.Message == hiddenMessage && err != errPanic && !errors.Is(err, ErrDisconnected) {
-			c.server.opts.Logger.Warn("namespace middleware failed", "namespace", a.name, "error", err)
+			if held, ok := c.server.unconnected.Pass(a.name, failureInterval); ok {
+				c.server.opts.Logger.Warn("namespace middleware failed", "namespace", a.name, "error", err, "notLogged", held)
+			}
 		}
 		c.refuse(a, a.name, ce.Message, ce.Data)
 	default:

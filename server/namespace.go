@@ -53,7 +53,9 @@ func (n *Namespace) open() {
 	n.once.Do(func() {
 		a, err := n.server.cluster.New(local{n})
 		if err != nil {
-			n.server.opts.Logger.Error("adapter failed, the namespace serves this node only", "namespace", n.name, "error", err)
+			if held, ok := n.server.alone.Pass("", failureInterval); ok { // clients open dynamic namespaces
+				n.server.opts.Logger.Error("adapter failed, the namespace serves this node only", "namespace", n.name, "error", err, "notLogged", held)
+			}
 			a = adapter.NewMemory(local{n})
 		}
 		n.adapter = a
@@ -74,7 +76,9 @@ func (n *Namespace) cluster() adapter.Adapter {
 
 func (n *Namespace) closeAdapter() {
 	if err := n.adapter.Close(); err != nil {
-		n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err)
+		if held, ok := n.server.alone.Pass("close", failureInterval); ok {
+			n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err, "notLogged", held)
+		}
 	}
 }
 

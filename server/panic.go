@@ -2,7 +2,7 @@ package server
 
 import "runtime/debug"
 
-// protect runs a callback of the application and contains its panic: it is counted, logged once with the stack, and
+// protect runs a callback of the application and contains its panic: it is counted, logged with the stack (once in a while for each callback), and
 // becomes errPanic. runtime.Goexit, which a failed assertion of a test calls, counts as a panic but cannot be stopped: the
 // goroutine ends, and whoever owns it must see to it that what is left is done, see each and Socket.serve.
 func (srv *Server) protect(what, namespace, socket string, f func() error) (err error) {
@@ -17,8 +17,10 @@ func (srv *Server) protect(what, namespace, socket string, f func() error) (err 
 		}
 		err = errPanic
 		srv.panics.Add(1)
-		srv.opts.Logger.Error("panic in a callback", "callback", what, "namespace", namespace, "socket", socket,
-			"panic", v, "stack", string(debug.Stack()))
+		if held, ok := srv.panicked.Pass(namespace+" "+what, failureInterval); ok {
+			srv.opts.Logger.Error("panic in a callback", "callback", what, "namespace", namespace, "socket", socket,
+				"panic", v, "stack", string(debug.Stack()), "notLogged", held)
+		}
 	}()
 	err = f()
 	returned = true

@@ -44,6 +44,7 @@ type Server struct {
 	warnedEncoding, warnedEncode               seldom.Gate
 	warnedLimit                                [limitKinds]seldom.Counted
 	askedBy                                    atomic.Pointer[askedServers] // who shuts it down, see Serve
+	failed, panicked, unconnected, alone       seldom.Keyed                 // what the log tells of callbacks, and of adapters
 
 	mu sync.RWMutex
 	// Guarded by mu.

@@ -166,14 +166,18 @@ func (l *link) serve(ctx context.Context) error {
 
 // connect makes the connection and names it, which is also its first sign of life.
 func (l *link) connect(ctx context.Context, ps *redis.PubSub) error {
-	ctx, cancel := context.WithTimeout(ctx, l.sub.servers.answer)
+	ctx, cancel := context.WithTimeout(ctx, l.sub.servers.connecting())
 	defer cancel()
-	l.expect(reply{kind: replyPong})
 	name := l.to.rdb.Options().ClientName
 	if name == "" {
 		name = "sockeye"
 	}
-	return ps.ClientSetName(ctx, name+":subscriber")
+	if err := ps.ClientSetName(ctx, name+":subscriber"); err != nil {
+		return err
+	}
+	l.heard.Store(time.Now().UnixNano()) // to connect takes answers too, which are not read here
+	l.expect(reply{kind: replyPong})
+	return nil
 }
 
 func (l *link) expect(r reply) {
@@ -549,7 +553,7 @@ func subscriptionKind(kind string) (replyKind, space, bool) {
 func (l *link) inPlaceLocked(now time.Time) error {
 	answer := l.sub.servers.answer
 	switch {
-	case !l.live && (l.sub.failures[l.to] > 0 || now.Sub(l.made) > answer):
+	case !l.live && (l.sub.failures[l.to] > 0 || now.Sub(l.made) > l.sub.servers.connecting()):
 		return cmp.Or(l.sub.problem, errNoAnswer)
 	case !l.live || !l.caughtUp:
 		return errUnsettled

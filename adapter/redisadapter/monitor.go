@@ -93,14 +93,13 @@ func (m *monitor) run(ctx context.Context) {
 // look decides on the state from what is known.
 func (m *monitor) look() {
 	now := time.Now()
-	oldest := now.Add(-m.servers.answer).UnixNano()
+	oldest, oldestProbe := now.Add(-m.servers.answer).UnixNano(), now.Add(-m.servers.connecting()).UnixNano()
 	var down error
 	var some, anyDown bool
 	for _, n := range m.servers.masters() {
-		for _, since := range []int64{n.busy.Load(), n.probing.Load()} {
-			if since != 0 && since < oldest {
-				n.failed(errNoAnswer)
-			}
+		busy, probing := n.busy.Load(), n.probing.Load()
+		if busy != 0 && busy < oldest || probing != 0 && probing < oldestProbe {
+			n.failed(errNoAnswer)
 		}
 		err := n.trouble()
 		anyDown = anyDown || err != nil
@@ -151,7 +150,7 @@ func (m *monitor) watched(n *node, now time.Time) bool {
 
 // probe asks each server that matters for a sign of life, and whether it counts our subscriptions.
 func (m *monitor) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, m.servers.answer)
+	ctx, cancel := context.WithTimeout(ctx, m.servers.connecting())
 	defer cancel()
 	if m.status.is(Down) || m.servers.masters() == nil {
 		_ = m.servers.reload(ctx)
@@ -223,7 +222,11 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 	if l != nil && m.servers.cluster != nil {
 		_ = pipe.Process(ctx, role)
 	}
+	began := time.Now()
 	_, _ = pipe.Exec(ctx)
+	if time.Since(began) > m.servers.answer { // go-redis has tried another connection
+		m.pub.renew(n)
+	}
 	if err := ping.Err(); err != nil {
 		n.failed(err)
 		m.pub.renew(n)

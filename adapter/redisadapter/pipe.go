@@ -65,7 +65,7 @@ func (p *pipe) poke() {
 func (p *pipe) run(ctx context.Context) {
 	for failures := 0; p.awaitWork(ctx); {
 		began, answered, err := time.Now(), false, error(nil)
-		conn, err := p.to.connect(ctx, p.pub.servers.answer)
+		conn, err := p.to.connect(ctx, p.pub.servers.connecting())
 		if err != nil && ctx.Err() == nil {
 			p.to.failed(err)
 		} else if err == nil {

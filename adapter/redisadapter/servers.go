@@ -64,8 +64,8 @@ func (n *node) trouble() error {
 
 // connect makes a connection of our own, with whatever the caller's client does to make one, and hands it over once Redis has
 // answered on it.
-func (n *node) connect(ctx context.Context, answer time.Duration) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, answer)
+func (n *node) connect(ctx context.Context, within time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	opts := ownOptions(n.rdb)
 	opts.Protocol = 2
@@ -373,6 +373,9 @@ func (s *servers) away(key string) error {
 }
 
 var errNoMaster = errors.New("redis cluster has no master")
+
+// connecting is how long a connection may take to be made, which needs several answers. Each has to come in time.
+func (s *servers) connecting() time.Duration { return 4 * s.answer }
 
 // failure says why the servers of a Redis Cluster are not known.
 func (s *servers) failure() error {

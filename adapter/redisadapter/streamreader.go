@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/internal/envelope"
+	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
 // streamReader reads one stream on a connection of its own, from the end that the stream had when it was first reached,
@@ -29,6 +30,9 @@ type streamReader struct {
 	last   string // id of the last entry that was read, or that does not count; "" until the stream was reached
 	passed int64  // how many entries the stream has ever had up to last, as far as Redis tells: version 7 does
 	broken bool   // nothing could be read since the last complaint
+	untold int64  // how many entries were lost of which the log does not know yet
+
+	trimmed, back seldom.Counted
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -117,7 +121,9 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	case before(info.LastGeneratedID, r.last):
 		// Redis has lost its data, or the end of it.
-		r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", info.LastGeneratedID)
+		if held, ok := r.back.Pass(tellEvery); ok {
+			r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", info.LastGeneratedID, "notLogged", held)
+		}
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	default:
 		r.audit(info)
@@ -156,7 +162,11 @@ func (r *streamReader) audit(info *redis.XInfoStream) {
 	}
 	if lost > 0 {
 		r.streams.stats.streamLost.Add(uint64(lost))
-		r.streams.hub.opts.Logger.Error("redis stream was trimmed before it was read: messages are lost; raise MaxLen", "stream", r.stream, "at_least", lost)
+		r.untold += lost
+		if _, ok := r.trimmed.Pass(tellEvery); ok {
+			r.streams.hub.opts.Logger.Error("redis stream was trimmed before it was read: messages are lost; raise MaxLen", "stream", r.stream, "at_least", r.untold)
+			r.untold = 0
+		}
 	}
 }
 

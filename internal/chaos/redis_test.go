@@ -15,15 +15,15 @@ type outage struct {
 	heals  func(*redistest.Server)
 }
 
-// promptly is how long something may take that does not wait for Redis, or only until it is known to be down, which takes a
-// second. It has room for slow machines.
-const promptly = 4 * time.Second
+// promptly is how long something may take that does not wait for Redis, or only until it is known to be down, which takes three
+// seconds. It has room for slow machines.
+const promptly = 6 * time.Second
 
 // TestRedisTrouble breaks Redis under users who talk to each other.
 func TestRedisTrouble(t *testing.T) {
 	outages := []outage{
 		{"redis killed", 2 * time.Second, (*redistest.Server).Kill, (*redistest.Server).Start},
-		{"redis paused", 3 * time.Second, (*redistest.Server).Pause, (*redistest.Server).Resume},
+		{"redis paused", 4 * time.Second, (*redistest.Server).Pause, (*redistest.Server).Resume},
 	}
 	inAll(t, func(t *testing.T, flavour string) {
 		c := newCluster(t, flavour, setup{})
@@ -62,7 +62,7 @@ func (c *cluster) outage(o outage) {
 	local, answered, refused := c.traffic.slowest(begun)
 	c.t.Logf("%s for %v: messages cross again after %v; meanwhile a message on one node took at most %v, an answer to a sender %v, %d were refused",
 		o.what, lasted.Round(time.Millisecond), crossed.Round(time.Millisecond), local.Round(time.Millisecond), answered.Round(time.Millisecond), refused)
-	if local > promptly || answered > promptly || refused == 0 {
+	if local > promptly || answered > promptly || refused > 0 {
 		c.t.Errorf("%s: a local message took %v, an answer %v, %d were refused", o.what, local, answered, refused)
 	}
 	c.check(begun, time.Now())

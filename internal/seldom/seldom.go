@@ -2,6 +2,7 @@
 package seldom
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,4 +36,40 @@ func (c *Counted) Pass(every time.Duration) (held uint64, ok bool) {
 		return 0, false
 	}
 	return c.held.Swap(0), true
+}
+
+// maxKeys is how many keys a Keyed tells apart.
+const maxKeys = 256
+
+// Keyed is a Counted for each key, of which clients may choose as many as they like: all beyond the first 256 are one. The zero value
+// is ready; it may be used by any number of goroutines.
+type Keyed struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	gates map[string]*Counted
+
+	others Counted
+}
+
+// Pass is Counted.Pass of a key.
+func (k *Keyed) Pass(key string, every time.Duration) (held uint64, ok bool) {
+	return k.gate(key).Pass(every)
+}
+
+func (k *Keyed) gate(key string) *Counted {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	g := k.gates[key]
+	switch {
+	case g != nil:
+	case len(k.gates) >= maxKeys:
+		g = &k.others
+	default:
+		if k.gates == nil {
+			k.gates = make(map[string]*Counted)
+		}
+		g = new(Counted)
+		k.gates[key] = g
+	}
+	return g
 }
