@@ -241,6 +241,28 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestCrowd: fewer listeners are believed only after a while, more at once.
+func TestCrowd(t *testing.T) {
+	var c crowd
+	see := func(n int64) int64 {
+		c.saw(map[string]int64{"x": n})
+		return c.last()["x"]
+	}
+	for _, step := range [][2]int64{{1, 1}, {3, 3}, {1, 3}, {2, 3}, {3, 3}, {4, 4}} {
+		if got := see(step[0]); got != step[1] {
+			t.Errorf("after %d: %d are expected, not %d", step[0], got, step[1])
+		}
+	}
+	for range crowdMemory {
+		if got := see(2); got != 4 {
+			t.Fatalf("%d are expected", got)
+		}
+	}
+	if got := see(2); got != 2 {
+		t.Errorf("%d are expected though there are fewer for long", got)
+	}
+}
+
 // FuzzResponse reads answers of any form.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{":1\r\n", "+OK\r\n", "-NOPERM no\r\n", "$3\r\n1-2\r\n", "$-1\r\n", "*1\r\n:1\r\n", "$99999999999\r\n", ":\r\n", "\r\n", "$2\r\nabcd"} {

@@ -2,7 +2,6 @@ package redisadapter
 
 import (
 	"context"
-	"maps"
 	"sync"
 	"time"
 
@@ -16,29 +15,49 @@ const gatherWithin = 2500 * time.Millisecond
 // gatherEvery is the time between two looks.
 const gatherEvery = 10 * time.Millisecond
 
+// crowdMemory is how many looks in a row must have found fewer until that is believed: when Redis is back and goes away again, not
+// all have been back.
+const crowdMemory = 20
+
 // crowd is how many listen to the channels that every node subscribes to. When Redis is back, what waited for it is worth nothing
 // until those who are to hear it are back, too.
 type crowd struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	counts map[string]int64 // by channel, while all was well
+	channels map[string]listeners // by name, while all was well
 }
 
-// saw notes counts.
+// listeners are those of a channel.
+type listeners struct {
+	count int64
+	fewer int // looks since then that have found fewer
+}
+
+// saw notes what a look has found.
 func (c *crowd) saw(counts map[string]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.counts == nil {
-		c.counts = make(map[string]int64)
+	if c.channels == nil {
+		c.channels = make(map[string]listeners)
 	}
-	maps.Copy(c.counts, counts)
+	for name, n := range counts {
+		l := c.channels[name]
+		if l.fewer++; n >= l.count || l.fewer > crowdMemory {
+			l = listeners{count: n}
+		}
+		c.channels[name] = l
+	}
 }
 
-// last returns the counts.
+// last returns how many are expected, by channel.
 func (c *crowd) last() map[string]int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.counts)
+	counts := make(map[string]int64, len(c.channels))
+	for name, l := range c.channels {
+		counts[name] = l.count
+	}
+	return counts
 }
 
 // gather waits until as many listen at a server as did before, for gatherWithin at most.

@@ -18,9 +18,9 @@ const (
 	writeBytes = 256 << 10
 	// keepBuffer is the largest buffer that is kept for the next write.
 	keepBuffer = 1 << 20
-	// silentAfter is how long nothing is answered until nothing more is written: what is under way when the connection turns
-	// out to be dead is lost.
-	silentAfter = time.Second
+	// silentAfter is how long nothing is answered until nothing more is written, if two round trips do not take longer: what is
+	// under way when the connection turns out to be dead is lost.
+	silentAfter = 250 * time.Millisecond
 )
 
 // pipe sends the commands of one server in order over one connection, and does not wait for the answers before it sends more.
@@ -37,7 +37,9 @@ type pipe struct {
 	waiting fifo
 	flying  fifo // handed to the connection and not answered
 	size    int  // of flying
-	heard   time.Time
+	heard   time.Time     // when something was last answered, or there was nothing to answer
+	begun   time.Time     // when the first command after a pause was sent; zero once it is answered
+	trip    time.Duration // how long that took the last time
 	stopped error      // an answer says that the connection is of no use; nothing more is written
 	again   []*command // answered so that they can be sent later
 	moved   []*command // answered so that another server has to be asked
@@ -179,10 +181,10 @@ func (p *pipe) take(now time.Time) (some bool, err error) {
 	silent := now.Sub(p.heard)
 	switch {
 	case p.flying.len() == 0:
-		p.heard = now
+		p.heard, p.begun = now, now
 	case silent > p.pub.servers.answer:
 		return false, errNoAnswer
-	case silent > silentAfter:
+	case silent > max(silentAfter, 2*p.trip):
 		return false, nil
 	}
 	for size := 0; p.stopped == nil && p.waiting.len() > 0; {
@@ -314,7 +316,9 @@ func (p *pipe) settle(replies []response) error {
 			outcomes = append(outcomes, outcome{c, r})
 		}
 	}
-	p.heard = now
+	if p.heard = now; !p.begun.IsZero() {
+		p.trip, p.begun = now.Sub(p.begun), time.Time{}
+	}
 	if p.flying.len() > 0 {
 		p.to.busy.Store(now.UnixNano())
 	} else {
