@@ -35,14 +35,14 @@ type pipe struct {
 
 	// Guarded by pub.mu.
 	waiting fifo
-	flying  fifo // handed to the connection and not answered
-	size    int  // of flying
+	flying  fifo          // handed to the connection and not answered
+	size    int           // of flying
 	heard   time.Time     // when something was last answered, or there was nothing to answer
 	begun   time.Time     // when the first command after a pause was sent; zero once it is answered
 	trip    time.Duration // how long that took the last time
-	stopped error      // an answer says that the connection is of no use; nothing more is written
-	again   []*command // answered so that they can be sent later
-	moved   []*command // answered so that another server has to be asked
+	stopped error         // an answer says that the connection is of no use; nothing more is written
+	again   []*command    // answered so that they can be sent later
+	moved   []*command    // answered so that another server has to be asked
 
 	// Owned by run.
 	batch  []*command
