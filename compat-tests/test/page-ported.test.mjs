@@ -1,0 +1,52 @@
+// The ported apps of examples/ported in Chromium: two pages each that see each other's work.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, Window } from "./lib/browser.mjs";
+import { Example } from "./lib/example.mjs";
+
+let browser;
+before(async () => (browser = await launch()), { timeout: 300_000 });
+after(() => browser?.close());
+
+/** Plays script with an app that listens and with what opens windows of it; nothing may go wrong in one. */
+function play(name, app, script) {
+  test(name, { timeout: 180_000 }, async () => {
+    const windows = [];
+    const example = await Example.start(app);
+    try {
+      await script(async (query = "") => {
+        const window = await Window.open(browser, example.url, { query });
+        windows.push(window);
+        return window;
+      }, example);
+      for (const { problems } of windows) assert.deepEqual(problems, []);
+    } finally {
+      await Promise.all(windows.map((window) => window.close()));
+      await example.stop();
+    }
+  });
+}
+
+/** The colour of a spot of the whiteboard as [red, green, blue, alpha]. */
+const spot = (window, x, y) =>
+  window.find("#board").evaluate((board, [x, y]) => [...board.getContext("2d").getImageData(x * board.width, y * board.height, 1, 1).data], [x, y]);
+
+play("whiteboard: a line appears in the other window", "whiteboard", async (open) => {
+  const [ann, bob] = await Promise.all([open(), open()]);
+  for (const window of [ann, bob]) await window.find("#state").getByText("connected", { exact: true }).waitFor();
+  await bob.page.setViewportSize({ width: 640, height: 400 });
+  await ann.find("#color").fill("#ff0000");
+  const { mouse } = ann.page;
+  await mouse.move(0.25 * 1280, 0.5 * 800);
+  await mouse.down();
+  await mouse.move(0.75 * 1280, 0.5 * 800, { steps: 10 });
+  await mouse.up();
+  await bob.page.waitForFunction(() => {
+    const board = document.getElementById("board");
+    return board.getContext("2d").getImageData(0.74 * board.width, 0.5 * board.height, 1, 1).data[3] > 0;
+  });
+  for (const window of [ann, bob]) {
+    assert.deepEqual(await spot(window, 0.5, 0.5), [255, 0, 0, 255]);
+    assert.deepEqual(await spot(window, 0.5, 0.25), [0, 0, 0, 0], "nobody drew here");
+  }
+});
