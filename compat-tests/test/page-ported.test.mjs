@@ -50,3 +50,41 @@ play("whiteboard: a line appears in the other window", "whiteboard", async (open
     assert.deepEqual(await spot(window, 0.5, 0.25), [0, 0, 0, 0], "nobody drew here");
   }
 });
+
+play("messaging: messages, an absence and a reload", "messaging", async (open) => {
+  const enter = async (name) => {
+    const window = await open();
+    await window.page.getByLabel("Your name").fill(name);
+    await window.page.getByRole("button", { name: "Enter" }).click();
+    await window.page.getByRole("button", { name: `${name} (you)` }).waitFor();
+    return window;
+  };
+  const user = (window, name) => window.find("#users").getByRole("button", { name });
+  const write = async (window, text) => {
+    await window.page.getByLabel("Message").fill(text);
+    await window.page.getByRole("button", { name: "Send" }).click();
+  };
+  const [ann, bob] = [await enter("Ann"), await enter("Bob")];
+  const eve = await enter("Eve");
+  await user(ann, "Bob").click();
+  await write(ann, "Hello <b>Bob</b>");
+  await bob.find("#users .new").getByText("Ann").click();
+  await bob.find("#messages").getByText("Hello <b>Bob</b>", { exact: true }).waitFor();
+  await write(bob, "Hello Ann");
+  await ann.find("#messages").getByText("Hello Ann", { exact: true }).waitFor();
+
+  // A reload is an absence, after which the same user is back with the messages.
+  await bob.page.goto("about:blank");
+  await user(ann, "Bob (away)").waitFor();
+  await write(ann, "Are you there?");
+  await user(ann, "Eve").click();
+  await bob.page.goBack();
+  await user(ann, /^Bob$/).waitFor();
+  await user(bob, "Ann").click();
+  await bob.find("#messages").getByText("Are you there?", { exact: true }).waitFor();
+  assert.deepEqual(await bob.find("#messages li").allTextContents(), ["Hello <b>Bob</b>", "Hello Ann", "Are you there?"]);
+  assert.deepEqual(await bob.find("#users button").allTextContents(), ["Ann", "Bob (you)", "Eve"]);
+
+  await user(eve, "Ann").click();
+  assert.deepEqual(await eve.find("#messages li").allTextContents(), []);
+});
