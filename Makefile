@@ -130,4 +130,5 @@ compiler:
 # Remove what the other targets built.
 clean:
 	rm -rf bin web-demo/node_modules compat-tests/node_modules bench/node_modules bench/quick
+	rm -rf examples/ported/editor/front/node_modules examples/ported/editor/front/dist
 	find web-demo/dist -mindepth 1 ! -name .gitkeep -delete

@@ -9,10 +9,10 @@ before(async () => (browser = await launch()), { timeout: 300_000 });
 after(() => browser?.close());
 
 /** Plays script with an app that listens and with what opens windows of it; nothing may go wrong in one. */
-function play(name, app, script) {
+function play(name, app, script, args = () => undefined) {
   test(name, { timeout: 180_000 }, async () => {
     const windows = [];
-    const example = await Example.start(app);
+    const example = await Example.start(app, args());
     try {
       await script(async (query = "") => {
         const window = await Window.open(browser, example.url, { query });
@@ -88,3 +88,45 @@ play("messaging: messages, an absence and a reload", "messaging", async (open) =
   await user(eve, "Ann").click();
   assert.deepEqual(await eve.find("#messages li").allTextContents(), []);
 });
+
+play("editor: y-socket.io of npm, with text, cursors, names and a stretch without the server", "editor", async (open) => {
+  const here = async (window) => {
+    await window.find("#state").getByText("connected", { exact: true }).waitFor();
+    await window.find("#text:enabled").waitFor();
+  };
+  const has = (window, text) => window.page.waitForFunction((text) => document.getElementById("text").value === text, text);
+  const ann = await open();
+  await here(ann);
+  await ann.find("#text").pressSequentially("Salmon swim.");
+  const bob = await open();
+  await here(bob);
+  await has(bob, "Salmon swim.");
+
+  // Both write at once, each at another place; nothing is lost, and a cursor stays where it is in the text.
+  const at = (window, place) => window.find("#text").evaluate((field, place) => (field.focus(), field.setSelectionRange(place, place)), place);
+  await Promise.all([at(ann, 0), at(bob, 11)]);
+  await Promise.all([ann.page.keyboard.type("Red "), bob.page.keyboard.type(" upstream 🐟")]);
+  for (const window of [ann, bob]) await has(window, "Red Salmon swim upstream 🐟.");
+
+  await ann.page.getByLabel("Your name").fill("Ann");
+  await bob.find("#people").getByText("Ann", { exact: true }).waitFor();
+
+  // What is written without a connection comes along with the next one.
+  await bob.context.setOffline(true);
+  await bob.find("#state").getByText("disconnected").waitFor({ timeout: 90_000 });
+  await bob.find("#text").press("End");
+  await bob.page.keyboard.type(" Always.");
+  await ann.find("#text").press("End");
+  await ann.page.keyboard.type(" Really.");
+  await bob.context.setOffline(false);
+  await here(bob);
+  await ann.page.waitForFunction(() => /Really\..* Always\.|Always\..* Really\./.test(document.getElementById("text").value));
+  const text = await ann.find("#text").inputValue();
+  await has(bob, text);
+
+  const late = await open();
+  await has(late, text);
+  await late.find("#people").getByText("Ann", { exact: true }).waitFor();
+  await ann.page.goto("about:blank");
+  await late.find("#people").getByText("Ann", { exact: true }).waitFor({ state: "detached" });
+}, () => ["-front", Example.page("editor")]);

@@ -15,6 +15,14 @@ export class Example {
   #child;
   #dir;
 
+  /** Builds the page of examples/ported/NAME from what npm publishes. */
+  static page(name) {
+    const front = path.join(root, "examples", "ported", name, "front");
+    execFileSync("npm", ["ci", "--ignore-scripts", "--silent", "--no-audit", "--no-fund"], { cwd: front, stdio: "inherit" });
+    execFileSync("npm", ["run", "--silent", "build"], { cwd: front, stdio: "inherit" });
+    return path.join(front, "dist");
+  }
+
   /** Builds examples/ported/NAME and starts it on a port of its own; it is there once it answers. */
   static async start(name, args = ["-client", bundle]) {
     const self = new Example();

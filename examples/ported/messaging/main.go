@@ -9,6 +9,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io/fs"
 	"log"
@@ -123,7 +124,7 @@ func (a *app) leave(_ context.Context, s *server.Socket, _ server.Reason) {
 	if !a.store.leave(mine.UserID) {
 		return // another socket of the user is still there
 	}
-	if err := a.main.Emit("user disconnected", mine.UserID); err != nil {
+	if err := a.main.Emit("user disconnected", mine.UserID); err != nil && !errors.Is(err, server.ErrClosed) {
 		log.Print(err)
 	}
 }
