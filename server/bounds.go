@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"math"
-	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/internal/rooms"
 )
@@ -26,9 +25,6 @@ const (
 var limitNames = [limitKinds]string{
 	"namespaces", "attempts", "dynamic_namespaces", "auth", "name", "rooms", "data", "pending_acks",
 }
-
-// limitCounters count how often each limit was hit.
-type limitCounters [limitKinds]atomic.Uint64
 
 // What a connection is charged for, see engine.Session.KeepState, beside the bytes of auth objects, names and data.
 const (
