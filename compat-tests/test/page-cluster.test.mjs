@@ -139,6 +139,10 @@ test("the page: users on different nodes; one node is killed", { timeout: 120_00
     await cluster.says(new RegExp(`${lost} .* ended with status 137`));
     await bob.find("#connection-text").getByText(/WebSocket · node-/).filter({ hasNotText: lost }).waitFor({ timeout: 30_000 });
     const refuge = await bob.node();
+    await bob.find("#banner-text").getByText(new RegExp(`^From ${lost} to ${refuge} in \\d+\\.\\d s\\.$`)).waitFor();
+    await bob.find("#connection").click();
+    await bob.find("#p-change").getByText(`from ${lost} to ${refuge} in `).waitFor();
+    await bob.find("#connection").click();
     await ann.find("#list-people").locator(ann.row("Straggler")).waitFor({ state: "detached", timeout: 20_000 });
     await ann.find("#list-people").locator(ann.row("Bob")).getByText(refuge).waitFor({ timeout: 20_000 });
     await bob.find("#list-people").locator(bob.row("Ann")).getByText(home).waitFor();

@@ -228,9 +228,73 @@ scene("text is never markup", async (open) => {
   await ann.find("#details").click();
   await ann.find("#p-list").getByText("Ann escapes").waitFor();
   for (const window of [ann, mallory]) {
-    assert.equal(await window.find("img, b, a:not(.skip)").count(), 0);
+    assert.equal(await window.find("img, b, a:not(.skip, #second)").count(), 0);
     assert.notEqual(await window.page.title(), "1");
   }
+});
+
+scene("addresses are links, and nothing else is", async (open) => {
+  const [mallory, ann] = await Promise.all([open("Mallory links"), open("Ann links")]);
+  await mallory.open("Ann links");
+  await ann.open("Mallory links");
+  const cases = [
+    ["see http://example.org/a?b=c&d#e.", ["http://example.org/a?b=c&d#e"]],
+    ["(https://example.org/wiki/Salmon_(fish)), HTTPS://EXAMPLE.ORG!", ["https://example.org/wiki/Salmon_(fish)", "https://example.org/"]],
+    ["https://例え.jp/鮭、 “https://example.org/x”", ["https://xn--r8jz45g.jp/%E9%AE%AD%E3%80%81", "https://example.org/x"]],
+    ["javascript:alert(1) data:text/html,x ftp://example.org //example.org xhttp://example.org", []],
+    ["https://bank.example@example.org/ http://u:p@example.org https:// http://[::1 https://a b", ["https://a/"]],
+    ['http://example.org/"onclick="document.title=1" <a href="http://example.net/">x</a>', ["http://example.org/", "http://example.net/"]],
+    ["https://example.org/\u202egro.elpmaxe", ["https://example.org/"]],
+    ["first\nhttp://example.org/1\nhttp://example.org/2", ["http://example.org/1", "http://example.org/2"]],
+  ];
+  for (const [text, links] of cases) {
+    await mallory.write(text);
+    for (const window of [mallory, ann]) {
+      const shown = window.find("#messages > li").last().locator(".text");
+      await window.page.waitForFunction((text) => [...document.querySelectorAll("#messages .text")].at(-1)?.textContent === text, text);
+      assert.deepEqual(await shown.locator("a").evaluateAll((all) => all.map((a) => a.href)), links, text);
+    }
+  }
+  const link = ann.find("#messages a").first();
+  assert.deepEqual(await link.evaluate(({ target, rel }) => [target, rel]), ["_blank", "noopener noreferrer"]);
+});
+
+scene("a second user by the link", async (open) => {
+  const ann = await open("Ann first", { query: "?transport=websocket" });
+  const second = async () => {
+    const [page] = await Promise.all([ann.context.waitForEvent("page"), ann.find("#second").click()]);
+    return page;
+  };
+  const bob = await second();
+  await bob.getByLabel("Your name").fill("Bob second");
+  await bob.keyboard.press("Enter");
+  await bob.locator("#thread-name").getByText("Ann first").waitFor();
+  await bob.keyboard.type("hello from the next tab");
+  await bob.keyboard.press("Enter");
+  await ann.row("Bob second").first().getByText("hello from the next tab").waitFor();
+  assert.equal(new URL(bob.url()).search, "?transport=websocket");
+  assert.equal(await bob.evaluate(() => window.opener), null);
+
+  await ann.open("#second room");
+  const carol = await second();
+  await carol.getByLabel("Your name").fill("Carol second");
+  await carol.keyboard.press("Enter");
+  await carol.locator("#thread-state").getByText("2 people").waitFor();
+});
+
+scene("the line of round trips", async (open) => {
+  const ann = await open("Ann measures");
+  await ann.find("#connection").click();
+  await ann.find("#p-line-words").getByText(/^[2-9] round trips, from [\d.]+ ms to [\d.]+ ms, half of them within [\d.]+ ms$/).waitFor();
+  assert.match(await ann.find("#p-line path").getAttribute("d"), /^M[\d.]+ [\d.]+h0(L[\d.]+ [\d.]+)+$/);
+
+  // Where nothing answers the line has a gap.
+  await ann.context.setOffline(true);
+  await ann.find("#p-state").getByText("Not connected").waitFor();
+  await ann.context.setOffline(false);
+  await ann.find("#p-state").getByText("Connected", { exact: true }).waitFor();
+  await ann.page.waitForFunction(() => document.querySelector("#p-line path").getAttribute("d").split("M").length === 3);
+  await ann.find("#p-change").getByText(/^back on \S+ after \d+\.\d s, at /).waitFor();
 });
 
 scene("a restart of the server", async (open) => {

@@ -2,7 +2,7 @@
 import { Conversations, isRoom, nameOf, nobody } from "./conversations.js";
 import { $, h, setText } from "./dom.js";
 import { roomProblem, userProblem } from "./names.js";
-import { Panel, transportNames } from "./panel.js";
+import { changeInWords, Panel, transportNames } from "./panel.js";
 import { People } from "./people.js";
 import { Refused, Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
@@ -78,6 +78,8 @@ function show() {
   $("skip").hidden = id === null;
   thread.show(id);
   sidebar.setCurrent(id);
+  // A second user gets to the same room, or to this one. A tab without an opener does not inherit who is logged in here.
+  $("second").href = location.pathname + location.search + routeOf(id !== null && isRoom(id) ? id : (session.user ?? ""));
   panel.showMembers();
   if (id === null) {
     if (matchMedia("(pointer: fine)").matches) sidebar.focusFind();
@@ -186,6 +188,14 @@ function notify(text) {
 }
 
 session.addEventListener("status", showStatus);
+session.addEventListener("back", ({ detail }) => {
+  const { kind } = $("banner").dataset;
+  // A stumble on one node that was over before anybody saw it is not worth a line; a failover is.
+  if (kind === "notice" || (detail.from === detail.to && kind === "")) return;
+  const words = changeInWords(detail);
+  banner("back", `${words[0].toUpperCase()}${words.slice(1)}.`);
+  noticeTimer = setTimeout(() => banner(null), 5000);
+});
 $("banner-retry").addEventListener("click", () => session.reconnect());
 
 /* Login. */
@@ -248,7 +258,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-setText($("empty-text"), "Choose somebody on the left, or a public room. To try it alone, open this page in a second window and log in under another name.");
+setText($("empty-text"), "Choose somebody on the left, or a public room. To try it alone, open a second user in a new tab.");
 document.body.dataset.view = "list";
 showStatus();
 const before = storage.getItem(userKey);

@@ -1,11 +1,19 @@
 // The panel on the right: socket id, transport and node of this connection, and the members of the open room.
 import { $, avatar, h, setText, sync } from "./dom.js";
 import { isRoom } from "./conversations.js";
+import { inWords } from "./latency.js";
 
 const wide = matchMedia("(min-width: 1080px)"); // below, the panel covers the page
-const tripPause = 5000;
+const tripPause = 2000; // ms between two round trips, while the panel is open
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 export const transportNames = { websocket: "WebSocket", polling: "HTTP long-polling", "": "None" };
+
+/** What a failover was: "from node-2 to node-3 in 0.6 s". */
+export function changeInWords({ from, to, took }) {
+  const time = `${(took / 1000).toFixed(1)} s`;
+  return from === to ? `back on ${to} after ${time}` : `from ${from} to ${to} in ${time}`;
+}
 
 export class Panel {
   #session;
@@ -30,6 +38,10 @@ export class Panel {
     $("p-transports").addEventListener("change", ({ target }) => session.connectOver(target.value));
     for (const input of $("p-transports").querySelectorAll("input")) input.checked = input.value === session.way;
     session.addEventListener("status", () => this.#show());
+    session.addEventListener("back", ({ detail }) => {
+      $("p-change").parentElement.hidden = false;
+      setText($("p-change"), `${changeInWords(detail)}, at ${clock.format(new Date())}`);
+    });
     session.addEventListener("members", ({ detail: { room } }) => {
       if (room === thread.id) this.showMembers();
     });
@@ -81,10 +93,13 @@ export class Panel {
 
   #show() {
     if (!this.isOpen) return;
-    const { connected, transport, roundTrip, node, socketID } = this.#session;
+    const { connected, transport, roundTrip, trips, node, socketID } = this.#session;
     setText($("p-state"), connected ? "Connected" : "Not connected");
     setText($("p-transport"), transportNames[transport]);
-    setText($("p-trip"), roundTrip === null ? "–" : `${roundTrip < 10 ? roundTrip.toFixed(1) : Math.round(roundTrip)} ms`);
+    setText($("p-trip"), roundTrip === null ? "–" : inWords(roundTrip));
+    $("p-line").querySelector("path").setAttribute("d", trips.path);
+    $("p-line").parentElement.hidden = trips.summary === "";
+    setText($("p-line-words"), trips.summary);
     setText($("p-node"), node || "–");
     setText($("p-socket"), socketID || "–");
   }

@@ -1,6 +1,7 @@
 // One user at the server: the socket, the login, and everything that is sent or received.
 import { io } from "socket.io-client";
 import { isRoom, nobody } from "./conversations.js";
+import { Trips } from "./latency.js";
 
 const answerTime = 8000; // ms to wait for an acknowledgement
 const typingPause = 2500; // ms between two typing events for one conversation
@@ -14,7 +15,8 @@ const transports = { auto: ["polling", "websocket"], websocket: ["websocket"], p
 
 /**
  * Events: "status" after the state of the connection or of the login changed, "login" once a user is in,
- * "members" {room} when the members of a room may have changed.
+ * "members" {room} when the members of a room may have changed, "back" {from, to, took} when the user is in again after the
+ * connection was lost: the names of the nodes, and ms.
  */
 export class Session extends EventTarget {
   user = null; // who is logged in or will be, as soon as there is a connection
@@ -22,6 +24,7 @@ export class Session extends EventTarget {
   since = null; // when the connection was lost, or null
   node = "";
   roundTrip = null; // ms
+  trips = new Trips();
   way = "auto";
   #socket;
   #conversations;
@@ -30,6 +33,7 @@ export class Session extends EventTarget {
   #typed = new Map();
   #held = new Map(); // message -> {id, until}: waited for the connection, and was back before its addressee
   #watching = null;
+  #left = null; // {from, at, took}: the node that was lost, when, and how long it took until the user was in again
 
   constructor(conversations, people, way) {
     super();
@@ -74,6 +78,8 @@ export class Session extends EventTarget {
       });
     });
     socket.on("disconnect", (reason) => {
+      // Whoever asks for another transport may come to another node, but has lost none.
+      if (reason !== "io client disconnect" && this.ready && this.node) this.#left ??= { from: this.node, at: performance.now() };
       this.#lost();
       // The client does not come back by itself when it was sent away.
       if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2000);
@@ -94,6 +100,7 @@ export class Session extends EventTarget {
     this.ready = false;
     this.node = "";
     this.roundTrip = null;
+    this.trips.add(null);
     this.since ??= Date.now();
     clearTimeout(this.#watching);
     this.#told();
@@ -140,6 +147,7 @@ export class Session extends EventTarget {
   async #resume() {
     for (const room of this.#conversations.rooms()) await this.#rejoin(room);
     this.ready = true;
+    if (this.#left) this.#left.took = performance.now() - this.#left.at;
     this.#told();
     for (const { id, message } of this.#conversations.waiting()) this.#deliver(id, message, { hold: true });
     await Promise.all([this.measure(), this.#watch()]);
@@ -166,8 +174,13 @@ export class Session extends EventTarget {
     const start = performance.now();
     const { node } = await this.#ask("whoami");
     this.roundTrip = performance.now() - start;
+    this.trips.add(this.roundTrip);
     this.node = node;
     this.#told();
+    if (!this.ready || !this.#left) return;
+    const { from, took } = this.#left;
+    this.#left = null;
+    this.dispatchEvent(new CustomEvent("back", { detail: { from, to: node, took } }));
   }
 
   async #watch() {

@@ -120,7 +120,7 @@ export class Sidebar {
     const hidden = total - others.length;
     let note = "";
     if (hidden > 0) note = `and ${hidden.toLocaleString()} more: type a name to write to anybody.`;
-    else if (total === 0 && !this.#people.alone) note = "Nobody else is here yet. Open this page in a second window and log in under another name.";
+    else if (total === 0 && !this.#people.alone) note = "Nobody else is here yet.";
     setText($("people-note"), note);
     $("people-note").hidden = note === "";
     $("people-alone").hidden = !this.#people.alone;

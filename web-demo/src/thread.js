@@ -1,6 +1,7 @@
 // The open conversation: messages, typing line, composer.
 import { $, avatar, h, icon, setText } from "./dom.js";
 import { isRoom, nameOf, nobody } from "./conversations.js";
+import { linked } from "./links.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const sameBreath = 5 * 60_000; // ms within which messages of one author stand together
@@ -171,7 +172,7 @@ export class Thread {
     const body = h("div", { class: "body" });
     const author = h("span", { class: "author" }, h("bdi", {}, message.mine ? "You" : nameOf(message.from)));
     if (message.mine || !isRoom(this.#id) || joined) author.classList.add("unseen");
-    const text = h("p", { class: "text", dir: "auto" }, message.text);
+    const text = h("p", { class: "text", dir: "auto" }, ...linked(message.text));
     if (onlyEmoji.test(message.text)) text.classList.add("emoji");
     const time = h("time", { dateTime: new Date(message.at).toISOString(), title: new Date(message.at).toLocaleString() }, clock.format(message.at));
     const foot = h("p", { class: "foot" }, time);
