@@ -22,17 +22,18 @@ const shutdownTimeout = 10 * time.Second
 // The handler is a Server, or a mux with Servers in it; those of them that have been asked anything are shut down, others are
 // left to the program. Unlike http.ListenAndServe it does not let a client keep half a request open for ever: the head of a
 // request may take 10 s and have 64 KB, the next one may be 2 minutes away; websockets and parked polls have deadlines of their
-// own. With a Server as handler, EngineOptions.MaxHalfOpen and MaxIdle bound the connections without one. When the process has no descriptors left, new connections are closed at once. Logs go to the Server's logger, if it is the
-// handler, or to slog.Default().
+// own. With a Server as handler, EngineOptions.MaxHalfOpen and MaxIdle bound the connections without one. When the process has no
+// descriptors left, new connections are closed at once. The listener is one of NewListener. Logs go to the Server's logger, if
+// it is the handler, or to slog.Default().
 func ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
 	listener, err := httpserve.Listen(ctx, addr)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	return Serve(ctx, listener, handler)
+	return Serve(ctx, NewListener(listener), handler)
 }
 
-// Serve is ListenAndServe on a listener, which it closes. For TLS that is
+// Serve is ListenAndServe on a listener, which it closes: server.NewListener(l), or for TLS
 //
 //	tls.NewListener(server.NewListener(l), config)
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
