@@ -1,8 +1,8 @@
 // Command messaging is the server of private messages between users who come back to their session, ported from the guide
 // "Private messaging" of Socket.IO: the same events, so that a front end that was written for it works unchanged.
 //
-//	bin/sockeye client-files client
-//	go run ./examples/ported/messaging -client client
+//	bin/sockeye client-files bin/client
+//	go run ./examples/ported/messaging
 package main
 
 import (
@@ -131,7 +131,7 @@ func (a *app) leave(_ context.Context, s *server.Socket, _ server.Reason) {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "address to listen on")
-	client := flag.String("client", "client", "directory that `sockeye client-files` has written")
+	client := flag.String("client", "bin/client", "directory that `sockeye client-files` has written")
 	flag.Parse()
 	handler, err := newHandler(os.DirFS(*client))
 	if err != nil {

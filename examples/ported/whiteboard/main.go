@@ -1,8 +1,8 @@
 // Command whiteboard is the server of a shared drawing board, ported from Socket.IO's own example of that name: each stroke
 // goes to everybody else as it came. Who comes later starts with an empty board, as there.
 //
-//	bin/sockeye client-files client
-//	go run ./examples/ported/whiteboard -client client
+//	bin/sockeye client-files bin/client
+//	go run ./examples/ported/whiteboard
 package main
 
 import (
@@ -46,7 +46,7 @@ func newHandler(clientFiles fs.FS) (http.Handler, error) {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:3000", "address to listen on")
-	client := flag.String("client", "client", "directory that `sockeye client-files` has written")
+	client := flag.String("client", "bin/client", "directory that `sockeye client-files` has written")
 	flag.Parse()
 	handler, err := newHandler(os.DirFS(*client))
 	if err != nil {
