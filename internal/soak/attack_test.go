@@ -43,7 +43,7 @@ var requestAttacks = []attack{
 		if taken, all := p.push(chunk, 64<<20); all {
 			return errTook(taken)
 		}
-		return wantAbandoned(h, p)
+		return wantEnded(h, p)
 	}},
 	{name: "long headers", memory: 256 << 10, limited: limit("handshake_size"), run: repeated(20, func(h *hostile) error {
 		for _, size := range []int{20 << 10, 100 << 10} {
@@ -110,15 +110,15 @@ var requestAttacks = []attack{
 	}},
 }
 
-// wantAbandoned ends a session whose last request was refused.
-func wantAbandoned(h *hostile, p *poller) error {
+// wantEnded makes sure that a session ended with its last request, which was refused.
+func wantEnded(h *hostile, p *poller) error {
 	q, err := newPeer(h.dial)
 	if err != nil {
 		return err
 	}
 	p.cut()
 	p.peer = &peer{conn: q.conn, r: q.r, sid: p.sid}
-	return wantStatus(http.StatusOK)(p.post("1"))
+	return wantStatus(http.StatusBadRequest)(p.post("1"))
 }
 
 // frameAttacks are about websocket frames.

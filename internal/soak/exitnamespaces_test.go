@@ -207,7 +207,7 @@ var violationPaths = []exitPath{
 		}
 		status, _, err := p.answer()
 		return wantStatus(http.StatusRequestEntityTooLarge)(status, err)
-	}, []server.Reason{engine.ReasonPingTimeout}},
+	}, []server.Reason{engine.ReasonTransportError}},
 	{"packet of an unknown type", violation(websocket.CloseNoStatus, func(p *peer) error { return p.text("49") }), forced},
 	{"text that is no packet", violation(websocket.CloseNoStatus, func(p *peer) error { return p.text("x") }),
 		[]server.Reason{engine.ReasonParseError}},

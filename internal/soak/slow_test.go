@@ -34,8 +34,8 @@ var slowClients = []slowClient{
 		p.drip([]byte("GET "+target+"polling HTTP/1.1\r\nX-Slow: "+strings.Repeat("x", 1000)), time.Second)
 		return nil
 	}},
-	// No pong can be sent beside a body: the session ends at its heartbeat, and the body with it.
-	{name: "body", within: 47 * time.Second, reason: engine.ReasonPingTimeout, run: func(c *churn) error {
+	// The body has 30 s (Options.HTTPRequestBodyTimeout), what is read of it after the answer 5 s.
+	{name: "body", within: 36 * time.Second, reason: engine.ReasonTransportError, run: func(c *churn) error {
 		p, err := c.enterPolling("body")
 		if err != nil {
 			return err

@@ -10,7 +10,7 @@ import (
 const (
 	// restTime and restSize bound what is read of a body that nobody wants.
 	restTime = 5 * time.Second
-	restSize = 64 << 20
+	restSize = 16 << 20
 )
 
 // mayBeUnread reports whether a request may be answered before its body has been read. It lets such an answer leave at once:
