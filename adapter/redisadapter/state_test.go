@@ -125,10 +125,12 @@ func TestQueueLimit(t *testing.T) {
 			t.Errorf("a full queue: %v", err)
 		}
 		time.Sleep(passingAge + 2*lookAfter)
+		synctest.Wait()
 		if n, _ := p.figures(); n != 9 || told != 1 {
 			t.Errorf("%d are left when the question is too old, %d told", n, told)
 		}
 		time.Sleep(3 * time.Second) // Redis is known to be away by now
+		synctest.Wait()
 		if err := send(true); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropDown] != 1 {
 			t.Errorf("a question while Redis is away: %v", err)
 		}
@@ -136,6 +138,7 @@ func TestQueueLimit(t *testing.T) {
 			t.Errorf("a message while Redis is away: %v", err)
 		}
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		if n, bytes := p.figures(); n != 1 || bytes == 0 || stats.dropped[dropStale] != 10 || told != 10 {
 			t.Errorf("%d are left when the first are too old, dropped %v, told %d", n, stats.dropped, told)
 		}
