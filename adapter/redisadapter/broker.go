@@ -61,8 +61,11 @@ func (b *broker) inbox(id adapter.NodeID) string { return b.members() + string(i
 
 // Start implements membership.Transport, as do the methods below.
 func (b *broker) Start(receive func(from membership.Channel, body []byte), up, down func()) error {
-	inbox := b.inbox(b.id)
+	inbox, r := b.inbox(b.id), b.hub.running()
 	b.feed = b.hub.newFeed(func(channel, body string) {
+		if r != nil && channel != b.members() {
+			r.pub.mon.poke() // one of the nodes is new, so that more listen than a moment ago
+		}
 		switch channel {
 		case inbox:
 			receive(membership.Inbox, []byte(body))
@@ -77,7 +80,7 @@ func (b *broker) Start(receive func(from membership.Channel, body []byte), up, d
 	b.hub.subscribe("", b.space, b.members(), take)
 	b.hub.common(b.space, b.members())
 	b.hub.subscribe("", plain, commonChannel, take)
-	if r := b.hub.running(); r != nil {
+	if r != nil {
 		b.watching.Go(func() { b.watch(r.ctx, up, down) })
 	}
 	return nil

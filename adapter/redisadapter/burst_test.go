@@ -85,7 +85,32 @@ func newCouple(t testing.TB, build func(redis.UniversalClient) flavour, fromAddr
 		r, err := c.sender.adapter.FetchSockets(within(t), adapter.Selection{}, adapter.Flags{Node: node})
 		return err == nil && r.Complete()
 	})
+	redistest.Eventually(t, "the listeners of both are counted", func() bool {
+		counts := crowdOf(c.from).last()
+		for _, n := range counts {
+			if n < 2 {
+				return false
+			}
+		}
+		return len(counts) > 0
+	})
 	return c
+}
+
+// crowdOf is what the server of a builder, which has only one, knows of who listens.
+func crowdOf(f flavour) *crowd {
+	var b *builder
+	switch f := f.(type) {
+	case *PubSub:
+		b = &f.builder
+	case *Sharded:
+		b = &f.builder
+	case *Streams:
+		b = &f.builder
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return &b.brokers[0].hub.running().pub.mon.crowd
 }
 
 // TestBursts sends more at once than Redis, or the way to it, takes at once: all of it arrives, in order.
