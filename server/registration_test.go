@@ -97,7 +97,9 @@ func TestRegistrations(t *testing.T) {
 			to.Handle("done", server.FuncAck(func(context.Context, *server.Socket, server.None) (server.None, error) {
 				return server.None{}, nil
 			}))
-			visit(t, n, namespaces[0])
+			gone := make(chan struct{}, 1)
+			to.OnDisconnect(func(context.Context, *server.Socket, server.Reason) { gone <- struct{}{} }) // the last one to run
+			visit(t, n, namespaces[0], gone)
 			if got := seen.take(); !slices.Equal(got, all) {
 				t.Errorf("ran %q, want %q", got, all)
 			}
@@ -105,7 +107,7 @@ func TestRegistrations(t *testing.T) {
 				f()
 				f() // once more does nothing
 			}
-			visit(t, n, namespaces[1])
+			visit(t, n, namespaces[1], gone)
 			if got := seen.take(); len(got) != 0 {
 				t.Errorf("ran after the removal: %q", got)
 			}
@@ -114,7 +116,7 @@ func TestRegistrations(t *testing.T) {
 }
 
 // visit connects a client, lets it send one event and waits until everything that follows has run.
-func visit(t *testing.T, n *node, namespace string) {
+func visit(t *testing.T, n *node, namespace string, gone <-chan struct{}) {
 	t.Helper()
 	p := n.websocket(t)
 	p.join(namespace, "")
@@ -123,7 +125,7 @@ func visit(t *testing.T, n *node, namespace string) {
 	for p.next() != "3"+namespace+",1[]" {
 	}
 	p.send("1" + namespace + ",")
-	eventually(t, "the socket is gone", func() bool { s := n.Stats(); return s.Sockets+s.Workers == 0 })
+	<-gone
 }
 
 func TestSocketRegistrations(t *testing.T) {
