@@ -17,6 +17,8 @@ type post struct {
 	// passing says that the command is of no use later: it is refused while Redis is away, and waits for two seconds at most. What the
 	// membership says is of use as long as it is on its way.
 	passing bool
+	// reply says that it answers a question that has just come through Redis: it waits for its turn whatever is known of Redis.
+	reply bool
 	// sent is told what has become of the command, if it was queued. It does not block; nil if nobody wants to know.
 	sent func(adapter.Receipt)
 	// pace is that of the stream that is written to; nil for what is published.
@@ -29,7 +31,7 @@ func postOf(namespace string, m *adapter.Message) post {
 }
 
 // answerOf is the post of answers: who asked does not wait for long.
-func answerOf(namespace string) post { return post{namespace: namespace, passing: true} }
+func answerOf(namespace string) post { return post{namespace: namespace, passing: true, reply: true} }
 
 // scope is what Redis refuses as one: what a user may do depends on the command and on the names of keys and channels, which
 // begin with the namespace.

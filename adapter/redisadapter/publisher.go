@@ -121,7 +121,7 @@ func (p *publisher) unwanted(c *command) error {
 		return nil
 	case trouble(err) == "auth": // only a person can change that
 		p.stats.drop(dropRefused, 1)
-	case c.passing:
+	case c.passing && !c.reply:
 		p.stats.drop(dropDown, 1)
 	default:
 		return nil
