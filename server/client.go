@@ -36,7 +36,7 @@ type client struct {
 	// Owned by the reading side. What the decoder's incomplete packet holds is charged to the session.
 	decoder parser.Decoder // nil before the first message
 	broken  bool           // the client has violated the protocol; its input is ignored
-	left    *departures    // nil unless the client has left namespaces with what is being read
+	left    *departures    // nil unless the client has left namespaces
 
 	// codec is an index of server.codecs. The reading side sets it with the first message, before there is a socket.
 	codec uint8
@@ -115,7 +115,7 @@ func (c *client) receive(data []byte, binary bool) {
 	}
 	namespace, holds := c.decoder.Incomplete()
 	switch {
-	case p == nil && c.socket(namespace) == nil && !c.hasLeft(namespace):
+	case p == nil && c.socket(namespace) == nil && !c.excused(namespace):
 		// Attachments for a packet that has no place: the reference collects them first.
 		c.forgetPacket(held)
 		c.drop()
@@ -229,15 +229,16 @@ func (c *client) onPacket(p *parser.Packet) {
 	switch p.Type {
 	case parser.Connect:
 		if allowed = s == nil || c.startsAnew(s); allowed {
+			c.comesAgain(name, s)
 			c.connect(name, p.JSON)
 		}
 	case parser.Disconnect:
-		allowed = c.leave(name, s) || c.hasLeft(name)
+		allowed = c.leave(name, s) || c.excused(name)
 	case parser.Event, parser.Ack:
 		if s != nil {
 			s.onPacket(p)
 		}
-		allowed = s != nil || c.hasLeft(name)
+		allowed = s != nil || c.excused(name)
 	}
 	if !allowed {
 		c.broken = true

@@ -243,6 +243,57 @@ func TestSecondConnectOfOneWhoKnows(t *testing.T) {
 	c.ExpectClosed()
 }
 
+// TestTakesAnswerForAnother: a client whose CONNECT crossed the answer to the one before takes that answer for its own. What it sends
+// then is dropped if it has no place, and costs it nothing else.
+func TestTakesAnswerForAnother(t *testing.T) {
+	strays := []string{`42/ns,["stray"]`, `42/ns,5["stray"]`, `43/ns,0[]`, `451-/ns,["stray",{"_placeholder":true,"num":0}]`, `41/ns,`}
+	for name, prepare := range map[string]func(t *testing.T, c *servertest.Client, g *gate){
+		"undecided after a crossing": func(t *testing.T, c *servertest.Client, g *gate) {
+			c.Send(`40/ns,{"n":2}`)
+			await(t, g.entered).decide <- nil
+			joined(t, c, "/ns")
+			c.Send(`41/ns,`, `40/ns,{"n":3}`)
+			v := await(t, g.entered)
+			t.Cleanup(func() { v.decide <- nil })
+		},
+		"left before the answer was known": func(t *testing.T, c *servertest.Client, g *gate) {
+			c.Send(`41/ns,`, `40/ns,{"n":2}`)
+			v := await(t, g.entered)
+			t.Cleanup(func() { v.decide <- nil })
+		},
+		"refused": func(t *testing.T, c *servertest.Client, g *gate) {
+			c.Send(`40/ns,{"n":2}`)
+			await(t, g.entered).decide <- &server.ClientError{Message: "no"}
+			c.Expect(`44/ns,{"message":"no"}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEachTransport(t, func(t *testing.T, srv *server.Server, c *servertest.Client) {
+				ns := srv.Of("/ns")
+				ns.Handle("stray", server.Func(func(context.Context, *server.Socket, server.None) error {
+					t.Error("handled")
+					return nil
+				}))
+				g := newGate(ns)
+				c.Send(`40/ns,{"n":1}`)
+				await(t, g.entered).decide <- nil
+				joined(t, c, "/ns")
+				prepare(t, c, g)
+				for _, stray := range strays {
+					c.Send(stray)
+					if strings.HasPrefix(stray, "45") {
+						if err := c.Write(t.Context(), servertest.Packet{Data: "\x01", Binary: true}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					c.Send(`428["echo",1]`)
+					c.Expect(`438[1]`)
+				}
+			})
+		})
+	}
+}
+
 // TestBehindDisconnect sends packets to a namespace in one go with the DISCONNECT in front of them. They are dropped.
 func TestBehindDisconnect(t *testing.T) {
 	for _, behind := range [][]servertest.Packet{

@@ -78,7 +78,8 @@
 //   - Handlers of one socket run one after the other, by default; in Node those that await run interleaved.
 //   - Of several CONNECT packets for a namespace that are not decided the newest counts, and the contexts of the others end.
 //     In Node each becomes a socket. One that crosses the answer to the one before it, because the client left and came
-//     back, replaces the socket; in Node the connection closes. A DISCONNECT takes an undecided CONNECT back, and a
+//     back, replaces the socket, which can cost an acknowledgement that was due; what such a client sends in the belief that an
+//     answer was for another CONNECT is dropped; in Node the connection closes. A DISCONNECT takes an undecided CONNECT back, and a
 //     CONNECT right behind a DISCONNECT is served; in Node both close the connection.
 //   - Events right in front of a DISCONNECT are handled; Node drops those that came in one segment with it.
 //   - A volatile packet is dropped when the connection cannot take it; in Node also right behind another packet.

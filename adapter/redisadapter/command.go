@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -90,6 +91,13 @@ func (c *command) optional() bool {
 func (c *command) fail(err error) {
 	if c.sent != nil {
 		c.sent(adapter.Receipt{Err: err, Receivers: -1})
+	}
+}
+
+// failAll tells the same of commands, and why.
+func failAll(list []*command, err error) {
+	for _, c := range list {
+		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err))
 	}
 }
 

@@ -407,9 +407,7 @@ func (p *pipe) conclude(ctx context.Context, err error) {
 	if len(lost) > 0 {
 		pub.stats.fail(err, len(lost))
 	}
-	for _, c := range lost {
-		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err))
-	}
+	failAll(lost, err)
 	if tell {
 		pub.tellLosses()
 	}

@@ -325,9 +325,7 @@ func (p *publisher) dropOld(now time.Time) {
 	if len(list) > 0 {
 		p.stats.drop(dropStale, len(list))
 	}
-	for _, c := range list {
-		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errTooOld))
-	}
+	failAll(list, errTooOld)
 	if tell {
 		p.tellLosses()
 	}
@@ -350,9 +348,7 @@ func (p *publisher) forget() {
 	if len(list) > 0 {
 		p.stats.drop(dropClosed, len(list))
 	}
-	for _, c := range list {
-		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed))
-	}
+	failAll(list, errClosed)
 }
 
 // refusedLocked notes that Redis does not do what a command wants.

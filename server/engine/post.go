@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -165,6 +166,7 @@ var (
 	errBodyTooLarge  = &bodyError{http.StatusRequestEntityTooLarge, "request body too large"}
 	errTooManyChunks = &bodyError{http.StatusRequestEntityTooLarge, "request body in too many chunks"}
 	errBodyTimeout   = &bodyError{http.StatusRequestTimeout, "request body did not come in time"}
+	errMalformedBody = &bodyError{http.StatusBadRequest, "request body is not well-formed"}
 	errNoLength      = &bodyError{http.StatusBadRequest, "request body without a length"}
 	errNotDelivered  = errors.New("session ended or left polling before its packets were delivered")
 )
@@ -206,7 +208,17 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, b
 		s.noteTooLarge()
 		return errBodyTooLarge
 	}
+	if malformed(r, err) && p.current() {
+		return errMalformedBody
+	}
 	return err
+}
+
+// malformed reports whether a body could not be read because of what the client has sent, such as chunks of no form: net/http
+// has no type for these errors. Otherwise the connection has gone, and nobody would read an answer.
+func malformed(r *http.Request, err error) bool {
+	return err != nil && r.ProtoMajor == 1 && !errors.Is(err, ErrInputTotal) && !errors.As(err, new(*bodyError)) &&
+		!errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.ErrClosedPipe) && !errors.As(err, new(net.Error))
 }
 
 // collect reads r to its end. Memory is charged before it is taken.
