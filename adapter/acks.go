@@ -14,6 +14,9 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	if c.closed.Load() {
 		return AckSummary{}, ErrClosed
 	}
+	if c.lost(flags) {
+		return AckSummary{Missing: []NodeID{flags.Node}, Unanswered: 1}, ErrNodeUnreachable
+	}
 	ctx, cancel := c.limited(ctx, flags)
 	defer cancel()
 	var own *localAcks

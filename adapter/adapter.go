@@ -106,6 +106,9 @@ var ErrClusterUnavailable = errors.New("cluster is unavailable")
 // is an ErrClusterUnavailable, too.
 var ErrQueueFull = fmt.Errorf("%w: the queue of messages for the other nodes is full", ErrClusterUnavailable)
 
+// ErrNodeUnreachable says that a node that alone is meant is no member that serves the namespace, or is not heard at the moment.
+var ErrNodeUnreachable = errors.New("node cannot be reached")
+
 // Selection says which sockets of a namespace are meant: those in at least one of Rooms (every connected socket when
 // Rooms is empty) that are in none of Except, each once. A socket's id names its own room, so an id can stand in both.
 // Sockets that have not finished connecting are never selected. An adapter must not change or keep the slices.
@@ -122,11 +125,26 @@ type Flags struct {
 	NoCompress bool
 	// Local limits the operation to this node.
 	Local bool
+	// Only limits the operation to Node: it fails with ErrNodeUnreachable if that is no live member that serves the namespace.
+	Only bool
+	// Foreign limits a broadcast to the nodes that do not know this mark: those of other implementations and former versions.
+	Foreign bool
 	// Node is the node that the selected sockets are on, as SocketDetails tells it; "" if that is not known. If it can be
 	// reached by itself, and unless the order demands more, no other node hears of the operation.
 	Node NodeID
+	// Direction belongs to a broadcast to one node; nil without any.
+	Direction *Direction
 	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
 	Timeout time.Duration
+}
+
+// Direction is what a broadcast to one node says beside the packet.
+type Direction struct {
+	// Holders are all nodes to which it is sent, as far as the sender knows; the node that gets it hands it to its Redirector.
+	// Empty: it has none.
+	Holders []NodeID
+	// Receipt is told what the broker says, as Message.Sent; nil if nobody wants to know. It is not sent.
+	Receipt func(Receipt)
 }
 
 // Result is the outcome of a question to the whole cluster: what arrived, and who did not answer.
@@ -235,6 +253,21 @@ type Lister interface {
 
 	// CountSockets says how many sockets are selected: a number for each node that has answered.
 	CountSockets(ctx context.Context, sel Selection, flags Flags) (Result[int], error)
+}
+
+// Director is implemented by adapters that reach a node by itself: their methods respect Flags.Only, Foreign and Direction.
+type Director interface {
+	// ServerSideEmitTo sends ["event", ...args] to one other node, which alone hears it.
+	ServerSideEmitTo(node NodeID, args parser.Payload) error
+
+	// ServerSideEmitWithAckTo does the same and waits for the answer; the result has it, or says that it is missing.
+	ServerSideEmitWithAckTo(ctx context.Context, node NodeID, args parser.Payload) (Result[parser.Payload], error)
+}
+
+// Redirector is implemented by a Local that looks at broadcasts that were sent to this node by itself. Redirect is called with
+// each that has a Direction, after it was delivered. It must not block, and may keep m.
+type Redirector interface {
+	Redirect(m *Message)
 }
 
 // Local is what an adapter may ask of this node: the sockets of one namespace. All methods may be called concurrently.

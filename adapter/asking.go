@@ -63,6 +63,9 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 	if m.Flags.Local || c.self(m.Flags.Node) {
 		return Result[T]{Values: local()}, nil
 	}
+	if c.lost(m.Flags) {
+		return Result[T]{Missing: []NodeID{m.Flags.Node}, Unanswered: 1}, ErrNodeUnreachable
+	}
 	ctx, cancel := c.limited(ctx, m.Flags)
 	defer cancel()
 	q, err := c.ask(ctx, m, nil)
@@ -93,10 +96,14 @@ func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*openQue
 	q.ctx, q.settle = context.WithCancelCause(ctx)
 	asked, silent := c.members.Serving(c.local.Name())
 	put := c.publish
-	if slices.Contains(asked, m.Flags.Node) {
+	switch here := slices.Contains(asked, m.Flags.Node); {
+	case here:
 		q.to = m.Flags.Node
 		asked, silent = []NodeID{q.to}, nil
 		put = func(m *Message) error { return c.send(q.to, m) }
+	case m.Flags.Only: // it has just gone
+		q.settle(outcome{ErrNodeUnreachable})
+		return nil, ErrNodeUnreachable
 	}
 	q.quiet, q.tally = silent, question.New(acks != nil, asked, silent)
 	if err := c.questions.add(q); err != nil {

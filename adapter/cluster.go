@@ -13,6 +13,15 @@ import (
 // node that cannot be named.
 type NodeID = membership.ID
 
+// NodeIDs takes names for nodes.
+func NodeIDs(names []string) []NodeID {
+	ids := make([]NodeID, len(names))
+	for i, name := range names {
+		ids[i] = NodeID(name)
+	}
+	return ids
+}
+
 // Node is what is known of a node, see membership.Node.
 type Node = membership.Node
 

@@ -41,6 +41,7 @@ func (o *ClusterOptions) setDefaults() {
 type Clustered interface {
 	Adapter
 	Lister
+	Director
 	// Pending returns the number of questions of this node that wait for other nodes.
 	Pending() int
 	// Order tells what was done to keep the order of messages, see package adapter.
@@ -168,11 +169,7 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 	}
 	switch m.Kind {
 	case KindBroadcast:
-		if m.Request != "" {
-			c.answers.broadcast(m)
-		} else {
-			c.local.Deliver(m.Packet, m.Selection, m.Flags)
-		}
+		c.take(m)
 	case KindJoin:
 		c.local.SocketsJoin(m.Selection, m.Rooms)
 	case KindLeave:
@@ -187,6 +184,20 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 		return c.local.OnServerSideEmit(m.Payload, c.answers.serverSide(m))
 	}
 	return nil
+}
+
+// take delivers a broadcast of another node.
+func (c *clustered) take(m *Message) {
+	switch {
+	case m.Flags.Foreign:
+	case m.Request != "":
+		c.answers.broadcast(m)
+	default:
+		c.local.Deliver(m.Packet, m.Selection, m.Flags)
+		if r, ok := c.local.(Redirector); ok && m.Flags.Direction != nil && len(m.Flags.Direction.Holders) > 0 {
+			r.Redirect(m)
+		}
+	}
 }
 
 // memberChanged ends what waits for a node. left reports whether the node does not serve the namespace any more.
@@ -223,6 +234,11 @@ func (c *clustered) reaches(id NodeID) bool {
 	return id != "" && c.members.Serves(id, c.local.Name())
 }
 
+// lost reports whether an operation is limited to another node that cannot be reached.
+func (c *clustered) lost(flags Flags) bool {
+	return flags.Only && !c.self(flags.Node) && !c.reaches(flags.Node)
+}
+
 // tell sends a message that wants no answer, to one node if the flags say so and it can be reached. Where messages take several
 // ways, a join or a leave goes to all nevertheless: what is sent to all after it relies on it, and would not wait.
 // here reports whether this node has to do its part.
@@ -230,6 +246,8 @@ func (c *clustered) tell(flags Flags, m *Message) (here bool, err error) {
 	switch {
 	case flags.Local || c.self(flags.Node):
 		return true, nil
+	case c.lost(flags):
+		return false, ErrNodeUnreachable
 	case c.parted != nil && (m.Kind == KindJoin || m.Kind == KindLeave):
 	case c.reaches(flags.Node):
 		return false, c.send(flags.Node, m)
@@ -241,8 +259,12 @@ func (c *clustered) Broadcast(p *parser.Packet, sel Selection, flags Flags) erro
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	here, err := c.tell(flags, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags})
-	if here {
+	m := &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}
+	if flags.Direction != nil {
+		m.Sent = flags.Direction.Receipt
+	}
+	here, err := c.tell(flags, m)
+	if here && !flags.Foreign {
 		c.local.Deliver(p, sel, flags)
 	}
 	return err
@@ -290,6 +312,27 @@ func (c *clustered) ServerSideEmit(args parser.Payload) error {
 
 func (c *clustered) ServerSideEmitWithAck(ctx context.Context, args parser.Payload) (Result[parser.Payload], error) {
 	return gather(ctx, c, &Message{Kind: KindServerSide, Payload: args},
+		func() []parser.Payload { return nil },
+		func(m *Message) []parser.Payload { return []parser.Payload{m.Payload} })
+}
+
+// ServerSideEmitTo implements Director.
+func (c *clustered) ServerSideEmitTo(node NodeID, args parser.Payload) error {
+	switch {
+	case c.closed.Load():
+		return ErrClosed
+	case !c.reaches(node):
+		return ErrNodeUnreachable
+	}
+	return c.send(node, &Message{Kind: KindServerSide, Payload: args})
+}
+
+// ServerSideEmitWithAckTo implements Director.
+func (c *clustered) ServerSideEmitWithAckTo(ctx context.Context, node NodeID, args parser.Payload) (Result[parser.Payload], error) {
+	if c.self(node) {
+		return Result[parser.Payload]{}, ErrNodeUnreachable
+	}
+	return gather(ctx, c, &Message{Kind: KindServerSide, Payload: args, Flags: Flags{Node: node, Only: true}},
 		func() []parser.Payload { return nil },
 		func(m *Message) []parser.Payload { return []parser.Payload{m.Payload} })
 }

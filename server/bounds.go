@@ -88,6 +88,9 @@ func (s *Socket) join(names []string) error {
 	case rooms.Full:
 		return srv.exceeded(limitRooms, fmt.Sprintf("%d more rooms of a socket", len(names)), int64(srv.opts.MaxRooms))
 	}
+	if added.Rooms > 0 {
+		s.roomsChanged(names)
+	}
 	return nil
 }
 
@@ -106,7 +109,11 @@ func (s *Socket) restoreRooms(names []string) error {
 }
 
 func (s *Socket) leave(names []string) {
-	s.client.session.ReleaseState(costOf(s.nsp.index.Remove(member{s}, names...)))
+	removed := s.nsp.index.Remove(member{s}, names...)
+	s.client.session.ReleaseState(costOf(removed))
+	if removed.Rooms > 0 {
+		s.roomsChanged(names)
+	}
 }
 
 // leaveAll takes a socket that has closed out of all rooms, for good, and returns them. What it was charged ends. It may be

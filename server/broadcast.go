@@ -22,6 +22,11 @@ type BroadcastOperator struct {
 	flags  adapter.Flags
 
 	narrowed bool // To was called: without a room the selection is empty
+
+	directed bool // Nodes was called
+	nodes    []NodeID
+	holders  []NodeID
+	receipt  func(NodeID, Receipt)
 }
 
 // To adds the sockets that are in at least one of the rooms to the selection. An operator that was given an empty list and
@@ -65,21 +70,27 @@ func (b BroadcastOperator) selection() adapter.Selection {
 
 // nobody reports whether the selection is empty whatever sockets there are. It is decided here and never said to an
 // adapter: on the wire, as in Node, a selection without rooms means everybody.
-func (b BroadcastOperator) nobody() bool { return b.narrowed && len(b.rooms) == 0 }
+func (b BroadcastOperator) nobody() bool {
+	return b.narrowed && len(b.rooms) == 0 || b.directed && len(b.nodes) == 0
+}
 
 func (b BroadcastOperator) operator() BroadcastOperator { return b }
 
-// each runs an operation on the adapters of all namespaces that are meant and joins the errors.
-func (b BroadcastOperator) each(what string, f func(n *Namespace, a adapter.Adapter) error) error {
+// each runs an operation on the adapters of all namespaces, and for all nodes, that are meant and joins the errors.
+func (b BroadcastOperator) each(what string, f func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error) error {
+	one := func(n *Namespace) error {
+		a := n.cluster()
+		return failed(what, b.eachNode(a, func(flags adapter.Flags) error { return f(n, a, flags) }))
+	}
 	switch {
 	case b.nobody():
 		return nil
 	case b.parent == nil:
-		return failed(what, f(b.nsp, b.nsp.cluster()))
+		return one(b.nsp)
 	}
 	var errs []error
 	for _, n := range b.parent.Children() {
-		errs = append(errs, failed(what, f(n, n.cluster())))
+		errs = append(errs, one(n))
 	}
 	return errors.Join(errs...)
 }
@@ -99,9 +110,9 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return b.each("emit", func(n *Namespace, a adapter.Adapter) error {
+	return b.each("emit", func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error {
 		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
-		return a.Broadcast(p, b.selection(), b.flags)
+		return a.Broadcast(p, b.selection(), flags)
 	})
 }
 
@@ -114,7 +125,9 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) (Result[*RemoteSock
 	if b.nobody() {
 		return result, nil
 	}
-	raw, err := b.nsp.cluster().FetchSockets(ctx, b.selection(), b.flags)
+	raw, err := askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[adapter.SocketDetails], error) {
+		return a.FetchSockets(ctx, b.selection(), flags)
+	})
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
 	for _, d := range raw.Values {
 		result.Values = append(result.Values, newRemoteSocket(b.nsp, d))
@@ -124,15 +137,15 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) (Result[*RemoteSock
 
 // SocketsJoin makes the selected sockets join rooms.
 func (b BroadcastOperator) SocketsJoin(rooms ...string) error {
-	return b.each("sockets join", func(_ *Namespace, a adapter.Adapter) error {
-		return a.SocketsJoin(b.selection(), b.flags, rooms)
+	return b.each("sockets join", func(_ *Namespace, a adapter.Adapter, flags adapter.Flags) error {
+		return a.SocketsJoin(b.selection(), flags, rooms)
 	})
 }
 
 // SocketsLeave makes the selected sockets leave rooms.
 func (b BroadcastOperator) SocketsLeave(rooms ...string) error {
-	return b.each("sockets leave", func(_ *Namespace, a adapter.Adapter) error {
-		return a.SocketsLeave(b.selection(), b.flags, rooms)
+	return b.each("sockets leave", func(_ *Namespace, a adapter.Adapter, flags adapter.Flags) error {
+		return a.SocketsLeave(b.selection(), flags, rooms)
 	})
 }
 
@@ -147,8 +160,8 @@ func (b BroadcastOperator) DisconnectClients() error {
 }
 
 func (b BroadcastOperator) disconnect(closeConn bool) error {
-	return b.each("disconnect sockets", func(_ *Namespace, a adapter.Adapter) error {
-		return a.DisconnectSockets(b.selection(), b.flags, closeConn)
+	return b.each("disconnect sockets", func(_ *Namespace, a adapter.Adapter, flags adapter.Flags) error {
+		return a.DisconnectSockets(b.selection(), flags, closeConn)
 	})
 }
 
@@ -192,7 +205,7 @@ func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, 
 		b.flags.Timeout = max(time.Until(deadline), time.Millisecond)
 	}
 	sink := new(replySink[R])
-	summary, err := b.nsp.cluster().BroadcastWithAck(ctx, &p, b.selection(), b.flags, sink)
+	summary, err := b.withAck(ctx, &p, sink)
 	return sink.finish(ctx, summary, err)
 }
 

@@ -64,12 +64,13 @@ func (b BroadcastOperator) Count(ctx context.Context) (Count, error) {
 }
 
 func (b BroadcastOperator) count(ctx context.Context) (Result[int], error) {
-	a := b.nsp.cluster()
-	if l, ok := a.(adapter.Lister); ok {
-		return l.CountSockets(ctx, b.selection(), b.flags)
-	}
-	all, err := a.FetchSockets(ctx, b.selection(), b.flags)
-	return Result[int]{Values: []int{len(all.Values)}, Missing: all.Missing, Unanswered: all.Unanswered}, err
+	return askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[int], error) {
+		if l, ok := a.(adapter.Lister); ok {
+			return l.CountSockets(ctx, b.selection(), flags)
+		}
+		all, err := a.FetchSockets(ctx, b.selection(), flags)
+		return Result[int]{Values: []int{len(all.Values)}, Missing: all.Missing, Unanswered: all.Unanswered}, err
+	})
 }
 
 // IDs names the selected sockets of the whole cluster, in no order, at less cost than FetchSockets. The result says which nodes
@@ -81,15 +82,16 @@ func (b BroadcastOperator) IDs(ctx context.Context) (Result[string], error) {
 	if b.nobody() {
 		return Result[string]{}, nil
 	}
-	a := b.nsp.cluster()
-	if l, ok := a.(adapter.Lister); ok {
-		ids, err := l.SocketIDs(ctx, b.selection(), b.flags)
-		return ids, failed("list sockets", err)
-	}
-	all, err := a.FetchSockets(ctx, b.selection(), b.flags)
-	ids := Result[string]{Missing: all.Missing, Unanswered: all.Unanswered}
-	for _, d := range all.Values {
-		ids.Values = append(ids.Values, d.ID)
-	}
+	ids, err := askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[string], error) {
+		if l, ok := a.(adapter.Lister); ok {
+			return l.SocketIDs(ctx, b.selection(), flags)
+		}
+		all, err := a.FetchSockets(ctx, b.selection(), flags)
+		ids := Result[string]{Missing: all.Missing, Unanswered: all.Unanswered}
+		for _, d := range all.Values {
+			ids.Values = append(ids.Values, d.ID)
+		}
+		return ids, err
+	})
 	return ids, failed("list sockets", err)
 }

@@ -47,6 +47,8 @@ var (
 	ErrParentNamespace = errors.New("not supported on a parent namespace")
 	// ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
 	ErrClusterUnavailable = adapter.ErrClusterUnavailable
+	// ErrNodeUnreachable says that a node that alone is meant is no member of the cluster that serves the namespace, or is not heard.
+	ErrNodeUnreachable = adapter.ErrNodeUnreachable
 	// ErrQueueFull is an ErrClusterUnavailable: too many messages wait for a broker that is away or slow.
 	ErrQueueFull = adapter.ErrQueueFull
 	// ErrClosed is returned by what needs the cluster once the server has been shut down.

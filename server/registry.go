@@ -27,6 +27,7 @@ type (
 	eventFunc      = func(ctx context.Context, s *Socket, e *Event)
 	connectionFunc = func(ctx context.Context, s *Socket)
 	disconnectFunc = func(ctx context.Context, s *Socket, reason Reason)
+	roomsFunc      = func(s *Socket, rooms []string)
 	errorFunc      = func(ctx context.Context, s *Socket, event string, err error)
 )
 
@@ -50,6 +51,8 @@ type hooks struct {
 	disconnecting []*slot[disconnectFunc]
 	disconnect    []*slot[disconnectFunc]
 	failed        []*slot[errorFunc]
+	rooms         []*slot[roomsFunc]
+	directed      []*slot[func(*Directed)]
 }
 
 var noHooks hooks
@@ -154,6 +157,14 @@ func (r *registry) onDisconnecting(f disconnectFunc) (remove func()) {
 
 func (r *registry) onDisconnect(f disconnectFunc) (remove func()) {
 	return register(r, "OnDisconnect", f, func(h *hooks) *[]*slot[disconnectFunc] { return &h.disconnect })
+}
+
+func (r *registry) onRoomsChange(f roomsFunc) (remove func()) {
+	return register(r, "OnRoomsChange", f, func(h *hooks) *[]*slot[roomsFunc] { return &h.rooms })
+}
+
+func (r *registry) onDirected(f func(*Directed)) (remove func()) {
+	return register(r, "OnDirected", f, func(h *hooks) *[]*slot[func(*Directed)] { return &h.directed })
 }
 
 func (r *registry) onError(f errorFunc) (remove func()) {

@@ -166,8 +166,19 @@ func (m *member) Publish(message *adapter.Message) error {
 	return m.send(message, func(*member) bool { return true })
 }
 
+// Send gives receipts, of what is no question.
 func (m *member) Send(to adapter.NodeID, message *adapter.Message) error {
-	return m.send(message, func(o *member) bool { return o.id == to })
+	receivers := 0
+	err := m.send(message, func(o *member) bool {
+		if o.id == to {
+			receivers++
+		}
+		return o.id == to
+	})
+	if err == nil && message.Sent != nil && message.Request == "" {
+		message.Sent(adapter.Receipt{Receivers: receivers})
+	}
+	return err
 }
 
 func (m *member) send(message *adapter.Message, to func(*member) bool) error {

@@ -68,12 +68,19 @@ type jsonOptions struct {
 		Volatile json.RawMessage `json:"volatile"`
 		Compress json.RawMessage `json:"compress"`
 		Timeout  json.RawMessage `json:"timeout"`
+		Foreign  json.RawMessage `json:"foreign"`
+		Holders  []roomName      `json:"holders"`
 	} `json:"flags"`
 	Numbers
 }
 
 func (o *jsonOptions) options() Options {
-	f := adapter.Flags{Volatile: string(o.Flags.Volatile) == "true", NoCompress: string(o.Flags.Compress) == "false"}
+	f := adapter.Flags{
+		Volatile: string(o.Flags.Volatile) == "true", NoCompress: string(o.Flags.Compress) == "false", Foreign: string(o.Flags.Foreign) == "true",
+	}
+	if holders := roomNames(o.Flags.Holders); len(holders) > 0 {
+		f.Direction = &adapter.Direction{Holders: adapter.NodeIDs(holders)}
+	}
 	var ms float64
 	if json.Unmarshal(o.Flags.Timeout, &ms) == nil {
 		f.Timeout = timeoutOf(int64(math.Min(math.Max(ms, 0), maxTimeoutMillis)))

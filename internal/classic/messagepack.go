@@ -145,11 +145,9 @@ func appendOptions(dst []byte, uid string, o *Options) []byte {
 
 // appendFlags writes the flags that are set.
 func appendFlags(dst []byte, f *adapter.Flags) []byte {
-	if !f.Volatile && !f.NoCompress && f.Timeout <= 0 {
-		return msgpack.AppendMap(dst, 0)
-	}
+	holders := holdersOf(f)
 	n := 0
-	for _, set := range [...]bool{f.Volatile, f.NoCompress, f.Timeout > 0} {
+	for _, set := range [...]bool{f.Volatile, f.NoCompress, f.Timeout > 0, f.Foreign, len(holders) > 0} {
 		if set {
 			n++
 		}
@@ -164,7 +162,25 @@ func appendFlags(dst []byte, f *adapter.Flags) []byte {
 	if f.Timeout > 0 {
 		dst = msgpack.AppendInt(msgpack.AppendKey(dst, "timeout"), millis(f.Timeout))
 	}
+	if f.Foreign {
+		dst = msgpack.AppendBool(msgpack.AppendKey(dst, "foreign"), true)
+	}
+	if len(holders) > 0 {
+		dst = msgpack.AppendStrings(msgpack.AppendKey(dst, "holders"), holders)
+	}
 	return dst
+}
+
+// holdersOf returns the nodes that a message to one of them names.
+func holdersOf(f *adapter.Flags) []string {
+	if f.Direction == nil {
+		return nil
+	}
+	names := make([]string, len(f.Direction.Holders))
+	for i, id := range f.Direction.Holders {
+		names[i] = string(id)
+	}
+	return names
 }
 
 // entries is the number of entries that the numbers take.

@@ -238,6 +238,16 @@ func readFlags(r *msgpack.Reader, f *adapter.Flags) error {
 			on, err := r.Bool()
 			f.NoCompress = !on
 			return err
+		case name == "foreign" && kind == msgpack.Bool:
+			on, err := r.Bool()
+			f.Foreign = on
+			return err
+		case name == "holders" && kind == msgpack.Array:
+			holders, err := r.Texts()
+			if len(holders) > 0 {
+				f.Direction = &adapter.Direction{Holders: adapter.NodeIDs(holders)}
+			}
+			return err
 		case name == "timeout" && kind == msgpack.Int:
 			if ms, err := r.Int(); err == nil {
 				f.Timeout = timeoutOf(ms)

@@ -84,22 +84,32 @@ func (c *contents) readOpts() bool {
 		case "except":
 			c.selection.Except, ok = names(value)
 		case "flags":
-			flags = value == "null" || eachMember(value, func(key, value string) bool {
-				switch key {
-				case "volatile":
-					c.flags.Volatile = value == "true"
-				case "compress":
-					c.flags.NoCompress = value == "false"
-				case "timeout":
-					ms, _ := number(value)
-					c.flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
-				}
-				return true
-			})
+			flags = value == "null" || eachMember(value, c.readFlag)
 		}
 		return ok
 	})
 	return ok && flags
+}
+
+func (c *contents) readFlag(key, value string) (ok bool) {
+	switch key {
+	case "volatile":
+		c.flags.Volatile = value == "true"
+	case "compress":
+		c.flags.NoCompress = value == "false"
+	case "timeout":
+		ms, _ := number(value)
+		c.flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
+	case "foreign":
+		c.flags.Foreign = value == "true"
+	case "holders":
+		holders, ok := names(value)
+		if ok && len(holders) > 0 {
+			c.flags.Direction = &adapter.Direction{Holders: adapter.NodeIDs(holders)}
+		}
+		return ok
+	}
+	return true
 }
 
 // read fills in the rest of a message.

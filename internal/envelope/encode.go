@@ -62,6 +62,9 @@ type (
 		Volatile bool  `json:"volatile,omitempty"`
 		Compress *bool `json:"compress,omitempty"`
 		Timeout  int64 `json:"timeout,omitempty"` // in milliseconds
+		// Ours, as in adapter.Flags and adapter.Direction.
+		Foreign bool             `json:"foreign,omitempty"`
+		Holders []adapter.NodeID `json:"holders,omitempty"`
 	}
 	broadcastData struct {
 		Packet  packetData `json:"packet"`
@@ -147,6 +150,9 @@ func optsOf(m *adapter.Message) optsData {
 	o.Flags.Volatile, o.Flags.Timeout = m.Flags.Volatile, (m.Flags.Timeout + time.Millisecond - 1).Milliseconds()
 	if m.Flags.NoCompress {
 		o.Flags.Compress = new(bool)
+	}
+	if o.Flags.Foreign = m.Flags.Foreign; m.Flags.Direction != nil {
+		o.Flags.Holders = m.Flags.Direction.Holders
 	}
 	return o
 }
