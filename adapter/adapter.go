@@ -70,6 +70,7 @@
 //   - how this node asks and waits: asking.go; questions that are open: open.go; when one is over: internal/question
 //   - what is known of foreign nodes: foreign.go; who the members are: package membership
 //   - order among messages, their numbers: order.go
+//   - what is said to one node alone: Flags.Node, Only and Direction in adapter.go; Director, Redirector
 //   - acknowledgements that this node waits for: acks.go; that it owes to others: answers.go
 //
 // # Goroutines
@@ -144,7 +145,7 @@ type Direction struct {
 	// Empty: it has none.
 	Holders []NodeID
 	// Receipt is told what the broker says, as Message.Sent; nil if nobody wants to know. It is not sent.
-	Receipt func(Receipt)
+	Receipt func(Receipt) `json:"-"`
 }
 
 // Result is the outcome of a question to the whole cluster: what arrived, and who did not answer.

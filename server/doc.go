@@ -66,6 +66,7 @@
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
 //   - handshake object: handshake.go; values of the request: context.go; sockets of other nodes: remote.go
+//   - what is said to some nodes alone, and told of by them; changes of rooms: directed.go
 //   - socket data: data.go; what is kept on this node alone: state.go
 //   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
 //   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go

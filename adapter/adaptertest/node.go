@@ -28,6 +28,8 @@ type Node struct {
 	events  []string      // server-side events, as JSON
 	answer  func(args parser.Payload) parser.Payload
 	acks    int64
+
+	redirected []*adapter.Message // broadcasts to this node alone
 }
 
 // Socket is a socket of a Node.

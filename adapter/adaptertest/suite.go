@@ -46,6 +46,7 @@ func Run(t *testing.T, nodes int, newCluster NewCluster, exceptions ...Exception
 		{"Disconnect", testDisconnect},
 		{"ServerSideEmit", testServerSideEmit},
 		{"ServerSideEmitWithAck", testServerSideEmitWithAck},
+		{"Directed", testDirected},
 		{"PartialResult", testPartialResult},
 		{"Rooms", testRooms},
 		{"ServerCount", testServerCount},

@@ -79,6 +79,8 @@ func everyMessage(t *testing.T) (messages, answers []adapter.Message) {
 	messages = []adapter.Message{
 		{Kind: adapter.KindBroadcast, Packet: packet, Selection: some, Flags: adapter.Flags{Volatile: true, NoCompress: true}},
 		{Kind: adapter.KindBroadcast, Packet: packet, Selection: some, Request: "1"},
+		{Kind: adapter.KindBroadcast, Packet: packet, Selection: some, Flags: adapter.Flags{Foreign: true}},
+		{Kind: adapter.KindBroadcast, Packet: packet, Selection: some, Flags: adapter.Flags{Direction: &adapter.Direction{Holders: []adapter.NodeID{"x", "y"}}}},
 		{Kind: adapter.KindJoin, Selection: some, Rooms: []string{"d"}},
 		{Kind: adapter.KindLeave, Selection: some, Rooms: []string{"d"}},
 		{Kind: adapter.KindDisconnect, Selection: some, Close: true},

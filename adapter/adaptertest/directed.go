@@ -1,0 +1,129 @@
+package adaptertest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// Redirect implements adapter.Redirector: it records the event.
+func (n *Node) Redirect(m *adapter.Message) {
+	n.record(func() { n.redirected = append(n.redirected, m) })
+}
+
+// testDirected sends to one node what no other may hear, and to nodes that are not there. An adapter of a node that is alone has
+// no nodes to send to.
+func testDirected(t *testing.T, c *cluster) {
+	a, last := c.adapters[0], len(c.nodes)-1
+	d, ok := a.(adapter.Director)
+	if !ok || last == 0 {
+		return
+	}
+	to := c.nodeOf(t, last)
+	others := adapter.Flags{Node: "nobody", Only: true}
+	for what, err := range map[string]error{
+		"broadcast":         a.Broadcast(event(t, "/chat", "no"), adapter.Selection{}, others),
+		"join":              a.SocketsJoin(adapter.Selection{}, others, []string{"green"}),
+		"disconnect":        a.DisconnectSockets(adapter.Selection{}, others, true),
+		"server-side event": d.ServerSideEmitTo("nobody", event(t, "/chat", "no").Payload),
+	} {
+		if !errors.Is(err, adapter.ErrNodeUnreachable) {
+			t.Errorf("%s to a node that is not there: %v", what, err)
+		}
+	}
+	found, err := a.FetchSockets(patient(t), adapter.Selection{}, others)
+	if !errors.Is(err, adapter.ErrNodeUnreachable) || !slices.Equal(found.Missing, []adapter.NodeID{"nobody"}) {
+		t.Errorf("question to a node that is not there: %+v, error %v", found, err)
+	}
+
+	receipts := make(chan adapter.Receipt, 1)
+	holders := []adapter.NodeID{to, "another"}
+	flags := adapter.Flags{Node: to, Only: true, Volatile: true, Direction: &adapter.Direction{
+		Holders: holders, Receipt: func(r adapter.Receipt) { receipts <- r },
+	}}
+	sel := adapter.Selection{Rooms: []string{"red"}}
+	err = errors.Join(
+		a.Broadcast(event(t, "/chat", "foreign"), adapter.Selection{}, adapter.Flags{Foreign: true}),
+		a.Broadcast(event(t, "/chat", "directed", 1), sel, flags),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case r := <-receipts:
+		if r.Err != nil || r.Receivers != 1 && r.Receivers != -1 {
+			t.Errorf("receipt: %+v", r)
+		}
+	case <-time.After(patience):
+		t.Error("no receipt")
+	}
+	want := []string{fmt.Sprint("a", last), fmt.Sprint("b", last)}
+	for id, list := range c.received(t) {
+		if len(list) != 1 || list[0].Text != `2/chat,["directed",1]` || !slices.Contains(want, id) {
+			t.Errorf("%s got %+v", id, list)
+		}
+	}
+	c.checkRedirected(t, last, sel, holders)
+	testServerSideTo(t, c, d, to)
+}
+
+// nodeOf asks which node the sockets of the i-th one are on.
+func (c *cluster) nodeOf(t *testing.T, i int) adapter.NodeID {
+	t.Helper()
+	found, err := c.adapters[0].FetchSockets(patient(t), adapter.Selection{Rooms: []string{fmt.Sprint("a", i)}}, adapter.Flags{})
+	if err != nil || len(found.Values) != 1 || found.Values[0].Node == "" {
+		t.Fatalf("%+v, error %v", found, err)
+	}
+	return found.Values[0].Node
+}
+
+// checkRedirected checks that one node has been told of one broadcast, and no other node of any.
+func (c *cluster) checkRedirected(t *testing.T, i int, sel adapter.Selection, holders []adapter.NodeID) {
+	t.Helper()
+	for j, n := range c.nodes {
+		n.mu.Lock()
+		got := n.redirected
+		n.mu.Unlock()
+		switch {
+		case j != i && len(got) > 0, j == i && len(got) != 1:
+			t.Errorf("node %d was told of %d broadcasts", j, len(got))
+		case j == i && (got[0].From == "" || !slices.Equal(got[0].Selection.Rooms, sel.Rooms) || !got[0].Flags.Volatile ||
+			!slices.Equal(got[0].Flags.Direction.Holders, holders)):
+			t.Errorf("node %d was told of %+v with %+v", j, got[0], got[0].Flags.Direction)
+		}
+	}
+}
+
+// testServerSideTo sends server-side events to the last node alone.
+func testServerSideTo(t *testing.T, c *cluster, d adapter.Director, to adapter.NodeID) {
+	answering := c.nodes[len(c.nodes)-1]
+	answering.mu.Lock()
+	answering.answer = func(args parser.Payload) parser.Payload { return args }
+	answering.mu.Unlock()
+	first, second := event(t, "/chat", "first").Payload, event(t, "/chat", "second").Payload
+	if err := d.ServerSideEmitTo(to, first); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.ServerSideEmitWithAckTo(patient(t), to, second)
+	if err != nil || !r.Complete() || len(r.Values) != 1 || string(r.Values[0].JSON) != `["second"]` {
+		t.Errorf("%+v, error %v", r, err)
+	}
+	c.received(t) // what was sent before the fence has been handled
+	for i, n := range c.nodes {
+		n.mu.Lock()
+		got := slices.DeleteFunc(slices.Clone(n.events), func(e string) bool { return e != `["first"]` && e != `["second"]` })
+		n.mu.Unlock()
+		want := []string{}
+		if n == answering {
+			want = []string{`["first"]`, `["second"]`}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("node %d handled %v, want %v", i, got, want)
+		}
+	}
+}
