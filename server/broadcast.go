@@ -106,12 +106,27 @@ func failed(what string, err error) error {
 // Emit sends an event to the selected sockets. It is encoded once, and never blocks. The error is ErrReservedEvent, an
 // encoding error, or the adapter's: the sockets of this node have been served then.
 func (b BroadcastOperator) Emit(event string, args ...any) error {
-	payload, err := eventPayload(event, args)
+	e, err := Encode(event, args...)
 	if err != nil {
 		return err
 	}
+	return b.EmitEncoded(e)
+}
+
+// Encoded is an event as Emit has encoded it, for what is sent more than once. What it was made of may be changed again; []byte in
+// it may not.
+type Encoded struct{ payload parser.Payload }
+
+// Encode encodes an event. The error is as for Emit.
+func Encode(event string, args ...any) (Encoded, error) {
+	payload, err := eventPayload(event, args)
+	return Encoded{payload}, err
+}
+
+// EmitEncoded is Emit of an event that has been encoded before.
+func (b BroadcastOperator) EmitEncoded(e Encoded) error {
 	return b.each("emit", func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error {
-		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: payload}
+		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: e.payload}
 		return a.Broadcast(p, b.selection(), flags)
 	})
 }

@@ -32,6 +32,7 @@ var rules = []rule{
 	{path: "server/parser", own: []string{"internal/jsontext"}},
 	{path: "server/servertest", own: []string{"server", "server/engine", "server/parser", "adapter", "internal/websocket"}},
 	{path: "server/proxyprotocol", own: []string{"server"}, foreign: []string{"github.com/pires/go-proxyproto"}},
+	{path: "server/users", own: []string{"server", "adapter", "internal/seldom"}},
 	{path: "server/", own: []string{"server", "adapter"}},
 	{path: "adapter", own: []string{"adapter/membership", "adapter/internal/question", "server/parser"}},
 	{path: "adapter/membership"},

@@ -1,0 +1,190 @@
+package users
+
+import (
+	"context"
+	"slices"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// peerEvent is the server-side event by which directories tell each other who holds whom.
+const peerEvent = "sockeye:users"
+
+// notice is its argument.
+type notice struct {
+	From    adapter.NodeID `json:"from"`
+	Hold    []string       `json:"hold,omitempty"`    // users that From holds, which the receiver may hold too
+	Release []string       `json:"release,omitempty"` // users that it does not hold any more
+	// Holders belongs to User: a message of the receiver has not found it, or not only, where it was sent to.
+	User    string           `json:"user,omitempty"`
+	Holders []adapter.NodeID `json:"holders,omitempty"`
+}
+
+// Limits of one notice.
+const (
+	noticeUsers = 500
+	noticeBytes = 64 << 10
+)
+
+// outbox are users that another node has to be told of: by what is true of them when it is told, so that nothing can be told in
+// the wrong order. Guarded by Directory.mu.
+type outbox struct {
+	users   map[string]bool
+	running bool // a goroutine tells
+}
+
+// tellLocked has a node told whether this one holds a user.
+func (d *Directory) tellLocked(node adapter.NodeID, id string) {
+	if node == "" || node == d.members.self {
+		return
+	}
+	box := d.boxes[node]
+	if box == nil {
+		box = &outbox{users: make(map[string]bool)}
+		d.boxes[node] = box
+	}
+	box.users[id] = true
+	d.tellAgainLocked(node)
+}
+
+// tellAgainLocked tells a node that is heard what it has to be told.
+func (d *Directory) tellAgainLocked(node adapter.NodeID) {
+	box := d.boxes[node]
+	if box == nil || box.running || len(box.users) == 0 || !d.members.alive(node) {
+		return
+	}
+	box.running = d.spawn(func() { d.tell(node, box) })
+}
+
+// tell tells a node until there is nothing left, or the node is not heard.
+func (d *Directory) tell(node adapter.NodeID, box *outbox) {
+	for {
+		n, ok := d.nextNotice(node, box)
+		if !ok {
+			return
+		}
+		ctx, cancel := context.WithTimeout(d.ctx, tellTimeout)
+		_, err := server.ServerSideEmitWithAckTo[bool](ctx, d.nsp, node, peerEvent, n)
+		cancel()
+		d.noticed(node, box, &n, err)
+		if err != nil {
+			d.pause(tellTimeout)
+		}
+	}
+}
+
+// nextNotice takes what is to be told out of a box. It reports false, and the box is not running, if there is nothing.
+func (d *Directory) nextNotice(node adapter.NodeID, box *outbox) (n notice, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(box.users) == 0 || !d.members.alive(node) || d.ctx.Err() != nil {
+		box.running = false
+		if len(box.users) == 0 && d.boxes[node] == box {
+			delete(d.boxes, node)
+		}
+		return n, false
+	}
+	n.From = d.members.self
+	bytes := 0
+	for id := range box.users {
+		if u := d.users[id]; u != nil && u.count > 0 {
+			n.Hold = append(n.Hold, id)
+		} else {
+			n.Release = append(n.Release, id)
+		}
+		delete(box.users, id)
+		if bytes += len(id); len(n.Hold)+len(n.Release) >= noticeUsers || bytes >= noticeBytes {
+			break
+		}
+	}
+	return n, true
+}
+
+// noticed notes that a node knows what it was told, or does not.
+func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		for _, id := range slices.Concat(n.Hold, n.Release) {
+			box.users[id] = true
+		}
+		return
+	}
+	for _, id := range n.Hold {
+		u := d.users[id]
+		if u == nil {
+			continue
+		}
+		if i := u.find(node); i >= 0 && !box.users[id] {
+			u.others[i].told = true
+			u.changedLocked()
+		}
+	}
+}
+
+// told takes in what another node tells.
+func (d *Directory) told(_ context.Context, n notice) (bool, error) {
+	for _, id := range n.Hold {
+		d.cache.remove(id)
+	}
+	d.mu.Lock()
+	for _, id := range n.Hold {
+		d.heldElsewhereLocked(id, n.From)
+	}
+	for _, id := range n.Release {
+		if u := d.users[id]; u != nil {
+			u.forget(n.From)
+		}
+	}
+	d.mu.Unlock()
+	if n.User != "" {
+		d.corrected(&n)
+	}
+	return true, nil
+}
+
+// heldElsewhereLocked notes that another node holds a user.
+func (d *Directory) heldElsewhereLocked(id string, node adapter.NodeID) {
+	u := d.users[id]
+	switch {
+	case u == nil || node == d.members.self:
+	case u.stored == storedAway && u.count == 0: // it has come back there
+		u.stored = storedNothing
+		d.queueLocked(u)
+	case u.find(node) < 0:
+		// What the store has said to this node names the other one, or what it has said there names this one.
+		u.note(node).told = u.stored == storedHeld
+	}
+}
+
+// corrected takes in where a user really is. The cache keeps no empty entries, so that the next message asks the store. Who holds
+// the user itself hears of the others from themselves, and only adds what it has missed.
+func (d *Directory) corrected(n *notice) {
+	d.counts.corrections.Add(1)
+	d.cache.correct(n.User, n.Holders)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u := d.users[n.User]
+	if u == nil || u.count == 0 {
+		return
+	}
+	for _, node := range n.Holders {
+		if node != d.members.self && u.find(node) < 0 {
+			u.note(node)
+			d.tellLocked(node, u.id)
+		}
+	}
+	if !slices.Contains(n.Holders, n.From) {
+		u.forget(n.From)
+	}
+}
+
+// tellHolders tells the sender of a message where the user really is.
+func (d *Directory) tellHolders(to adapter.NodeID, id string, holders []adapter.NodeID) {
+	if to == "" || to == d.members.self {
+		return
+	}
+	// Without it the sender's next message comes here again.
+	_ = d.nsp.ServerSideEmitTo(to, peerEvent, notice{From: d.members.self, User: id, Holders: holders})
+}

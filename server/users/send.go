@@ -1,0 +1,272 @@
+package users
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// User is a user of the cluster, who may have any number of sockets on any nodes, or none. It is an immutable value.
+//
+// Methods that ask the store return ErrOffline or ErrAway if the user has no socket that can be reached, ErrUserID for what is no
+// id, and the context's error. They never say ErrOffline and ErrAway while there may be nodes that do not keep the directory,
+// see Options.Mixed, and while the store is away or has lost its entries: then they go to all nodes.
+type User struct {
+	dir *Directory
+	id  string
+}
+
+// User returns the user with an id.
+func (d *Directory) User(id string) User { return User{d, id} }
+
+// ID returns the user's id.
+func (u User) ID() string { return u.id }
+
+// place is where a user can be reached.
+type place struct {
+	nodes []adapter.NodeID // that hold the user and are heard; not to be changed
+	away  bool             // if there are none: not offline
+	all   bool             // perhaps anywhere
+}
+
+// err says why nobody can be reached.
+func (p *place) err() error {
+	if p.away {
+		return ErrAway
+	}
+	return ErrOffline
+}
+
+// Emit sends an event to all sockets of the user. With the nodes in the cache it does not block; else it asks the store once.
+// Messages of one goroutine arrive in their order while the user stays where it is.
+func (u User) Emit(ctx context.Context, event string, args ...any) error {
+	e, err := server.Encode(event, args...)
+	if err == nil {
+		err = u.dir.send(ctx, u.id, e)
+	}
+	return failed("emit to user", err)
+}
+
+func (d *Directory) send(ctx context.Context, id string, e server.Encoded) error {
+	p, err := d.locate(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case p.all:
+		d.counts.everywhere.Add(1)
+		return d.nsp.To(d.room(id)).EmitEncoded(e)
+	}
+	mixed := d.mixed.on()
+	if mixed {
+		if err := d.sendForeign(id, e); err != nil {
+			return err
+		}
+	}
+	if err = d.deliver(ctx, id, e, p); mixed && (errors.Is(err, ErrOffline) || errors.Is(err, ErrAway)) {
+		return nil
+	}
+	return err
+}
+
+// sendForeign sends a message to nodes that do not keep the directory.
+func (d *Directory) sendForeign(id string, e server.Encoded) error {
+	d.counts.foreign.Add(1)
+	to := d.nsp.To(d.room(id))
+	err := to.Foreign().EmitEncoded(e)
+	if others := d.mixed.bystanders(); len(others) > 0 {
+		err = errors.Join(err, withoutUnreachable(to.Nodes(others...).EmitEncoded(e)))
+	}
+	return err
+}
+
+// deliver sends a message to the nodes that hold the user. Those that cannot be reached are looked for once more.
+func (d *Directory) deliver(ctx context.Context, id string, e server.Encoded, p place) error {
+	if len(p.nodes) == 0 {
+		return p.err()
+	}
+	err := d.emit(id, e, p.nodes, nil)
+	lost := unreachable(err)
+	if len(lost) == 0 {
+		return err
+	}
+	d.cache.remove(id)
+	reached := mark(without(p.nodes, lost))
+	p, err = d.lookUp(ctx, id)
+	switch nodes := reached.missing(without(p.nodes, lost)); {
+	case err != nil:
+		return err
+	case p.all:
+		return d.emitOthers(id, e, append(slices.Clip(reached), lost...))
+	case len(nodes) > 0:
+		err = withoutUnreachable(d.emit(id, e, nodes, reached))
+	case len(reached) == 0:
+		p.away = p.away || len(p.nodes) > 0
+		err = p.err()
+	}
+	return err
+}
+
+// emit sends a message to nodes that hold the user. has is who has it already.
+func (d *Directory) emit(id string, e server.Encoded, nodes []adapter.NodeID, has mark) error {
+	to := d.nsp.To(d.room(id)).Nodes(nodes...)
+	if len(nodes) == 1 && nodes[0] == d.members.self {
+		return to.EmitEncoded(e)
+	}
+	d.counts.directed.Add(1)
+	m := has.sentTo(nodes)
+	return to.Holders(m...).Receipt(func(node adapter.NodeID, r server.Receipt) {
+		if r.Err == nil && r.Receivers == 0 {
+			d.strays.add(d, &stray{user: id, event: e, mark: m.without(node), but: node})
+		}
+	}).EmitEncoded(e)
+}
+
+// emitOthers sends a message to all nodes that are heard, but for those that have it or cannot be reached.
+func (d *Directory) emitOthers(id string, e server.Encoded, but mark) error {
+	d.counts.everywhere.Add(1)
+	nodes := but.missing(append(d.members.others(), d.members.self))
+	return withoutUnreachable(d.nsp.To(d.room(id)).Nodes(nodes...).EmitEncoded(e))
+}
+
+// locate says where a user is, from what this node knows if it does.
+func (d *Directory) locate(ctx context.Context, id string) (place, error) {
+	if err := d.checkID(id); err != nil {
+		return place{}, err
+	}
+	here, nodes, all := d.holdersHere(id)
+	switch {
+	case all:
+		return place{all: true}, nil
+	case here:
+		return place{nodes: nodes}, nil
+	}
+	if nodes := d.cache.lookup(id); nodes != nil && d.members.allAlive(nodes) {
+		d.counts.hits.Add(1)
+		return place{nodes: nodes}, nil
+	}
+	return d.lookUp(ctx, id)
+}
+
+// holdersHere returns who holds a user, if this node is one of them and knows. all reports that the store cannot be believed.
+func (d *Directory) holdersHere(id string) (here bool, nodes []adapter.NodeID, all bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.doubtLocked() {
+		return false, nil, true
+	}
+	if u := d.users[id]; u != nil && u.here() {
+		return true, append([]adapter.NodeID{d.members.self}, d.othersLocked(u)...), false
+	}
+	return false, nil, false
+}
+
+// lookUp asks the store where a user is. Of the sockets of this node it knows better than the store.
+func (d *Directory) lookUp(ctx context.Context, id string) (place, error) {
+	if d.storeDown() {
+		return place{all: true}, nil
+	}
+	d.counts.lookups.Add(1)
+	limited, cancel := context.WithTimeout(ctx, storeTimeout)
+	entry, err := d.store.Lookup(limited, d.nsp.Name(), id)
+	cancel()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return place{}, unavailable(ctx.Err())
+	case err != nil:
+		d.storeFailed(err)
+		return place{all: true}, nil
+	case !d.believes(entry.Epoch):
+		return place{all: true}, nil
+	}
+	return d.placeOf(id, entry), nil
+}
+
+func (d *Directory) placeOf(id string, entry adapter.UserEntry) place {
+	p := place{away: entry.Away != ""}
+	for _, life := range entry.Holders {
+		switch node := d.members.nodeOf(life); {
+		case node == d.members.self:
+		case !d.members.alive(node):
+			p.away = true
+		case !slices.Contains(p.nodes, node):
+			p.nodes = append(p.nodes, node)
+		}
+	}
+	d.mu.Lock()
+	u := d.users[id]
+	here := u != nil && u.count > 0
+	for _, node := range d.othersLocked(u) {
+		if here && !slices.Contains(p.nodes, node) {
+			p.nodes = append(p.nodes, node)
+		}
+	}
+	p.away = p.away || u != nil
+	d.mu.Unlock()
+	slices.Sort(p.nodes)
+	if here {
+		p.nodes = slices.Insert(p.nodes, 0, d.members.self)
+	} else {
+		d.cache.put(id, p.nodes)
+	}
+	return p
+}
+
+func (d *Directory) storeDown() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.down
+}
+
+// doubtFor is how long entries of a store that has lost everything may be incomplete.
+const doubtFor = 10 * time.Second
+
+func (d *Directory) doubtLocked() bool {
+	return !d.doubt.IsZero() && time.Now().Before(d.doubt)
+}
+
+// believes reports whether what the store says can be believed: it has lost nothing since this node was put on the roll.
+func (d *Directory) believes(epoch string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if epoch != "" && (d.epoch == "" || d.epoch == epoch) {
+		return !d.doubtLocked()
+	}
+	d.doubt = time.Now().Add(doubtFor)
+	signal(d.look)
+	return false
+}
+
+// unreachable returns the nodes that an error says cannot be reached.
+func unreachable(err error) (nodes []adapter.NodeID) {
+	switch e := err.(type) {
+	case nil:
+	case *server.NodeError:
+		if errors.Is(e.Err, server.ErrNodeUnreachable) {
+			nodes = append(nodes, e.Node)
+		}
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			nodes = append(nodes, unreachable(err)...)
+		}
+	case interface{ Unwrap() error }:
+		nodes = unreachable(e.Unwrap())
+	}
+	return nodes
+}
+
+// withoutUnreachable is an error without what is said of nodes that cannot be reached.
+func withoutUnreachable(err error) error {
+	if len(unreachable(err)) > 0 {
+		return nil
+	}
+	return err
+}
+
+// without returns those of a list that are not in another.
+func without(list, but []adapter.NodeID) []adapter.NodeID {
+	return slices.DeleteFunc(slices.Clone(list), func(id adapter.NodeID) bool { return slices.Contains(but, id) })
+}

@@ -1,0 +1,219 @@
+package users
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// table is what this node knows by itself, and so the truth about its own sockets. Guarded by Directory.mu.
+type table struct {
+	users   map[string]*user // that sockets here have, or that the store may have of this life
+	sockets map[string]*user // by socket id
+	away    []*user          // in the order in which their grace ends; who is not away any more stays until then
+
+	urgent, bulk []*user // to be compared with the store: what was changed, and what is written anew
+
+	life     string    // under which the store has this node
+	enrolled bool      // life is on the roll
+	epoch    string    // of the store, as of the enrolment; "" before the first
+	down     bool      // the store has not answered
+	anew     bool      // the store has lost everything and this node is not on its roll yet
+	doubt    time.Time // until then the store's entries may be incomplete
+
+	boxes    map[adapter.NodeID]*outbox
+	bindings []func(user string, here bool)
+}
+
+func (t *table) init(life string) {
+	t.users, t.sockets = make(map[string]*user), make(map[string]*user)
+	t.boxes = make(map[adapter.NodeID]*outbox)
+	t.life = life
+}
+
+// stored is what the store has of a user and this life, as far as this node knows.
+type stored uint8
+
+const (
+	storedNothing stored = iota
+	storedUnknown        // perhaps held: an answer was lost, or the store may have lost it
+	storedHeld
+	storedAway // in the care of this life
+)
+
+// user is one user of the table. Guarded by Directory.mu.
+type user struct {
+	id     string // static
+	count  int    // sockets here
+	stored stored
+	queued bool // is in urgent
+	gone   bool // is not in the table any more
+
+	// announced: the cluster was told that the user is online, by this node or another one, and the store may have forgotten it.
+	announced bool
+	until     time.Time     // end of the grace time, if stored is storedAway
+	others    []other       // nodes that hold the user too
+	changed   chan struct{} // closed at the next change, nil unless somebody waits
+}
+
+// other is another node that holds a user.
+type other struct {
+	node adapter.NodeID
+	told bool // it knows that this node does
+}
+
+// here reports whether sockets of this node have the user and the store says so, so that whoever else holds it knows.
+func (u *user) here() bool { return u.count > 0 && u.stored == storedHeld }
+
+func (u *user) changedLocked() {
+	if u.changed != nil {
+		close(u.changed)
+		u.changed = nil
+	}
+}
+
+// note adds a node to those that hold the user, or returns the entry that is there.
+func (u *user) note(node adapter.NodeID) *other {
+	if i := u.find(node); i >= 0 {
+		return &u.others[i]
+	}
+	u.others = append(u.others, other{node: node})
+	return &u.others[len(u.others)-1]
+}
+
+func (u *user) find(node adapter.NodeID) int {
+	return slices.IndexFunc(u.others, func(o other) bool { return o.node == node })
+}
+
+func (u *user) forget(node adapter.NodeID) {
+	if i := u.find(node); i >= 0 {
+		u.others = slices.Delete(u.others, i, i+1)
+		u.changedLocked()
+	}
+}
+
+// add binds a socket.
+func (d *Directory) add(socket, id string) *user {
+	d.mu.Lock()
+	if former := d.sockets[socket]; former != nil {
+		d.mu.Unlock()
+		if former.id == id {
+			return former
+		}
+		d.drop(socket)
+		d.mu.Lock()
+	}
+	u := d.users[id]
+	if u == nil {
+		u = &user{id: id}
+		d.users[id] = u
+	}
+	d.sockets[socket] = u
+	u.count++
+	first := u.count == 1
+	if first {
+		d.queueLocked(u)
+	}
+	d.mu.Unlock()
+	if first {
+		d.cache.remove(id)
+		d.tellBinding(id)
+	}
+	return u
+}
+
+// drop forgets a socket. It returns the user if that was its last one here.
+func (d *Directory) drop(socket string) *user {
+	d.mu.Lock()
+	u := d.sockets[socket]
+	if u == nil {
+		d.mu.Unlock()
+		return nil
+	}
+	delete(d.sockets, socket)
+	u.count--
+	last := u.count == 0
+	if last {
+		d.queueLocked(u)
+		u.changedLocked()
+	}
+	d.mu.Unlock()
+	if !last {
+		return nil
+	}
+	d.tellBinding(u.id)
+	return u
+}
+
+// queueLocked has the reconciler look at a user.
+func (d *Directory) queueLocked(u *user) {
+	if u.count == 0 && u.stored == storedNothing {
+		d.removeLocked(u)
+		return
+	}
+	if !u.queued {
+		u.queued = true
+		d.urgent = append(d.urgent, u)
+	}
+	signal(d.dirty)
+}
+
+// removeLocked takes a user of whom nothing is here or in the store out of the table.
+func (d *Directory) removeLocked(u *user) {
+	if d.users[u.id] == u {
+		delete(d.users, u.id)
+	}
+	u.gone = true
+	u.changedLocked()
+}
+
+// userOfSocket returns the user of a socket of this node.
+func (d *Directory) userOfSocket(socket string) (user string, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.sockets[socket]; u != nil {
+		return u.id, true
+	}
+	return "", false
+}
+
+// otherHolders returns the other nodes that hold a user as far as this one knows, which it does while it holds the user too.
+func (d *Directory) otherHolders(user string) []adapter.NodeID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.othersLocked(d.users[user])
+}
+
+func (d *Directory) othersLocked(u *user) []adapter.NodeID {
+	if u == nil {
+		return nil
+	}
+	var list []adapter.NodeID
+	for _, o := range u.others {
+		if d.members.alive(o.node) {
+			list = append(list, o.node)
+		}
+	}
+	return list
+}
+
+// onBindings registers a function that is told when a user has its first socket on this node, or none any more. Whoever is told
+// looks at what is true then: two changes may be told in either order. It must not block.
+func (d *Directory) onBindings(f func(user string, here bool)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bindings = append(slices.Clip(d.bindings), f)
+}
+
+// tellBinding tells the functions of onBindings what is true now.
+func (d *Directory) tellBinding(id string) {
+	d.mu.Lock()
+	list := d.bindings
+	u := d.users[id]
+	here := u != nil && u.count > 0
+	d.mu.Unlock()
+	for _, f := range list {
+		f(id, here)
+	}
+}
