@@ -67,7 +67,7 @@ type Options struct {
 
 func (o Options) settings() (Options, error) {
 	if o.Store == nil {
-		return o, errors.New("Store is missing")
+		return o, errors.New("no Store is given")
 	}
 	for _, d := range []struct {
 		name string
@@ -78,7 +78,7 @@ func (o Options) settings() (Options, error) {
 		}
 	}
 	if o.Mixed > MixedOff {
-		return o, fmt.Errorf("Mixed has no value %d", o.Mixed)
+		return o, fmt.Errorf("unknown value %d of Mixed", o.Mixed)
 	}
 	o.Namespace = cmp.Or(o.Namespace, "/")
 	o.Grace = cmp.Or(o.Grace, 10*time.Second)
