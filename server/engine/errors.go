@@ -18,6 +18,8 @@ const (
 	ReasonParseError = "parse error"
 	// ReasonForcedClose: this side called Close or Discard.
 	ReasonForcedClose = "forced close"
+	// ReasonMoved: the session goes on on another server, see Server.Release. Node has no such reason.
+	ReasonMoved = "moved"
 )
 
 // Codes of refused requests, as in the JSON body that the client gets.

@@ -84,6 +84,13 @@ type Options struct {
 	// Without it observing costs nothing.
 	Observe func(*Session) Observer
 
+	// Elsewhere is asked about requests with the id of a session that is not here, or has moved (see Server.Release). It reports
+	// whether it has answered; otherwise, and without it, the client is told that the session is unknown.
+	Elsewhere func(w http.ResponseWriter, r *http.Request, sid string) bool
+	// HoldYoung says how long the first POST requests of a new polling session may wait for its upgrade, which may come to another
+	// server; see Server.Release. Default: not at all.
+	HoldYoung func(*http.Request) time.Duration
+
 	// InitialPacket is sent to every client right after the handshake.
 	InitialPacket *Message
 

@@ -19,6 +19,7 @@ type polling struct {
 	// Static after construction.
 	s       *Session
 	framing *payloadFraming
+	base64  bool // the client asked for bodies without binary
 
 	posts uint32 // so far; owned by the POST that is being delivered
 
@@ -28,6 +29,7 @@ type polling struct {
 	shouldClose bool // the next GET gets a close packet
 	closeTimer  timerwheel.Entry
 	last        transit
+	hold        *hold // while the session is young
 
 	bodyMu sync.Mutex
 	// Guarded by bodyMu: makes the read of a POST body that is under way fail.
@@ -71,6 +73,7 @@ type parkedGET struct {
 	// Written before ready by whoever took it out.
 	answer pollBody
 	late   bool // it arrived after what ended the transport, and is refused
+	moved  bool // the session has moved to another server
 }
 
 // pollBody is the content of an answer: queued messages, then packets of the protocol.
@@ -127,9 +130,13 @@ func (p *polling) answerLocked(m *Message) {
 // closeLocked ends the parked poll: packets that were already meant for it still go out, otherwise it gets a close packet.
 func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more bool) {
 	p.s.srv.wheel.Cancel(&p.closeTimer)
+	p.endHoldLocked()
 	g := p.get
 	switch {
 	case g == nil:
+	case e.moved:
+		p.get, g.moved = nil, true
+		g.wake()
 	case e.at != 0 && g.at > e.at:
 		p.get, g.late = nil, true
 		g.wake()
@@ -186,6 +193,13 @@ func servePolling(srv *Server, w http.ResponseWriter, r *http.Request, q engineQ
 	}
 }
 
+func newPolling(s *Session, rev *revision, base64 bool) *polling {
+	if base64 {
+		return &polling{s: s, framing: rev.plain, base64: true}
+	}
+	return &polling{s: s, framing: rev.payloads}
+}
+
 // openPolling answers the first request of a session.
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engineQuery) {
 	rev, e := verifyProtocol(r, q)
@@ -197,10 +211,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	if !ok {
 		return
 	}
-	p := &polling{s: s, framing: rev.payloads}
-	if q.b64 != "" {
-		p.framing = rev.plain
-	}
+	p := newPolling(s, rev, q.b64 != "")
 	s.transport = p
 	// As in the reference, what the application sends while it accepts the session goes out with the next poll.
 	open := srv.openPacket(s)
@@ -209,6 +220,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 		answerEmpty(w, http.StatusServiceUnavailable)
 		return
 	}
+	p.beginHold(r)
 	if srv.cfg.cookie != nil {
 		w.Header().Set("Set-Cookie", srv.cfg.cookie.line(s.id))
 	}
@@ -259,7 +271,8 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arriva
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
 	switch body := p.await(r.Context(), g); {
-	case g.late:
+	case g.moved && s.srv.elsewhere(w, r, s.id):
+	case g.late, g.moved:
 		s.refuseLate(w, r)
 	case body != nil:
 		p.write(w, r, body, false)

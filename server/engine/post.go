@@ -36,6 +36,9 @@ func (b *postBody) free() {
 
 // servePost takes the packets of a POST.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request, turn *arrival) {
+	if moved := s.awaitHold(r); moved && s.srv.elsewhere(w, r, s.id) {
+		return
+	}
 	p, rules := s.beginPost(w, r)
 	if p == nil {
 		return

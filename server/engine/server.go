@@ -180,7 +180,9 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	kind := srv.claimant(r)
 	session, refusal := srv.verify(r, &query, kind)
 	if refusal != nil {
-		srv.refuse(w, r, refusal)
+		if refusal.Code != CodeUnknownSession || !srv.elsewhere(w, r, query.sid) {
+			srv.refuse(w, r, refusal)
+		}
 		return
 	}
 	if kind == nil {
@@ -204,15 +206,23 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 		srv.refuse(w, r, refusal)
 		return nil, false
 	}
-	id := srv.newID()
-	shard := srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
 	s := &Session{
-		srv: srv, shard: shard, id: id, handshake: handshake, protocol: uint8(rev.number), calling: true,
+		srv: srv, shard: srv.nextOfShards(), id: srv.newID(), handshake: handshake, protocol: uint8(rev.number), calling: true,
 	}
 	if values != nil {
 		s.extend().values = values
 	}
-	return s, srv.admit(w, s)
+	if !srv.admit(s) {
+		w.Header().Set("Retry-After", "5")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return nil, false
+	}
+	return s, true
+}
+
+// nextOfShards spreads sessions evenly.
+func (srv *Server) nextOfShards() *shard {
+	return srv.shards[srv.nextShard.Add(1)%uint32(len(srv.shards))]
 }
 
 // SetTag sets the first 4 characters of the ids of later sessions, out of A-Z, a-z, 0-9, "-" and "_", so that whoever sees
@@ -257,12 +267,12 @@ func (srv *Server) open(s *Session) bool {
 	return true
 }
 
-// register reports false when the server has been closed.
+// register reports false when the server has been closed, or the id is taken: another server may have chosen it.
 func (srv *Server) register(s *Session) bool {
 	shard := srv.tableShard(s.id)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if srv.closed.Load() {
+	if _, taken := shard.sessions[s.id]; taken || srv.closed.Load() {
 		return false
 	}
 	shard.sessions[s.id] = s

@@ -78,6 +78,8 @@ type ending struct {
 	// code and text of the close frame; 0 means none.
 	code int
 	text string
+	// moved hands what waits of the session to Options.Elsewhere.
+	moved bool
 	// abrupt closes the connection without a closing handshake.
 	abrupt bool
 	// drop names why queued packets are dropped.

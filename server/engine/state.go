@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/websocket"
@@ -104,7 +103,7 @@ func (srv *Server) endFor(victims []*Session, err error) {
 }
 
 // admit makes room for a new session and its handshake, or refuses the request. leave gives back what it took.
-func (srv *Server) admit(w http.ResponseWriter, s *Session) bool {
+func (srv *Server) admit(s *Session) bool {
 	if srv.live.Add(1) > int64(srv.cfg.MaxSessions) {
 		srv.endSilent()
 	}
@@ -118,8 +117,6 @@ func (srv *Server) admit(w http.ResponseWriter, s *Session) bool {
 		srv.cfg.Logger.Warn("new sessions are refused: there is no room for more",
 			"sessions", srv.live.Load(), "state", srv.state.bytes.Load(), "limit", srv.state.limit, "notLogged", held)
 	}
-	w.Header().Set("Retry-After", "5")
-	w.WriteHeader(http.StatusServiceUnavailable)
 	return false
 }
 

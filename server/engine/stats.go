@@ -21,6 +21,8 @@ type Stats struct {
 
 	// Opened and Closed count sessions since the start.
 	Opened, Closed uint64
+	// Released and Adopted count the sessions that have moved to other servers and come from them; they are in Closed and Opened.
+	Released, Adopted uint64
 	// Engine.IO packets and their bytes since the start, without HTTP and websocket headers.
 	PacketsIn, PacketsOut, BytesIn, BytesOut uint64
 	// Refused counts refused requests by code.
@@ -77,6 +79,7 @@ type counters struct {
 	gauges             []*gauge // static after construction
 	upgrading, closing atomic.Int64
 	opened, closed     atomic.Uint64
+	released, adopted  atomic.Uint64
 	refused            [len(codeMessages)]atomic.Uint64
 	drops              [dropReasons]atomic.Uint64
 	limits             [limitKinds]atomic.Uint64
@@ -138,6 +141,8 @@ func (srv *Server) Stats() Stats {
 		StateBytes:  srv.state.bytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),
+		Released:    c.released.Load(),
+		Adopted:     c.adopted.Load(),
 		Drops:       make(map[string]uint64, dropReasons),
 		Limits:      make(map[string]uint64, limitKinds),
 	}

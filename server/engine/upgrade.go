@@ -47,6 +47,9 @@ func (s *Session) beginUpgrade(c candidate) bool {
 	if s.state == stateClosed || s.upgraded || s.upgrade != nil {
 		return false
 	}
+	if p, ok := s.transport.(*polling); ok {
+		p.endHoldLocked()
+	}
 	up := &upgrade{s: s, to: c}
 	s.upgrade = up
 	s.srv.count.upgrading.Add(1)
