@@ -47,8 +47,10 @@ func (c *cache) lookup(id string) []adapter.NodeID {
 	return s.users[id]
 }
 
+// put remembers where a user is, nothing if it is nowhere.
 func (c *cache) put(id string, nodes []adapter.NodeID) {
 	if c.limit == 0 || len(nodes) == 0 {
+		c.remove(id)
 		return
 	}
 	s := c.shard(id)
