@@ -28,14 +28,15 @@ type Directory struct {
 	running  sync.WaitGroup
 	spawning sync.Mutex // held while running grows, and while d is closed
 
-	members members
-	cache   *cache
-	strays  strays
-	events  events
-	mixed   mixed
-	ended   ended
-	counts  counters
-	logged  seldom.Keyed
+	members  members
+	cache    *cache
+	strays   strays
+	events   events
+	presence presence
+	mixed    mixed
+	ended    ended
+	counts   counters
+	logged   seldom.Keyed
 
 	dirty chan struct{} // capacity 1; tells the reconciler that there is something to write
 	look  chan struct{} // capacity 1; tells the watcher to look at the roll at once
@@ -61,6 +62,7 @@ func New(srv *server.Server, opts Options) (*Directory, error) {
 	d.table.init(srv.Node().Life)
 	d.ended.init()
 	d.events.init()
+	d.presence.init(d)
 	d.strays.init()
 	d.mixed.init(o.Mixed)
 	d.remove = append(d.remove,
@@ -69,9 +71,11 @@ func New(srv *server.Server, opts Options) (*Directory, error) {
 		d.nsp.HandleServerSide(peerEvent, server.ServerSideFuncAck(d.told)),
 		srv.OnNodeChange(d.nodeChanged),
 	)
+	d.remove = append(d.remove, d.presence.handlers()...)
 	d.running.Go(d.reconcile)
 	d.running.Go(d.watch)
 	d.running.Go(d.dispatch)
+	d.running.Go(d.presence.run)
 	return d, nil
 }
 

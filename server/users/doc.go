@@ -37,8 +37,9 @@
 //
 // # Goroutines
 //
-// New starts three, which end with Close: reconcile, which alone writes to the store; watch, which looks at the roll, for nodes without
-// a directory, and for lives to sweep; dispatch, which calls OnOnline and OnOffline. One more exists for each node that is being
+// New starts four, which end with Close: reconcile, which alone writes to the store; watch, which looks at the roll, for nodes without
+// a directory, and for lives to sweep; dispatch, which calls OnOnline and OnOffline; presence.run, which
+// sends other nodes what they watch, and calls the functions of Watch. One more exists for each node that is being
 // told of users, for each user whose messages are being sent on, and while a life is swept, which has another to renew its claim.
 //
 // # Lock order
@@ -46,7 +47,7 @@
 //	Directory.mu > Directory.spawning
 //	strays.mu > Directory.spawning
 //
-// Those of the cache, of events and of ended are leaves. Directory.mu may be held while one of them is taken. None is held while the
+// Those of presence, the cache, of events and of ended are leaves. Directory.mu may be held while one of them is taken. None is held while the
 // store, the server or a function of the application is called; but ended.mu while the server is asked who it is.
 //
 // # Where do I change X
@@ -57,5 +58,6 @@
 //   - what directories tell each other: peers.go
 //   - sending to a user: send.go; what the message says of who gets it: mark.go; messages that miss their user: stray.go; the cache: cache.go
 //   - all other questions and commands: ask.go
+//   - who is in a room, how many: presence.go; what is sent to nodes that watch: presencesource.go; what watchers are told: presencewatch.go
 //   - nodes without a directory: mixed.go; events: events.go; counters: stats.go
 package users

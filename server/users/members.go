@@ -116,6 +116,7 @@ func (d *Directory) nodeChanged(c server.NodeChange) {
 	}
 	d.mu.Unlock()
 	signal(d.look)
+	d.presence.hurry()
 }
 
 // lifeOver forgets what a node held, and has its entries swept.

@@ -60,3 +60,6 @@ func (d *Directory) lookAround(ctx context.Context, lives map[string]string) boo
 	}
 	return true
 }
+
+// incomplete reports whether there may be users that no directory knows.
+func (d *Directory) incomplete() bool { return d.mixed.on() }

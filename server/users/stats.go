@@ -17,6 +17,7 @@ type Stats struct {
 	Away    int // users in their grace time in the care of this node, now
 	Pending int // users whose state the store does not have yet, now
 	Cached  int // users of other nodes in the cache, now
+	Watched int // groups of which this node tells changes to nodes that watch them, itself included, now
 
 	Mixed     bool // there may be nodes that do not keep the directory, see Options.Mixed
 	StoreAway bool // the store does not answer
@@ -39,7 +40,7 @@ type Stats struct {
 func (d *Directory) Stats() Stats {
 	c := &d.counts
 	s := Stats{
-		Cached: d.cache.len(), Mixed: d.mixed.on(),
+		Cached: d.cache.len(), Watched: int(d.presence.serving.Load()), Mixed: d.mixed.on(),
 		Writes: c.writes.Load(), StoreErrors: c.storeErrors.Load(), Renewals: c.renewals.Load(), Swept: c.swept.Load(),
 		CacheHits: c.hits.Load(), Lookups: c.lookups.Load(), Corrections: c.corrections.Load(), Directed: c.directed.Load(),
 		Forwarded: c.forwarded.Load(), Everywhere: c.everywhere.Load(), Foreign: c.foreign.Load(), Lost: c.lost.Load(),

@@ -22,8 +22,7 @@ type table struct {
 	anew     bool      // the store has lost everything and this node is not on its roll yet
 	doubt    time.Time // until then the store's entries may be incomplete
 
-	boxes    map[adapter.NodeID]*outbox
-	bindings []func(user string, here bool)
+	boxes map[adapter.NodeID]*outbox
 }
 
 func (t *table) init(life string) {
@@ -99,6 +98,7 @@ func (d *Directory) add(socket, id string) *user {
 	if former := d.sockets[socket]; former != nil {
 		d.mu.Unlock()
 		if former.id == id {
+			d.presence.touch(socket) // its info may be another one
 			return former
 		}
 		d.drop(socket)
@@ -118,8 +118,8 @@ func (d *Directory) add(socket, id string) *user {
 	d.mu.Unlock()
 	if first {
 		d.cache.remove(id)
-		d.tellBinding(id)
 	}
+	d.presence.touch(socket)
 	return u
 }
 
@@ -139,10 +139,10 @@ func (d *Directory) drop(socket string) *user {
 		u.changedLocked()
 	}
 	d.mu.Unlock()
+	d.presence.touch(socket)
 	if !last {
 		return nil
 	}
-	d.tellBinding(u.id)
 	return u
 }
 
@@ -196,24 +196,4 @@ func (d *Directory) othersLocked(u *user) []adapter.NodeID {
 		}
 	}
 	return list
-}
-
-// onBindings registers a function that is told when a user has its first socket on this node, or none any more. Whoever is told
-// looks at what is true then: two changes may be told in either order. It must not block.
-func (d *Directory) onBindings(f func(user string, here bool)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.bindings = append(slices.Clip(d.bindings), f)
-}
-
-// tellBinding tells the functions of onBindings what is true now.
-func (d *Directory) tellBinding(id string) {
-	d.mu.Lock()
-	list := d.bindings
-	u := d.users[id]
-	here := u != nil && u.count > 0
-	d.mu.Unlock()
-	for _, f := range list {
-		f(id, here)
-	}
 }
