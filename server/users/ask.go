@@ -88,6 +88,21 @@ func (u User) Sockets(ctx context.Context) (server.Result[*server.RemoteSocket],
 	return result, failed("fetch sockets of user", err)
 }
 
+// Count counts the sockets of the user. The nodes that hold it are asked, and answer with a number each. A user who is offline or
+// away has none; that is no error.
+func (u User) Count(ctx context.Context) (server.Count, error) {
+	var count server.Count
+	err := u.twice(ctx, func(op server.BroadcastOperator) (bool, error) {
+		var err error
+		count, err = op.Count(ctx)
+		return count.Sockets > 0, err
+	})
+	if errors.Is(err, ErrOffline) || errors.Is(err, ErrAway) {
+		err = nil
+	}
+	return count, failed("count sockets of user", err)
+}
+
 // EmitWithAck sends an event to all sockets of a user and waits for their acknowledgements, see server.BroadcastWithAck.
 func EmitWithAck[R any](ctx context.Context, u User, event string, args ...any) (server.Replies[R], error) {
 	var replies server.Replies[R]

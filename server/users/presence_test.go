@@ -351,3 +351,34 @@ func TestPresenceMatchesTruth(t *testing.T) {
 		}
 	})
 }
+
+// TestExcept leaves a socket out, here and elsewhere, and counts the sockets of a user.
+func TestExcept(t *testing.T) {
+	bubble(t, users.Options{}, "a b c", func(t *testing.T, w *world) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		_, one := a.bind("ann")
+		_, two := a.bind("ann")
+		_, three := b.bind("ann")
+		for _, n := range w.nodes {
+			for _, but := range []*server.Socket{one, three} {
+				ann := n.dir.User("ann").Except(but.ID())
+				if err := ann.Volatile().Emit(t.Context(), "message", n.name); err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range []*server.Socket{one, two, three} {
+					want := []string{n.name}
+					if s == but {
+						want = nil
+					}
+					w.expect("a socket", s, want...)
+				}
+			}
+			if c, err := n.dir.User("ann").Count(t.Context()); err != nil || c.Sockets != 3 {
+				t.Errorf("%d sockets, error %v", c.Sockets, err)
+			}
+			if c, err := n.dir.User("nobody").Count(t.Context()); err != nil || c.Sockets != 0 {
+				t.Errorf("nobody has %d sockets, error %v", c.Sockets, err)
+			}
+		}
+	})
+}

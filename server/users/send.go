@@ -16,12 +16,26 @@ import (
 // id, and the context's error. They never say ErrOffline and ErrAway while there may be nodes that do not keep the directory,
 // see Options.Mixed, and while the store is away or has lost its entries: then they go to all nodes.
 type User struct {
-	dir *Directory
-	id  string
+	dir      *Directory
+	id       string
+	except   []string
+	volatile bool
 }
 
 // User returns the user with an id.
-func (d *Directory) User(id string) User { return User{d, id} }
+func (d *Directory) User(id string) User { return User{dir: d, id: id} }
+
+// Except leaves the sockets in these rooms out of what Emit sends: a socket's id is a room, too.
+func (u User) Except(rooms ...string) User {
+	u.except = slices.Concat(u.except, rooms)
+	return u
+}
+
+// Volatile lets what Emit sends be dropped by connections that cannot take it at once.
+func (u User) Volatile() User {
+	u.volatile = true
+	return u
+}
 
 // ID returns the user's id.
 func (u User) ID() string { return u.id }
@@ -46,19 +60,36 @@ func (p *place) err() error {
 func (u User) Emit(ctx context.Context, event string, args ...any) error {
 	e, err := server.Encode(event, args...)
 	if err == nil {
-		err = u.dir.send(ctx, u.id, e)
+		err = u.dir.send(ctx, u.id, parcel{e, u.except, u.volatile})
 	}
 	return failed("emit to user", err)
 }
 
-func (d *Directory) send(ctx context.Context, id string, e server.Encoded) error {
+// parcel is an event with how it is to be sent.
+type parcel struct {
+	event    server.Encoded
+	except   []string
+	volatile bool
+}
+
+func (e parcel) emit(to server.BroadcastOperator) error {
+	if len(e.except) > 0 {
+		to = to.Except(e.except...)
+	}
+	if e.volatile {
+		to = to.Volatile()
+	}
+	return to.EmitEncoded(e.event)
+}
+
+func (d *Directory) send(ctx context.Context, id string, e parcel) error {
 	p, err := d.locate(ctx, id)
 	switch {
 	case err != nil:
 		return err
 	case p.all:
 		d.counts.everywhere.Add(1)
-		return d.nsp.To(d.room(id)).EmitEncoded(e)
+		return e.emit(d.nsp.To(d.room(id)))
 	}
 	mixed := d.mixed.on()
 	if mixed {
@@ -73,18 +104,18 @@ func (d *Directory) send(ctx context.Context, id string, e server.Encoded) error
 }
 
 // sendForeign sends a message to nodes that do not keep the directory.
-func (d *Directory) sendForeign(id string, e server.Encoded) error {
+func (d *Directory) sendForeign(id string, e parcel) error {
 	d.counts.foreign.Add(1)
 	to := d.nsp.To(d.room(id))
-	err := to.Foreign().EmitEncoded(e)
+	err := e.emit(to.Foreign())
 	if others := d.mixed.bystanders(); len(others) > 0 {
-		err = errors.Join(err, withoutUnreachable(to.Nodes(others...).EmitEncoded(e)))
+		err = errors.Join(err, withoutUnreachable(e.emit(to.Nodes(others...))))
 	}
 	return err
 }
 
 // deliver sends a message to the nodes that hold the user. Those that cannot be reached are looked for once more.
-func (d *Directory) deliver(ctx context.Context, id string, e server.Encoded, p place) error {
+func (d *Directory) deliver(ctx context.Context, id string, e parcel, p place) error {
 	if len(p.nodes) == 0 {
 		return p.err()
 	}
@@ -111,25 +142,25 @@ func (d *Directory) deliver(ctx context.Context, id string, e server.Encoded, p 
 }
 
 // emit sends a message to nodes that hold the user. has is who has it already.
-func (d *Directory) emit(id string, e server.Encoded, nodes []adapter.NodeID, has mark) error {
+func (d *Directory) emit(id string, e parcel, nodes []adapter.NodeID, has mark) error {
 	to := d.nsp.To(d.room(id)).Nodes(nodes...)
 	if len(nodes) == 1 && nodes[0] == d.members.self {
-		return to.EmitEncoded(e)
+		return e.emit(to)
 	}
 	d.counts.directed.Add(1)
 	m := has.sentTo(nodes)
-	return to.Holders(m...).Receipt(func(node adapter.NodeID, r server.Receipt) {
+	return e.emit(to.Holders(m...).Receipt(func(node adapter.NodeID, r server.Receipt) {
 		if r.Err == nil && r.Receivers == 0 {
 			d.strays.add(d, &stray{user: id, event: e, mark: m.without(node), but: node})
 		}
-	}).EmitEncoded(e)
+	}))
 }
 
 // emitOthers sends a message to all nodes that are heard, but for those that have it or cannot be reached.
-func (d *Directory) emitOthers(id string, e server.Encoded, but mark) error {
+func (d *Directory) emitOthers(id string, e parcel, but mark) error {
 	d.counts.everywhere.Add(1)
 	nodes := but.missing(append(d.members.others(), d.members.self))
-	return withoutUnreachable(d.nsp.To(d.room(id)).Nodes(nodes...).EmitEncoded(e))
+	return withoutUnreachable(e.emit(d.nsp.To(d.room(id)).Nodes(nodes...)))
 }
 
 // locate says where a user is, from what this node knows if it does.

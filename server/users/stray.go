@@ -13,7 +13,7 @@ import (
 type stray struct {
 	user     string
 	directed *server.Directed // or
-	event    server.Encoded
+	event    parcel
 	mark     mark           // who has it
 	but      adapter.NodeID // who cannot be reached
 }
