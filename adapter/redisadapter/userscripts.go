@@ -1,0 +1,180 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+// changeScript makes one change, see adapter.UserOp for the numbers. It answers with the value after and before. Each change can be
+// made twice.
+var changeScript = redis.NewScript(`
+local user, op, me = ARGV[1], ARGV[2], ARGV[3]
+local old = redis.call('HGET', KEYS[1], user) or ''
+local held, cares, rest = false, old == '~' .. me, {}
+for token in string.gmatch(old, '[^,]+') do
+  if token == me or token == '+' .. me then
+    held = true
+  elseif not cares then
+    rest[#rest + 1] = token
+  end
+end
+local new = old
+if op == '1' then
+  if old == '' then
+    new = '+' .. me
+  elseif string.sub(old, 1, 1) == '~' then
+    new = me
+  elseif not held then
+    new = old .. ',' .. me
+  end
+elseif held or cares then
+  new = table.concat(rest, ',')
+  if op == '2' and new == '' then
+    new = '~' .. me
+  end
+end
+if new == old then
+  return {new, old}
+end
+if new == '' then
+  redis.call('HDEL', KEYS[1], user)
+else
+  redis.call('HSET', KEYS[1], user, new)
+end
+return {new, old}
+`)
+
+// findScript answers with the users of a bucket that a life holds or has in its care.
+var findScript = redis.NewScript(`
+local me, found = ARGV[1], {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 2, #all, 2 do
+  if string.find(all[i], me, 1, true) then
+    for token in string.gmatch(all[i], '[^,]+') do
+      if token == me or token == '+' .. me or token == '~' .. me then
+        found[#found + 1] = all[i - 1]
+        break
+      end
+    end
+  end
+end
+return found
+`)
+
+// claimScript sets a claim for a time unless somebody else has it.
+var claimScript = redis.NewScript(`
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`)
+
+// scriptCall is one call of a script, which uses one key.
+type scriptCall struct {
+	key  string
+	args []any
+}
+
+// run calls a script several times at once. With an error come the answers to the calls before the first that failed. Where Redis
+// does not know the script, that call and all after it are made again with its text, so that they keep their order.
+func (s *UserStore) run(ctx context.Context, script *redis.Script, calls []scriptCall) ([]any, error) {
+	answers, err := s.call(ctx, script.EvalSha, calls)
+	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return answers, err
+	}
+	more, err := s.call(ctx, script.Eval, calls[len(answers):])
+	return append(answers, more...), err
+}
+
+func (s *UserStore) call(ctx context.Context, eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, calls []scriptCall) ([]any, error) {
+	var answers []any
+	err := s.pipeline(ctx, func(p redis.Pipeliner) func() error {
+		cmds := make([]*redis.Cmd, len(calls))
+		for i, c := range calls {
+			cmds[i] = eval(ctx, p, []string{c.key}, c.args...)
+		}
+		return func() error {
+			for _, cmd := range cmds {
+				if cmd.Err() != nil {
+					return cmd.Err()
+				}
+				answers = append(answers, cmd.Val())
+			}
+			return nil
+		}
+	})
+	return answers, err
+}
+
+// pipeline sends what queue queues, and returns what check, which it returns, says of the answers. It ends with the context: a
+// client of go-redis does so only where it is told to, and waits for its own timeouts else. What is under way then is given up;
+// it ends with those timeouts.
+func (s *UserStore) pipeline(ctx context.Context, queue func(redis.Pipeliner) (check func() error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	pipe := s.rdb.Pipeline()
+	check := queue(pipe)
+	if ctx.Done() == nil {
+		_, _ = pipe.Exec(ctx)
+		return check()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = pipe.Exec(ctx)
+	}()
+	select {
+	case <-done:
+		return check()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// firstError returns the first error of answers.
+func firstError[C redis.Cmder](cmds []C) error {
+	for _, cmd := range cmds {
+		if err := notNil(cmd.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notNil returns an error unless it says that there is no such value.
+func notNil(err error) error {
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
+
+// misuse is an error that lies with the caller or with what others have written, and not with Redis.
+type misuse string
+
+func (m misuse) Error() string { return string(m) }
+
+// unusable reports whether an error says that Redis cannot be used for now, rather than that one key or one call is wrong.
+func unusable(err error) bool {
+	var wrong misuse
+	return err != nil && !errors.As(err, &wrong) && !errors.Is(err, context.Canceled) && trouble(err) != "other"
+}
+
+// userFailure says what has failed.
+func userFailure(action string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case unusable(err):
+		return fmt.Errorf("%s: %w: %w", action, adapter.ErrClusterUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", action, err)
+}
