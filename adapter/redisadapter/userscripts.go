@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -49,10 +50,13 @@ end
 return {new, old}
 `)
 
-// findScript answers with the users of a bucket that a life holds or has in its care.
+// findScript answers with the users of a bucket that a life holds or has in its care. A key of another type has none.
 var findScript = redis.NewScript(`
 local me, found = ARGV[1], {}
-local all = redis.call('HGETALL', KEYS[1])
+local all = redis.pcall('HGETALL', KEYS[1])
+if all.err then
+  return string.find(all.err, 'WRONGTYPE', 1, true) and found or all
+end
 for i = 2, #all, 2 do
   if string.find(all[i], me, 1, true) then
     for token in string.gmatch(all[i], '[^,]+') do
@@ -122,20 +126,28 @@ func (s *UserStore) pipeline(ctx context.Context, queue func(redis.Pipeliner) (c
 	}
 	pipe := s.rdb.Pipeline()
 	check := queue(pipe)
-	if ctx.Done() == nil {
-		_, _ = pipe.Exec(ctx)
-		return check()
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = pipe.Exec(ctx)
+		execute(ctx, pipe)
 	}()
 	select {
 	case <-done:
 		return check()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// execute sends what is queued and sees to it that the commands have the error that it meets: go-redis keeps that from them when
+// Redis lets nobody in.
+func execute(ctx context.Context, pipe redis.Pipeliner) {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		return
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
 	}
 }
 

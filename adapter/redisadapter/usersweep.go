@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,65 +32,73 @@ func (s *UserStore) Sweep(ctx context.Context, namespace, life string, last func
 		}
 	}
 	if err == nil {
-		err = s.pipeline(ctx, func(p redis.Pipeliner) func() error { return p.HDel(ctx, s.rollKey(namespace), life).Err })
+		err = persist(ctx, func() error {
+			return s.pipeline(ctx, func(p redis.Pipeliner) func() error { return p.HDel(ctx, s.rollKey(namespace), life).Err })
+		})
 	}
 	return userFailure("sweep a life", err)
 }
 
 // find returns the users of a life in a number of buckets.
-func (s *UserStore) find(ctx context.Context, namespace, token string, from int) ([]string, error) {
+func (s *UserStore) find(ctx context.Context, namespace, token string, from int) (users []string, err error) {
 	calls := make([]scriptCall, min(sweepBuckets, s.buckets-from))
 	for i := range calls {
 		calls[i] = scriptCall{s.bucketKey(namespace, from+i), []any{token}}
 	}
-	began := time.Now()
-	answers, err := s.run(ctx, findScript, calls)
-	if err != nil {
-		return nil, err
-	}
-	var users []string
-	for _, a := range answers {
-		found, _ := a.([]any)
-		for _, user := range found {
-			users = append(users, fmt.Sprint(user))
+	err = persist(ctx, func() error {
+		answers, err := s.run(ctx, findScript, calls)
+		for _, a := range answers {
+			found, _ := a.([]any)
+			for _, user := range found {
+				users = append(users, fmt.Sprint(user))
+			}
 		}
-	}
-	return users, rest(ctx, pauseAfter(time.Since(began)))
+		calls = calls[len(answers):]
+		return err
+	})
+	return users, err
 }
 
 // forget takes users from a life. Who of them is gone is known for certain only when Redis has answered, so it asks until it does:
 // whoever swept the life next would not find them any more.
 func (s *UserStore) forget(ctx context.Context, namespace, life string, users []string, last func(user string)) error {
-	for len(users) > 0 {
-		changes := make([]adapter.UserChange, min(sweepUsers, len(users)))
-		for i := range changes {
-			changes[i] = adapter.UserChange{Op: adapter.UserForget, User: users[i], Life: life}
-		}
-		began := time.Now()
-		outcomes, err := s.apply(ctx, namespace, changes)
-		for i, o := range outcomes {
-			if o.Last {
-				last(users[i])
+	changes := make([]adapter.UserChange, len(users))
+	for i, user := range users {
+		changes[i] = adapter.UserChange{Op: adapter.UserForget, User: user, Life: life}
+	}
+	for some := range slices.Chunk(changes, sweepUsers) {
+		err := persist(ctx, func() error {
+			outcomes, err := s.apply(ctx, namespace, some)
+			for i, o := range outcomes {
+				if o.Last {
+					last(some[i].User)
+				}
 			}
-		}
-		users = users[len(outcomes):]
-		pause := pauseAfter(time.Since(began))
+			some = some[len(outcomes):]
+			return err
+		})
 		if err != nil {
-			if !unusable(err) || ctx.Err() != nil {
-				return err
-			}
-			pause = sweepRetry
-		}
-		if err := rest(ctx, pause); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pauseAfter says how long Redis is left to others after it has worked for some time.
-func pauseAfter(worked time.Duration) time.Duration {
-	return min(max(worked, minSweepPause), maxSweepPause)
+// persist does something that Redis has to work for, and leaves Redis to others then. It does it again while Redis is away.
+func persist(ctx context.Context, do func() error) error {
+	for {
+		began := time.Now()
+		err := do()
+		switch {
+		case err == nil:
+			return rest(ctx, min(max(time.Since(began), minSweepPause), maxSweepPause))
+		case !unusable(err) || ctx.Err() != nil:
+			return err
+		}
+		if err := rest(ctx, sweepRetry); err != nil {
+			return err
+		}
+	}
 }
 
 // rest waits for a time, or until ctx ends.
