@@ -146,6 +146,20 @@ func TestPaths(t *testing.T) {
 			}
 		})
 	}
+	// A mux answers a path with two slashes itself.
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", newServer(t, server.Options{}))
+	keep := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{"//socket.io/", "/socket.io//"} {
+		res, err := keep.Get(serve(t, mux) + path + "?EIO=4&transport=polling")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if where := res.Header.Get("Location"); res.StatusCode != http.StatusTemporaryRedirect || where != "/socket.io/?EIO=4&transport=polling" {
+			t.Errorf("%s: %d to %s", path, res.StatusCode, where)
+		}
+	}
 	// A prefix that the router takes away is no longer in the URL, but still in the request line: the path is the client's.
 	stripped := http.StripPrefix("/app", newServer(t, server.Options{}))
 	if _, err := newClient(serve(t, stripped)+"/app/socket.io/", nil).use(); err != nil {

@@ -175,13 +175,19 @@ func requestSession(p []byte) (key arrivalKey, ok bool) {
 		return key, false
 	}
 	line, _, whole := bytes.Cut(p, []byte{'\n'})
-	i := bytes.LastIndex(line, []byte("sid="))
-	if !whole || i < 1 || line[i-1] != '?' && line[i-1] != '&' {
+	_, line, _ = bytes.Cut(line, []byte{' '})
+	target, _, versioned := bytes.Cut(line, []byte{' '})
+	_, query, _ := bytes.Cut(target, []byte{'?'})
+	var id []byte
+	for len(query) > 0 {
+		var pair []byte
+		pair, query, _ = bytes.Cut(query, []byte{'&'})
+		if name, value, _ := bytes.Cut(pair, []byte{'='}); string(name) == "sid" {
+			id = value
+		}
+	}
+	if !whole || !versioned || len(id) != idLength {
 		return key, false
 	}
-	id := line[i+len("sid="):]
-	if end := bytes.IndexAny(id, "& "); end != idLength {
-		return key, false
-	}
-	return arrivalKey(id[:idLength]), true
+	return arrivalKey(id), true
 }

@@ -72,14 +72,26 @@ func (p *corsPolicy) allows(r *http.Request, origin string) bool {
 
 // ownOrigin reports whether the request comes from a page of the host that it is sent to. The scheme does not matter: behind
 // a proxy that ends TLS the server does not know it, nor which of the two default ports the page was loaded from. A proxy
-// that is trusted may have changed Host.
+// that is trusted may have changed Host, or left the port of the page to X-Forwarded-Port.
 func (srv *Server) ownOrigin(r *http.Request, origin string) bool {
 	_, host, ok := strings.Cut(origin, "://")
-	return ok && host != "" && (sameHost(host, r.Host) || sameHost(host, srv.cfg.TrustedProxies.Peer(r).Host))
+	if !ok || host == "" {
+		return false
+	}
+	if sameHost(host, r.Host) {
+		return true
+	}
+	peer, port := srv.cfg.TrustedProxies.peerAndPort(r)
+	return sameHost(host, peer.Host) || port != "" && !hasPort(peer.Host) && sameHost(host, peer.Host+":"+port)
 }
 
 func sameHost(a, b string) bool {
 	return strings.EqualFold(withoutDefaultPort(a), withoutDefaultPort(b))
+}
+
+// hasPort tells a port from the colons of an IPv6 address, which stands in brackets.
+func hasPort(host string) bool {
+	return strings.LastIndexByte(host, ':') > strings.LastIndexByte(host, ']')
 }
 
 func withoutDefaultPort(host string) string {

@@ -11,9 +11,10 @@ import (
 // TrustedProxies are the addresses of proxies that may say for whom they ask. A single address is a prefix of full length. A
 // proxy on a Unix socket has the address 127.0.0.1 here.
 //
-// What a proxy says is in X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host, or, in requests with none of these, in
-// Forwarded (RFC 7239). Every proxy must append to or replace the one of both that it uses, and remove the other if its
-// clients could send it.
+// What a proxy says is in X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Port, or, in requests with none
+// of these, in Forwarded (RFC 7239). Every proxy must append to or replace the one of both that it uses, and remove the other if
+// its clients could send it. In a list the value of the outermost trusted proxy counts, counted from the right: what stands
+// left of it is from the client. The port counts for the Origin check alone, and only where the host has none.
 type TrustedProxies []netip.Prefix
 
 // ParseTrustedProxies reads prefixes and addresses, such as "10.0.0.0/8" and "::1".
@@ -45,12 +46,18 @@ type Peer struct {
 // that is not a trusted proxy's is the client's, and what lies beyond it is what the client claims and counts for nothing. Where
 // there is no valid address the nearest one before it is taken. It may be called with any request, for example in AllowRequest.
 func (t TrustedProxies) Peer(r *http.Request) Peer {
-	peer := Peer{Address: remoteIP(r), Host: r.Host, Secure: r.TLS != nil}
+	peer, _ := t.peerAndPort(r)
+	return peer
+}
+
+// peerAndPort returns also the port on which the client asked a proxy, "" where none says so.
+func (t TrustedProxies) peerAndPort(r *http.Request) (peer Peer, port string) {
+	peer = Peer{Address: remoteIP(r), Host: r.Host, Secure: r.TLS != nil}
 	if len(t) == 0 {
-		return peer
+		return peer, ""
 	}
 	if addr, ok := proxyAddr(peer.Address); !ok || !t.Contains(addr) {
-		return peer
+		return peer, ""
 	}
 	path := forwardedPath(r.Header)
 	hop := 0 // how many proxies behind the one that is connected are trusted
@@ -70,7 +77,7 @@ func (t TrustedProxies) Peer(r *http.Request) Peer {
 	if host := fromRight(path.hosts, hop); host != "" {
 		peer.Host = host
 	}
-	return peer
+	return peer, fromRight(path.ports, hop)
 }
 
 // Contains reports whether an address is a trusted proxy's. An IPv4 address in IPv6 form counts as IPv4.
@@ -89,7 +96,7 @@ func (t TrustedProxies) Contains(addr netip.Addr) bool {
 }
 
 // forwarded is the way of a request in the words of the proxies, the nearest proxy's last.
-type forwarded struct{ addresses, protos, hosts []string }
+type forwarded struct{ addresses, protos, hosts, ports []string }
 
 // fromRight returns the value of a hop, counted from the nearest proxy. A proxy in front that replaces what it gets instead
 // of appending leaves fewer values than hops; then the first one holds for all of them.
@@ -101,11 +108,12 @@ func fromRight(values []string, hop int) string {
 }
 
 func forwardedPath(h http.Header) forwarded {
-	const forName, protoName, hostName = "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"
-	if h[forName] == nil && h[protoName] == nil && h[hostName] == nil {
+	const forName, protoName = "X-Forwarded-For", "X-Forwarded-Proto"
+	const hostName, portName = "X-Forwarded-Host", "X-Forwarded-Port"
+	if h[forName] == nil && h[protoName] == nil && h[hostName] == nil && h[portName] == nil {
 		return parseForwarded(h["Forwarded"])
 	}
-	return forwarded{splitList(h[forName]), splitList(h[protoName]), splitList(h[hostName])}
+	return forwarded{splitList(h[forName]), splitList(h[protoName]), splitList(h[hostName]), splitList(h[portName])}
 }
 
 func splitList(lines []string) []string {

@@ -155,25 +155,43 @@ func TestTrustedProxies(t *testing.T) {
 	}
 }
 
-// TestForwardedHostIsOwn opens websockets from a page whose host only the proxy knows.
+// TestForwardedHostIsOwn opens websockets from a page whose host or port only the proxy knows.
 func TestForwardedHostIsOwn(t *testing.T) {
+	const own, foreign = http.StatusSwitchingProtocols, http.StatusBadRequest
+	proxy := trust(t, "127.0.0.1", "10.0.0.0/8")
 	for _, c := range []struct {
 		trusted TrustedProxies
-		header  string
+		origin  string // without the scheme
+		headers string
 		status  int
 	}{
-		{trust(t, "127.0.0.1"), "X-Forwarded-Host: chat.example", http.StatusSwitchingProtocols},
-		{trust(t, "127.0.0.1"), "X-Forwarded-Host: evil.example, chat.example:443", http.StatusSwitchingProtocols},
-		{trust(t, "127.0.0.1"), "X-Forwarded-Host: chat.example, other.example", http.StatusBadRequest},
-		{trust(t, "127.0.0.1"), "Forwarded: host=chat.example", http.StatusSwitchingProtocols},
-		{trust(t, "127.0.0.1"), "X-Forwarded-Proto: https", http.StatusBadRequest},
-		{trust(t, "192.0.2.1"), "X-Forwarded-Host: chat.example", http.StatusBadRequest},
-		{nil, "X-Forwarded-Host: chat.example", http.StatusBadRequest},
+		{proxy, "chat.example", "X-Forwarded-Host: chat.example", own},
+		{proxy, "chat.example", "X-Forwarded-Host: evil.example, chat.example:443", own},
+		{proxy, "chat.example", "X-Forwarded-Host: chat.example, other.example", foreign},
+		{proxy, "chat.example", "X-Forwarded-Host: evil.example, chat.example, inner\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.2", own},
+		{proxy, "evil.example", "X-Forwarded-Host: evil.example, chat.example, inner\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.2", foreign},
+		{proxy, "chat.example", "Forwarded: host=chat.example", own},
+		{proxy, "chat.example", "X-Forwarded-Proto: https", foreign},
+		{trust(t, "192.0.2.1"), "chat.example", "X-Forwarded-Host: chat.example", foreign},
+		{nil, "chat.example", "X-Forwarded-Host: chat.example", foreign},
+
+		{proxy, "test:8443", "X-Forwarded-Port: 8443", own},
+		{proxy, "test", "X-Forwarded-Port: 8443", own}, // another proxy, on the default port, is in front
+		{proxy, "test", "X-Forwarded-Port: 443", own},
+		{proxy, "test:444", "X-Forwarded-Port: 8443", foreign},
+		{proxy, "other:8443", "X-Forwarded-Port: 8443", foreign},
+		{nil, "test:8443", "X-Forwarded-Port: 8443", foreign},
+		{proxy, "chat.example:8443", "X-Forwarded-Host: chat.example\r\nX-Forwarded-Port: 8443", own},
+		{proxy, "chat.example:8443", "X-Forwarded-Host: chat.example:9\r\nX-Forwarded-Port: 8443", foreign},
+		{proxy, "[2001:db8::1]:8443", "X-Forwarded-Host: [2001:db8::1]\r\nX-Forwarded-Port: 8443", own},
+		{proxy, "test:8443", "X-Forwarded-Port: 9, 8443, 7\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.2", own},
+		{proxy, "test:9", "X-Forwarded-Port: 9, 8443, 7\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.2", foreign},
+		{proxy, "test:8443", "Forwarded: host=test\r\nX-Forwarded-Port: 8443", own},
 	} {
 		g := newRigOn(t, &Options{TrustedProxies: c.trusted, CORS: &CORS{Origins: []string{"https://partner.example"}}}, true, 0)
-		client := g.upgrade("/engine.io/?EIO=4&transport=websocket", "Origin: https://chat.example\r\n", c.header+"\r\n")
+		client := g.upgrade("/engine.io/?EIO=4&transport=websocket", "Origin: https://"+c.origin+"\r\n", c.headers+"\r\n")
 		if got := client.res.StatusCode; got != c.status {
-			t.Errorf("%v trusted, %s: status %d, want %d", c.trusted, c.header, got, c.status)
+			t.Errorf("%v trusted, origin %s, %q: status %d, want %d", c.trusted, c.origin, c.headers, got, c.status)
 		}
 	}
 }

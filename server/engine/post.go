@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"iter"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"os"
 	"sync"
 	"time"
@@ -170,6 +172,7 @@ var (
 	errTooManyChunks = &bodyError{http.StatusRequestEntityTooLarge, "request body in too many chunks"}
 	errBodyTimeout   = &bodyError{http.StatusRequestTimeout, "request body did not come in time"}
 	errMalformedBody = &bodyError{http.StatusBadRequest, "request body is not well-formed"}
+	errChunksAsBody  = &bodyError{http.StatusBadRequest, "request body by HTTP/1.0 in chunks"}
 	errNoLength      = &bodyError{http.StatusBadRequest, "request body without a length"}
 	errNotDelivered  = errors.New("session ended or left polling before its packets were delivered")
 )
@@ -214,7 +217,22 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, p *polling, b
 	if malformed(r, err) && p.current() {
 		return errMalformedBody
 	}
+	if err == nil && !r.ProtoAtLeast(1, 1) && chunked(body.data) {
+		return errChunksAsBody
+	}
 	return err
+}
+
+// chunked reports whether a body begins with the whole chunked form of one. An HTTP/1.0 request with Content-Length and
+// Transfer-Encoding brings it here, since net/http removes the latter; taken for packets it would be lost.
+func chunked(data []byte) bool {
+	// Few packets begin like a chunk's size, and the reader below is not free.
+	rest := bytes.TrimLeft(data, "0123456789abcdefABCDEF")
+	if len(rest) == 0 || len(rest) == len(data) || bytes.IndexByte([]byte("\r; \t"), rest[0]) < 0 {
+		return false
+	}
+	_, err := io.Copy(io.Discard, httputil.NewChunkedReader(bytes.NewReader(data)))
+	return err == nil
 }
 
 // malformed reports whether a body could not be read because of what the client has sent, such as chunks of no form: net/http

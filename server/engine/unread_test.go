@@ -149,31 +149,59 @@ func TestEarlyAnswerAfterBody(t *testing.T) {
 	}
 }
 
-// net/http takes the chunked body of an HTTP/1.0 request for none: "ok" would be a lie.
-func TestBodyWithoutLength(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, nil)
-		for _, head := range []string{
-			"POST %s HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n",
-			"POST %s HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n",
-			"POST %s HTTP/1.0\r\n\r\n4hello",
-			"POST %s HTTP/1.1\r\nHost: test\r\n\r\n4hello",
-		} {
+// A body that cannot be read as its sender meant it is refused, and nothing of it is delivered: "ok" would be a lie. net/http takes
+// the chunked body of an HTTP/1.0 request for none, or with a Content-Length for the body itself.
+func TestBrokenBody(t *testing.T) {
+	const old, chunked = "POST %s HTTP/1.0\r\n", "POST %s HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for request, want := range map[string]error{
+		old + "Transfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n":                           errNoLength,
+		old + "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n": errNoLength,
+		old + "\r\n4hello": errNoLength,
+		"POST %s HTTP/1.1\r\nHost: test\r\n\r\n4hello": errNoLength,
+
+		old + "Content-Length: 16\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n":                  errChunksAsBody,
+		old + "Content-Length: 21\r\nTransfer-Encoding: chunked\r\n\r\n0006;x\r\n4hello\r\n0\r\n\r\n":             errChunksAsBody,
+		old + "Content-Length: 17\r\nTransfer-Encoding: chunked\r\n\r\n6 \r\n4hello\r\n0\r\n\r\n":                 errChunksAsBody,
+		old + "Content-Length: 22\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n4hello\r\n0\r\n\r\n4hello":            errChunksAsBody,
+		old + "Content-Length: 24\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n4he\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n": errChunksAsBody,
+
+		chunked + "zz\r\nfoo":                          errMalformedBody,
+		chunked + "D\r\n42[\"back\",10]XX":             errMalformedBody,
+		chunked + "6\r\n4hello\r\nQ\r\n":               errMalformedBody,
+		chunked + "-6\r\n4hello\r\n0\r\n\r\n":          errMalformedBody,
+		chunked + "fffffffffffffffff\r\n4hello\r\n":    errMalformedBody,
+		chunked + "6\r\n4hello\r\n0\r\n no\r\n\r\n":    errMalformedBody,
+		chunked + strings.Repeat("0", 5000) + "6\r\n4": errMalformedBody,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newRig(t, nil)
 			sid, target := g.openPoll()
 			conn, err := g.dial()
 			if err != nil {
 				t.Fatal(err)
 			}
-			go fmt.Fprintf(conn, head, target)
+			defer conn.Close()
+			go fmt.Fprintf(conn, request, target)
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%q: %v", request, err)
 			}
 			if res.StatusCode != http.StatusBadRequest || !res.Close {
-				t.Errorf("%q: answered %d", head, res.StatusCode)
+				t.Errorf("%q: answered %d", request, res.StatusCode)
 			}
-			g.expectEnd(sid, ReasonTransportError, errNoLength)
-			_ = conn.Close()
+			if got := g.recorder(sid).received(); got != "" {
+				t.Errorf("%q: delivered %q", request, got)
+			}
+			g.expectEnd(sid, ReasonTransportError, want)
+		})
+	}
+}
+
+// What only looks like chunks is delivered.
+func TestBodyLikeChunks(t *testing.T) {
+	for _, data := range []string{"4", "4\r\nfoo", "4\r\nfoo\r\n0\r\n\r\n", "4x\r\n0\r\n\r\n", "4hello0\r\n\r\n", "4 hello", "40", "", "\r\n"} {
+		if chunked([]byte(data)) {
+			t.Errorf("%q was taken for chunks", data)
 		}
-	})
+	}
 }
