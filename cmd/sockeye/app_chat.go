@@ -10,42 +10,45 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
+	"github.com/sockeye-io/sockeye/server/users"
 )
 
 // maxName bounds user ids and room names, in bytes.
 const maxName = 256
 
-// userKey and nodeKey are where a socket's data holds the user that logged in and the node that serves the socket.
-const (
-	userKey = "user"
-	nodeKey = "node"
-)
+// crowd is the number of sockets from which on a room is too large for what costs work per member.
+const crowd = 100
+
+// clusterPatience is how long one question to the other nodes may take.
+const clusterPatience = 2 * time.Second
 
 // maxRooms bounds the public rooms that one socket is in.
 const maxRooms = 100
 
-// chat is the demo: users log in and send each other messages, on whichever socket the other one is. A user's sockets
-// are the room that has the user's id as name; public rooms have names that start with "#".
+// chat is the demo: users log in and send each other messages, on whichever node the other one is. The directory knows where; a
+// user's sockets are also the room that has the user's id as name, as in Node.js programs. Public rooms have names that start with "#".
 //
-// Clients emit login, send, join, leave, typing, watch, members and whoami, each with an optional acknowledgement that
+// Clients emit login, send, join, leave, typing, watch, members, whoami and cluster, each with an optional acknowledgement that
 // carries the answer or {error: {message}}. They receive receive(message, {from, room?}), sent(message, {to}) for what
 // another socket of the same user has sent, typing({from, room?}) and, after watch, presence(change).
 type chat struct {
-	node      func() string // what operators call this node
-	sockets   *server.Namespace
-	directory *directory
-	board     *board
+	srv     *server.Server
+	sockets *server.Namespace
+	dir     *users.Directory
+	board   *board
+	traffic *traffic
 }
 
 // newChat registers the chat's events on a server.
-func newChat(srv *server.Server) {
-	c := chat{node: func() string { return srv.Node().Name }, sockets: srv.Of("/")}
-	c.directory = &directory{ask: c.askCluster}
-	c.board = &board{ask: c.directory.since, nodes: c.sockets.ServerCount, tellNodes: c.announceToNodes, tell: c.announce}
+func newChat(srv *server.Server, dir *users.Directory) {
+	c := chat{srv: srv, sockets: srv.Of("/"), dir: dir}
+	c.board = &board{dir: dir, names: newNodeNames(srv), nodes: c.sockets.ServerCount, tell: c.announce}
+	c.traffic = newTraffic(c)
 	c.sockets.Handle("login", server.FuncAck(c.login))
 	c.sockets.Handle("send", server.FuncAck(c.send))
 	c.sockets.Handle("join", server.FuncAck(c.join))
@@ -54,13 +57,11 @@ func newChat(srv *server.Server) {
 	c.sockets.Handle("watch", server.FuncReply(c.watch))
 	c.sockets.Handle("members", server.FuncAck(c.members))
 	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
-	c.sockets.OnConnection(func(_ context.Context, s *server.Socket) { _ = s.Data().Set(nodeKey, c.node()) }) // a string always has a JSON form
+	c.sockets.Handle("cluster", server.FuncAck(c.traffic.look))
 	c.sockets.OnDisconnect(c.left)
-	c.sockets.HandleServerSide(presenceEvent, server.ServerSideFunc(func(context.Context, server.None) error {
-		c.board.hint()
-		return nil
-	}))
 }
+
+func (c chat) node() string { return c.srv.Node().Name }
 
 // defaultNodeName names this process among those of a cluster: the host's name with the port, or with the process id if
 // any port will do.
@@ -142,20 +143,12 @@ func (c chat) login(ctx context.Context, s *server.Socket, user name) (loggedIn,
 	if err := user.checkUser(); err != nil {
 		return loggedIn{}, err
 	}
-	before, err := userOf(s)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	// While the directory's store is away the user is found here, and by the others later: so that is no error.
+	if err := c.dir.Bind(ctx, s, string(user), nil); err != nil && !errors.Is(err, server.ErrClusterUnavailable) {
 		return loggedIn{}, err
 	}
-	if before != "" && before != user {
-		s.Leave(string(before))
-	}
-	if err := s.Data().Set(userKey, user); err != nil {
-		return loggedIn{}, err
-	}
-	if err := c.enter(ctx, s, string(user)); err != nil {
-		return loggedIn{}, err
-	}
-	c.board.note()
 	return loggedIn{User: user}, nil
 }
 
@@ -170,14 +163,10 @@ func (c chat) enter(ctx context.Context, s *server.Socket, room string) error {
 	return nil
 }
 
-// left tells the watchers that a socket has gone.
+// left counts a watcher less.
 func (c chat) left(_ context.Context, s *server.Socket, _ server.Reason) {
-	rooms := s.Rooms()
-	if slices.Contains(rooms, presenceRoom) {
+	if slices.Contains(s.Rooms(), presenceRoom) {
 		c.board.leave()
-	}
-	if user, err := userOf(s); err == nil && user != "" || len(publicRooms(rooms)) > 0 {
-		c.board.note()
 	}
 }
 
@@ -193,10 +182,9 @@ func publicRooms(rooms []string) []name {
 }
 
 // userOf returns the user of a socket, "" before a login.
-func userOf(s *server.Socket) (name, error) {
-	var user name
-	_, err := s.Data().Load(userKey, &user)
-	return user, err
+func (c chat) userOf(s *server.Socket) name {
+	user, _ := c.dir.UserOf(s)
+	return name(user)
 }
 
 // outgoing is what a client sends: to is a user or a public room, message any JSON with or without attachments.
@@ -211,46 +199,68 @@ type about struct {
 	Room name `json:"room,omitzero"`
 }
 
+// delivery is the answer to send.
 type delivery struct {
-	Online bool `json:"online"`
-}
-
-// addressee is whom something is meant for, and what it carries as its sender.
-type addressee struct {
-	target server.BroadcastOperator
-	note   about
-}
-
-// address checks to and selects its sockets, without the sender's own when it is a room.
-func (c chat) address(s *server.Socket, to name) (addressee, error) {
-	from, err := userOf(s)
-	if err != nil {
-		return addressee{}, err
-	}
-	if !to.isRoom() {
-		return addressee{c.sockets.To(string(to)), about{From: from}}, to.checkUser()
-	}
-	return addressee{s.To(string(to)), about{From: from, Room: to}}, to.checkRoom()
+	Online  bool `json:"online"`
+	Devices int  `json:"devices"` // how many sockets the message was for
 }
 
 // send gives a message to every socket of a user, or of a public room but the sender's own, on whichever nodes they are.
-// The answer says whether anybody was there, as far as the other nodes can be asked.
 func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (delivery, error) {
-	to, err := c.address(s, out.To)
-	if err != nil {
+	from := c.userOf(s)
+	if out.To.isRoom() {
+		return c.sendToRoom(ctx, s, out, about{From: from, Room: out.To})
+	}
+	if err := out.To.checkUser(); err != nil {
 		return delivery{}, err
 	}
-	// The message goes first: to ask may take long while a node is in trouble.
-	if err := reached(to.target.Emit("receive", out.Message, to.note)); err != nil {
+	to := c.dir.User(string(out.To))
+	err := to.Emit(ctx, "receive", out.Message, about{From: from})
+	offline := errors.Is(err, users.ErrOffline) || errors.Is(err, users.ErrAway)
+	if err := reached(err); err != nil && !offline {
 		return delivery{}, err
 	}
-	if from := to.note.From; from != "" && !out.To.isRoom() && out.To != from {
-		if err := reached(s.To(string(from)).Emit("sent", out.Message, copied{To: out.To})); err != nil {
+	c.traffic.note(ctx, from, out.To)
+	if from != "" && out.To != from {
+		own := c.dir.User(string(from)).Except(s.ID())
+		if err := reached(own.Emit(ctx, "sent", out.Message, copied{To: out.To})); err != nil {
 			return delivery{}, err
 		}
 	}
-	online, err := c.reaches(ctx, to)
-	return delivery{Online: online}, err
+	if offline {
+		return delivery{}, nil
+	}
+	return c.delivered(ctx, to.Count)
+}
+
+func (c chat) sendToRoom(ctx context.Context, s *server.Socket, out outgoing, note about) (delivery, error) {
+	if err := out.To.checkRoom(); err != nil {
+		return delivery{}, err
+	}
+	others := s.To(string(out.To))
+	// The message goes first: to ask may take long while a node is in trouble.
+	if err := reached(others.Emit("receive", out.Message, note)); err != nil {
+		return delivery{}, err
+	}
+	c.traffic.note(ctx, note.From, out.To)
+	return c.delivered(ctx, others.Count)
+}
+
+// delivered says how many sockets a message was for, as far as the other nodes can be asked.
+func (c chat) delivered(ctx context.Context, count func(context.Context) (server.Count, error)) (delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	n, err := count(ctx)
+	if isPartial(err) {
+		err = nil
+	}
+	return delivery{n.Sockets > 0, n.Sockets}, err
+}
+
+// isPartial reports whether an error of a question to the cluster comes with the answers of the nodes that could be
+// reached, this one among them.
+func isPartial(err error) bool {
+	return errors.Is(err, server.ErrClusterUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // reached drops the error that says that only this node's sockets were served: a client cannot do anything about it, and
@@ -265,27 +275,6 @@ func reached(err error) error {
 // copied is the second argument of sent.
 type copied struct {
 	To name `json:"to"`
-}
-
-// reaches reports whether to has a socket. A crowded room is looked up in the directory, because to describe all of its
-// sockets for each message would cost more than the message.
-func (c chat) reaches(ctx context.Context, to addressee) (bool, error) {
-	if room := to.note.Room; room != "" {
-		seen, err := c.directory.recent(ctx)
-		if err != nil {
-			return false, err
-		}
-		if seen.rooms[room].isCrowd() {
-			return true, nil
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
-	defer cancel()
-	found, err := to.target.FetchSockets(ctx)
-	if err != nil && isPartial(err) {
-		err = nil
-	}
-	return len(found.Values) > 0, err
 }
 
 type membership struct {
@@ -303,7 +292,6 @@ func (c chat) join(ctx context.Context, s *server.Socket, room name) (membership
 	if err := c.enter(ctx, s, string(room)); err != nil {
 		return membership{}, err
 	}
-	c.board.note()
 	return membership{Room: room}, nil
 }
 
@@ -312,7 +300,6 @@ func (c chat) leave(_ context.Context, s *server.Socket, room name) (membership,
 		return membership{}, err
 	}
 	s.Leave(string(room))
-	c.board.note()
 	return membership{Room: room}, nil
 }
 
@@ -324,23 +311,39 @@ type destination struct {
 // typing tells a user, or the others of a room, that the sender is writing to them. It may get lost, and a crowd is not
 // told: everybody there would be told about everybody.
 func (c chat) typing(ctx context.Context, s *server.Socket, dest destination) (server.None, error) {
-	to, err := c.address(s, dest.To)
-	if err != nil {
-		return server.None{}, err
-	}
-	if to.note.From == "" {
+	from := c.userOf(s)
+	switch {
+	case dest.To.isRoom():
+		return server.None{}, c.typingInRoom(ctx, s, from, dest.To)
+	case from == "":
 		return server.None{}, refused("log in first")
 	}
-	if dest.To.isRoom() {
-		if !slices.Contains(s.Rooms(), string(dest.To)) {
-			return server.None{}, refused("join the room first")
-		}
-		seen, err := c.directory.recent(ctx)
-		if err != nil || seen.rooms[dest.To].isCrowd() {
-			return server.None{}, err
-		}
+	if err := dest.To.checkUser(); err != nil {
+		return server.None{}, err
 	}
-	return server.None{}, reached(to.target.Except(s.ID()).Volatile().Emit("typing", to.note))
+	err := c.dir.User(string(dest.To)).Except(s.ID()).Volatile().Emit(ctx, "typing", about{From: from})
+	if errors.Is(err, users.ErrOffline) || errors.Is(err, users.ErrAway) {
+		err = nil
+	}
+	return server.None{}, reached(err)
+}
+
+func (c chat) typingInRoom(ctx context.Context, s *server.Socket, from, room name) error {
+	if err := room.checkRoom(); err != nil {
+		return err
+	}
+	if from == "" {
+		return refused("log in first")
+	}
+	if !slices.Contains(s.Rooms(), string(room)) {
+		return refused("join the room first")
+	}
+	others := s.To(string(room))
+	there, err := c.delivered(ctx, others.Count)
+	if err != nil || there.Devices >= crowd {
+		return err
+	}
+	return reached(others.Volatile().Emit("typing", about{From: from, Room: room}))
 }
 
 // identity is the answer to whoami: what this node knows about the client.
@@ -352,6 +355,5 @@ type identity struct {
 }
 
 func (c chat) whoami(_ context.Context, s *server.Socket, _ server.None) (identity, error) {
-	user, err := userOf(s)
-	return identity{User: user, Socket: s.ID(), Transport: s.Conn().Transport(), Node: c.node()}, err
+	return identity{User: c.userOf(s), Socket: s.ID(), Transport: s.Conn().Transport(), Node: c.node()}, nil
 }

@@ -8,34 +8,32 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/users"
 )
 
 const (
 	// presenceRoom holds the sockets that watch. No user and no public room can have this name, see checkUser and checkRoom.
 	presenceRoom = "#"
-	// presenceEvent is what the nodes tell each other when somebody came, went, or joined or left a room.
-	presenceEvent = "sockeye:presence"
 	// maxListed bounds the names in one answer.
 	maxListed = 200
 	// maxChanges bounds the names in one presence event; beyond it the watchers are asked to look again.
 	maxChanges = 100
 )
 
-// How often the cluster is asked and the watchers are told. The waits grow with the number of sockets, so that neither
-// the work of a node nor the messages per second that presence costs do.
+// How often watchers are told. The waits grow with the number of sockets, so that the messages per second that presence costs do not.
 const (
-	minPresenceWait = 100 * time.Millisecond
-	waitPerSocket   = time.Millisecond
-	// pulse is how often the number of nodes is looked at, which is how a node that died is found out.
-	pulse = 2 * time.Second
-	// maxViewAge is how old the view may become when nothing seems to have changed, unsureAge the same while some node
-	// does not answer, or is none of ours and tells no changes.
-	maxViewAge = 15 * time.Second
-	unsureAge  = 5 * time.Second
-	// silence is how long the users of a node that does not answer are taken to be still there.
-	silence = 15 * time.Second
+	gather        = 20 * time.Millisecond // what the directory tells of people and of rooms goes together
+	waitPerSocket = time.Millisecond
+	pulse         = 2 * time.Second // how often it is asked whether the other nodes can be reached
 )
+
+// person is a user who is online, and the names of the nodes that serve them, sorted.
+type person struct {
+	User  name     `json:"user"`
+	Nodes []string `json:"nodes"`
+}
 
 // roomSize is a public room in lists; members counts distinct users.
 type roomSize struct {
@@ -49,247 +47,281 @@ type change struct {
 	Online  []person   `json:"online,omitempty"`
 	Offline []name     `json:"offline,omitempty"`
 	Rooms   []roomSize `json:"rooms,omitempty"`
-	Total   int        `json:"total"`
-	Alone   bool       `json:"alone"` // this node has lost the others, and tells of itself only
-	Stale   bool       `json:"stale,omitempty"`
-	Within  int64      `json:"within,omitempty"`
+	condition
+	Stale  bool  `json:"stale,omitempty"`
+	Within int64 `json:"within,omitempty"`
 }
 
-// board knows what this node's watchers have been told, and tells them what changes. A change on this node is told to the
-// other nodes too, as a hint to look. What is true is always asked anew, from every node: so a node that was killed
-// leaves no users behind, and nothing has to be repaired when Redis was away. While nobody watches, nothing is asked.
+// condition says what a list is worth.
+type condition struct {
+	Total      int      `json:"total"`
+	Alone      bool     `json:"alone"`                // this node has lost the others, and tells of itself only
+	Missing    []string `json:"missing,omitempty"`    // nodes whose users are left out because they do not answer
+	Incomplete bool     `json:"incomplete,omitempty"` // users of nodes without the directory, those of Node.js, are not in it
+}
+
+func (c condition) equal(o condition) bool {
+	return c.Total == o.Total && c.Alone == o.Alone && slices.Equal(c.Missing, o.Missing) && c.Incomplete == o.Incomplete
+}
+
+// board tells the watchers of this node what the directory tells it. While nobody watches, the directory is not asked.
 type board struct {
-	// Static after construction. tellNodes and tell do not block.
-	ask       func(ctx context.Context, since time.Time) (*census, error)
-	nodes     func(context.Context) (int, error) // how many take part
-	tellNodes func()
-	tell      func(change)
+	// Static after construction. tell does not block.
+	dir   *users.Directory
+	names *nodeNames
+	nodes func(context.Context) (int, error) // fails if the others cannot be reached
+	tell  func(change)
 
 	// Held also while watchers are told or answered, so that none gets the two in the wrong order.
 	mu sync.Mutex
 	// Guarded by mu.
-	watchers  int
-	view      *census       // what the watchers know; nil while there are none
-	whole     time.Time     // when every node answered last
-	count     int           // nodes at the last pulse
-	ours      bool          // something changed here and the other nodes do not know
-	changed   bool          // something may have changed anywhere
-	scheduled bool          // a timer or its function is running
-	pulsing   bool          // the same for the pulse
-	wait      time.Duration // before the next look
+	watchers int
+	view     *view // nil while nobody watches
 }
 
-// note says that something changed on this node, hint that it did on another. Neither blocks.
-func (b *board) note() { b.schedule(true) }
-func (b *board) hint() { b.schedule(false) }
+// view is what is known while somebody watches. Guarded by board.mu, but for what is static.
+type view struct {
+	ready  chan struct{}      // closed when it is complete; static
+	cancel context.CancelFunc // static
 
-func (b *board) schedule(ours bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.ours = b.ours || ours
-	b.changed = true
-	b.scheduleLocked()
-}
-
-func (b *board) scheduleLocked() {
-	if !b.scheduled {
-		b.scheduled = true
-		time.AfterFunc(max(b.wait, minPresenceWait), b.run)
-	}
-}
-
-// run is the timer's function. What is noted while it works is looked at next time.
-func (b *board) run() {
-	b.mu.Lock()
-	ours, watched := b.ours, b.watchers > 0
-	b.ours, b.changed = false, false
-	b.mu.Unlock()
-	if ours {
-		b.tellNodes()
-	}
-	wait := minPresenceWait
-	if watched {
-		wait = b.look()
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.scheduled, b.wait = false, wait
-	if b.changed {
-		b.scheduleLocked()
-	}
-}
-
-// look asks the cluster, tells the watchers the difference and returns how long to wait before the next look. On an error
-// there is nothing to tell; the next pulse tries again.
-func (b *board) look() time.Duration {
-	now, err := b.ask(context.Background(), time.Now())
-	if err != nil {
-		return minPresenceWait
-	}
-	wait := minPresenceWait + time.Duration(now.sockets)*waitPerSocket
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watchers == 0 {
-		return wait
-	}
-	before := b.view
-	if now.complete {
-		b.whole = now.at
-	} else if !now.alone && before != nil && now.at.Sub(b.whole) < silence {
-		now = now.withMissing(before)
-	}
-	b.view = now
-	if before == nil {
-		return wait
-	}
-	if news, changed := difference(before, now, wait); changed {
-		b.tell(news)
-	}
-	return wait
+	err       error // why it could not be had
+	complete  bool  // somebody may have been told
+	people    map[name]users.Present
+	rooms     map[name]int
+	sockets   int
+	told      condition
+	condition condition
+	// What watchers do not know yet, with what they do: no node and no member for what was not there.
+	newPeople map[name][]string
+	newRooms  map[name]int
+	flushing  bool
+	next      time.Time // not before it are the watchers told again
 }
 
 // enter counts a watcher, leave takes one away.
 func (b *board) enter() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.watchers++
-	if !b.pulsing {
-		b.pulsing = true
-		time.AfterFunc(pulse, b.beat)
+	if b.watchers++; b.watchers > 1 {
+		return
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &view{
+		ready: make(chan struct{}), cancel: cancel, people: make(map[name]users.Present), rooms: make(map[name]int),
+		newPeople: make(map[name][]string), newRooms: make(map[name]int),
+	}
+	b.view = v
+	go b.follow(ctx, v)
 }
 
 func (b *board) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.watchers--; b.watchers == 0 {
+		b.view.cancel()
 		b.view = nil
 	}
 }
 
-// beat is the function of the pulse. It ends with the last watcher.
-func (b *board) beat() {
-	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
-	n, err := b.nodes(ctx)
-	cancel()
+// follow keeps a view up to date until its last watcher has gone.
+func (b *board) follow(ctx context.Context, v *view) {
+	err := b.dir.Everyone().Watch(ctx, func(c users.Change) { b.peopleChanged(v, &c) })
+	if err == nil {
+		err = b.dir.RoomsWith("#").Watch(ctx, func(c users.Change) { b.roomsChanged(v, &c) })
+	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watchers == 0 {
-		b.pulsing = false
+	v.err, v.complete = err, true
+	v.told = v.condition
+	clear(v.newPeople) // nobody has been told anything yet
+	clear(v.newRooms)
+	close(v.ready)
+	b.mu.Unlock()
+	ticker := time.NewTicker(pulse)
+	defer ticker.Stop()
+	for err == nil {
+		b.beat(ctx, v)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// beat looks whether the other nodes can be reached.
+func (b *board) beat(ctx context.Context, v *view) {
+	limited, cancel := context.WithTimeout(ctx, clusterPatience)
+	_, err := b.nodes(limited)
+	cancel()
+	if ctx.Err() != nil {
 		return
 	}
-	if v := b.view; v == nil || n != b.count || (err != nil) != v.alone || time.Since(v.at) >= v.goodFor() {
-		b.changed = true
-		b.scheduleLocked()
-	}
-	b.count = n
-	time.AfterFunc(pulse, b.beat)
-}
-
-// goodFor returns how long a census may be believed without a sign of a change.
-func (c *census) goodFor() time.Duration {
-	limit := maxViewAge
-	if c.foreign || !c.complete && !c.alone {
-		limit = unsureAge
-	}
-	return max(limit, time.Duration(c.sockets)*waitPerSocket)
-}
-
-// show gives a watcher what the watchers know, after a look for the first of them. give does not block.
-func (b *board) show(ctx context.Context, give func(*census)) error {
-	b.mu.Lock()
-	view := b.view
-	b.mu.Unlock()
-	if view == nil {
-		var err error
-		if view, err = b.ask(ctx, time.Now()); err != nil {
-			return err
-		}
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.view == nil && b.watchers > 0 {
-		b.view, b.whole = view, view.at
-	}
-	give(cmp.Or(b.view, view))
-	return nil
+	v.condition.Alone = err != nil
+	b.flushLaterLocked(v)
 }
 
-// withMissing adds who was there before and may still be, on a node that has not answered: users of whose nodes no
-// socket at all was found this time. A node that did answer knows best.
-func (c *census) withMissing(before *census) *census {
-	heard := make(map[string]bool)
-	for _, p := range c.users {
-		for _, node := range p.Nodes {
-			heard[node] = true
+func (b *board) peopleChanged(v *view, c *users.Change) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	note := func(user name) {
+		if _, noted := v.newPeople[user]; !noted {
+			v.newPeople[user] = b.names.of(v.people[user].Nodes)
 		}
 	}
-	merged := *c
-	merged.users, merged.rooms = slices.Clone(c.users), maps.Clone(c.rooms)
-	for _, p := range before.users {
-		at, found := slices.BinarySearchFunc(merged.users, p.User, byUser)
-		if found || slices.ContainsFunc(p.Nodes, func(node string) bool { return heard[node] }) {
-			continue
-		}
-		merged.users = slices.Insert(merged.users, at, p)
-		for room, o := range before.rooms {
-			if _, member := slices.BinarySearch(o.users, p.User); member {
-				now := merged.rooms[room]
-				merged.rooms[room] = occupancy{now.sockets + 1, distinct(append(slices.Clone(now.users), p.User))}
-			}
+	for _, list := range [][]users.Present{c.Joined, c.Updated} {
+		for _, p := range list {
+			note(name(p.User))
+			v.people[name(p.User)] = p
 		}
 	}
-	return &merged
+	for _, p := range c.Left {
+		note(name(p.User))
+		delete(v.people, name(p.User))
+	}
+	v.sockets = c.Sockets
+	v.condition.Total, v.condition.Incomplete, v.condition.Missing = c.Users, c.Incomplete, b.names.of(c.Missing)
+	b.flushLaterLocked(v)
 }
 
-// difference describes what changed, and reports whether anything did.
-func difference(before, now *census, wait time.Duration) (change, bool) {
-	c := change{Total: len(now.users), Alone: now.alone}
-	for _, p := range now.users {
-		at, found := slices.BinarySearchFunc(before.users, p.User, byUser)
-		if !found || !slices.Equal(before.users[at].Nodes, p.Nodes) {
-			c.Online = append(c.Online, p)
+func (b *board) roomsChanged(v *view, c *users.Change) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	count := func(p users.Present, n int) {
+		room := name(p.Room)
+		if room.checkRoom() != nil {
+			return // the room of those who watch, or one of another program
+		}
+		if _, noted := v.newRooms[room]; !noted {
+			v.newRooms[room] = v.rooms[room]
+		}
+		if v.rooms[room] += n; v.rooms[room] == 0 {
+			delete(v.rooms, room)
 		}
 	}
-	for _, p := range before.users {
-		if _, found := slices.BinarySearchFunc(now.users, p.User, byUser); !found {
-			c.Offline = append(c.Offline, p.User)
+	for _, p := range c.Joined {
+		count(p, 1)
+	}
+	for _, p := range c.Left {
+		count(p, -1)
+	}
+	b.flushLaterLocked(v)
+}
+
+// flushLaterLocked has the watchers told soon, if there is anything to tell.
+func (b *board) flushLaterLocked(v *view) {
+	if v.flushing || !v.complete || v != b.view {
+		return
+	}
+	v.flushing = true
+	time.AfterFunc(max(gather, time.Until(v.next)), func() { b.flush(v) })
+}
+
+func (b *board) flush(v *view) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v.flushing = false
+	if v != b.view {
+		return
+	}
+	wait := time.Duration(v.sockets) * waitPerSocket
+	if c, changed := v.news(b.names, wait); changed {
+		v.next = time.Now().Add(wait)
+		b.tell(c)
+	}
+}
+
+// news says what the watchers do not know, and reports whether there is anything. They know it from then on.
+func (v *view) news(names *nodeNames, wait time.Duration) (change, bool) {
+	c := change{condition: v.condition}
+	for user, before := range v.newPeople {
+		now, online := v.people[user]
+		switch nodes := names.of(now.Nodes); {
+		case online && !slices.Equal(nodes, before):
+			c.Online = append(c.Online, person{user, nodes})
+		case !online && len(before) > 0:
+			c.Offline = append(c.Offline, user)
 		}
 	}
-	for room, o := range now.rooms {
-		if len(o.users) != len(before.rooms[room].users) {
-			c.Rooms = append(c.Rooms, roomSize{room, len(o.users)})
+	for room, before := range v.newRooms {
+		if now := v.rooms[room]; now != before {
+			c.Rooms = append(c.Rooms, roomSize{room, now})
 		}
 	}
-	for room, o := range before.rooms {
-		if _, found := now.rooms[room]; !found && len(o.users) > 0 {
-			c.Rooms = append(c.Rooms, roomSize{room, 0})
-		}
-	}
-	changed := len(c.Online)+len(c.Offline)+len(c.Rooms) > 0 || now.alone != before.alone
+	changed := len(c.Online)+len(c.Offline)+len(c.Rooms) > 0 || !v.condition.equal(v.told)
+	v.told = v.condition
+	clear(v.newPeople)
+	clear(v.newRooms)
 	if len(c.Online)+len(c.Offline) > maxChanges || len(c.Rooms) > maxChanges {
-		return change{Total: c.Total, Alone: c.Alone, Stale: true, Within: wait.Milliseconds()}, true
+		return change{condition: v.condition, Stale: true, Within: (minWithin + wait).Milliseconds()}, true
 	}
+	slices.SortFunc(c.Online, func(a, b person) int { return compareNames(a.User, b.User) })
+	slices.Sort(c.Offline)
 	slices.SortFunc(c.Rooms, func(a, b roomSize) int { return compareNames(a.Room, b.Room) })
 	return c, changed
 }
 
+// minWithin spreads the watchers that look again.
+const minWithin = 100 * time.Millisecond
+
 func compareNames(a, b name) int { return cmp.Compare(a, b) }
 
-// announce tells the watchers of this node. One that is not ready for more would miss it for good, so it is not volatile.
-func (c chat) announce(news change) {
-	_ = c.sockets.Local().To(presenceRoom).Emit("presence", news) // fails only for the other nodes, which are not meant
+// show gives a watcher what the watchers know. give does not block.
+func (b *board) show(ctx context.Context, give func(listing)) error {
+	b.mu.Lock()
+	v := b.view
+	b.mu.Unlock()
+	if v == nil {
+		return server.ErrDisconnected // the socket that asked has gone
+	}
+	select {
+	case <-v.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if v.err == nil {
+		give(v.list(b.names))
+	}
+	return v.err
 }
-
-// announceToNodes tells the other nodes to look. If they cannot be reached, their pulse tells them.
-func (c chat) announceToNodes() { _ = c.sockets.ServerSideEmit(presenceEvent) }
 
 // listing is the answer to watch. Lists are cut at 200 names; the totals are not.
 type listing struct {
 	Users []person   `json:"users"`
-	Total int        `json:"total"`
 	Rooms []roomSize `json:"rooms"`
-	Alone bool       `json:"alone"`
+	condition
+}
+
+func (v *view) list(names *nodeNames) listing {
+	l := listing{Users: []person{}, Rooms: []roomSize{}, condition: v.condition}
+	for _, user := range first(slices.Sorted(maps.Keys(v.people))) {
+		l.Users = append(l.Users, person{user, names.of(v.people[user].Nodes)})
+	}
+	for room, members := range v.rooms {
+		l.Rooms = append(l.Rooms, roomSize{room, members})
+	}
+	// The largest first, so that the cut takes the smallest.
+	slices.SortFunc(l.Rooms, func(a, b roomSize) int {
+		return cmp.Or(cmp.Compare(b.Members, a.Members), compareNames(a.Room, b.Room))
+	})
+	l.Rooms = first(l.Rooms)
+	return l
+}
+
+// first cuts a list for an answer. It never returns nil, which JSON would show as null.
+func first[T any](list []T) []T {
+	if len(list) == 0 {
+		return []T{}
+	}
+	return list[:min(len(list), maxListed)]
+}
+
+// announce tells the watchers of this node. One that is not ready for more would miss it for good, so it is not volatile.
+func (c chat) announce(news change) {
+	_ = c.sockets.Local().To(presenceRoom).Emit("presence", news) // fails only for the other nodes, which are not meant
 }
 
 // watch answers who is online and which rooms there are, and from then on sends presence events.
@@ -301,33 +333,10 @@ func (c chat) watch(ctx context.Context, s *server.Socket, _ server.None, reply 
 		c.board.enter()
 	}
 	var failed error
-	if err := c.board.show(ctx, func(now *census) { failed = reply.Send(now.list()) }); err != nil {
+	if err := c.board.show(ctx, func(l listing) { failed = reply.Send(l) }); err != nil {
 		return err
 	}
 	return failed
-}
-
-func (c *census) list() listing {
-	l := listing{Users: first(c.users), Total: len(c.users), Rooms: []roomSize{}, Alone: c.alone}
-	for room, o := range c.rooms {
-		if len(o.users) > 0 {
-			l.Rooms = append(l.Rooms, roomSize{room, len(o.users)})
-		}
-	}
-	// The largest first, so that the cut takes the smallest.
-	slices.SortFunc(l.Rooms, func(a, b roomSize) int {
-		return cmp.Or(cmp.Compare(b.Members, a.Members), compareNames(a.Room, b.Room))
-	})
-	l.Rooms = l.Rooms[:min(len(l.Rooms), maxListed)]
-	return l
-}
-
-// first cuts a list for an answer. It never returns nil, which JSON would show as null.
-func first[T any](list []T) []T {
-	if len(list) == 0 {
-		return []T{}
-	}
-	return list[:min(len(list), maxListed)]
 }
 
 // memberList is the answer to members, cut at 200 names.
@@ -341,10 +350,58 @@ func (c chat) members(ctx context.Context, _ *server.Socket, room name) (memberL
 	if err := room.checkRoom(); err != nil {
 		return memberList{}, err
 	}
-	now, err := c.directory.recent(ctx)
+	ctx, cancel := context.WithTimeout(ctx, clusterPatience)
+	defer cancel()
+	there, err := c.dir.Room(string(room)).Users(ctx)
 	if err != nil {
 		return memberList{}, err
 	}
-	users := now.rooms[room].users
-	return memberList{Room: room, Users: first(users), Total: len(users)}, nil
+	list := memberList{Room: room, Users: []name{}, Total: len(there.Users)}
+	for _, p := range first(there.Users) {
+		list.Users = append(list.Users, name(p.User))
+	}
+	return list, nil
+}
+
+// nodeNames knows the names of nodes, this one among them.
+type nodeNames struct {
+	srv *server.Server // static
+
+	mu sync.Mutex
+	// Guarded by mu.
+	byID map[server.NodeID]string
+}
+
+func newNodeNames(srv *server.Server) *nodeNames {
+	n := &nodeNames{srv: srv, byID: make(map[server.NodeID]string)}
+	srv.OnNodeChange(func(c server.NodeChange) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if c.Node.State == adapter.NodeOver {
+			delete(n.byID, c.Node.ID)
+			return
+		}
+		n.byID[c.Node.ID] = c.Node.Name
+	})
+	return n
+}
+
+// of names nodes, sorted. One that is not known any more is named by its id.
+func (n *nodeNames) of(ids []server.NodeID) []string {
+	if len(ids) == 0 {
+		return nil
+	}
+	self := n.srv.Node()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if id == self.ID {
+			names = append(names, self.Name)
+		} else {
+			names = append(names, cmp.Or(n.byID[id], string(id)))
+		}
+	}
+	slices.Sort(names)
+	return names
 }

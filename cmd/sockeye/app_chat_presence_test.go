@@ -1,129 +1,108 @@
 package main
 
 import (
-	"context"
+	"log/slog"
 	"reflect"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
+	"github.com/sockeye-io/sockeye/server/users"
 )
 
-func TestDifference(t *testing.T) {
-	before := count([]present{{user: "ann", node: "n1", rooms: []name{"#a", "#b"}}, {user: "bob", node: "n1"}, {user: "eve", node: "n1", rooms: []name{"#a"}}})
-	now := count([]present{{user: "ann", node: "n1", rooms: []name{"#a"}}, {user: "bob", node: "n2", rooms: []name{"#c"}}})
-	for _, tc := range []struct {
-		what        string
-		before, now *census
-		want        change
-		changed     bool
-	}{
-		{"come, gone and moved", before, now, change{
-			Online: []person{{"bob", []string{"n2"}}}, Offline: []name{"eve"}, Total: 2,
-			Rooms: []roomSize{{"#a", 1}, {"#b", 0}, {"#c", 1}},
-		}, true},
-		{"nothing", now, now, change{Total: 2}, false},
-		{"the others are lost", now, &census{alone: true, users: now.users, rooms: now.rooms}, change{Total: 2, Alone: true}, true},
-	} {
-		if got, changed := difference(tc.before, tc.now, time.Second); changed != tc.changed || !reflect.DeepEqual(got, tc.want) {
-			t.Errorf("%s: got %+v, %v, want %+v, %v", tc.what, got, changed, tc.want, tc.changed)
-		}
-	}
-	var many []present
-	for i := range maxChanges + 1 {
-		many = append(many, present{user: name(strconv.Itoa(i))})
-	}
-	want := change{Total: maxChanges + 1, Stale: true, Within: 3000}
-	if got, changed := difference(count(nil), count(many), 3*time.Second); !changed || !reflect.DeepEqual(got, want) {
-		t.Errorf("too many: got %+v, %v, want %+v", got, changed, want)
-	}
-}
-
-func TestWithMissing(t *testing.T) {
-	before := count([]present{
-		{user: "ann", node: "n1"}, {user: "bob", node: "n1"}, {user: "eve", node: "n2", rooms: []name{"#a"}}, {user: "joe"},
-	})
-	now := count([]present{{user: "ann", node: "n1"}, {user: "new", node: "n3", rooms: []name{"#a"}}})
-	got := now.withMissing(before)
-	var users []name
-	for _, p := range got.users {
-		users = append(users, p.User)
-	}
-	if want := []name{"ann", "eve", "joe", "new"}; !slices.Equal(users, want) {
-		t.Errorf("got %q, want %q: bob's node did answer", users, want)
-	}
-	if room := got.rooms["#a"].users; !slices.Equal(room, []name{"eve", "new"}) {
-		t.Errorf("in the room are %q", room)
-	}
-	if len(now.rooms["#a"].users) != 1 {
-		t.Error("the census itself was changed")
-	}
-}
-
-// TestBoardGathers logs in 10,000 users within 20 seconds: the number of announcements must not follow theirs.
+// TestBoardGathers has 10,000 users come within 20 seconds: the number of announcements must not follow theirs.
 func TestBoardGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var cluster adaptertest.Cluster
+		srv, _ := node(t, &cluster, "n1", users.NewMemoryStore())
 		var mu sync.Mutex
-		var sockets []present
-		var asked, hints int
 		var news []change
-		b := &board{
-			ask: func(context.Context, time.Time) (*census, error) {
-				mu.Lock()
-				defer mu.Unlock()
-				asked++
-				c := count(sockets)
-				c.complete, c.at = true, time.Now()
-				return c, nil
-			},
-			nodes:     func(context.Context) (int, error) { return 1, nil },
-			tellNodes: func() { mu.Lock(); defer mu.Unlock(); hints++ },
-			tell:      func(c change) { mu.Lock(); defer mu.Unlock(); news = append(news, c) },
-		}
-		b.enter()
-		const users = 10_000
-		for i := range users {
-			mu.Lock()
-			sockets = append(sockets, present{user: name(strconv.Itoa(i)), node: "n"})
-			mu.Unlock()
-			b.note()
+		b := &board{names: newNodeNames(srv), tell: func(c change) { mu.Lock(); defer mu.Unlock(); news = append(news, c) }}
+		v := &view{complete: true, people: make(map[name]users.Present), rooms: make(map[name]int), newPeople: make(map[name][]string), newRooms: make(map[name]int)}
+		b.view = v
+		const many = 10_000
+		for i := range many {
+			p := users.Present{User: strconv.Itoa(i), Nodes: []server.NodeID{"n1"}, Sockets: 1}
+			b.peopleChanged(v, &users.Change{Joined: []users.Present{p}, Users: i + 1, Sockets: i + 1})
 			time.Sleep(2 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
 		mu.Lock()
-		if len(news) > 20 || asked > 30 || hints > 20 {
-			t.Errorf("%d announcements, %d questions and %d hints for %d users", len(news), asked, hints, users)
+		defer mu.Unlock()
+		if len(news) > 40 {
+			t.Errorf("%d announcements for %d users", len(news), many)
 		}
-		if last := news[len(news)-1]; last.Total != users {
+		if last := news[len(news)-1]; last.Total != many || !last.Stale || last.Within < many {
 			t.Errorf("the last announcement is %+v", last)
 		}
-		asked = 0
-		mu.Unlock()
-		b.leave()
-		time.Sleep(time.Hour)
-		b.note()
-		time.Sleep(time.Hour)
-		if asked != 0 {
-			t.Errorf("%d questions while nobody watches", asked)
+		if l := v.list(b.names); len(l.Users) != maxListed || l.Total != many {
+			t.Errorf("%d users of %d are listed", len(l.Users), l.Total)
+		}
+	})
+}
+
+// TestNews says only what is different from what was told.
+func TestNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cluster adaptertest.Cluster
+		srv, _ := node(t, &cluster, "n1", users.NewMemoryStore())
+		b := &board{names: newNodeNames(srv), tell: func(change) {}}
+		v := &view{complete: true, people: make(map[name]users.Present), rooms: make(map[name]int), newPeople: make(map[name][]string), newRooms: make(map[name]int)}
+		at := func(user string, nodes ...server.NodeID) users.Present {
+			return users.Present{User: user, Nodes: nodes}
+		}
+		in := func(room string) []users.Present { return []users.Present{{User: "x", Room: room}} }
+		for _, step := range []struct {
+			people, rooms users.Change
+			want          change
+		}{
+			{users.Change{Joined: []users.Present{at("ann", "n1"), at("bob", "n2")}, Users: 2}, users.Change{Joined: in("#a")},
+				change{Online: []person{{"ann", []string{"n1"}}, {"bob", []string{"n2"}}}, Rooms: []roomSize{{"#a", 1}}, condition: condition{Total: 2}}},
+			{users.Change{Updated: []users.Present{at("bob", "n1", "n2")}, Users: 2}, users.Change{Joined: in("#a")},
+				change{Online: []person{{"bob", []string{"n1", "n2"}}}, Rooms: []roomSize{{"#a", 2}}, condition: condition{Total: 2}}},
+			{users.Change{Left: []users.Present{at("ann", "n1")}, Users: 1, Missing: []server.NodeID{"n3"}}, users.Change{Left: append(in("#a"), in("#a")...)},
+				change{Offline: []name{"ann"}, Rooms: []roomSize{{"#a", 0}}, condition: condition{Total: 1, Missing: []string{"n3"}}}},
+			{users.Change{Joined: []users.Present{at("eve", "n1")}, Left: []users.Present{at("eve", "n1")}, Users: 1, Incomplete: true}, users.Change{Joined: in("#")},
+				change{condition: condition{Total: 1, Incomplete: true}}},
+		} {
+			b.peopleChanged(v, &step.people)
+			b.roomsChanged(v, &step.rooms)
+			if got, changed := v.news(b.names, 0); !changed || !reflect.DeepEqual(got, step.want) {
+				t.Errorf("got %+v, %v, want %+v", got, changed, step.want)
+			}
+			if got, changed := v.news(b.names, 0); changed {
+				t.Errorf("told twice: %+v", got)
+			}
 		}
 	})
 }
 
 // node is a server with the chat app in a cluster.
-func node(t *testing.T, cluster *adaptertest.Cluster, id server.NodeID) (*server.Server, *servertest.Server) {
+func node(t *testing.T, cluster *adaptertest.Cluster, id server.NodeID, store adapter.UserStore) (*server.Server, *servertest.Server) {
 	t.Helper()
-	srv, err := server.New(&server.Options{Adapter: cluster.Node(id), DisableClientFiles: true})
+	quiet := slog.New(slog.DiscardHandler)
+	srv, err := server.New(&server.Options{Adapter: cluster.Node(id), NodeName: string(id), DisableClientFiles: true, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
-	newChat(srv)
-	return srv, servertest.New(t, srv, nil)
+	dir, err := users.New(srv, users.Options{Store: store, Mixed: users.MixedOff, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	newChat(srv, dir)
+	web := servertest.New(t, srv, nil)
+	t.Cleanup(func() {
+		if err := dir.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv, web
 }
 
 func ask[T any](t *testing.T, s *servertest.Socket, event string, args ...any) (answer T) {
@@ -138,56 +117,96 @@ func ask[T any](t *testing.T, s *servertest.Socket, event string, args ...any) (
 func TestPresenceAcrossNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var cluster adaptertest.Cluster
-		_, one := node(t, &cluster, "n1")
-		_, two := node(t, &cluster, "n2")
-		dying, three := node(t, &cluster, "n3")
+		store := users.NewMemoryStore()
+		_, one := node(t, &cluster, "n1", store)
+		_, two := node(t, &cluster, "n2", store)
+		dying, three := node(t, &cluster, "n3", store)
+		time.Sleep(20 * time.Second)
 		ann, bob, eve := one.Connect(t, "/", nil), two.Connect(t, "/", nil), three.Connect(t, "/", nil)
 		at := func(user name, node string) person { return person{user, []string{node}} }
 
 		ask[loggedIn](t, ann, "login", "ann")
 		ask[loggedIn](t, bob, "login", "bob")
-		want := listing{Users: []person{at("ann", "n1"), at("bob", "n2")}, Total: 2, Rooms: []roomSize{}}
+		want := listing{Users: []person{at("ann", "n1"), at("bob", "n2")}, Rooms: []roomSize{}, condition: condition{Total: 2}}
 		if got := ask[listing](t, ann, "watch"); !reflect.DeepEqual(got, want) {
 			t.Fatalf("watch answered %+v, want %+v", got, want)
 		}
-		// A change on another node is told within its own wait and this node's.
 		ask[loggedIn](t, eve, "login", "eve")
 		ask[membership](t, eve, "join", "#a")
-		time.Sleep(3 * minPresenceWait)
-		ann.Expect("presence", change{Online: []person{at("eve", "n3")}, Rooms: []roomSize{{"#a", 1}}, Total: 3})
-		if got := ask[delivery](t, ann, "send", map[string]any{"to": "eve", "message": "hi"}); !got.Online {
-			t.Error("a message to another node found nobody")
+		time.Sleep(time.Second)
+		ann.Expect("presence", change{Online: []person{at("eve", "n3")}, Rooms: []roomSize{{"#a", 1}}, condition: condition{Total: 3}})
+		if got := ask[memberList](t, ann, "members", "#a"); !reflect.DeepEqual(got, memberList{"#a", []name{"eve"}, 1}) {
+			t.Errorf("members are %+v", got)
+		}
+		for to, want := range map[string]delivery{"eve": {true, 1}, "nobody": {}} {
+			if got := ask[delivery](t, ann, "send", map[string]any{"to": to, "message": "hi"}); got != want {
+				t.Errorf("to %s: %+v, want %+v", to, got, want)
+			}
 		}
 		eve.Expect("receive", "hi", about{From: "ann"})
 
 		// Alone, a node tells of its own users only, and serves them without waiting.
 		cluster.Cut("n1")
-		time.Sleep(unsureAge + maxViewAge)
-		ann.Expect("presence", change{Offline: []name{"bob", "eve"}, Rooms: []roomSize{{"#a", 0}}, Total: 1, Alone: true})
+		time.Sleep(time.Minute)
 		start := time.Now()
 		other := one.Connect(t, "/", nil)
 		ask[loggedIn](t, other, "login", "joe")
-		if got := ask[delivery](t, other, "send", map[string]any{"to": "ann", "message": "alone?"}); !got.Online || time.Since(start) > 0 {
+		if got := ask[delivery](t, other, "send", map[string]any{"to": "ann", "message": "alone?"}); !got.Online || time.Since(start) > clusterPatience {
 			t.Errorf("a message on the same node: %+v after %v", got, time.Since(start))
 		}
-		ann.Expect("receive", "alone?", about{From: "joe"})
-		time.Sleep(3 * minPresenceWait)
-		ann.Expect("presence", change{Online: []person{at("joe", "n1")}, Total: 2, Alone: true})
+		time.Sleep(time.Second)
+		alone := ask[listing](t, ann, "watch")
+		if !reflect.DeepEqual(alone.Users, []person{at("ann", "n1"), at("joe", "n1")}) || !alone.Alone {
+			t.Errorf("alone: %+v", alone)
+		}
 		cluster.Heal("n1")
-		time.Sleep(maxViewAge + pulse)
-		ann.Expect("presence", change{Online: []person{at("bob", "n2"), at("eve", "n3")}, Rooms: []roomSize{{"#a", 1}}, Total: 4})
-
-		// What a node that does not answer is not forgotten at once, but in the end.
-		cluster.Cut("n3")
-		time.Sleep(2*maxViewAge + silence)
-		ann.Expect("presence", change{Offline: []name{"eve"}, Rooms: []roomSize{{"#a", 0}}, Total: 3})
-		cluster.Heal("n3")
-		time.Sleep(2 * unsureAge)
-		ann.Expect("presence", change{Online: []person{at("eve", "n3")}, Rooms: []roomSize{{"#a", 1}}, Total: 4})
+		time.Sleep(time.Minute)
+		whole := ask[listing](t, ann, "watch")
+		want = listing{Users: []person{at("ann", "n1"), at("bob", "n2"), at("eve", "n3"), at("joe", "n1")}, Rooms: []roomSize{{"#a", 1}}, condition: condition{Total: 4}}
+		if !reflect.DeepEqual(whole, want) {
+			t.Errorf("after the heal: %+v, want %+v", whole, want)
+		}
 
 		// A node that is gone takes its users with it.
 		dying.Close()
-		time.Sleep(2 * pulse)
-		ann.Expect("presence", change{Offline: []name{"eve"}, Rooms: []roomSize{{"#a", 0}}, Total: 3})
+		time.Sleep(time.Minute)
+		if got := ask[listing](t, ann, "watch"); got.Total != 3 || len(got.Rooms) != 0 {
+			t.Errorf("without n3: %+v", got)
+		}
+	})
+}
+
+// TestClusterView has one user look at where another one's message went.
+func TestClusterView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cluster adaptertest.Cluster
+		store := users.NewMemoryStore()
+		_, one := node(t, &cluster, "n1", store)
+		_, two := node(t, &cluster, "n2", store)
+		time.Sleep(20 * time.Second)
+		ann, bob := one.Connect(t, "/", nil), two.Connect(t, "/", nil)
+		ask[loggedIn](t, ann, "login", "ann")
+		ask[loggedIn](t, bob, "login", "bob")
+		ask[delivery](t, ann, "send", map[string]any{"to": "bob", "message": "not seen"})
+		if v := ask[clusterView](t, bob, "cluster"); len(v.Trips) != 0 || len(v.Nodes) != 2 {
+			t.Errorf("at first: %+v", v)
+		}
+		ask[delivery](t, ann, "send", map[string]any{"to": "bob", "message": "seen"})
+		ask[delivery](t, bob, "send", map[string]any{"to": "#a", "message": "seen"})
+		time.Sleep(lookPause)
+		v := ask[clusterView](t, bob, "cluster")
+		for i, n := range v.Nodes {
+			if n.Users != 1 || n.Sockets != 1 || n.Self != (n.Name == "n2") || n.Self == (n.Trip != nil) || n.State != "alive" || n.Name != []string{"n1", "n2"}[i] {
+				t.Errorf("node %+v", n)
+			}
+		}
+		if len(v.Trips) != 2 {
+			t.Fatalf("trips are %+v", v.Trips)
+		}
+		for _, trip := range v.Trips {
+			if trip.All != (trip.From == "n2") || !trip.All && !reflect.DeepEqual(trip.To, []string{"n2"}) {
+				t.Errorf("trip %+v", trip)
+			}
+		}
 	})
 }

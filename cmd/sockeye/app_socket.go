@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"html"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -13,11 +14,14 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/users"
 	webdemo "github.com/sockeye-io/sockeye/web-demo"
 )
 
 // socketApp runs one of the Socket.IO apps with the demo page in front of it.
-func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)) (*app, error) {
+//
+// register prepares the server; what it returns is closed after the server was shut down.
+func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server, *cluster) (io.Closer, error)) (*app, error) {
 	opts := c.options(log)
 	if files, ok := webdemo.Client(); ok {
 		opts.ClientFiles = files
@@ -37,7 +41,14 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 		}
 		return nil, err
 	}
-	register(srv)
+	more, err := register(srv, others)
+	if err != nil {
+		err = errors.Join(err, srv.Close())
+		if others != nil {
+			err = errors.Join(err, others.close())
+		}
+		return nil, err
+	}
 	path := opts.Engine.Path
 	if c.AddTrailingSlash {
 		path = strings.TrimSuffix(path, "/") + "/"
@@ -54,15 +65,41 @@ func (c *serveCommand) socketApp(log *slog.Logger, register func(*server.Server)
 		handler: handler,
 		engine:  srv.Engine(),
 		cluster: others,
-		// The sockets first, whose departure the adapters tell the other nodes, then the adapters, then their connections.
 		shutdown: func(ctx context.Context) error {
 			err := srv.Shutdown(ctx)
+			if more != nil {
+				err = errors.Join(err, more.Close())
+			}
 			if others != nil {
 				err = errors.Join(err, others.close())
 			}
 			return err
 		},
 	}, nil
+}
+
+// without is for apps that have nothing to close and need no cluster.
+func without(register func(*server.Server)) func(*server.Server, *cluster) (io.Closer, error) {
+	return func(srv *server.Server, _ *cluster) (io.Closer, error) {
+		register(srv)
+		return nil, nil
+	}
+}
+
+// chatApp makes the chat with its directory of users, which is in Redis if there are other nodes.
+func (c *serveCommand) chatApp(log *slog.Logger) (*app, error) {
+	return c.socketApp(log, func(srv *server.Server, others *cluster) (io.Closer, error) {
+		opts := users.Options{Store: users.NewMemoryStore(), Mixed: users.MixedOff, MaxUser: maxName, Logger: log}
+		if others != nil {
+			opts.Store, opts.Mixed, opts.OverAfter = c.nodeFlags.users(others), users.MixedAuto, c.NodeOverAfter
+		}
+		dir, err := users.New(srv, opts)
+		if err != nil {
+			return nil, err
+		}
+		newChat(srv, dir)
+		return dir, nil
+	})
 }
 
 // options turns the flags into the server's options.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -162,6 +163,11 @@ func (f *nodeFlags) open(log *slog.Logger) (*cluster, error) {
 		})
 	}
 	return c, nil
+}
+
+// users makes the store of the directory. Clusters that do not hear each other have directories of their own.
+func (f *nodeFlags) users(c *cluster) adapter.UserStore {
+	return redisadapter.NewUserStore(c.rdb, &redisadapter.UserStoreOptions{Prefix: cmp.Or(f.StreamName, f.Key)})
 }
 
 // ready waits until the other nodes can be reached.

@@ -216,11 +216,11 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "engine":
 		return c.engineApp(log)
 	case "conformance":
-		return c.socketApp(log, registerConformance)
+		return c.socketApp(log, without(registerConformance))
 	case "bench":
-		return c.socketApp(log, registerBench)
+		return c.socketApp(log, without(registerBench))
 	default:
-		return c.socketApp(log, newChat)
+		return c.chatApp(log)
 	}
 }
 

@@ -56,9 +56,9 @@ function chat() {
     socket.on("send", async ({ to, message }, reply) => {
       const isRoom = String(to).startsWith("#");
       const target = io.to(String(to)).except(isRoom ? socket.id : []);
-      const online = (await target.fetchSockets()).length > 0;
+      const devices = (await target.fetchSockets()).length;
       target.emit("receive", message, { from: socket.data.user, ...(isRoom && { room: to }) });
-      reply?.({ online });
+      reply?.({ online: devices > 0, devices });
     });
   });
 }

@@ -113,7 +113,7 @@ test("typing reaches the other side only", { timeout: 30_000 }, async () => {
 test("the other sockets of the sender get a copy", { timeout: 30_000 }, async () => {
   const [a, twin, b] = [await client("copier"), await client("copier"), await client("copied to")];
   const message = { text: "hé", data: Buffer.from([1, 2]) };
-  assert.deepEqual(await a.ask("send", { to: "copied to", message }), { online: true });
+  assert.deepEqual(await a.ask("send", { to: "copied to", message }), { online: true, devices: 1 });
   assert.deepEqual(await twin.heard("sent"), [message, { to: "copied to" }]);
   assert.deepEqual(await b.heard("receive"), [message, { from: "copier" }]);
   assert.deepEqual(a.events, []);

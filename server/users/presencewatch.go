@@ -36,7 +36,8 @@ const (
 	tickEach  = time.Millisecond       // and that much more for each change of the last time, but not more than
 	maxTick   = 2 * time.Second
 	leaseTime = 30 * time.Second // how long a watcher is told without asking again
-	renewal   = 10 * time.Second // how often it asks
+	renewal   = 5 * time.Second  // how often it asks
+	unheard   = 12 * time.Second // how long a node may say nothing: it is left out then, whatever the membership knows
 	askAgain  = time.Second      // the same until it has been answered, three times
 	firstLook = time.Second      // how long the first Change waits for the other nodes
 )
@@ -301,6 +302,7 @@ type feed struct {
 	whole  bool          // all is known
 	mine   map[seat]bool // what the node has; false while it has not come again
 	asked  time.Time
+	heard  time.Time // its last update
 	tries  int
 }
 
@@ -326,7 +328,7 @@ func (p *presence) follow() {
 		life := p.d.members.lifeOf(node)
 		var wishes []wish
 		for _, g := range p.watched {
-			if f := g.feed(node, life); f.due(now) {
+			if f := g.feed(node, p.d.members.self, life); f.due(now) {
 				f.asked = now
 				f.tries++
 				wishes = append(wishes, wish{g.key, f.stream})
@@ -357,10 +359,10 @@ func (p *presence) ask(node adapter.NodeID, wishes []wish) {
 // lifeOf returns the life of a node that is known.
 func (m *members) lifeOf(id adapter.NodeID) string { return m.known()[id].node.Life }
 
-// feed returns what comes from a node; what came from another life of it does not count.
-func (g *watchedGroup) feed(node adapter.NodeID, life string) *feed {
+// feed returns what comes from a node; what came from another life of it does not count, nor if it says nothing any more.
+func (g *watchedGroup) feed(node, self adapter.NodeID, life string) *feed {
 	f := g.feeds[node]
-	if f != nil && f.life != life {
+	if f != nil && (f.life != life || f.whole && node != self && time.Since(f.heard) > unheard) {
 		g.forget(node)
 		f = nil
 	}
@@ -395,6 +397,9 @@ func (p *presence) take(u *update) {
 		return // nobody watches any more, and the node was told
 	}
 	f := g.feeds[u.From]
+	if f != nil {
+		f.heard = time.Now()
+	}
 	switch {
 	case f == nil:
 		return // not heard, as this node sees it: it is asked when it is
