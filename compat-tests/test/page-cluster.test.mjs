@@ -135,6 +135,25 @@ test("the page: users on different nodes; one node is killed", { timeout: 120_00
     await bob.write("Hello back");
     await ann.message("Hello back");
 
+    // What travels where.
+    await ann.find("#connection").click();
+    const nodes = ann.find("#p-nodes > li");
+    await nodes.nth(2).getByText(/there and back in [\d.]+ ms|yours/).waitFor();
+    assert.deepEqual(await nodes.evaluateAll((rows) => rows.map(({ dataset }) => dataset.node)), [...cluster.nodes.keys()].sort());
+    await nodes.filter({ hasText: lost }).getByText(/\bBob\b/).waitFor();
+    await ann.write("Look at this");
+    await bob.message("Look at this");
+    await ann.find("#p-messages > li").getByText(new RegExp(`^From ${home} to ${lost}, \\d+ s ago$`)).first().waitFor();
+    assert.equal(await ann.find("#p-map .arrow:not(.all)").count(), 1, "one message to one node is one arrow");
+    assert.equal(await ann.find("#p-map .node").count(), 3);
+    if (process.env.PAGE_SCREENSHOTS) {
+      await ann.find("#p-cluster").evaluate((e) => e.scrollIntoView());
+      await ann.page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
+      await ann.page.screenshot({ path: new URL("../../docs/images/chat-cluster.png", import.meta.url).pathname });
+    }
+    assert.equal(await ann.overflow(), 0);
+    await ann.find("#connection").click();
+
     process.kill(cluster.nodes.get(lost).pid, "SIGKILL");
     await cluster.says(new RegExp(`${lost} .* ended with status 137`));
     await bob.find("#connection-text").getByText(/WebSocket · node-/).filter({ hasNotText: lost }).waitFor({ timeout: 30_000 });

@@ -1,5 +1,6 @@
-// The panel on the right: socket id, transport and node of this connection, and the members of the open room.
+// The panel on the right: socket id, transport and node of this connection, the cluster, and the members of the open room.
 import { $, avatar, h, setText, sync } from "./dom.js";
+import { ClusterView } from "./cluster.js";
 import { isRoom } from "./conversations.js";
 import { inWords } from "./latency.js";
 
@@ -18,12 +19,14 @@ export function changeInWords({ from, to, took }) {
 export class Panel {
   #session;
   #thread;
+  #cluster;
   #opener = null;
   #timer = null;
 
   constructor({ session, thread, people }) {
     this.#session = session;
     this.#thread = thread;
+    this.#cluster = new ClusterView({ session, people });
     for (const id of ["connection", "details"]) $(id).addEventListener("click", () => this.toggle($(id)));
     $("panel-close").addEventListener("click", () => this.close());
     $("panel").addEventListener("keydown", (event) => {
@@ -89,6 +92,7 @@ export class Panel {
 
   #measure() {
     this.#session.measure().catch(() => {}); // the state says that there is no connection
+    this.#cluster.refresh();
   }
 
   #show() {

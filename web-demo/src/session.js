@@ -279,6 +279,11 @@ export class Session extends EventTarget {
     return this.#ask("members", room);
   }
 
+  /** The nodes, what travels between them, and how long the bus takes. */
+  async cluster() {
+    return this.#ask("cluster");
+  }
+
   /** Connects anew over other transports: auto, websocket or polling. */
   connectOver(way) {
     if (!(way in transports) || way === this.way) return;

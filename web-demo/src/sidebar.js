@@ -121,6 +121,7 @@ export class Sidebar {
     let note = "";
     if (hidden > 0) note = `and ${hidden.toLocaleString()} more: type a name to write to anybody.`;
     else if (total === 0 && !this.#people.alone) note = "Nobody else is here yet.";
+    if (!this.#people.alone) note = [note, this.#people.left].filter(Boolean).join(" ");
     setText($("people-note"), note);
     $("people-note").hidden = note === "";
     $("people-alone").hidden = !this.#people.alone;
