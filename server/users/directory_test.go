@@ -22,7 +22,8 @@ func TestUser(t *testing.T) {
 		cb, sb := b.bind("u")
 		w.expectEvents()
 		w.expectWhere("u", "a b")
-		for _, n := range w.nodes {
+		for _, name := range []string{"a", "b", "c"} {
+			n := w.nodes[name]
 			n.mustEmit("u", n.name)
 			w.expect("sa", sa, n.name)
 			w.expect("sb", sb, n.name)
@@ -51,6 +52,7 @@ func TestUser(t *testing.T) {
 		ca.Expect("message", "b")
 		ca.ExpectDisconnect()
 		cb.ExpectDisconnect()
+		synctest.Wait() // until the OnDisconnect functions have returned
 		w.expectWhere("u", "")
 		if err := c.emit("u", "x"); !errors.Is(err, users.ErrAway) {
 			t.Errorf("emit to who is away: %v", err)
