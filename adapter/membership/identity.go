@@ -54,7 +54,7 @@ func (m *Members) unnameLocked(mem *member) {
 func (m *Members) renameLocked() {
 	base, id := m.opts.Self.Name, string(m.self.ID)
 	for i := 0; i < len(id); i += 4 {
-		name := base + "-" + id[i:i+4]
+		name := base + "-" + id[i:min(i+4, len(id))]
 		if name != m.self.Name && len(m.named[name]) == 0 {
 			m.self.Name = name
 			return

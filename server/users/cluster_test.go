@@ -43,6 +43,7 @@ type node struct {
 	name string
 	srv  *server.Server
 	dir  *users.Directory
+	link *faultyStore // this node's way to the store
 }
 
 // bubble runs a test in virtual time with nodes of these names.
@@ -80,7 +81,7 @@ func (w *world) startServer(name string, builder adapter.Builder) *node {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n := &node{w: w, name: name, srv: srv}
+	n := &node{w: w, name: name, srv: srv, link: &faultyStore{inner: w.store}}
 	srv.Of("/").HandleAnyOutgoing(func(_ context.Context, s *server.Socket, e *server.Event) {
 		var text string
 		_ = e.Args.Unmarshal(0, &text)
@@ -89,7 +90,7 @@ func (w *world) startServer(name string, builder adapter.Builder) *node {
 		w.got[s.ID()] = append(w.got[s.ID()], text)
 	})
 	opts := w.opts
-	opts.Store, opts.Logger = w.store, quiet
+	opts.Store, opts.Logger = n.link, quiet
 	if n.dir, err = users.New(srv, opts); err != nil {
 		w.t.Fatal(err)
 	}

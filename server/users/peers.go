@@ -14,7 +14,7 @@ const peerEvent = "sockeye:users"
 // notice is its argument.
 type notice struct {
 	From    adapter.NodeID `json:"from"`
-	Hold    []string       `json:"hold,omitempty"`    // users that From holds, which the receiver may hold too
+	Hold    []string       `json:"hold,omitempty"`    // users that From holds, and the receiver may hold or have in its cache
 	Release []string       `json:"release,omitempty"` // users that it does not hold any more
 	// Holders belongs to User: a message of the receiver has not found it, or not only, where it was sent to.
 	User    string           `json:"user,omitempty"`
@@ -125,7 +125,7 @@ func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, err err
 
 // told takes in what another node tells.
 func (d *Directory) told(_ context.Context, n notice) (bool, error) {
-	for _, id := range n.Hold {
+	for _, id := range slices.Concat(n.Hold, n.Release) {
 		d.cache.remove(id)
 	}
 	d.mu.Lock()

@@ -166,6 +166,9 @@ func (d *Directory) writeLocked(lost bool) {
 		switch {
 		case u.count > 0:
 			u.stored, u.announced = storedUnknown, u.announced && lost
+			for i := range u.others {
+				u.others[i].told = lost && u.others[i].told // a life that is over holds nothing
+			}
 			d.bulk = append(d.bulk, u)
 		case u.stored != storedAway: // its release finds nothing any more
 			u.stored, u.until = storedAway, now.Add(d.opts.Grace)

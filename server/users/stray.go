@@ -3,6 +3,7 @@ package users
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -118,14 +119,15 @@ func (d *Directory) forward(m *stray, p place, nodes []adapter.NodeID) {
 // directed looks at a message that another node has sent to this one for a user. It does not block.
 func (d *Directory) directed(m *server.Directed) {
 	rooms, who := m.Rooms(), mark(m.Holders())
-	if len(rooms) != 1 || len(rooms[0]) < len(d.opts.RoomPrefix) || who[0] != d.members.self {
+	if len(rooms) != 1 {
 		return
 	}
-	if rooms[0][:len(d.opts.RoomPrefix)] != d.opts.RoomPrefix {
+	id, ok := strings.CutPrefix(rooms[0], d.opts.RoomPrefix)
+	if !ok || d.checkID(id) != nil {
 		return
 	}
-	id := rooms[0][len(d.opts.RoomPrefix):]
-	if d.checkID(id) != nil {
+	d.noteSender(id, m.From())
+	if who[0] != d.members.self {
 		return
 	}
 	here, nodes, _ := d.holdersHere(id)
@@ -146,6 +148,15 @@ func (d *Directory) directed(m *server.Directed) {
 	}
 	if len(missing) > 0 || slices.ContainsFunc(who, func(node adapter.NodeID) bool { return !slices.Contains(nodes, node) }) {
 		d.tellHolders(m.From(), id, nodes)
+	}
+}
+
+// noteSender notes that another node remembers that a user is here.
+func (d *Directory) noteSender(id string, from adapter.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if u := d.users[id]; u != nil && u.count > 0 && from != "" {
+		u.sentBy(from)
 	}
 }
 

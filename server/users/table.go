@@ -51,9 +51,10 @@ type user struct {
 
 	// announced: the cluster was told that the user is online, by this node or another one, and the store may have forgotten it.
 	announced bool
-	until     time.Time     // end of the grace time, if stored is storedAway
-	others    []other       // nodes that hold the user too
-	changed   chan struct{} // closed at the next change, nil unless somebody waits
+	until     time.Time        // end of the grace time, if stored is storedAway
+	others    []other          // nodes that hold the user too
+	senders   []adapter.NodeID // other nodes that have sent to it here and remember that it is; told when it is not any more
+	changed   chan struct{}    // closed at the next change, nil unless somebody waits
 }
 
 // other is another node that holds a user.
@@ -79,6 +80,15 @@ func (u *user) note(node adapter.NodeID) *other {
 	}
 	u.others = append(u.others, other{node: node})
 	return &u.others[len(u.others)-1]
+}
+
+// maxSenders bounds how many nodes are told; the others find out with their next message.
+const maxSenders = 64
+
+func (u *user) sentBy(node adapter.NodeID) {
+	if len(u.senders) < maxSenders && !slices.Contains(u.senders, node) {
+		u.senders = append(u.senders, node)
+	}
 }
 
 func (u *user) find(node adapter.NodeID) int {
@@ -135,6 +145,10 @@ func (d *Directory) drop(socket string) *user {
 	u.count--
 	last := u.count == 0
 	if last {
+		for _, node := range u.senders {
+			d.tellLocked(node, u.id)
+		}
+		u.senders = nil
 		d.queueLocked(u)
 		u.changedLocked()
 	}
