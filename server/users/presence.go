@@ -311,18 +311,6 @@ func (g groupKey) rooms(s *server.Socket) []string {
 	}
 }
 
-// concerns reports whether a change of rooms may matter.
-func (g groupKey) concerns(rooms []string) bool {
-	switch g.Kind {
-	case everyone:
-		return false
-	case oneRoom:
-		return slices.Contains(rooms, g.Name)
-	default:
-		return slices.ContainsFunc(rooms, func(room string) bool { return strings.HasPrefix(room, g.Name) })
-	}
-}
-
 // infoOf returns what a socket was bound with.
 func infoOf(s *server.Socket) json.RawMessage {
 	var b struct {
