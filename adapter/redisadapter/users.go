@@ -37,7 +37,8 @@ type UserStoreOptions struct {
 
 	// Buckets is the number of hashes over which the users of a namespace are spread, 16,777,216 at most. All nodes of a cluster have
 	// the same; who has another is not enrolled. Redis keeps a hash in its compact form up to 128 fields
-	// (hash-max-listpack-entries). Default: 32,768, which suits a few users up to 4 million.
+	// (hash-max-listpack-entries). It can be changed while no node runs, after the keys have been deleted. Default: 32,768, which
+	// suits a few users up to 4 million.
 	Buckets int
 }
 
@@ -51,6 +52,9 @@ type UserStore struct {
 	rdb     redis.UniversalClient
 	prefix  string
 	buckets int
+	// writing has a token while changes are under way: those that were given up may reach Redis late, and must not come behind
+	// newer ones of the same user.
+	writing chan struct{}
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -69,7 +73,7 @@ func NewUserStore(rdb redis.UniversalClient, opts *UserStoreOptions) *UserStore 
 	if o.Buckets <= 0 {
 		o.Buckets = defaultBuckets
 	}
-	return &UserStore{rdb: rdb, prefix: o.Prefix, buckets: min(o.Buckets, maxBuckets), epochs: make(map[string]partEpochs)}
+	return &UserStore{rdb: rdb, prefix: o.Prefix, buckets: min(o.Buckets, maxBuckets), writing: make(chan struct{}, 1), epochs: make(map[string]partEpochs)}
 }
 
 // Apply implements adapter.UserStore.
@@ -112,7 +116,7 @@ func (s *UserStore) apply(ctx context.Context, namespace string, changes []adapt
 		}
 		calls[i] = scriptCall{s.bucketKey(namespace, s.bucketOf(c.User)), []any{c.User, int(c.Op), token}}
 	}
-	answers, err := s.run(ctx, changeScript, calls)
+	answers, err := s.run(ctx, s.writing, changeScript, calls)
 	outcomes := make([]adapter.UserOutcome, 0, len(answers))
 	for i, a := range answers {
 		values, _ := a.([]any)
@@ -209,7 +213,7 @@ func (s *UserStore) Roll(ctx context.Context, namespace string) (map[string]stri
 // Claim implements adapter.UserStore.
 func (s *UserStore) Claim(ctx context.Context, namespace, life, by string, ttl time.Duration) (bool, error) {
 	call := scriptCall{s.claimKey(namespace, life), []any{by, max(ttl.Milliseconds(), 1)}}
-	answers, err := s.run(ctx, claimScript, []scriptCall{call})
+	answers, err := s.run(ctx, nil, claimScript, []scriptCall{call})
 	if err != nil {
 		return false, userFailure("claim a life", err)
 	}

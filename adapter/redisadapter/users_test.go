@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	lifeA = "00112233445566aa-1"
+	lifeA = "00112233445566aa"
 	lifeB = "00112233445566aa-2"
 )
 
@@ -475,9 +475,69 @@ func TestUserKeys(t *testing.T) {
 	}
 }
 
+// overtaken is a client whose first pipeline waits until another one has been executed, or for a while if none comes.
+type overtaken struct {
+	pipelines atomic.Int32
+	another   chan struct{} // closed when the second one has been executed
+	late      chan struct{} // closed when the first one has
+}
+
+func (o *overtaken) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (o *overtaken) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (o *overtaken) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		switch o.pipelines.Add(1) {
+		case 1:
+			select {
+			case <-o.another:
+			case <-time.After(200 * time.Millisecond):
+			}
+			defer close(o.late)
+		case 2:
+			defer close(o.another)
+		}
+		return next(context.WithoutCancel(ctx), cmds)
+	}
+}
+
+// TestUserStoreGivenUp gives up a change that is late, and makes the opposite one then: that one is what remains.
+func TestUserStoreGivenUp(t *testing.T) {
+	rdb := clientOf(t, redistest.Single(t))
+	applied(t, NewUserStore(rdb, fewBuckets), holdBy(lifeB, "other")) // Redis knows the script
+	o := &overtaken{another: make(chan struct{}), late: make(chan struct{})}
+	rdb.AddHook(o)
+	s := NewUserStore(rdb, fewBuckets)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Apply(ctx, "/", []adapter.UserChange{holdBy(lifeA, "u")}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a change that is late: %v", err)
+	}
+	forget := adapter.UserChange{Op: adapter.UserForget, User: "u", Life: lifeA}
+	applied(t, s, forget)
+	<-o.late
+	if got := lookedUp(t, s, "u"); len(got.Holders) > 0 {
+		t.Errorf("held by %v", got.Holders)
+	}
+}
+
+// TestUserTokens: the lives of nodes have short tokens.
+func TestUserTokens(t *testing.T) {
+	for life, want := range map[string]string{lifeA: "ABEiM0RVZqo", lifeB: "ABEiM0RVZqo2", lifeA + "-1": "=00112233445566aa-1", "x": "=x"} {
+		if got, err := lifeToken(life); err != nil || got != want {
+			t.Errorf("token of %s: %s, want %s, error %v", life, got, want, err)
+		}
+	}
+	for range 100 {
+		if token, err := lifeToken(string(adapter.NewNodeID())); err != nil || len(token) != packedLength {
+			t.Errorf("token %q, error %v", token, err)
+		}
+	}
+}
+
 // FuzzUserTokens reads values and lives of any form.
 func FuzzUserTokens(f *testing.F) {
-	for _, seed := range []string{lifeA, lifeB, "+ABEiM0RVZqo1", "~ABEiM0RVZqo1", "ABEiM0RVZqo1,=other,+=x", "=00112233445566aa-1", "~", "+,", "a,b", "00112233445566AA-01"} {
+	for _, seed := range []string{lifeA, lifeB, "+ABEiM0RVZqo", "~ABEiM0RVZqo2", "ABEiM0RVZqo,=other,+=x", "=00112233445566aa-1", "=00112233445566aa", "ABEiM0RVZqo1", "~", "+,", "a,b", "00112233445566AA-01"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

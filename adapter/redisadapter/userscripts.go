@@ -87,19 +87,20 @@ type scriptCall struct {
 }
 
 // run calls a script several times at once. With an error come the answers to the calls before the first that failed. Where Redis
-// does not know the script, that call and all after it are made again with its text, so that they keep their order.
-func (s *UserStore) run(ctx context.Context, script *redis.Script, calls []scriptCall) ([]any, error) {
-	answers, err := s.call(ctx, script.EvalSha, calls)
+// does not know the script, that call and all after it are made again with its text, so that they keep their order. turn is as for
+// pipelineIn.
+func (s *UserStore) run(ctx context.Context, turn chan struct{}, script *redis.Script, calls []scriptCall) ([]any, error) {
+	answers, err := s.call(ctx, turn, script.EvalSha, calls)
 	if !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		return answers, err
 	}
-	more, err := s.call(ctx, script.Eval, calls[len(answers):])
+	more, err := s.call(ctx, turn, script.Eval, calls[len(answers):])
 	return append(answers, more...), err
 }
 
-func (s *UserStore) call(ctx context.Context, eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, calls []scriptCall) ([]any, error) {
+func (s *UserStore) call(ctx context.Context, turn chan struct{}, eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd, calls []scriptCall) ([]any, error) {
 	var answers []any
-	err := s.pipeline(ctx, func(p redis.Pipeliner) func() error {
+	err := s.pipelineIn(ctx, turn, func(p redis.Pipeliner) func() error {
 		cmds := make([]*redis.Cmd, len(calls))
 		for i, c := range calls {
 			cmds[i] = eval(ctx, p, []string{c.key}, c.args...)
@@ -121,8 +122,21 @@ func (s *UserStore) call(ctx context.Context, eval func(context.Context, redis.S
 // client of go-redis does so only where it is told to, and waits for its own timeouts else. What is under way then is given up;
 // it ends with those timeouts.
 func (s *UserStore) pipeline(ctx context.Context, queue func(redis.Pipeliner) (check func() error)) error {
+	return s.pipelineIn(ctx, nil, queue)
+}
+
+// pipelineIn is pipeline for one of those that wait for each other, also for what was given up: turn has a token meanwhile. nil:
+// nobody waits.
+func (s *UserStore) pipelineIn(ctx context.Context, turn chan struct{}, queue func(redis.Pipeliner) (check func() error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if turn != nil {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	pipe := s.rdb.Pipeline()
 	check := queue(pipe)
@@ -130,6 +144,9 @@ func (s *UserStore) pipeline(ctx context.Context, queue func(redis.Pipeliner) (c
 	go func() {
 		defer close(done)
 		execute(ctx, pipe)
+		if turn != nil {
+			<-turn
+		}
 	}()
 	select {
 	case <-done:

@@ -46,7 +46,7 @@ func (s *UserStore) find(ctx context.Context, namespace, token string, from int)
 		calls[i] = scriptCall{s.bucketKey(namespace, from+i), []any{token}}
 	}
 	err = persist(ctx, func() error {
-		answers, err := s.run(ctx, findScript, calls)
+		answers, err := s.run(ctx, nil, findScript, calls)
 		for _, a := range answers {
 			found, _ := a.([]any)
 			for _, user := range found {
@@ -91,24 +91,12 @@ func persist(ctx context.Context, do func() error) error {
 		err := do()
 		switch {
 		case err == nil:
-			return rest(ctx, min(max(time.Since(began), minSweepPause), maxSweepPause))
+			return pause(ctx, min(max(time.Since(began), minSweepPause), maxSweepPause))
 		case !unusable(err) || ctx.Err() != nil:
 			return err
 		}
-		if err := rest(ctx, sweepRetry); err != nil {
+		if err := pause(ctx, sweepRetry); err != nil {
 			return err
 		}
-	}
-}
-
-// rest waits for a time, or until ctx ends.
-func rest(ctx context.Context, pause time.Duration) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

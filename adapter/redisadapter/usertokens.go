@@ -13,7 +13,7 @@ import (
 // userTokens is the value of a user's field: the tokens of lives, with commas between. "+" before a token says that nobody held
 // the user when this life began to, so that a Hold whose answer was lost gives the same one again. "~" says that the user is
 // away, in the care of that life; such a token is alone. Redis keeps a hash in its compact form while its values have at most
-// 64 bytes, which is why tokens are short: four lives fit.
+// 64 bytes, which is why tokens are short: five lives fit.
 type userTokens struct {
 	holders []string // lives
 	first   string   // the one that found nobody, if it is there still
@@ -73,12 +73,13 @@ func outcomeOf(c adapter.UserChange, now, before string) adapter.UserOutcome {
 	return o
 }
 
-// lifeToken returns what stands for a life in a value: of "<16 hexadecimal digits>-<number>" the digits in base 64, then the number.
+// lifeToken returns what stands for a life in a value: of 16 hexadecimal digits the same in base 64, and of a later life of
+// that node, "<digits>-<number>" from 2 on, the number behind it.
 func lifeToken(life string) (string, error) {
 	if life == "" || strings.Contains(life, tokenSeparator) {
 		return "", misuse(fmt.Sprintf("illegal life %q", life))
 	}
-	if id, number, ok := strings.Cut(life, "-"); ok && len(id) == 16 && isNumber(number) {
+	if id, number, later := strings.Cut(life, "-"); len(id) == 16 && (!later || isLater(number)) {
 		if n, err := strconv.ParseUint(id, 16, 64); err == nil && fmt.Sprintf("%016x", n) == id {
 			return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, n)) + number, nil
 		}
@@ -92,18 +93,23 @@ func lifeOf(token string) (string, bool) {
 		back, err := lifeToken(life)
 		return life, err == nil && back == token
 	}
-	if len(token) <= packedLength || !isNumber(token[packedLength:]) {
+	if len(token) < packedLength {
 		return "", false
 	}
+	number := token[packedLength:]
 	id, err := base64.RawURLEncoding.Strict().DecodeString(token[:packedLength])
-	if err != nil || len(id) != 8 {
+	if err != nil || len(id) != 8 || number != "" && !isLater(number) {
 		return "", false
 	}
-	return fmt.Sprintf("%016x-%s", binary.BigEndian.Uint64(id), token[packedLength:]), true
+	life := fmt.Sprintf("%016x", binary.BigEndian.Uint64(id))
+	if number != "" {
+		life += "-" + number
+	}
+	return life, true
 }
 
-// isNumber reports whether s is a positive number as it is printed.
-func isNumber(s string) bool {
+// isLater reports whether s is the number of a life that is not a node's first, as it is printed.
+func isLater(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 32)
-	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
+	return err == nil && n > 1 && strconv.FormatUint(n, 10) == s
 }

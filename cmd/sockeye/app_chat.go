@@ -220,7 +220,7 @@ func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (deliver
 	if err := reached(err); err != nil && !offline {
 		return delivery{}, err
 	}
-	c.traffic.note(ctx, from, out.To)
+	c.traffic.note(ctx, out.To)
 	if from != "" && out.To != from {
 		own := c.dir.User(string(from)).Except(s.ID())
 		if err := reached(own.Emit(ctx, "sent", out.Message, copied{To: out.To})); err != nil {
@@ -242,7 +242,7 @@ func (c chat) sendToRoom(ctx context.Context, s *server.Socket, out outgoing, no
 	if err := reached(others.Emit("receive", out.Message, note)); err != nil {
 		return delivery{}, err
 	}
-	c.traffic.note(ctx, note.From, out.To)
+	c.traffic.note(ctx, out.To)
 	return c.delivered(ctx, others.Count)
 }
 

@@ -81,7 +81,7 @@ func newTraffic(c chat) *traffic {
 }
 
 // note remembers a message if somebody looks.
-func (t *traffic) note(ctx context.Context, _, to name) {
+func (t *traffic) note(ctx context.Context, to name) {
 	t.mu.Lock()
 	watched := time.Since(t.looked) < lookFor
 	t.mu.Unlock()

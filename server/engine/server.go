@@ -180,9 +180,13 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 	kind := srv.claimant(r)
 	session, refusal := srv.verify(r, &query, kind)
 	if refusal != nil {
-		if refusal.Code != CodeUnknownSession || !srv.elsewhere(w, r, query.sid) {
-			srv.refuse(w, r, refusal)
+		if refusal.Code == CodeUnknownSession {
+			inFlight.end(query.turn) // what waits elsewhere holds up nothing here
+			if srv.elsewhere(w, r, query.sid) {
+				return
+			}
 		}
+		srv.refuse(w, r, refusal)
 		return
 	}
 	if kind == nil {

@@ -87,7 +87,7 @@ type here struct {
 // The server-side events between directories about presence.
 const (
 	askEvent    = "sockeye:present"  // a question with an answer
-	streamEvent = "sockeye:presence" // streams: see presencestream.go
+	streamEvent = "sockeye:presence" // streams: see presencesource.go
 )
 
 // presenceQuestion asks a node who is in a group, or how many are.

@@ -114,7 +114,6 @@ func (d *Directory) enrol(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.enrolled = true
 	former := d.epoch
 	d.epoch = epoch
 	if former != "" && former != epoch && !d.anew {
