@@ -156,11 +156,28 @@ func (srv *Server) Adopt(t *Transfer) error {
 		return errors.New("adopt session: there is no room for more")
 	}
 	s.transport = newPolling(s, rev, t.Base64)
-	if !srv.open(s) {
-		return fmt.Errorf("adopt session: %w", ErrClosed)
+	if !srv.openKnown(s) {
+		return fmt.Errorf("adopt session: %w, or its id is taken", ErrClosed)
 	}
 	srv.count.adopted.Add(1)
 	return nil
+}
+
+// openKnown is open for a session whose client knows it already: it is not found before it has a Handler.
+func (srv *Server) openKnown(s *Session) bool {
+	s.observe()
+	srv.count.opened.Add(1)
+	srv.count.gauge(s.transport.kind()).Add(1)
+	s.startHeartbeat()
+	s.setHandler(srv.accept(s))
+	if !srv.register(s) {
+		s.finish(&ending{reason: ReasonForcedClose, err: ErrClosed})
+		return false
+	}
+	if s.isClosed() { // perhaps before it was registered
+		srv.unregister(s)
+	}
+	return true
 }
 
 func validID(id string) bool {

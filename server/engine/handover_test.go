@@ -17,26 +17,35 @@ import (
 const holdTime = 100 * time.Millisecond
 
 // twoServers runs two servers in a bubble: what the first one does not have any more it passes on to the second one.
-func twoServers(t *testing.T, f func(t *testing.T, first, second *rig, passed *atomic.Int32)) {
+func twoServers(t *testing.T, f func(t *testing.T, p *pair)) {
 	synctest.Test(t, func(t *testing.T) {
-		var passed atomic.Int32
-		second := newRig(t, nil)
-		adopted := make(chan struct{})
-		second.onAccept = func(*Session) { close(adopted) }
-		first := newRig(t, &Options{
+		p := &pair{second: newRig(t, nil), moved: make(chan struct{})}
+		p.second.onAccept = func(s *Session) {
+			if p.second.srv.lookup(s.ID()) != nil {
+				t.Error("the session can be found before it has a handler")
+			}
+		}
+		p.first = newRig(t, &Options{
 			HoldYoung: func(*http.Request) time.Duration { return holdTime },
 			Elsewhere: func(w http.ResponseWriter, r *http.Request, sid string) bool {
-				<-adopted // as the other server has its clients' requests wait that arrive before the session
-				if second.srv.lookup(sid) == nil {
+				<-p.moved // as the other server has its clients' requests wait that arrive before the session
+				if p.second.srv.lookup(sid) == nil {
 					return false
 				}
-				passed.Add(1)
-				pass(t, second, w, r)
+				p.passed.Add(1)
+				pass(t, p.second, w, r)
 				return true
 			},
 		})
-		f(t, first, second, &passed)
+		f(t, p)
 	})
+}
+
+// pair is two servers.
+type pair struct {
+	first, second *rig
+	moved         chan struct{} // closed when the session has
+	passed        atomic.Int32  // requests
 }
 
 // pass does a request again on another server.
@@ -55,9 +64,9 @@ func pass(t *testing.T, to *rig, w http.ResponseWriter, r *http.Request) {
 }
 
 // move takes a session from one server to the other.
-func move(t *testing.T, from, to *rig, sid string) {
+func (p *pair) move(t *testing.T, sid string) {
 	t.Helper()
-	transfer, ok := from.srv.Release(sid)
+	transfer, ok := p.first.srv.Release(sid)
 	if !ok {
 		t.Fatal("not released")
 	}
@@ -69,21 +78,23 @@ func move(t *testing.T, from, to *rig, sid string) {
 	if err := json.Unmarshal(wire, transfer); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.srv.Adopt(transfer); err != nil {
+	if err := p.second.srv.Adopt(transfer); err != nil {
 		t.Fatal(err)
 	}
+	close(p.moved)
 }
 
 // TestHandover moves a session with a poll and a POST that wait, and upgrades it there: everything is handled once, in order.
 func TestHandover(t *testing.T) {
-	twoServers(t, func(t *testing.T, first, second *rig, passed *atomic.Int32) {
+	twoServers(t, func(t *testing.T, p *pair) {
+		first, second := p.first, p.second
 		sid, target := first.openPoll()
 		poll, post := first.async("GET", target, ""), first.async("POST", target, "4one\x1e4two")
 		synctest.Wait()
 		if got := first.recorder(sid).received(); got != "" {
 			t.Fatalf("handled before the time is over: %s", got)
 		}
-		move(t, first, second, sid)
+		p.move(t, sid)
 		synctest.Wait()
 		if a := <-post; a.body != "ok" {
 			t.Errorf("POST: %+v", a)
@@ -107,8 +118,8 @@ func TestHandover(t *testing.T) {
 			t.Errorf("ended there with %q", got)
 		}
 		a, b := first.srv.Stats(), second.srv.Stats()
-		if a.Released != 1 || b.Adopted != 1 || a.Sessions != 0 || b.Sessions != 1 || passed.Load() != 2 {
-			t.Errorf("%d passed, %+v, %+v", passed.Load(), a, b)
+		if a.Released != 1 || b.Adopted != 1 || a.Sessions != 0 || b.Sessions != 1 || p.passed.Load() != 2 {
+			t.Errorf("%d passed, %+v, %+v", p.passed.Load(), a, b)
 		}
 		c.goodbye()
 	})
@@ -116,9 +127,10 @@ func TestHandover(t *testing.T) {
 
 // TestHandoverStaysOnPolling: without an upgrade the session goes on on the other server, and what comes to the first one is passed on.
 func TestHandoverStaysOnPolling(t *testing.T) {
-	twoServers(t, func(t *testing.T, first, second *rig, _ *atomic.Int32) {
+	twoServers(t, func(t *testing.T, p *pair) {
+		first, second := p.first, p.second
 		sid, target := first.openPoll()
-		move(t, first, second, sid)
+		p.move(t, sid)
 		if a := first.must("POST", target, "4one"); a.body != "ok" {
 			t.Errorf("POST: %+v", a)
 		}
@@ -149,7 +161,8 @@ func TestHoldEnds(t *testing.T) {
 		"upgrade": func(t *testing.T, g *rig, _, target string) { g.upgrade(target + "&transport=websocket") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			twoServers(t, func(t *testing.T, first, second *rig, passed *atomic.Int32) {
+			twoServers(t, func(t *testing.T, p *pair) {
+				first := p.first
 				sid, target := first.openPoll()
 				post := first.async("POST", target, "4one")
 				synctest.Wait()
@@ -157,18 +170,19 @@ func TestHoldEnds(t *testing.T) {
 				if a := <-post; a.body != "ok" || first.recorder(sid).received() != "one" {
 					t.Errorf("POST: %+v, handled %q", a, first.recorder(sid).received())
 				}
-				if _, ok := first.srv.Release(sid); ok || passed.Load() > 0 {
+				if _, ok := first.srv.Release(sid); ok || p.passed.Load() > 0 {
 					t.Error("a session that has begun was released")
 				}
 			})
 		})
 	}
 	t.Run("end of the session", func(t *testing.T) {
-		twoServers(t, func(t *testing.T, first, second *rig, _ *atomic.Int32) {
+		twoServers(t, func(t *testing.T, p *pair) {
+			first := p.first
 			sid, target := first.openPoll()
 			post := first.async("POST", target, "4one")
 			synctest.Wait()
-			second.openPoll() // so that what is asked there is answered
+			close(p.moved)
 			first.recorder(sid).s.Discard()
 			if a := <-post; a.status != http.StatusBadRequest {
 				t.Errorf("POST: %+v", a)

@@ -309,12 +309,19 @@ func (srv *Server) lookup(id string) *Session {
 }
 
 func (srv *Server) forget(s *Session) {
-	shard := srv.tableShard(s.id)
-	shard.mu.Lock()
-	delete(shard.sessions, s.id)
-	shard.mu.Unlock()
+	srv.unregister(s)
 	s.leave()
 	srv.count.closed.Add(1)
+}
+
+// unregister takes a session out of the table, if it is there.
+func (srv *Server) unregister(s *Session) {
+	shard := srv.tableShard(s.id)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.sessions[s.id] == s {
+		delete(shard.sessions, s.id)
+	}
 }
 
 // Len returns the number of live sessions.

@@ -112,7 +112,7 @@ func (w *world) event(text string) {
 	w.events = append(w.events, text)
 }
 
-// expectEvents checks what the application was told since the last call, in any order of the nodes if several are given as "-u a|b".
+// expectEvents checks what the application was told of each user since the last call, in order. "-u a|b" is told by either node.
 func (w *world) expectEvents(want ...string) {
 	w.t.Helper()
 	synctest.Wait()
@@ -120,6 +120,9 @@ func (w *world) expectEvents(want ...string) {
 	got := w.events
 	w.events = nil
 	w.mu.Unlock()
+	byUser := func(a, b string) int { return strings.Compare(strings.Fields(a)[0][1:], strings.Fields(b)[0][1:]) }
+	slices.SortStableFunc(got, byUser)
+	slices.SortStableFunc(want, byUser)
 	ok := len(got) == len(want)
 	for i := range want {
 		if !ok {
