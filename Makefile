@@ -14,13 +14,14 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run cluster build release web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
+.PHONY: run cluster build image release web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
 	$(BIN) serve $(SERVE)
 
-# Build everything and run a cluster: Redis, three nodes, and nginx on port 3000. deploy/cluster.sh lists the variables.
+# Build everything and run a cluster: Redis, three nodes, and nginx on port 3000; with BROKER=embedded the nodes and nginx alone.
+# deploy/cluster.sh lists the variables.
 cluster: build
 	@deploy/cluster.sh
 
@@ -43,12 +44,14 @@ unit:
 	go test $(PACKAGES)
 	cd bench && go test . ./floors
 	cd frameworks && go test .
+	cd deploy && go test ./...
 
 # Run the Go tests under the race detector.
 race: tools compiler
 	go test -race -timeout 10m $(PACKAGES)
 	cd bench && go test . ./floors
 	cd frameworks && go test .
+	cd deploy && go test ./...
 
 # Check formatting, vet, staticcheck.
 lint: tools
@@ -79,18 +82,25 @@ soak: compiler
 MINUTES ?= 10
 SEED ?= 0
 
-# Run clusters of three processes on one Redis in which nodes are killed, frozen and cut off and Redis is restarted, paused and
-# emptied, and account for every message: first with nodes of this version alone, then with nodes of the former version, which are
-# built from the history of the repository, then with a Node.js node among them (about an hour and a half).
+# Make every trouble for every broker, and print the table of docs/brokers.md. Then run clusters of three processes on one broker in
+# which nodes are killed, frozen and cut off and the broker is restarted, paused and emptied, and account for every message: first with
+# nodes of this version alone, then with nodes of the former version, which are built from the history of the repository, then with a
+# Node.js node among them (about two hours and a half).
 chaos: tools compiler
+	go test ./internal/outage -count=1 -v -timeout 1h -run TestOutage -long
+	go test ./adapter/kafkaadapter -race -count=1 -timeout 1h -long
 	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
 	go test ./internal/chaos -count=1 -v -timeout 24h -run 'TestOperator|TestAcksOnCluster' -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
 
 # Make archives of the binary for Linux, macOS and Windows in bin/release, with the licences of all that is inside. Two runs on
-# the same commit, with the same Go and Node.js, give the same bytes.
+# the same commit, with the same Go and Node.js, give the same bytes, some 16 MB each. Not in a linked worktree of git, where go finds no commit.
 release: tools web
 	go run ./internal/release
+
+# Build the container image `sockeye`, which needs Docker with BuildKit.
+image:
+	docker build -t sockeye .
 
 # Print memory and goroutines per idle connection, CPU and allocations per broadcast recipient, and the other benchmarks.
 bench:

@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/internal/question"
@@ -21,7 +22,10 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	defer cancel()
 	var own *localAcks
 	if flags.Local || !c.reaches(flags.Node) { // else the sockets of that node alone are meant
-		own = deliverWithAck(c.local, p, sel, flags, acks)
+		var err error
+		if own, err = c.deliverWithAck(ctx, p, sel, flags, acks); err != nil {
+			return AckSummary{}, err
+		}
 	}
 	var summary AckSummary
 	var err error
@@ -40,6 +44,35 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 		}
 	}
 	return summary, err
+}
+
+// deliverWithAck delivers a packet to this node's sockets, in its turn.
+func (c *clustered) deliverWithAck(ctx context.Context, p *parser.Packet, sel Selection, flags Flags, acks AckSink) (*localAcks, error) {
+	h := c.history.Load()
+	if h == nil {
+		return deliverWithAck(c.local, p, sel, flags, acks), nil
+	}
+	return deliverInTurn(ctx, h.Turn, func() *localAcks { return deliverWithAck(c.local, p, sel, flags, acks) })
+}
+
+// deliverInTurn delivers when it is its turn, or not at all if ctx ends before that.
+func deliverInTurn(ctx context.Context, turn func(func()), deliver func() *localAcks) (*localAcks, error) {
+	var begun atomic.Bool
+	own := make(chan *localAcks, 1)
+	turn(func() {
+		if begun.CompareAndSwap(false, true) {
+			own <- deliver()
+		}
+	})
+	select {
+	case w := <-own:
+		return w, nil
+	case <-ctx.Done():
+	}
+	if begun.CompareAndSwap(false, true) {
+		return nil, endOf(ctx)
+	}
+	return <-own, nil
 }
 
 // patienceOfOthers returns how long other nodes are to wait for their sockets: a little less than the call does, so

@@ -57,7 +57,7 @@
 // on: what comes next is often for the room that was joined. A message that was lost costs those behind it 100 ms, once. [OrderStats] count both.
 // With the adapters of this module:
 //
-//	one way       pub/sub; sharded pub/sub on one Redis, and on a Redis Cluster if a hash tag binds the channels together
+//	one way       NATS; pub/sub; sharded pub/sub on one Redis, and on a Redis Cluster if a hash tag binds the channels together
 //	several ways  sharded pub/sub on a Redis Cluster; streams, where everything that is to reach all nodes counts as "to all nodes"
 //
 // Emitters and nodes of other implementations do not number what they send: of theirs, what takes one way is in order.
@@ -100,6 +100,9 @@ import (
 // ErrClosed is returned by every method of an Adapter after Close.
 var ErrClosed = errors.New("adapter is closed")
 
+// ErrTooLarge says that the broker does not take a message because of its size, which trying again does not change.
+var ErrTooLarge = errors.New("message is too large for the broker")
+
 // ErrClusterUnavailable says that the other nodes could not be reached. What could be done on this node has been done.
 var ErrClusterUnavailable = errors.New("cluster is unavailable")
 
@@ -137,6 +140,8 @@ type Flags struct {
 	Direction *Direction
 	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
 	Timeout time.Duration
+	// Offset is where a history has the packet that Local.Deliver gets, "" if it has not. It is not sent.
+	Offset string `json:"-"`
 }
 
 // Direction is what a broadcast to one node says beside the packet.

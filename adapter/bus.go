@@ -59,9 +59,13 @@ type Message struct {
 	// Seq numbers the messages of a sender that every node of the namespace hears, After is the last such number before a message
 	// that not every node hears, Directed numbers what a sender sends to one node alone. 0 is none; see Parted.
 	Seq, After, Directed uint64
+	// Offset is the place in the bus's log of a message that is handed to receive; "" if it is not in it. It is not sent.
+	Offset string `json:"-"`
 	// Sent is called at most once and from any goroutine if Publish or Send returns nil: when the broker has answered, or when
 	// it is known that it will not. It does not block. nil if nobody wants to know.
 	Sent func(Receipt) `json:"-"`
+
+	numbered func(seq uint64) // told of Seq before the message is published, and of 0 if it was not; nil if nobody wants to know
 }
 
 // isAnswer reports whether a message answers a question.
@@ -133,6 +137,34 @@ type RoomExpecter interface {
 type LossCounter interface {
 	// Losses counts how often that has happened. It may be called concurrently and does not block.
 	Losses() uint64
+}
+
+// Sequencer is implemented by a Bus that has a log of what is published, in one order for all nodes.
+type Sequencer interface {
+	// InOrder has receive also get what this node publishes, and what is in the log with its Offset and in the log's order. It is called
+	// at most once, before the first Publish. Message.Seq tells the node's own messages apart, of which nothing else need be there.
+	InOrder()
+}
+
+// Recorder is a Sequencer whose log can be read again.
+type Recorder interface {
+	Sequencer
+	// Record returns the log, and the storage of sessions beside it.
+	Record() (Log, SessionStore)
+}
+
+// Log is what a Recorder has. All methods may be called concurrently.
+type Log interface {
+	// Read returns the offset of the last message with which receive has been called, or of a later one that is not for it; "" while
+	// the place from which the node reads is not known. It does not block.
+	Read() string
+
+	// After calls each with the broadcasts of the namespace after an offset, the oldest first, until it returns false, and returns the
+	// offset of the last message that it has looked at. It returns ErrHistoryGap if some are not there any more.
+	After(ctx context.Context, offset string, each func(m *Message) bool) (end string, err error)
+
+	// Compare tells which of two offsets comes first, like strings.Compare. What is no offset comes before all.
+	Compare(a, b string) int
 }
 
 // Parted is implemented by a Bus whose messages to all nodes, to the members of a room and to one node can overtake each other.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter/membership"
@@ -24,6 +25,9 @@ func NodeIDs(names []string) []NodeID {
 
 // Node is what is known of a node, see membership.Node.
 type Node = membership.Node
+
+// Secret is what only the nodes of a cluster are told, see membership.Secret.
+type Secret = membership.Secret
 
 // NodeState says whether a node is heard, see membership.State.
 type NodeState = membership.State
@@ -70,6 +74,9 @@ type Cluster interface {
 	// long, and must not close the cluster, which waits for it.
 	Watch(f func(NodeChange)) (stop func())
 
+	// SetDraining has the other nodes know that this one drains, or does not any more. It does not wait.
+	SetDraining(on bool)
+
 	// Close leaves the cluster. The adapters must be closed before. It is idempotent.
 	Close() error
 }
@@ -79,19 +86,30 @@ type Cluster interface {
 type BuilderFunc func(local Local) (Adapter, error)
 
 // Open returns a cluster of one node.
-func (f BuilderFunc) Open(self Node, _ func(Node)) (Cluster, error) { return &alone{f, self}, nil }
+func (f BuilderFunc) Open(self Node, _ func(Node)) (Cluster, error) {
+	return &alone{build: f, self: self}, nil
+}
 
 // alone is the cluster of a server that has no other nodes.
 type alone struct {
+	// Static.
 	build BuilderFunc
 	self  Node
+
+	draining atomic.Bool
 }
 
 func (a *alone) New(local Local) (Adapter, error)       { return a.build(local) }
-func (a *alone) Self() Node                             { return a.self }
-func (a *alone) Nodes(context.Context) ([]Node, error)  { return []Node{a.self}, nil }
+func (a *alone) Nodes(context.Context) ([]Node, error)  { return []Node{a.Self()}, nil }
 func (a *alone) Watch(f func(NodeChange)) (stop func()) { return func() {} }
+func (a *alone) SetDraining(on bool)                    { a.draining.Store(on) }
 func (a *alone) Close() error                           { return nil }
+
+func (a *alone) Self() Node {
+	self := a.self
+	self.Draining = a.draining.Load()
+	return self
+}
 
 // Broker is what a message broker has to provide for one server. [Join] makes a Cluster of it. The messages of its buses and
 // those of the membership travel over the same connections.
@@ -148,6 +166,8 @@ func (j *joined) Nodes(ctx context.Context) ([]Node, error) {
 		return j.members.Nodes(), errors.Join(ErrClusterUnavailable, ctx.Err())
 	}
 }
+
+func (j *joined) SetDraining(on bool) { j.members.SetDraining(on) }
 
 func (j *joined) Watch(f func(NodeChange)) (stop func()) { return j.members.Watch(f) }
 
@@ -219,6 +239,10 @@ func (j *joined) tell(change NodeChange) {
 		log.Info("a node has left the cluster")
 	case !change.Known:
 		log.Info("a node has joined the cluster", "address", n.Address)
+	case change.Reason == "draining" && n.Draining:
+		log.Info("a node drains: it sends its clients away")
+	case change.Reason == "draining":
+		log.Info("a node does not drain any more")
 	case n.State == change.Was:
 	case n.State == NodeSilent:
 		log.Warn("a node is silent, nothing waits for it until it says something")

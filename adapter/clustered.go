@@ -21,6 +21,10 @@ type ClusterOptions struct {
 	Settings []membership.Setting
 	// OverAfter is how long a node must be silent until its life counts as over, see package membership.
 	OverAfter time.Duration
+	// Ordered chooses namespaces in which the sockets of all nodes get broadcasts in one and the same order: this node's own are
+	// delivered here at their place in the broker's log, too, unless nothing comes from there for 2 s. It has no effect with a broker
+	// that has no log. nil: none.
+	Ordered func(namespace string) bool
 	// Logger hears of nodes that come, go and do not answer. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -51,7 +55,7 @@ type Clustered interface {
 // newClustered makes and starts the bus, which it closes with the adapter.
 func newClustered(local Local, node *joined) (Clustered, error) {
 	c := &clustered{local: local, node: node, members: node.members, opts: node.opts, listening: make(chan struct{})}
-	bus, err := node.broker.Bus(busLocal{local, &c.order})
+	bus, err := node.broker.Bus(busLocal{local, c})
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +71,9 @@ func newClustered(local Local, node *joined) (Clustered, error) {
 	}
 	c.order.begin(c.do)
 	c.numbers.base = uint64(time.Since(node.began).Microseconds())
+	if c.opts.Ordered != nil && c.opts.Ordered(local.Name()) {
+		c.inOrder(maxPlace)
+	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if err := bus.Start(c.receive); err != nil {
 		c.stop()
@@ -100,11 +107,16 @@ func newClustered(local Local, node *joined) (Clustered, error) {
 // busLocal is what a bus may ask of this node.
 type busLocal struct {
 	Local
-	order *order
+	c *clustered
 }
 
 // ExpectsRoom implements RoomExpecter. It asks for the room last: what is settled by then has been done.
-func (l busLocal) ExpectsRoom(room string) bool { return l.order.unsettled() || l.HasRoom(room) }
+func (l busLocal) ExpectsRoom(room string) bool {
+	if h := l.c.history.Load(); h != nil && !h.settled() {
+		return true
+	}
+	return l.c.order.unsettled() || l.HasRoom(room)
+}
 
 // clustered is a node of a cluster in one namespace.
 type clustered struct {
@@ -128,6 +140,8 @@ type clustered struct {
 	foreign   foreign
 	order     order
 	numbers   numbers
+
+	history atomic.Pointer[clusterHistory] // nil unless what is broadcast is kept
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -158,7 +172,29 @@ func (c *clustered) receive(m *Message) {
 		}
 		return
 	}
+	if h := c.history.Load(); h != nil && m.Offset != "" {
+		h.arrive(m)
+		return
+	}
 	c.order.take(m)
+}
+
+// inTurn calls f in its place among what is delivered on this node.
+func (c *clustered) inTurn(f func()) {
+	if h := c.history.Load(); h != nil {
+		h.turns.take(f)
+		return
+	}
+	f()
+}
+
+// afterOwn calls f when this node has delivered here what it has broadcast before.
+func (c *clustered) afterOwn(f func()) {
+	if h := c.history.Load(); h != nil {
+		h.Turn(f)
+		return
+	}
+	f()
 }
 
 // do does what a message says. The channel is closed when the handlers of a server-side event have returned; it is nil if
@@ -169,15 +205,15 @@ func (c *clustered) do(m *Message) (handled <-chan struct{}) {
 	}
 	switch m.Kind {
 	case KindBroadcast:
-		c.take(m)
+		c.inTurn(func() { c.take(m) })
 	case KindJoin:
-		c.local.SocketsJoin(m.Selection, m.Rooms)
+		c.inTurn(func() { c.local.SocketsJoin(m.Selection, m.Rooms) })
 	case KindLeave:
-		c.local.SocketsLeave(m.Selection, m.Rooms)
+		c.inTurn(func() { c.local.SocketsLeave(m.Selection, m.Rooms) })
 	case KindDisconnect:
-		c.local.DisconnectSockets(m.Selection, m.Close)
+		c.inTurn(func() { c.local.DisconnectSockets(m.Selection, m.Close) })
 	case KindFetch:
-		c.bus.Respond(m, c.sockets(m))
+		c.inTurn(func() { c.bus.Respond(m, c.sockets(m)) })
 	case KindListRooms:
 		c.bus.Respond(m, &Message{Kind: KindRooms, Request: m.Request, Rooms: c.local.Rooms()})
 	case KindServerSide:
@@ -193,7 +229,7 @@ func (c *clustered) take(m *Message) {
 	case m.Request != "":
 		c.answers.broadcast(m)
 	default:
-		c.local.Deliver(m.Packet, m.Selection, m.Flags)
+		c.deliver(m.Packet, m.Selection, m.Flags, m.Offset)
 		if r, ok := c.local.(Redirector); ok && m.Flags.Direction != nil && len(m.Flags.Direction.Holders) > 0 {
 			r.Redirect(m)
 		}
@@ -263,6 +299,9 @@ func (c *clustered) Broadcast(p *parser.Packet, sel Selection, flags Flags) erro
 	if flags.Direction != nil {
 		m.Sent = flags.Direction.Receipt
 	}
+	if h := c.history.Load(); h != nil && !flags.Foreign {
+		return h.broadcast(m)
+	}
 	here, err := c.tell(flags, m)
 	if here && !flags.Foreign {
 		c.local.Deliver(p, sel, flags)
@@ -276,7 +315,7 @@ func (c *clustered) SocketsJoin(sel Selection, flags Flags, rooms []string) erro
 	}
 	here, err := c.tell(flags, &Message{Kind: KindJoin, Selection: sel, Flags: flags, Rooms: rooms})
 	if here {
-		c.local.SocketsJoin(sel, rooms)
+		c.afterOwn(func() { c.local.SocketsJoin(sel, rooms) })
 	}
 	return err
 }
@@ -287,7 +326,7 @@ func (c *clustered) SocketsLeave(sel Selection, flags Flags, rooms []string) err
 	}
 	here, err := c.tell(flags, &Message{Kind: KindLeave, Selection: sel, Flags: flags, Rooms: rooms})
 	if here {
-		c.local.SocketsLeave(sel, rooms)
+		c.afterOwn(func() { c.local.SocketsLeave(sel, rooms) })
 	}
 	return err
 }
@@ -298,7 +337,7 @@ func (c *clustered) DisconnectSockets(sel Selection, flags Flags, closeConn bool
 	}
 	here, err := c.tell(flags, &Message{Kind: KindDisconnect, Selection: sel, Flags: flags, Close: closeConn})
 	if here {
-		c.local.DisconnectSockets(sel, closeConn)
+		c.afterOwn(func() { c.local.DisconnectSockets(sel, closeConn) })
 	}
 	return err
 }
@@ -429,6 +468,9 @@ func (c *clustered) Close() error {
 		c.questions.close()
 		c.answers.close()
 		c.closeErr = c.bus.Close()
+		if h := c.history.Load(); h != nil {
+			h.close()
+		}
 		c.order.close()
 		c.running.Wait()
 	})

@@ -598,7 +598,9 @@ func TestCloseBeforePublish(t *testing.T) {
 // namespace does when it is disconnected.
 func TestCloseFromReceive(t *testing.T) {
 	bubble(t, func(t *testing.T, n *network) {
+		counted := make(chan struct{})
 		n.hosts["b"].disconnected = func() {
+			<-counted
 			if err := n.adapters["b"].Close(); err != nil {
 				t.Error(err)
 			}
@@ -607,8 +609,9 @@ func TestCloseFromReceive(t *testing.T) {
 			t.Fatal(err)
 		}
 		if count, err := n.adapters["a"].ServerCount(t.Context()); err != nil || count != 3 {
-			t.Errorf("at once: %d servers, error %v", count, err)
+			t.Errorf("before: %d servers, error %v", count, err)
 		}
+		close(counted)
 		synctest.Wait()
 		if count, err := n.adapters["a"].ServerCount(t.Context()); err != nil || count != 2 {
 			t.Errorf("afterwards: %d servers, error %v", count, err)

@@ -21,12 +21,26 @@ type memory struct {
 	local Local
 	done  chan struct{} // closed by Close
 
+	// Set by Keep; nil if nothing is kept.
+	history  *memoryHistory
+	sessions *memorySessions
+
 	closed atomic.Bool
+}
+
+// Keep implements Historian. It keeps at most 64 MiB of a namespace.
+func (m *memory) Keep(opts HistoryOptions) (History, SessionStore, error) {
+	m.history, m.sessions = newMemoryHistory(opts.Retain), newMemorySessions(opts.Expired)
+	return m.history, m.sessions, nil
 }
 
 func (m *memory) Broadcast(p *parser.Packet, sel Selection, flags Flags) error {
 	if m.closed.Load() {
 		return ErrClosed
+	}
+	if m.history != nil {
+		m.history.deliver(m.local, p, sel, flags)
+		return nil
 	}
 	m.local.Deliver(p, sel, flags)
 	return nil
@@ -35,6 +49,13 @@ func (m *memory) Broadcast(p *parser.Packet, sel Selection, flags Flags) error {
 func (m *memory) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel Selection, flags Flags, acks AckSink) (AckSummary, error) {
 	if m.closed.Load() {
 		return AckSummary{}, ErrClosed
+	}
+	if m.history != nil {
+		own, err := deliverInTurn(ctx, m.history.Turn, func() *localAcks { return deliverWithAck(m.local, p, sel, flags, acks) })
+		if err == nil {
+			err = own.wait(ctx, m.done)
+		}
+		return AckSummary{}, err
 	}
 	return AckSummary{}, deliverWithAck(m.local, p, sel, flags, acks).wait(ctx, m.done)
 }
@@ -115,6 +136,9 @@ func (m *memory) ServerCount(context.Context) (int, error) {
 func (m *memory) Close() error {
 	if m.closed.CompareAndSwap(false, true) {
 		close(m.done)
+		if m.sessions != nil {
+			m.sessions.close()
+		}
 	}
 	return nil
 }

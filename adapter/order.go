@@ -352,9 +352,14 @@ func (c *clustered) publish(m *Message) error {
 		return c.bus.Publish(m)
 	}
 	m.Seq = max(n.last, n.base) + 1
+	if m.numbered != nil {
+		m.numbered(m.Seq)
+	}
 	err := c.bus.Publish(m)
 	if err == nil {
 		n.last = m.Seq
+	} else if m.numbered != nil {
+		m.numbered(0)
 	}
 	return err
 }

@@ -16,6 +16,10 @@ type Session struct {
 	Rooms []string // the socket's own room included
 	// Data is the socket's data. Without JSON it is an empty object.
 	Data parser.Payload
+	// Owner is whose the session is; "" if it is nobody's.
+	Owner string
+	// Offset is where a client goes on that has received nothing with an offset; "" if that is not known.
+	Offset string
 }
 
 // SessionStore keeps sessions for the whole cluster. All methods may be called concurrently.
@@ -29,4 +33,26 @@ type SessionStore interface {
 	// Delete removes a session and reports whether it was there: of several nodes that want to go on with one session,
 	// that node may for which Delete returns true.
 	Delete(ctx context.Context, pid string) (bool, error)
+}
+
+// SessionKeeper is implemented by a SessionStore that outlives the nodes. The sessions of sockets that are connected are in it, too, in
+// the name of their node, so that a client can go on whose node was killed, or does not know yet that its connection is lost.
+type SessionKeeper interface {
+	SessionStore
+
+	// Take makes a session a holder's and returns it, nil if there is none. It stays where it is, so that the client can go on with it
+	// again before its new holder has written it. Of several that want it, it is the last one's; the others learn that from Write.
+	Take(ctx context.Context, pid string, holder NodeID) (*Session, error)
+
+	// Write makes writes in their order and reports for each whether the session is its holder's: another node may have taken it.
+	// After an error some may have been made.
+	Write(ctx context.Context, writes []SessionWrite) (held []bool, err error)
+}
+
+// SessionWrite is what a node does with a session that it holds, or may have held.
+type SessionWrite struct {
+	Session *Session
+	Holder  NodeID
+	TTL     time.Duration
+	Remove  bool // nobody is to go on with it
 }

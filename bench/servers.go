@@ -41,7 +41,7 @@ type server struct {
 // place is where and how a server is to run.
 type place struct {
 	port      int
-	pprof     int    // port of the profiles, 0 for none; Sockeye only
+	pprof     int    // port for operators, with profiles, 0 for none; Sockeye only
 	redis     string // URL, "" for a node alone
 	cert, key string // files, "" for no TLS
 }
@@ -54,7 +54,7 @@ func servers(sockeye, zishang string, redis bool) []server {
 				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
 			}
 			if p.pprof != 0 {
-				args = append(args, "--pprof-addr=127.0.0.1:"+strconv.Itoa(p.pprof))
+				args = append(args, "--pprof", "--admin-addr=127.0.0.1:"+strconv.Itoa(p.pprof))
 			}
 			if p.cert != "" {
 				args = append(args, "--tls-cert="+p.cert, "--tls-key="+p.key)

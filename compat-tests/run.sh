@@ -41,7 +41,7 @@ case " ${files[*]} " in
 *proxy*) node -e 'import("./test/lib/nginx.mjs").then((nginx) => nginx.provideNginx())' ;;
 esac
 case " ${files[*]} " in
-*mixed*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
+*mixed*|*users*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
 esac
 
 exec node --test --test-concurrency=2 --test-timeout=$timeout --test-reporter="${REPORTER:-spec}" "${files[@]}"

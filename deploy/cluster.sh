@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# Runs a whole cluster on this machine: Redis, three nodes, nginx in front. Ctrl-C stops what it started, and only that.
+# Runs a whole cluster on this machine: a broker, three nodes, nginx in front. Ctrl-C stops what it started, and only that.
 #
 #   PORT=3000                       where nginx listens
 #   NODE_PORTS="3001 3002 3003"     one node for each
-#   ADAPTER=sharded                 pubsub, sharded or streams
-#   REDIS_PORT=6390                 where the Redis that is started listens
-#   REDIS=redis://…                 an existing Redis instead; none is started then
+#   BROKER=redis                    what stands between the nodes: redis, nats, or embedded for NATS inside the nodes, which needs
+#                                   nothing beside them
+#   ADAPTER=sharded                 redis: pubsub, sharded or streams
+#   REDIS_PORT=6390                 redis: where the Redis that is started listens
+#   REDIS=redis://…                 redis: an existing one instead; none is started then
+#   NATS_PORT=4290                  nats: where the NATS that is started listens
+#   NATS=nats://…                   nats: an existing one instead; none is started then
+#   ROUTE_PORT=6222                 embedded: where the first node takes routes; the others have the next ports
 #   SERVE="--ping-interval 10s"     further flags for every node
+#   METRICS=1                       Prometheus too, and the dashboards of deploy/grafana; Grafana itself if it is installed
+#   METRICS_PORT=3100               where the dashboards are shown
+#   PROMETHEUS_PORT=9090            where Prometheus listens
+#   GRAFANA_PORT=3200               where Grafana listens
+#   ADMIN_PORT=9001                 what operators and Prometheus ask of the first node; the others have the next ports
 #   SOCKEYE=bin/sockeye             the binary
 #
 # Everything listens on 127.0.0.1 only. Logs and configuration are in a directory of their own, which is printed.
@@ -15,11 +25,22 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PORT=${PORT:-3000}
 read -ra ports <<< "${NODE_PORTS:-3001 3002 3003}"
+BROKER=${BROKER:-redis}
 ADAPTER=${ADAPTER:-sharded}
 REDIS_PORT=${REDIS_PORT:-6390}
 REDIS=${REDIS:-}
+NATS_PORT=${NATS_PORT:-4290}
+NATS=${NATS:-}
+ROUTE_PORT=${ROUTE_PORT:-6222}
 read -ra flags <<< "${SERVE:-}"
 SOCKEYE=${SOCKEYE:-$here/../bin/sockeye}
+METRICS=${METRICS:-}
+METRICS_PORT=${METRICS_PORT:-3100}
+PROMETHEUS_PORT=${PROMETHEUS_PORT:-9090}
+GRAFANA_PORT=${GRAFANA_PORT:-3200}
+ADMIN_PORT=${ADMIN_PORT:-9001}
+# nginx learns that a node drains when that refuses a client, not before.
+export SOCKEYE_DRAIN_GRACE=${SOCKEYE_DRAIN_GRACE:-0s}
 
 fail() {
   echo "cluster: $*" >&2
@@ -42,10 +63,10 @@ check_ports() {
   local port seen=" "
   for port; do
     [[ $port =~ ^[0-9]{1,5}$ ]] && ((port > 0 && port < 65536)) || fail "$port is no port"
-    [[ $seen != *" $port "* ]] || fail "port $port is wanted twice; PORT, NODE_PORTS and REDIS_PORT choose others"
+    [[ $seen != *" $port "* ]] || fail "port $port is wanted twice; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, ROUTE_PORT and those for METRICS choose others"
     seen+="$port "
     if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
-      fail "port $port is taken; PORT, NODE_PORTS and REDIS_PORT choose others"
+      fail "port $port is taken; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, ROUTE_PORT and those for METRICS choose others"
     fi
   done
 }
@@ -63,19 +84,23 @@ launch() {
   running+=("$!")
 }
 
+did_not_start() {
+  tail -n 5 "$dir/${name_of[${running[-1]}]}.log" >&2
+  fail "${name_of[${running[-1]}]} did not start"
+}
+
 # await PORT: waits until something listens there, and fails when what was started last has ended.
 await() {
   local tries=0
   until (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; do
-    if ! kill -0 "${running[-1]}" 2> /dev/null || ((++tries > 200)); then
-      tail -n 5 "$dir/${name_of[${running[-1]}]}.log" >&2
-      fail "${name_of[${running[-1]}]} did not start"
-    fi
+    kill -0 "${running[-1]}" 2> /dev/null && ((++tries <= 200)) || did_not_start
     sleep 0.05
   done
+  # Else somebody else listens there.
+  kill -0 "${running[-1]}" 2> /dev/null || did_not_start
 }
 
-# stop_all stops what runs, last started first: nginx, the nodes (which say good-bye to their clients), Redis.
+# stop_all stops what runs, last started first: nginx, the nodes (which send their clients away), the broker.
 stop_all() {
   trap '' INT TERM
   local i pid
@@ -90,7 +115,7 @@ stop_all() {
 write_nginx_conf() {
   local servers="" port
   for port in "${ports[@]}"; do
-    servers+="    server 127.0.0.1:$port max_fails=1 fail_timeout=5s;\n"
+    servers+="    server 127.0.0.1:$port max_fails=0;\n"
   done
   mkdir -p "$dir/nginx"
   # The file that people copy, with the addresses of this cluster.
@@ -102,7 +127,8 @@ daemon off;
 worker_processes 1;
 pid $dir/nginx/nginx.pid;
 error_log stderr warn;
-events { worker_connections 4096; }
+worker_rlimit_nofile 16384;
+events { worker_connections 16384; }
 http {
     access_log off;
     client_body_temp_path $dir/nginx/body;
@@ -111,46 +137,140 @@ http {
     uwsgi_temp_path $dir/nginx/uwsgi;
     scgi_temp_path $dir/nginx/scgi;
     include $dir/nginx/sockeye.conf;
+    include $dir/nginx/metrics*.conf;
 }
 EOF
 }
 
+# write_metrics_conf writes what Prometheus scrapes, and has nginx show the dashboards, which ask Prometheus.
+write_metrics_conf() {
+  mkdir -p "$dir/nginx" "$dir/prometheus"
+  local targets
+  targets=$(printf '"127.0.0.1:%s", ' "${admin_ports[@]}")
+  # The file that people copy, with the addresses of this cluster.
+  sed -e "s/targets: \[.*\]/targets: [${targets%, }]/" "$here/prometheus/prometheus.yml" > "$dir/prometheus/prometheus.yml"
+  cp "$here/prometheus/rules.yml" "$dir/prometheus/"
+  cp -r "$here/grafana" "$dir/dashboards"
+  cat > "$dir/nginx/metrics.conf" << EOF
+server {
+    listen 127.0.0.1:$METRICS_PORT;
+    root $dir/dashboards;
+    index view.html;
+    location ~ \.json$ { default_type application/json; }
+    location ~ \.html$ { default_type text/html; }
+    location /api/ { proxy_pass http://127.0.0.1:$PROMETHEUS_PORT; }
+}
+EOF
+}
+
+# start_grafana starts Grafana with the dashboards, where it is installed.
+start_grafana() {
+  local program home
+  program=$(command -v grafana-server || command -v grafana) || return 0
+  home=${GF_PATHS_HOME:-/usr/share/grafana}
+  [ -d "$home" ] || return 0
+  mkdir -p "$dir/grafana/provisioning/datasources" "$dir/grafana/provisioning/dashboards"
+  cat > "$dir/grafana/provisioning/datasources/prometheus.yaml" << EOF
+apiVersion: 1
+datasources: [{name: Prometheus, type: prometheus, url: "http://127.0.0.1:$PROMETHEUS_PORT", isDefault: true}]
+EOF
+  cat > "$dir/grafana/provisioning/dashboards/sockeye.yaml" << EOF
+apiVersion: 1
+providers: [{name: sockeye, options: {path: "$dir/dashboards"}}]
+EOF
+  GF_PATHS_PROVISIONING=$dir/grafana/provisioning GF_PATHS_DATA=$dir/grafana GF_PATHS_LOGS=$dir/grafana \
+    GF_SERVER_HTTP_ADDR=127.0.0.1 GF_SERVER_HTTP_PORT=$GRAFANA_PORT GF_AUTH_ANONYMOUS_ENABLED=true GF_AUTH_ANONYMOUS_ORG_ROLE=Admin \
+    launch grafana "$program" $([ "${program##*/}" = grafana ] && echo server) --homepath "$home"
+}
+
 [ -x "$SOCKEYE" ] || fail "there is no $SOCKEYE; \`make build\` builds it"
 wanted=("$PORT" "${ports[@]}")
-[ -n "$REDIS" ] || wanted+=("$REDIS_PORT")
-check_ports "${wanted[@]}"
-[ -n "$REDIS" ] || require redis-server redis-server
+route_ports=()
+case $BROKER in
+redis) [ -n "$REDIS" ] || wanted+=("$REDIS_PORT") ;;
+nats) [ -n "$NATS" ] || wanted+=("$NATS_PORT") ;;
+embedded)
+  for i in "${!ports[@]}"; do route_ports+=("$((ROUTE_PORT + i))"); done
+  wanted+=("${route_ports[@]}")
+  ;;
+*) fail "BROKER is redis, nats or embedded, not $BROKER" ;;
+esac
+admin_ports=()
+if [ -n "$METRICS" ]; then
+  for i in "${!ports[@]}"; do admin_ports+=("$((ADMIN_PORT + i))"); done
+  wanted+=("$METRICS_PORT" "$PROMETHEUS_PORT" "$GRAFANA_PORT" "${admin_ports[@]}")
+fi
+[ "$BROKER" != redis ] || [ -n "$REDIS" ] || require redis-server redis-server
+[ "$BROKER" != nats ] || [ -n "$NATS" ] || require nats-server nats-server
 require nginx nginx-light
+[ -z "$METRICS" ] || require prometheus prometheus
+# After that: a package may have started what it installed.
+check_ports "${wanted[@]}"
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/sockeye-cluster.XXXXXX")
 chmod 755 "$dir" # nginx as root gives its workers to another user
 trap stop_all EXIT
 trap 'echo; echo "cluster: stopping"; exit 0' INT TERM
 
-if [ -z "$REDIS" ]; then
-  launch redis redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --save "" --appendonly no --dir "$dir"
-  await "$REDIS_PORT"
-  REDIS=redis://127.0.0.1:$REDIS_PORT
-fi
+# start_broker starts what stands beside the nodes, and sets the flags with which all of them find it.
+start_broker() {
+  case $BROKER in
+  redis)
+    if [ -z "$REDIS" ]; then
+      launch redis redis-server --bind 127.0.0.1 --port "$REDIS_PORT" --save "" --appendonly no --dir "$dir"
+      await "$REDIS_PORT"
+      REDIS=redis://127.0.0.1:$REDIS_PORT
+    fi
+    broker=(--redis "$REDIS" --adapter "$ADAPTER")
+    ;;
+  nats)
+    if [ -z "$NATS" ]; then
+      launch nats nats-server -a 127.0.0.1 -p "$NATS_PORT"
+      await "$NATS_PORT"
+      NATS=nats://127.0.0.1:$NATS_PORT
+    fi
+    broker=(--nats "$NATS")
+    ;;
+  embedded)
+    local routes
+    routes=$(printf ',nats://127.0.0.1:%s' "${route_ports[@]}")
+    broker=(--nats-routes "${routes#,}")
+    ;;
+  esac
+}
+
+broker=()
+start_broker
 for i in "${!ports[@]}"; do
   launch "node-$((i + 1))" "$SOCKEYE" serve --addr "127.0.0.1:${ports[i]}" --node-name "node-$((i + 1))" \
-    --redis "$REDIS" --adapter "$ADAPTER" ${flags[@]+"${flags[@]}"}
+    "${broker[@]}" ${route_ports[@]+--nats-embed "127.0.0.1:${route_ports[i]}"} ${admin_ports[@]+--admin-addr "127.0.0.1:${admin_ports[i]}"} ${flags[@]+"${flags[@]}"}
   await "${ports[i]}"
 done
 write_nginx_conf
+if [ -n "$METRICS" ]; then
+  write_metrics_conf
+  launch prometheus prometheus --config.file "$dir/prometheus/prometheus.yml" --storage.tsdb.path "$dir/prometheus/data" \
+    --web.listen-address "127.0.0.1:$PROMETHEUS_PORT"
+  await "$PROMETHEUS_PORT"
+  start_grafana
+fi
 launch nginx nginx -p "$dir/nginx" -e stderr -c "$dir/nginx/nginx.conf"
 await "$PORT"
 
-echo "cluster: http://localhost:$PORT  nginx, which keeps each browser on one node: use a private window for another user"
+echo "cluster: http://localhost:$PORT  nginx, which gives the requests to the nodes in turns"
 for pid in "${running[@]}"; do
   case ${name_of[$pid]} in
   redis) echo "  redis   $REDIS  process $pid" ;;
+  nats) echo "  nats    $NATS  process $pid" ;;
   node-*) echo "  ${name_of[$pid]}  http://localhost:${ports[${name_of[$pid]#node-} - 1]}  process $pid" ;;
   nginx) echo "  nginx   process $pid" ;;
+  prometheus) echo "  prometheus  http://localhost:$PROMETHEUS_PORT  process $pid" ;;
+  grafana) echo "  grafana     http://localhost:$GRAFANA_PORT  process $pid" ;;
   esac
 done
+[ -z "$METRICS" ] || echo "  metrics http://localhost:$METRICS_PORT  the dashboards"
 echo "  logs    $dir"
-echo "Try \`kill -9\` on a node, or \`kill -STOP\` and \`kill -CONT\` on Redis. Ctrl-C stops everything."
+echo "Try \`kill -9\` on a node, or \`kill -STOP\` and \`kill -CONT\` on one or on the broker. Ctrl-C stops everything."
 
 # Tell what ends on its own, and go on with the rest.
 while [ ${#running[@]} -gt 0 ]; do

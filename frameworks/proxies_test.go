@@ -2,6 +2,7 @@ package frameworks
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/forward"
 	"github.com/sockeye-io/sockeye/server/proxyprotocol"
 )
 
@@ -115,6 +119,33 @@ func nodes(t *testing.T, opts server.Options, wrap func(net.Listener) net.Listen
 	return addrs
 }
 
+// clustered is nodes that know each other, and bring requests to the one that has the session.
+func clustered(t *testing.T, opts server.Options) [2]string {
+	t.Helper()
+	var bus adaptertest.Cluster
+	var addrs [2]string
+	var peers [2]*forward.Forwarder
+	for i, name := range []string{"node-1", "node-2"} {
+		fwd, err := forward.Listen(&forward.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts.NodeName, opts.Adapter, opts.Forwarder, peers[i] = name, bus.Node(server.NodeID(name)), fwd, fwd
+		ts := httptest.NewServer(newServer(t, opts))
+		t.Cleanup(ts.Close)
+		addrs[i] = ts.Listener.Addr().String()
+	}
+	deadline := time.After(patience)
+	for peers[0].Stats().Peers+peers[1].Stats().Peers < 2 {
+		select {
+		case <-deadline:
+			t.Fatal("the nodes do not know each other")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return addrs
+}
+
 // deployed returns a file of deploy/, as people copy it, with the addresses of this test.
 func deployed(t *testing.T, name, listen string, nodes [2]string, more ...string) (content string) {
 	t.Helper()
@@ -164,7 +195,7 @@ func browse(t *testing.T, addr string, spread bool) {
 		if seen[0].Node != seen[1].Node {
 			t.Errorf("a session was on %s, then on %s", seen[0].Node, seen[1].Node)
 		}
-		seenNodes[seen[0].Node] = true
+		seenNodes[seen[0].Node], seenNodes[seen[2].Node] = true, true
 	}
 	if spread && len(seenNodes) != 2 {
 		t.Errorf("%d clients reached only %v", clients, seenNodes)
@@ -172,10 +203,23 @@ func browse(t *testing.T, addr string, spread bool) {
 }
 
 func TestNginx(t *testing.T) {
+	t.Run("in turns", func(t *testing.T) { browseNginx(t, "nginx/sockeye.conf", clustered(t, trusting(t))) })
+	t.Run("by tag", func(t *testing.T) { browseNginx(t, "nginx/tag.conf", nodes(t, trusting(t), nil)) })
+	t.Run("by cookie", func(t *testing.T) { browseNginx(t, "nginx/sticky.conf", nodes(t, trusting(t), nil)) })
+}
+
+// tags are what stands for the nodes' tags in the files that look at session ids.
+func tags() []string {
+	return []string{"TAG1", adapter.TagOf("node-1"), "TAG2", adapter.TagOf("node-2")}
+}
+
+func browseNginx(t *testing.T, file string, nodes [2]string) {
+	t.Helper()
 	path := require(t, "nginx", "nginx-light")
 	addr := freeAddr(t)
-	site := deployed(t, "nginx/sockeye.conf", addr, nodes(t, trusting(t), nil),
-		"    server 127.0.0.1:3003 max_fails=1 fail_timeout=5s;\n", "", "listen 3000;", "listen "+addr+";")
+	site := deployed(t, file, addr, nodes,
+		append(tags(), "    server 127.0.0.1:3003 max_fails=1 fail_timeout=5s;\n", "", "    server 127.0.0.1:3003 max_fails=0;\n", "",
+			"listen 3000;", "listen "+addr+";")...)
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx as root gives its workers to another user
 		t.Fatal(err)
@@ -192,6 +236,18 @@ func TestNginx(t *testing.T) {
 
 func TestHAProxy(t *testing.T) {
 	path := require(t, "haproxy", "haproxy")
+	t.Run("in turns", func(t *testing.T) {
+		addr := freeAddr(t)
+		conf := deployed(t, "haproxy/roundrobin.cfg", addr, clustered(t, trusting(t)), "bind :3000", "bind "+addr)
+		proxy(t, addr, path, "-db", "-f", write(t, "haproxy.cfg", conf))
+		browse(t, addr, true)
+	})
+	t.Run("by tag", func(t *testing.T) {
+		addr := freeAddr(t)
+		conf := deployed(t, "haproxy/tag.cfg", addr, nodes(t, trusting(t), nil), append(tags(), "bind :3000", "bind "+addr)...)
+		proxy(t, addr, path, "-db", "-f", write(t, "haproxy.cfg", conf))
+		browse(t, addr, true)
+	})
 	t.Run("cookie of its own", func(t *testing.T) {
 		addr := freeAddr(t)
 		conf := deployed(t, "haproxy/insert.cfg", addr, nodes(t, trusting(t), nil), "bind :3000", "bind "+addr)
@@ -222,9 +278,15 @@ func TestHAProxy(t *testing.T) {
 }
 
 func TestCaddy(t *testing.T) {
+	t.Run("in turns", func(t *testing.T) { browseCaddy(t, "caddy/roundrobin.Caddyfile", clustered(t, trusting(t))) })
+	t.Run("by cookie", func(t *testing.T) { browseCaddy(t, "caddy/Caddyfile", nodes(t, trusting(t), nil)) })
+}
+
+func browseCaddy(t *testing.T, file string, nodes [2]string) {
+	t.Helper()
 	path := require(t, "caddy", "caddy")
 	addr := freeAddr(t)
-	conf := deployed(t, "caddy/Caddyfile", addr, nodes(t, trusting(t), nil), ":3000 {", "http://"+addr+" {")
+	conf := deployed(t, file, addr, nodes, ":3000 {", "http://"+addr+" {")
 	proxy(t, addr, path, "run", "--adapter", "caddyfile", "--config", write(t, "Caddyfile", "{\n\tadmin off\n}\n"+conf))
 	browse(t, addr, true)
 }

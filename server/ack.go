@@ -105,6 +105,9 @@ func (s *Socket) failAcks(err error) {
 
 // onAck resolves an acknowledgement. It runs on the reading side, so that a handler may wait for one.
 func (s *Socket) onAck(p *parser.Packet) {
+	if s.observed() {
+		s.observeAck(ObservedAckReceived, p)
+	}
 	args, err := p.Args()
 	w := s.takeAck(p.ID)
 	p.Recycle()
@@ -151,8 +154,10 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 	return s.emission(sendFlags{}).emitWithAck(ctx, event, args)
 }
 
-func (e Emission) emitWithAck(ctx context.Context, event string, args []any) (Args, error) {
+func (e Emission) emitWithAck(ctx context.Context, event string, args []any) (answer Args, err error) {
 	s := e.socket
+	ctx, end := s.nsp.server.begin(ctx, e.operation(OperationAsk, event))
+	defer func() { end(err) }()
 	p, err := s.nsp.packet(event, args)
 	if err != nil {
 		return Args{}, err
@@ -179,7 +184,7 @@ func (e Emission) emitWithAck(ctx context.Context, event string, args []any) (Ar
 		r := <-call
 		return r.args, r.err
 	}
-	return Args{}, ackContextError(ctx)
+	return Args{}, s.nsp.server.ackEnded(ctx)
 }
 
 // ackContext bounds the wait for acknowledgements.
@@ -190,9 +195,10 @@ func (srv *Server) ackContext(ctx context.Context) (context.Context, context.Can
 	return context.WithTimeout(ctx, srv.opts.AckTimeout)
 }
 
-// ackContextError says why the wait ended.
-func ackContextError(ctx context.Context) error {
+// ackEnded says why a wait ended, and counts it if time ran out.
+func (srv *Server) ackEnded(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		srv.ackTimeouts.Add(1)
 		return fmt.Errorf("%w: %w", ErrAckTimeout, ctx.Err())
 	}
 	return context.Cause(ctx)

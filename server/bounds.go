@@ -19,11 +19,12 @@ const (
 	limitRooms
 	limitData
 	limitPendingAcks
+	limitConnecting
 	limitKinds
 )
 
 var limitNames = [limitKinds]string{
-	"namespaces", "attempts", "dynamic_namespaces", "auth", "name", "rooms", "data", "pending_acks",
+	"namespaces", "attempts", "dynamic_namespaces", "auth", "name", "rooms", "data", "pending_acks", "connecting",
 }
 
 // What a connection is charged for, see engine.Session.KeepState, beside the bytes of auth objects, names and data.
@@ -43,12 +44,15 @@ func (srv *Server) exceeded(kind limitKind, what string, limit int64) error {
 	return err
 }
 
+// errFull is the ErrLimit of what all clients keep together.
+var errFull = fmt.Errorf("%w: clients keep as much as EngineOptions.StateTotal allows", ErrLimit)
+
 // keep charges the connection for what a socket keeps. It returns ErrLimit if the server has no room.
 func (c *client) keep(n int64) error {
 	if c.session.KeepState(n) {
 		return nil
 	}
-	return fmt.Errorf("%w: clients keep as much as EngineOptions.StateTotal allows", ErrLimit)
+	return errFull
 }
 
 func changeOf(names []string) rooms.Change {

@@ -20,6 +20,7 @@ type BroadcastOperator struct {
 	rooms  []string
 	except []string
 	flags  adapter.Flags
+	ctx    context.Context // of WithContext, nil for none
 
 	narrowed bool // To was called: without a room the selection is empty
 
@@ -61,6 +62,13 @@ func (b BroadcastOperator) Volatile() BroadcastOperator {
 // Compress says whether the packet may be compressed; the default is that it may.
 func (b BroadcastOperator) Compress(on bool) BroadcastOperator {
 	b.flags.NoCompress = !on
+	return b
+}
+
+// WithContext says in which context events are emitted, for Hooks.Begin: an emit in a handler with the handler's context becomes a part
+// of what is traced there. Nothing else comes of it; an emit waits for nothing, so that the end of ctx ends none.
+func (b BroadcastOperator) WithContext(ctx context.Context) BroadcastOperator {
+	b.ctx = ctx
 	return b
 }
 
@@ -115,16 +123,29 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 
 // Encoded is an event as Emit has encoded it, for what is sent more than once. What it was made of may be changed again; []byte in
 // it may not.
-type Encoded struct{ payload parser.Payload }
+type Encoded struct {
+	event   string
+	payload parser.Payload
+}
 
 // Encode encodes an event. The error is as for Emit.
 func Encode(event string, args ...any) (Encoded, error) {
 	payload, err := eventPayload(event, args)
-	return Encoded{payload}, err
+	return Encoded{event, payload}, err
 }
 
 // EmitEncoded is Emit of an event that has been encoded before.
 func (b BroadcastOperator) EmitEncoded(e Encoded) error {
+	if srv := b.server(); srv.watched() {
+		_, end := srv.begin(orBackground(b.ctx), b.emitting(e.event))
+		err := b.emitEncoded(e)
+		end(err)
+		return err
+	}
+	return b.emitEncoded(e)
+}
+
+func (b BroadcastOperator) emitEncoded(e Encoded) error {
 	return b.each("emit", func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error {
 		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: e.payload}
 		return a.Broadcast(p, b.selection(), flags)
@@ -140,7 +161,7 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) (Result[*RemoteSock
 	if b.nobody() {
 		return result, nil
 	}
-	raw, err := askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[adapter.SocketDetails], error) {
+	raw, err := askNodes(ctx, b, "fetch sockets", func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[adapter.SocketDetails], error) {
 		return a.FetchSockets(ctx, b.selection(), flags)
 	})
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
@@ -220,8 +241,8 @@ func BroadcastWithAck[R any](ctx context.Context, to Broadcaster, event string, 
 		b.flags.Timeout = max(time.Until(deadline), time.Millisecond)
 	}
 	sink := new(replySink[R])
-	summary, err := b.withAck(ctx, &p, sink)
-	return sink.finish(ctx, summary, err)
+	summary, err := b.withAck(ctx, event, &p, sink)
+	return sink.finish(ctx, b.nsp.server, summary, err)
 }
 
 // replySink gathers the acknowledgements of one broadcast. They are decoded at the end, because decoding may run code of
@@ -257,7 +278,7 @@ func (r *replySink[R]) Gone(_ adapter.NodeID, sid string) {
 	r.failed = append(r.failed, sid)
 }
 
-func (r *replySink[R]) finish(ctx context.Context, summary adapter.AckSummary, err error) (Replies[R], error) {
+func (r *replySink[R]) finish(ctx context.Context, srv *Server, summary adapter.AckSummary, err error) (Replies[R], error) {
 	r.mu.Lock()
 	answers := r.answers
 	replies := Replies[R]{Expected: r.expected, Failed: r.failed, Missing: summary.Missing, Unanswered: summary.Unanswered}
@@ -272,7 +293,7 @@ func (r *replySink[R]) finish(ctx context.Context, summary adapter.AckSummary, e
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		err = ackContextError(ctx)
+		err = srv.ackEnded(ctx)
 	case err == nil && (len(replies.Values) < replies.Expected || summary.Unanswered > 0):
 		err = ErrAckMissing
 	}

@@ -55,6 +55,8 @@ type client struct {
 	closed   bool
 	joined   bool // some namespace was joined at some time
 	flowing  bool // a goroutine is telling the session to pause or resume
+	chosen   bool // Shed is about to send the client away
+	sentAway bool // somebody does so
 }
 
 // newClient is called for each new session.
@@ -140,8 +142,10 @@ func (c *client) warnEncoding(data []byte) {
 	if len(data) == 0 || data[0]&0xf0 != fixmap || len(c.snapshot()) > 0 || !c.server.warnedEncoding.Pass(warnInterval) {
 		return
 	}
+	sid := c.session.ID()
+	sid = sid[:min(len(sid), 12)] // whoever knows all of it can poll in the client's place
 	c.server.opts.Logger.Warn("a client speaks the msgpack encoding of Socket.IO, which this server does not: "+
-		"its page should load socket.io.js instead of socket.io.msgpack.min.js, or drop the option parser", "sid", c.session.ID(),
+		"its page should load socket.io.js instead of socket.io.msgpack.min.js, or drop the option parser", "sid", sid,
 		"address", c.session.Handshake().Address())
 }
 
@@ -207,6 +211,7 @@ func (c *client) OnClose(reason string, _ error) {
 	}
 	c.stopAwaiting()
 	c.end(Reason(reason))
+	c.unmarkChosen()
 }
 
 // onParseError does as the reference: the sockets hear of the error, and the connection closes with "forced close".

@@ -352,3 +352,14 @@ func BenchmarkState(b *testing.B) {
 		}
 	}
 }
+
+// A CONNECT is told nobody when nobody watches, and pays nothing for it, whatever the session keeps.
+func TestConnectUnwatched(t *testing.T) {
+	n := start(t, &server.Options{Engine: server.EngineOptions{
+		SessionContext: func(ctx context.Context, _ *http.Request) (context.Context, error) { return ctx, nil },
+	}})
+	_, s := n.connect(t)
+	if allocs := testing.AllocsPerRun(100, s.BeginConnect); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}

@@ -64,7 +64,7 @@ func (b BroadcastOperator) Count(ctx context.Context) (Count, error) {
 }
 
 func (b BroadcastOperator) count(ctx context.Context) (Result[int], error) {
-	return askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[int], error) {
+	return askNodes(ctx, b, "count sockets", func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[int], error) {
 		if l, ok := a.(adapter.Lister); ok {
 			return l.CountSockets(ctx, b.selection(), flags)
 		}
@@ -82,7 +82,7 @@ func (b BroadcastOperator) IDs(ctx context.Context) (Result[string], error) {
 	if b.nobody() {
 		return Result[string]{}, nil
 	}
-	ids, err := askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[string], error) {
+	ids, err := askNodes(ctx, b, "list sockets", func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[string], error) {
 		if l, ok := a.(adapter.Lister); ok {
 			return l.SocketIDs(ctx, b.selection(), flags)
 		}

@@ -46,6 +46,7 @@ func (d *Data) Set(key string, value any) error {
 	if err != nil {
 		return fmt.Errorf("set %q: %w", key, err)
 	}
+	d.socket.dataChanged(key)
 	return nil
 }
 
@@ -126,6 +127,28 @@ func (d *Data) Delete(key string) {
 	}
 	d.mu.Unlock()
 	d.socket.client.session.ReleaseState(freed)
+	if ok {
+		d.socket.dataChanged(key)
+	}
+}
+
+// OnDataChange registers a function that is told when a value of a socket's Data has been set or deleted. It runs on the goroutine
+// that has done so, possibly after a later change was told, and must not block. The returned function removes it.
+func (n *Namespace) OnDataChange(f func(s *Socket, key string)) (remove func()) {
+	return n.onDataChange(f)
+}
+
+// dataChanged tells the OnDataChange functions.
+func (s *Socket) dataChanged(key string) {
+	if r := s.nsp.recovery; r != nil {
+		r.changed(s)
+	}
+	each(s.nsp.hooks().data, func(f *slot[dataFunc]) {
+		_ = s.nsp.server.protect("OnDataChange", s.nsp.name, s.id, func() error {
+			f.value(s, key)
+			return nil
+		})
+	})
 }
 
 // Keys returns the keys in sorted order.

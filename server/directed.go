@@ -102,10 +102,14 @@ func (b BroadcastOperator) server() *Server {
 }
 
 // askNodes puts a question to all nodes that are meant, at the same time. A node that cannot be reached is missing.
-func askNodes[T any](b BroadcastOperator, ask func(a adapter.Adapter, flags adapter.Flags) (Result[T], error)) (Result[T], error) {
+func askNodes[T any](
+	ctx context.Context, b BroadcastOperator, what string, ask func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[T], error),
+) (result Result[T], err error) {
+	ctx, end := b.nsp.server.begin(ctx, b.nsp.asking(what))
+	defer func() { end(err) }()
 	a := b.nsp.cluster()
 	if !b.directed {
-		return ask(a, b.flags)
+		return ask(ctx, a, b.flags)
 	}
 	results, errs := make([]Result[T], len(b.nodes)), make([]error, len(b.nodes))
 	var wg sync.WaitGroup
@@ -113,7 +117,7 @@ func askNodes[T any](b BroadcastOperator, ask func(a adapter.Adapter, flags adap
 		one := func() {
 			flags, err := b.flagsFor(a, id)
 			if err == nil {
-				results[i], err = ask(a, flags)
+				results[i], err = ask(ctx, a, flags)
 			}
 			if errors.Is(err, ErrNodeUnreachable) {
 				results[i], err = Result[T]{Missing: []NodeID{id}, Unanswered: 1}, nil
@@ -127,13 +131,12 @@ func askNodes[T any](b BroadcastOperator, ask func(a adapter.Adapter, flags adap
 		}
 	}
 	wg.Wait()
-	var all Result[T]
 	for _, r := range results {
-		all.Values = append(all.Values, r.Values...)
-		all.Missing = append(all.Missing, r.Missing...)
-		all.Unanswered += r.Unanswered
+		result.Values = append(result.Values, r.Values...)
+		result.Missing = append(result.Missing, r.Missing...)
+		result.Unanswered += r.Unanswered
 	}
-	return all, errors.Join(errs...)
+	return result, errors.Join(errs...)
 }
 
 // Directed is an event that another node has sent to this one with Nodes and Holders. This node's sockets have been served. It may
@@ -191,6 +194,9 @@ func (n *Namespace) OnRoomsChange(f func(s *Socket, rooms []string)) (remove fun
 
 // roomsChanged tells the OnRoomsChange functions.
 func (s *Socket) roomsChanged(names []string) {
+	if r := s.nsp.recovery; r != nil {
+		r.changed(s)
+	}
 	each(s.nsp.hooks().rooms, func(f *slot[roomsFunc]) {
 		_ = s.nsp.server.protect("OnRoomsChange", s.nsp.name, s.id, func() error {
 			f.value(s, names)
@@ -227,10 +233,12 @@ func ServerSideEmitWithAckTo[R any](ctx context.Context, n *Namespace, node Node
 	}
 	ctx, cancel := n.server.ackContext(ctx)
 	defer cancel()
+	ctx, end := n.server.begin(ctx, n.asking(event))
 	raw, err := d.ServerSideEmitWithAckTo(ctx, node, payload)
+	end(err)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return answer, ackContextError(ctx)
+		return answer, n.server.ackEnded(ctx)
 	case err != nil:
 		return answer, failed("server-side emit", err)
 	case len(raw.Values) == 0:
@@ -240,8 +248,8 @@ func ServerSideEmitWithAckTo[R any](ctx context.Context, n *Namespace, node Node
 }
 
 // withAck puts a broadcast that asks for acknowledgements to all nodes that are meant, at the same time.
-func (b BroadcastOperator) withAck(ctx context.Context, p *parser.Packet, sink adapter.AckSink) (adapter.AckSummary, error) {
-	result, err := askNodes(b, func(a adapter.Adapter, flags adapter.Flags) (Result[struct{}], error) {
+func (b BroadcastOperator) withAck(ctx context.Context, event string, p *parser.Packet, sink adapter.AckSink) (adapter.AckSummary, error) {
+	result, err := askNodes(ctx, b, event, func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[struct{}], error) {
 		flags.Direction = nil
 		summary, err := a.BroadcastWithAck(ctx, p, b.selection(), flags, sink)
 		return Result[struct{}]{Missing: summary.Missing, Unanswered: summary.Unanswered}, err

@@ -46,14 +46,17 @@
 //	Socket.mu > room index shard > room set
 //	Socket.mu > the session's outbox
 //
-// registry.mu, askedServers.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement and the
-// adapter's count of answers are called with no lock of this package held.
+// recovery.mu and keeper.mu are leaves. shedding.mu is outermost. draining.mu is held while the engine and the cluster are told that the server drains, neither of which
+// blocks. registry.mu, askedServers.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement
+// and the adapter's count of answers are called with no lock of this package held.
 //
 // # Where do I change X
 //
+//   - requests of sessions on other nodes: forwarder.go, package forward
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
-//   - a socket that goes on after its connection was lost: restore.go
+//   - how many CONNECTs are decided at a time: turn.go
+//   - a socket that goes on after its connection was lost: recovery.go, restore.go; sessions in a store that outlives the node: recoverykeeper.go
 //   - packets of a client, protocol violations, pausing: client.go
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
@@ -62,14 +65,19 @@
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
 //   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go;
 //     what is said when arguments do not fit: misfit.go
+//   - how much one client, address or user may do in a time: package limits
+//   - what Prometheus is told: package metrics; spans: package tracing; tokens: package auth
+//   - what operators ask over HTTP: package api; the page of @socket.io/admin-ui: package admin
+//   - what traces are told of one socket: observe.go
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
 //   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
 //   - handshake object: handshake.go; values of the request: context.go; sockets of other nodes: remote.go
 //   - what is said to some nodes alone, and told of by them; changes of rooms: directed.go
-//   - socket data: data.go; what is kept on this node alone: state.go
+//   - socket data, and who is told of its changes: data.go; what is kept on this node alone: state.go
 //   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
-//   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; counters: stats.go
+//   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; what tracing is told: operations.go; counters: stats.go; of each namespace: namespacestats.go
+//   - how a server is emptied before it ends: drain.go; how nodes get even: shed.go, rebalance.go
 //   - the HTTP server around it, its deadlines and what happens without descriptors: listen.go, internal/httpserve
 //
 // # Known differences from the reference

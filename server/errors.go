@@ -24,6 +24,12 @@ const (
 	ReasonForcedClose    Reason = engine.ReasonForcedClose    // this side closed the connection
 )
 
+// reasons are those that are counted, the first one for all that are not in the list.
+var reasons = [...]Reason{
+	"other", ReasonServerDisconnect, ReasonClientDisconnect, ReasonShutdown, ReasonForcedServerClose,
+	ReasonTransportClose, ReasonTransportError, ReasonPingTimeout, ReasonParseError, ReasonForcedClose,
+}
+
 // Errors to compare with errors.Is.
 var (
 	// ErrDisconnected is returned by calls on a socket that has disconnected; *DisconnectError wraps it with the reason.

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
@@ -114,4 +117,23 @@ func ExampleBroadcastOperator() {
 	sports := news.To("football", "tennis").Except("muted")
 	fmt.Println(sports.Emit("score", 3, 2), sports.Volatile().Emit("ticker", []byte{1, 2, 3}))
 	// Output: <nil> <nil>
+}
+
+// A deploy: after SIGTERM the clients are sent to other nodes before this one ends.
+func ExampleServer_Drain() {
+	srv, err := server.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	signalled, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	serving, end := context.WithCancel(context.Background())
+	go func() {
+		<-signalled.Done()
+		_ = srv.Drain(context.Background(), &server.DrainOptions{Grace: 5 * time.Second, Timeout: time.Minute})
+		end()
+	}()
+	if err := server.ListenAndServe(serving, ":3000", srv); err != nil {
+		log.Fatal(err)
+	}
 }

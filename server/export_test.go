@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/sockeye-io/sockeye/server/parser"
+	"github.com/sockeye-io/sockeye/adapter"
 )
 
 // Restoration is what a test lets a socket go on with.
@@ -12,12 +12,12 @@ type Restoration struct {
 	ID, PID string
 	Rooms   []string
 	Data    map[string]json.RawMessage
-	Missed  func(ctx context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error)
+	Missed  func(ctx context.Context) (adapter.Missed, error)
 }
 
 // SetResume sets what clients of the namespace go on with, before the first of them connects.
 func (n *Namespace) SetResume(f func(auth []byte) *Restoration) {
-	n.resume = func(_ context.Context, auth []byte) *restoration {
+	n.resume = func(_ context.Context, _ *client, auth []byte) *restoration {
 		r := f(auth)
 		if r == nil {
 			return nil
@@ -25,3 +25,9 @@ func (n *Namespace) SetResume(f func(auth []byte) *Restoration) {
 		return &restoration{id: r.ID, pid: r.PID, rooms: r.Rooms, data: r.Data, missed: r.Missed}
 	}
 }
+
+// Observed is what every event pays for traces: a look whether there is one.
+func (s *Socket) Observed() bool { return s.observed() }
+
+// BeginConnect is what the CONNECT of a client pays for who watches operations.
+func (s *Socket) BeginConnect() { s.client.beginConnect(s.nsp.name)(nil) }

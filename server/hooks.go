@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"time"
 
@@ -28,6 +30,11 @@ type Hooks struct {
 	// own room is not asked about.
 	BeforeJoin func(s *Socket, rooms []string) error
 
+	// Begin is told of each operation that begins, and returns the context in which it goes on, ctx or one made of it, and a function
+	// that is called once, when the operation has ended, with its error; nil if nobody wants to know. Callbacks get that context:
+	// the middlewares of a connect, the handlers of an event. The place for tracing.
+	Begin func(ctx context.Context, op Operation) (in context.Context, end func(error))
+
 	// AfterConnect is told of each socket that has joined its namespace, before its first callback. The socket may
 	// have disconnected by then.
 	AfterConnect func(s *Socket)
@@ -37,6 +44,11 @@ type Hooks struct {
 
 	// AfterDisconnect is told of each socket that had joined, as soon as it has disconnected.
 	AfterDisconnect func(s *Socket, reason Reason)
+
+	// BeforeDrain is told of each socket whose connection the server is about to close, by Drain or Shed, while the socket is connected
+	// and in its rooms: the place to save what it is to go on with on another node. It runs on the goroutine that closes them one
+	// after the other, and may take as long as the pace allows.
+	BeforeDrain func(s *Socket)
 }
 
 // Incoming is an event that has arrived and has not been paid for. It is valid during the call that it is given to.
@@ -53,6 +65,16 @@ func (in Incoming) Name() string {
 		return ""
 	}
 	return name
+}
+
+// NameBytes is Name without a copy, where there is none to be made: it must not be kept or changed.
+func (in Incoming) NameBytes() []byte {
+	if json := in.packet.JSON; len(json) > 2 && json[0] == '[' && json[1] == '"' {
+		if name := json[2 : 2+max(bytes.IndexByte(json[2:], '"'), 0)]; len(name) > 0 && bytes.IndexByte(name, '\\') < 0 {
+			return name
+		}
+	}
+	return []byte(in.Name())
 }
 
 // EventResult tells how the handling of one event went.
@@ -95,9 +117,11 @@ type hookLists struct {
 	beforeConnect   []func(*Conn, string, []byte) error
 	beforeEvent     []func(*Socket, Incoming) error
 	beforeJoin      []func(*Socket, []string) error
+	begin           []func(context.Context, Operation) (context.Context, func(error))
 	afterConnect    []func(*Socket)
 	afterEvent      []func(*Socket, EventResult)
 	afterDisconnect []func(*Socket, Reason)
+	beforeDrain     []func(*Socket)
 }
 
 func newHookLists(all []Hooks) (l hookLists) {
@@ -105,9 +129,11 @@ func newHookLists(all []Hooks) (l hookLists) {
 		l.beforeConnect = withHook(l.beforeConnect, h.BeforeConnect, h.BeforeConnect != nil)
 		l.beforeEvent = withHook(l.beforeEvent, h.BeforeEvent, h.BeforeEvent != nil)
 		l.beforeJoin = withHook(l.beforeJoin, h.BeforeJoin, h.BeforeJoin != nil)
+		l.begin = withHook(l.begin, h.Begin, h.Begin != nil)
 		l.afterConnect = withHook(l.afterConnect, h.AfterConnect, h.AfterConnect != nil)
 		l.afterEvent = withHook(l.afterEvent, h.AfterEvent, h.AfterEvent != nil)
 		l.afterDisconnect = withHook(l.afterDisconnect, h.AfterDisconnect, h.AfterDisconnect != nil)
+		l.beforeDrain = withHook(l.beforeDrain, h.BeforeDrain, h.BeforeDrain != nil)
 	}
 	return l
 }
@@ -157,6 +183,9 @@ func (s *Socket) mayEmit(p *parser.Packet) bool {
 	err := ask(s.nsp.server, s.nsp.server.hooks.beforeEvent, "BeforeEvent", s.nsp.name, s.id,
 		func(f func(*Socket, Incoming) error) error { return f(s, in) })
 	if err != nil {
+		if s.observed() {
+			s.observeEvent(ObservedRefused, p)
+		}
 		// The client may be gone; then nobody waits.
 		_ = (&Reply{socket: s, id: p.ID}).SendError(err)
 	}
@@ -179,4 +208,14 @@ func (s *Socket) tellEvent(r EventResult) {
 
 func (s *Socket) tellDisconnect(reason Reason) {
 	tell(s, s.nsp.server.hooks.afterDisconnect, "AfterDisconnect", func(f func(*Socket, Reason)) { f(s, reason) })
+}
+
+// tellLeaving tells of the sockets of a client that is sent away.
+func (c *client) tellLeaving() {
+	if len(c.server.hooks.beforeDrain) == 0 {
+		return
+	}
+	for _, s := range c.snapshot() {
+		tell(s, s.nsp.server.hooks.beforeDrain, "BeforeDrain", func(f func(*Socket)) { f(s) })
+	}
 }

@@ -280,3 +280,24 @@ func TestHookPanics(t *testing.T) {
 	p.send("1")
 	eventually(t, "all panics are counted", func() bool { return n.Stats().Panics == 6 })
 }
+
+// NameBytes is Name, whatever the name looks like.
+func TestIncomingNameBytes(t *testing.T) {
+	var names []string
+	n := start(t, &server.Options{Hooks: []server.Hooks{{BeforeEvent: func(_ *server.Socket, in server.Incoming) error {
+		if got, want := string(in.NameBytes()), in.Name(); got != want {
+			t.Errorf("NameBytes is %q, Name %q", got, want)
+		}
+		names = append(names, in.Name())
+		return &server.ClientError{Message: "seen"}
+	}}}})
+	n.Of("/")
+	p, _ := n.connect(t)
+	for i, text := range []string{`["a"]`, `["","b"]`, `["ab\"c",1]`, `["\u0061b"]`, `[12,"x"]`, ` [ "spaced" ]`, `["é"]`, `["a\\"]`} {
+		p.send(fmt.Sprintf("2%d%s", i, text))
+		p.expect(fmt.Sprintf(`3%d[{"error":{"message":"seen"}}]`, i))
+	}
+	if got := fmt.Sprintf("%q", names); got != `["a" "" "ab\"c" "ab" "12" "spaced" "é" "a\\"]` {
+		t.Errorf("names %s", got)
+	}
+}

@@ -54,6 +54,9 @@ func (s *Socket) onEvent(p *parser.Packet) {
 		p.Recycle()
 		return
 	}
+	if s.observed() {
+		s.observeEvent(ObservedReceived, p)
+	}
 	t := eventTask(p)
 	if !s.client.charge(int64(t.bytes)) {
 		return

@@ -41,6 +41,10 @@ func (d *detachment) finish() {
 		return
 	}
 	s := d.socket
+	s.nsp.server.countDisconnect(d.reason)
+	if r := s.nsp.recovery; r != nil {
+		r.leave(s, d.reason)
+	}
 	s.nsp.index.Flush()
 	s.cancelContext()
 	for _, e := range d.acks {
@@ -49,6 +53,9 @@ func (d *detachment) finish() {
 	s.client.discharge(d.freed)
 	if len(s.nsp.server.hooks.afterDisconnect) > 0 {
 		s.tellDisconnect(d.reason)
+	}
+	if s.observed() {
+		s.observe(Observation{Kind: ObservedDisconnected, ID: parser.NoID, Reason: d.reason})
 	}
 	// Callbacks that are still to run may register the functions that the disconnect is to call.
 	if d.busy || s.nsp.hooks().endings() || s.ownHooks().endings() {
@@ -169,30 +176,43 @@ func (s *Socket) handle(p *parser.Packet) {
 			s.fail(e, errPanic)
 		}
 	}()
-	if len(s.nsp.server.hooks.afterEvent) > 0 {
-		s.dispatchWatched(e)
-	} else {
-		_ = s.dispatch(e) // reported already
+	switch srv := s.nsp.server; {
+	case srv.watched():
+		s.dispatchOperation(e)
+	case len(srv.hooks.afterEvent) > 0 || s.observed():
+		_ = s.dispatchWatched(s.Context(), e)
+	default:
+		_ = s.dispatch(s.Context(), e) // reported already
 	}
 	returned = true
 }
 
-// dispatchWatched is dispatch for a server with AfterEvent hooks.
-func (s *Socket) dispatchWatched(e *Event) {
+// dispatchOperation is dispatch for a server with Begin hooks.
+func (s *Socket) dispatchOperation(e *Event) {
+	ctx, end := s.nsp.server.begin(s.Context(), Operation{Kind: OperationEvent, Namespace: s.nsp.name, Socket: s.id, Event: e.Name})
+	err := errPanic // what it stays if a callback calls runtime.Goexit
+	defer func() { end(err) }()
+	err = s.dispatchWatched(ctx, e)
+}
+
+// dispatchWatched is dispatch for a server with AfterEvent hooks, or a socket that is observed.
+func (s *Socket) dispatchWatched(ctx context.Context, e *Event) error {
 	known := len(s.nsp.hooks().handlers[e.Name])+len(s.ownHooks().handlers[e.Name]) > 0
 	began := time.Now()
 	err := errPanic // what it stays if a callback calls runtime.Goexit
 	defer func() {
-		s.tellEvent(EventResult{Name: e.Name, Took: time.Since(began), Outcome: outcome(known, err), Err: err})
+		r := EventResult{Name: e.Name, Took: time.Since(began), Outcome: outcome(known, err), Err: err}
+		s.tellEvent(r)
+		s.observeHandled(e.Reply.id, r)
 	}()
-	err = s.dispatch(e)
+	err = s.dispatch(ctx, e)
+	return err
 }
 
 // dispatch hands an event to its callbacks in the reference's order: catch-all, middlewares, handlers. It reports
 // all errors and returns the first.
-func (s *Socket) dispatch(e *Event) (err error) {
+func (s *Socket) dispatch(ctx context.Context, e *Event) (err error) {
 	h, own := s.nsp.hooks(), s.ownHooks()
-	ctx := s.Context()
 	for _, list := range [][]*slot[eventFunc]{h.any, own.any} {
 		for _, f := range list {
 			_ = s.protect(e.Name, func() error {
@@ -274,11 +294,14 @@ func (s *Socket) report(event string, err error) {
 	}
 }
 
-// notifyOutgoing shows an event to the HandleAnyOutgoing functions.
+// notifyOutgoing shows an event to the HandleAnyOutgoing functions and to observers.
 func (s *Socket) notifyOutgoing(p *parser.Packet) {
 	h, own := s.nsp.hooks(), s.ownHooks()
-	if len(h.outgoing)+len(own.outgoing) == 0 || p.Type != parser.Event {
+	if len(h.outgoing)+len(own.outgoing)+len(own.observers) == 0 || p.Type != parser.Event {
 		return
+	}
+	if len(own.observers) > 0 {
+		s.observeEvent(ObservedSent, p)
 	}
 	name, args, err := p.Event()
 	if err != nil {

@@ -12,12 +12,18 @@ import (
 	"github.com/sockeye-io/sockeye/internal/httpserve"
 )
 
-// shutdownTimeout is how long handlers get when ListenAndServe ends.
-const shutdownTimeout = 10 * time.Second
+const (
+	// drainTimeout is how long connections get to take what is queued for them when ListenAndServe ends.
+	drainTimeout = 5 * time.Second
+	// shutdownTimeout is how long handlers get after that.
+	shutdownTimeout = 10 * time.Second
+)
 
-// ListenAndServe answers HTTP requests on a TCP address, host:port, until ctx ends, and then shuts everything down in the right
-// order: the listener, the servers (see [Server.Shutdown]), the HTTP server. That takes 10 s at most. It returns nil after a clean
-// end, and else what failed.
+// ListenAndServe answers HTTP requests on a TCP address, host:port, until ctx ends, and then ends as gently as http.Server.Shutdown
+// ends requests: the servers are drained (see [Server.Drain]), without a grace, for 5 s at most, so that clients get what is queued for
+// them and do not all come to the other nodes at once; then, within 10 s, the listener closes, the servers shut down (see
+// [Server.Shutdown]), and the HTTP server. What is done sooner is not waited for. It returns nil after a clean end, and else what failed.
+// A program that wants to tell load balancers before, or another pace, calls Drain itself and ends ctx afterwards.
 //
 // The handler is a Server, or a mux with Servers in it; those of them that have been asked anything are shut down, others are
 // left to the program. Unlike http.ListenAndServe it does not let a client keep half a request open for ever: the head of a
@@ -42,6 +48,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 		Handler:  handler,
 		Log:      slog.Default(),
 		Values:   context.WithValue(ctx, askedServersKey{}, asked),
+		Drain:    func(error) { asked.drain() },
 		Shutdown: asked.shutdown,
 		Timeout:  shutdownTimeout,
 	}
@@ -81,11 +88,26 @@ func (a *askedServers) note(srv *Server) {
 	a.list = append(a.list, srv)
 }
 
+func (a *askedServers) servers() []*Server {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.list
+}
+
+// drain empties the servers at the same time. What comes of it does not matter: they shut down next.
+func (a *askedServers) drain() {
+	var running sync.WaitGroup
+	for _, srv := range a.servers() {
+		if srv.engine.Len() > 0 || srv.relays() > 0 {
+			running.Go(func() { _ = srv.Drain(context.Background(), &DrainOptions{Timeout: drainTimeout}) })
+		}
+	}
+	running.Wait()
+}
+
 // shutdown ends the servers at the same time.
 func (a *askedServers) shutdown(ctx context.Context) error {
-	a.mu.Lock()
-	list := a.list
-	a.mu.Unlock()
+	list := a.servers()
 	ended := make(chan error, len(list))
 	for _, srv := range list {
 		go func() { ended <- srv.Shutdown(ctx) }()

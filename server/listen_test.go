@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,55 @@ func TestServeShutsDown(t *testing.T) {
 			}
 			http.DefaultClient.CloseIdleConnections()
 		})
+	}
+}
+
+// TestServeDrains: who has not fetched yet what is queued for it gets it after the end of Serve's context, and then its own end.
+func TestServeDrains(t *testing.T) {
+	srv, err := server.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	addr, end := serveMux(t, srv)
+	defer http.DefaultClient.CloseIdleConnections()
+	url := "http://" + addr + "/socket.io/?EIO=4&transport=polling"
+	poll := func() string {
+		t.Helper()
+		res, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	url += "&sid=" + poll()[len(`0{"sid":"`):][:20]
+	res, err := http.Post(url, "text/plain", strings.NewReader("40"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if got := poll(); !strings.HasPrefix(got, "40{") {
+		t.Fatalf("polled %q", got)
+	}
+	if err := srv.Of("/").Emit("bye"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- end() }()
+	eventually(t, "the server drains", srv.Draining)
+	if got := poll(); !strings.HasPrefix(got, `42["bye"]`) {
+		t.Errorf("polled %q, want the event", got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if st := srv.Stats(); st.Drained != 1 || st.DrainCut != 0 {
+		t.Errorf("drained %d, cut %d", st.Drained, st.DrainCut)
 	}
 }
 

@@ -23,11 +23,14 @@ func (l local) each(sel adapter.Selection, use func([]member)) {
 func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
 	l.each(sel, func(members []member) {
 		p = l.own(p)
+		if flags.Offset == "" {
+			p = l.nsp.unoffset(p)
+		}
 		l.notifyOutgoing(members, p)
 		m := l.encode(members, p, flags.NoCompress)
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range members {
-			s.sendShared(p, m[s.client.codec], flags.Volatile)
+			s.sendShared(m[s.client.codec], payloadSize(&p.Payload), flags.Offset, flags.Volatile)
 		}
 		unlock()
 	})
@@ -70,7 +73,7 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 		}
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range waiting {
-			s.sendShared(&q, m[s.client.codec], flags.Volatile)
+			s.sendShared(m[s.client.codec], payloadSize(&q.Payload), "", flags.Volatile)
 		}
 		unlock()
 	})

@@ -19,6 +19,7 @@ type attempt struct {
 	auth   int // bytes
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	end    func(error) // of the operation
 
 	stale bool // guarded by client.mu: the client has left, or sent another CONNECT; nobody waits for the answer
 
@@ -46,13 +47,8 @@ func (c *client) connect(name string, auth []byte) {
 		c.refuse(nil, name, "Invalid namespace", nil)
 		return
 	}
-	if nsp != nil && len(nsp.hooks().middlewares) == 0 && nsp.resume == nil {
-		s := newSocket(nsp, c, auth)
-		if start, ok := c.join(s, nil); !ok {
-			s.abandon(ReasonForcedServerClose)
-		} else {
-			s.welcome(start, c.continueWith)
-		}
+	if nsp != nil && len(nsp.hooks().middlewares) == 0 && !nsp.mayResume(auth) {
+		c.joinAtOnce(nsp, auth)
 		return
 	}
 	a := &attempt{name: name, auth: len(auth)}
@@ -64,7 +60,31 @@ func (c *client) connect(name string, auth []byte) {
 		c.refuse(nil, name, "Too many attempts to connect", nil)
 		return
 	}
+	a.ctx, a.end = c.server.begin(a.ctx, Operation{Kind: OperationConnect, Namespace: name})
 	c.continueWith(func() { c.decide(a, nsp, auth) })
+}
+
+// joinAtOnce makes a socket for which nothing has to be decided.
+func (c *client) joinAtOnce(nsp *Namespace, auth []byte) {
+	end := c.beginConnect(nsp.name)
+	s := newSocket(nsp, c, auth)
+	start, ok := c.join(s, nil)
+	if !ok {
+		s.abandon(ReasonForcedServerClose)
+		end(ErrDisconnected)
+		return
+	}
+	end(nil)
+	s.welcome(start, c.continueWith)
+}
+
+// beginConnect begins the operation. It allocates nothing unless somebody watches.
+func (c *client) beginConnect(name string) (end func(error)) {
+	if !c.server.watched() {
+		return nothingEnds
+	}
+	_, end = c.server.begin(c.withValues(context.Background()), Operation{Kind: OperationConnect, Namespace: name})
+	return end
 }
 
 // tooMuch says why a client may not join a namespace besides those that it is in, "" if it may. Only the reading side adds
@@ -150,20 +170,31 @@ func (c *client) forgetLocked(a *attempt) {
 // decide runs the application's part of a CONNECT, answers it, and then serves as the socket's first worker. nsp is nil
 // when the namespace does not exist yet.
 func (c *client) decide(a *attempt, nsp *Namespace, auth []byte) {
-	if nsp != nil {
-		a.socket = c.newcomer(a, nsp, auth)
-	}
 	err := errPanic // what it stays if a callback calls runtime.Goexit
 	defer func() {
 		a.cancel(context.Canceled)
 		c.conclude(a, err)
+		if a.socket == nil && err == nil {
+			err = errNoNamespace
+		}
+		a.end(err)
 	}()
-	err = c.consult(a, auth)
+	err = c.consult(a, nsp, auth)
 }
 
-// consult asks the application. It sets the attempt's socket as soon as there is a namespace for it.
-func (c *client) consult(a *attempt, auth []byte) error {
-	if a.socket == nil {
+// consult asks the application, when it is the attempt's turn. It sets the attempt's socket as soon as there is a namespace for it.
+func (c *client) consult(a *attempt, nsp *Namespace, auth []byte) error {
+	// What a client goes on with is taken when it is its turn: it would be lost if the client went away while it waits.
+	if err := c.takeTurn(a); err != nil {
+		if nsp != nil {
+			nsp.release()
+		}
+		return err
+	}
+	defer c.server.turns.giveBack()
+	if nsp != nil {
+		a.socket = c.newcomer(a, nsp, auth)
+	} else {
 		nsp, created, err := c.server.createDynamic(a.ctx, a.name, authOrEmpty(auth))
 		if nsp == nil {
 			return err
@@ -177,9 +208,14 @@ func (c *client) consult(a *attempt, auth []byte) error {
 	n.connecting.Add(1)
 	defer n.connecting.Add(-1)
 	if err := a.socket.runMiddlewares(a.ctx); err != nil || a.socket.restored == nil {
+		a.socket.tellRecovery(refusedRecovery(err))
 		return err
 	}
-	err := a.socket.catchUp(a.ctx)
+	err := a.socket.recheck(a.ctx)
+	if err == nil {
+		err = a.socket.catchUp(a.ctx)
+	}
+	a.socket.tellRecovery(err)
 	if err == nil {
 		return nil
 	}
@@ -199,7 +235,7 @@ func (c *client) consult(a *attempt, auth []byte) error {
 // newcomer makes the socket of an attempt: one that goes on, if there is something to go on with, or a new one.
 func (c *client) newcomer(a *attempt, nsp *Namespace, auth []byte) *Socket {
 	if nsp.resume != nil {
-		if from := nsp.resume(a.ctx, auth); from != nil {
+		if from := nsp.resume(a.ctx, c, auth); from != nil {
 			return newRestoredSocket(nsp, c, auth, from)
 		}
 	}
@@ -212,7 +248,10 @@ func (c *client) conclude(a *attempt, err error) {
 	switch {
 	case s == nil:
 		text := "Invalid namespace"
-		if errors.Is(err, ErrLimit) {
+		switch {
+		case errors.Is(err, errFull):
+			text = "Server is full"
+		case errors.Is(err, ErrLimit):
 			text = "Too many namespaces"
 		}
 		c.refuse(a, a.name, text, nil)
@@ -255,9 +294,14 @@ func authOrEmpty(auth []byte) json.RawMessage {
 	return auth
 }
 
+// runMiddlewares runs those that are to decide about a socket; of one that goes on, those that always do.
 func (s *Socket) runMiddlewares(ctx context.Context) error {
+	skip := s.restored != nil && s.nsp.recovery != nil && !s.nsp.recovery.opts.RunMiddlewares
 	for _, m := range s.nsp.hooks().middlewares {
-		if err := s.protect("middleware", func() error { return m.value(ctx, s) }); err != nil {
+		if skip && !m.value.always {
+			continue
+		}
+		if err := s.protect("middleware", func() error { return m.value.run(ctx, s) }); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -293,6 +337,10 @@ func (c *client) joinLocked(s *Socket, a *attempt, packet *engine.Message) (form
 	}
 	former = c.detachLocked(s.nsp.name)
 	c.sockets = append(c.sockets, s)
+	s.nsp.counts.joined.Add(1)
+	if r := s.nsp.recovery; r != nil {
+		r.enter(s)
+	}
 	if !c.joined {
 		c.joined = true
 		c.server.unjoined.Add(-1)
@@ -334,13 +382,13 @@ func (s *Socket) beginLocked(connect *engine.Message) (start, ok bool) {
 
 // connectData is what the CONNECT packet tells the client.
 func (s *Socket) connectData() []byte {
-	if s.restored == nil {
+	if s.ticket == nil {
 		return []byte(`{"sid":"` + s.id + `"}`)
 	}
 	raw, _ := encodeJSON(struct { // strings always have a JSON form
 		SID string `json:"sid"`
 		PID string `json:"pid,omitempty"`
-	}{s.id, s.restored.from.pid})
+	}{s.id, s.ticket.pid})
 	return raw
 }
 
@@ -374,7 +422,8 @@ func (c *client) refuse(a *attempt, namespace, message string, data any) {
 		c.forgetLocked(a)
 	}
 	var former *detachment
-	if a == nil || !a.stale {
+	answered := a == nil || !a.stale
+	if answered {
 		former = c.detachLocked(namespace)
 		if m != nil {
 			// With the lock held, so that no answer to a later CONNECT overtakes it. The session may have closed; then nobody waits.
@@ -383,4 +432,7 @@ func (c *client) refuse(a *attempt, namespace, message string, data any) {
 	}
 	c.mu.Unlock()
 	former.finish()
+	if answered {
+		c.server.countRefusal(a, namespace)
+	}
 }

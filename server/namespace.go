@@ -20,13 +20,16 @@ type Namespace struct {
 	server *Server
 	name   string
 	parent *ParentNamespace // nil unless the namespace is dynamic
+	counts *namespaceCounts // the parent's, if there is one
 	index  *rooms.Index[member]
 
-	// resume finds what a client that connects can go on with, nil if it starts anew. Static; nil while nothing is kept.
-	resume func(ctx context.Context, auth []byte) *restoration
+	// resume finds what a client that connects can go on with, nil if it starts anew. Set by once; nil while nothing is kept.
+	resume func(ctx context.Context, c *client, auth []byte) *restoration
 
 	once    sync.Once
 	adapter adapter.Adapter // set by once; see cluster
+
+	recovery *recovery // set by once; nil unless clients can go on
 
 	ackIDs     atomic.Int64
 	refs       atomic.Int64 // sockets and attempts; raised with server.mu held
@@ -40,8 +43,9 @@ type Namespace struct {
 type selector = rooms.Selector[member]
 
 func newNamespace(srv *Server, name string, parent *ParentNamespace) *Namespace {
-	n := &Namespace{server: srv, name: name, parent: parent, index: rooms.New[member]()}
+	n := &Namespace{server: srv, name: name, parent: parent, index: rooms.New[member](), counts: new(namespaceCounts)}
 	if parent != nil {
+		n.counts = &parent.counts
 		n.registry.table.Store(parent.registry.hooks())
 	}
 	return n
@@ -59,6 +63,9 @@ func (n *Namespace) open() {
 			a = adapter.NewMemory(local{n})
 		}
 		n.adapter = a
+		if n.server.opts.Recovery != nil {
+			n.keep(a)
+		}
 		if o, ok := a.(adapter.RoomObserver); ok {
 			n.index.Observe(o)
 		}
@@ -68,6 +75,13 @@ func (n *Namespace) open() {
 	})
 }
 
+// keep makes the namespace one in which clients can go on.
+func (n *Namespace) keep(a adapter.Adapter) {
+	if n.recovery = newRecovery(n, a); n.recovery != nil {
+		n.resume = n.recovery.resume
+	}
+}
+
 // cluster returns the adapter. It waits for the goroutine that is building it, if there is one.
 func (n *Namespace) cluster() adapter.Adapter {
 	n.open()
@@ -75,6 +89,9 @@ func (n *Namespace) cluster() adapter.Adapter {
 }
 
 func (n *Namespace) closeAdapter() {
+	if n.recovery != nil {
+		n.recovery.close()
+	}
 	if err := n.adapter.Close(); err != nil {
 		if held, ok := n.server.alone.Pass("close", failureInterval); ok {
 			n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err, "notLogged", held)
@@ -85,12 +102,18 @@ func (n *Namespace) closeAdapter() {
 // release gives back a reference; the last one removes an empty dynamic namespace if that is wanted.
 func (n *Namespace) release() {
 	if n.refs.Add(-1) == 0 && n.parent != nil && n.server.opts.CleanupEmptyChildNamespaces && n.server.discard(n) {
-		n.closeAdapter()
+		n.server.spawn(n.closeAdapter) // it may wait for what has released the namespace
 	}
 }
 
 // Name returns the namespace's name, with its leading slash.
 func (n *Namespace) Name() string { return n.name }
+
+// Parent returns the parent of a dynamic namespace, nil of any other.
+func (n *Namespace) Parent() *ParentNamespace { return n.parent }
+
+// Server returns the server that the namespace is of.
+func (n *Namespace) Server() *Server { return n.server }
 
 // SetHandlerConcurrency says how many events of one socket may be handled at the same time, see
 // Options.HandlerConcurrency. It takes effect for sockets that become busy afterwards. Values below 1 restore the default.
@@ -143,6 +166,11 @@ func (n *Namespace) Volatile() BroadcastOperator { return n.operator().Volatile(
 // Compress selects every socket, with or without compression; the default is with.
 func (n *Namespace) Compress(on bool) BroadcastOperator { return n.operator().Compress(on) }
 
+// WithContext selects every socket, for emits that are a part of what ctx traces. See BroadcastOperator.WithContext.
+func (n *Namespace) WithContext(ctx context.Context) BroadcastOperator {
+	return n.operator().WithContext(ctx)
+}
+
 // FetchSockets describes the sockets of the whole cluster.
 func (n *Namespace) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
 	return n.operator().FetchSockets(ctx)
@@ -193,7 +221,9 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 
 // Rooms lists the rooms of the whole cluster. Every socket's id is one.
 func (n *Namespace) Rooms(ctx context.Context) (Result[string], error) {
+	ctx, end := n.server.begin(ctx, n.asking("list rooms"))
 	result, err := n.cluster().Rooms(ctx)
+	end(err)
 	return result, failed("list rooms", err)
 }
 
@@ -202,7 +232,9 @@ func (n *Namespace) LocalRooms() []string { return n.index.AllRooms() }
 
 // ServerCount returns the number of nodes that serve the namespace.
 func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
+	ctx, end := n.server.begin(ctx, n.asking("count servers"))
 	count, err := n.cluster().ServerCount(ctx)
+	end(err)
 	return count, failed("count servers", err)
 }
 
@@ -210,7 +242,9 @@ func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 	payload, err := adapter.ServerSidePayload(event, spread(args)...)
 	if err == nil {
+		_, end := n.server.begin(context.Background(), Operation{Kind: OperationEmit, Namespace: n.name, Event: event, Cluster: true})
 		err = n.cluster().ServerSideEmit(payload)
+		end(err)
 	}
 	return failed("server-side emit", err)
 }
@@ -226,7 +260,9 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 	}
 	ctx, cancel := n.server.ackContext(ctx)
 	defer cancel()
+	ctx, end := n.server.begin(ctx, n.asking(event))
 	raw, err := n.cluster().ServerSideEmitWithAck(ctx, payload)
+	end(err)
 	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
 	for _, v := range raw.Values {
 		var r R
@@ -237,7 +273,7 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
-		err = ackContextError(ctx)
+		err = n.server.ackEnded(ctx)
 	case err == nil && result.Unanswered > 0:
 		err = ErrAckMissing
 	}

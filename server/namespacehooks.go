@@ -8,6 +8,10 @@ import "context"
 // has returned; the first error refuses the socket. The returned function removes it, as that of every method here does.
 func (n *Namespace) Use(m Middleware) (remove func()) { return n.use(m) }
 
+// UseAlways is Use for a middleware that also runs for clients that go on with a session, for which the others are skipped, see
+// Options.Recovery. What decides who a client is belongs here, and tells it by Socket.SetOwner.
+func (n *Namespace) UseAlways(m Middleware) (remove func()) { return n.useAlways(m) }
+
 // UseEvent adds a middleware for incoming events of all sockets. The returned function removes it.
 func (n *Namespace) UseEvent(m EventMiddleware) (remove func()) { return n.useEvent(m) }
 

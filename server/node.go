@@ -25,6 +25,9 @@ func (srv *Server) join() error {
 		ID: adapter.NewNodeID(), Name: srv.opts.NodeName, Tag: adapter.TagOf(srv.opts.NodeName), Address: srv.opts.NodeAddress,
 		Started: time.Now(), Version: version(),
 	}
+	if srv.opts.Forwarder != nil {
+		self.Address, self.Key = srv.opts.Forwarder.Announce()
+	}
 	cluster, err := srv.opts.Adapter.Open(self, srv.nodeChanged)
 	if err != nil {
 		return err

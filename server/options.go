@@ -26,6 +26,7 @@ const (
 	defaultMaxRooms       = 10_000
 	defaultMaxData        = 1 << 20
 	defaultMaxPendingAcks = 50_000
+	defaultMaxConnecting  = 10_000
 	defaultMaxMessage     = 1_000_000 // the engine's default of MaxHTTPBufferSize
 )
 
@@ -45,6 +46,10 @@ type Options struct {
 	// NodeAddress is where other nodes reach this one, for example "10.0.0.7:3001". They are told, nothing listens there by
 	// itself. Default: "".
 	NodeAddress string
+
+	// Forwarder brings requests to the nodes that have their sessions: see package forward. Default: none, requests of a session
+	// must come to the node that has it.
+	Forwarder Forwarder
 
 	// ConnectTimeout is how long a connection may exist before it has joined a namespace. Default 45 s.
 	ConnectTimeout time.Duration
@@ -94,6 +99,11 @@ type Options struct {
 	// ErrLimit, a broadcast takes the socket for one that has gone. Default 50,000.
 	MaxPendingAcks int
 
+	// MaxConnecting bounds how many CONNECT packets of all clients may be in middlewares and OfFunc, or come back to what they
+	// had, at the same time; further ones wait for their turn. It spares what middlewares ask, such as a database, when all clients come back at once. A
+	// middleware that waits for a client's next CONNECT may wait for its own end. Default 10,000.
+	MaxConnecting int
+
 	// Codecs are the encodings of packets that clients may speak, the first one by default; each says by a connection's first
 	// message whether it is the one, so that no client has to be configured, see [parser.Codec]. A server with a single
 	// codec does not ask, as Node with its option parser. At most 8. Default: parser.JSON alone.
@@ -109,6 +119,11 @@ type Options struct {
 	// .map for each): what `sockeye client-files DIR` writes, or the dist directory of the npm package socket.io-client. Files
 	// with .br and .gz appended are used as compressed forms. Default none: the paths answer 404, and say this.
 	ClientFiles fs.FS
+
+	// Recovery lets clients go on where their connection was lost, on any node of the cluster: with their socket's id, rooms and data,
+	// and with what they have missed. Events that want no acknowledgement and are not volatile then have their offset as one more
+	// argument, as in the reference, where the option is connectionStateRecovery. Default nil: every client starts anew.
+	Recovery *RecoveryOptions
 
 	// Hooks are asked and told in this order. Default none.
 	Hooks []Hooks
@@ -140,11 +155,15 @@ func (o *Options) settings() (Options, error) {
 		setting("MaxRooms", &s.MaxRooms, defaultMaxRooms),
 		setting("MaxData", &s.MaxData, defaultMaxData),
 		setting("MaxPendingAcks", &s.MaxPendingAcks, defaultMaxPendingAcks),
+		setting("MaxConnecting", &s.MaxConnecting, defaultMaxConnecting),
 	)
 	if err != nil {
 		return s, err
 	}
 	if s.Codecs, err = checkCodecs(s.Codecs); err != nil {
+		return s, err
+	}
+	if s.Recovery, err = s.Recovery.settings(); err != nil {
 		return s, err
 	}
 	if s.Engine.Path == "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 )
 
@@ -16,13 +17,22 @@ type ParentNamespace struct {
 
 	// Static after construction.
 	server  *Server
+	name    string
 	pattern *regexp.Regexp
 	allow   func(ctx context.Context, name string, auth json.RawMessage) bool
+
+	counts namespaceCounts // of all children that there have been
 
 	mu sync.Mutex
 	// Guarded by mu.
 	children []*Namespace
 }
+
+// Name returns the text of the pattern, or for OfFunc "/_0", "/_1" and so on, as Node names its parents.
+func (p *ParentNamespace) Name() string { return p.name }
+
+// Server returns the server that the parent is of.
+func (p *ParentNamespace) Server() *Server { return p.server }
 
 // Children returns the namespaces that exist now.
 func (p *ParentNamespace) Children() []*Namespace {
@@ -72,6 +82,11 @@ func (p *ParentNamespace) Volatile() BroadcastOperator { return p.operator().Vol
 // Compress selects every socket of all children, see Namespace.Compress.
 func (p *ParentNamespace) Compress(on bool) BroadcastOperator { return p.operator().Compress(on) }
 
+// WithContext selects every socket of all children, see Namespace.WithContext.
+func (p *ParentNamespace) WithContext(ctx context.Context) BroadcastOperator {
+	return p.operator().WithContext(ctx)
+}
+
 // LocalIDs names the connected sockets of all children on this node.
 func (p *ParentNamespace) LocalIDs() []string { return p.operator().LocalIDs() }
 
@@ -81,7 +96,7 @@ func (p *ParentNamespace) LocalCount() int { return p.operator().LocalCount() }
 // OfPattern returns a parent namespace for the names that match a pattern, also those given to Of later. Anchor the
 // pattern with ^ and $ if the whole name has to match.
 func (srv *Server) OfPattern(pattern *regexp.Regexp) *ParentNamespace {
-	return srv.addParent(&ParentNamespace{server: srv, pattern: pattern})
+	return srv.addParent(&ParentNamespace{server: srv, name: pattern.String(), pattern: pattern})
 }
 
 // OfFunc returns a parent namespace for the names that a function allows. The function is called for each client that
@@ -94,6 +109,9 @@ func (srv *Server) OfFunc(allow func(ctx context.Context, name string, auth json
 func (srv *Server) addParent(p *ParentNamespace) *ParentNamespace {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if p.pattern == nil {
+		p.name = "/_" + strconv.Itoa(len(srv.parents))
+	}
 	srv.parents = append(srv.parents, p)
 	return p
 }

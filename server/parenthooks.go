@@ -8,6 +8,9 @@ import "context"
 // Use adds a middleware for sockets that join the children, see Namespace.Use.
 func (p *ParentNamespace) Use(m Middleware) (remove func()) { return p.use(m) }
 
+// UseAlways adds a middleware that also runs for clients that go on with a session, see Namespace.UseAlways.
+func (p *ParentNamespace) UseAlways(m Middleware) (remove func()) { return p.useAlways(m) }
+
 // UseEvent adds a middleware for incoming events of the children, see Namespace.UseEvent.
 func (p *ParentNamespace) UseEvent(m EventMiddleware) (remove func()) { return p.useEvent(m) }
 

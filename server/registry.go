@@ -28,6 +28,7 @@ type (
 	connectionFunc = func(ctx context.Context, s *Socket)
 	disconnectFunc = func(ctx context.Context, s *Socket, reason Reason)
 	roomsFunc      = func(s *Socket, rooms []string)
+	dataFunc       = func(s *Socket, key string)
 	errorFunc      = func(ctx context.Context, s *Socket, event string, err error)
 )
 
@@ -42,7 +43,7 @@ func with[T any](list []T, value T) []T { return append(slices.Clip(list), value
 
 // hooks is one immutable state of a registry. Readers take it once and need no lock.
 type hooks struct {
-	middlewares   []*slot[Middleware]
+	middlewares   []*slot[middleware]
 	events        []*slot[EventMiddleware]
 	handlers      map[string][]*slot[Handler]
 	any, outgoing []*slot[eventFunc]
@@ -53,6 +54,8 @@ type hooks struct {
 	failed        []*slot[errorFunc]
 	rooms         []*slot[roomsFunc]
 	directed      []*slot[func(*Directed)]
+	observers     []*slot[func(Observation)] // of sockets alone
+	data          []*slot[dataFunc]
 }
 
 var noHooks hooks
@@ -116,8 +119,24 @@ func refuseNil(what string, value any) {
 	}
 }
 
+// middleware is one of a namespace.
+type middleware struct {
+	run    Middleware
+	always bool // also for clients that go on with a session
+}
+
 func (r *registry) use(m Middleware) (remove func()) {
-	return register(r, "Use", m, func(h *hooks) *[]*slot[Middleware] { return &h.middlewares })
+	refuseNil("Use", m)
+	return r.addMiddleware(middleware{run: m})
+}
+
+func (r *registry) useAlways(m Middleware) (remove func()) {
+	refuseNil("UseAlways", m)
+	return r.addMiddleware(middleware{run: m, always: true})
+}
+
+func (r *registry) addMiddleware(m middleware) (remove func()) {
+	return register(r, "Use", m, func(h *hooks) *[]*slot[middleware] { return &h.middlewares })
 }
 
 func (r *registry) useEvent(m EventMiddleware) (remove func()) {
@@ -161,6 +180,10 @@ func (r *registry) onDisconnect(f disconnectFunc) (remove func()) {
 
 func (r *registry) onRoomsChange(f roomsFunc) (remove func()) {
 	return register(r, "OnRoomsChange", f, func(h *hooks) *[]*slot[roomsFunc] { return &h.rooms })
+}
+
+func (r *registry) onDataChange(f dataFunc) (remove func()) {
+	return register(r, "OnDataChange", f, func(h *hooks) *[]*slot[dataFunc] { return &h.data })
 }
 
 func (r *registry) onDirected(f func(*Directed)) (remove func()) {

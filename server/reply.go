@@ -37,7 +37,11 @@ func (r *Reply) Send(args ...any) error {
 		return ErrReplied
 	}
 	if r.remote == nil {
-		return r.socket.send(&parser.Packet{Type: parser.Ack, Namespace: r.socket.nsp.name, ID: r.id, Payload: payload}, sendFlags{})
+		p := parser.Packet{Type: parser.Ack, Namespace: r.socket.nsp.name, ID: r.id, Payload: payload}
+		if r.socket.observed() {
+			r.socket.observeAck(ObservedAckSent, &p)
+		}
+		return r.socket.send(&p, sendFlags{})
 	}
 	list, err := payload.Args()
 	if err != nil {

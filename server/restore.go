@@ -14,7 +14,7 @@ import (
 // A socket can go on after its connection was lost: with its id, its rooms, its data and the packets that it has missed.
 // It is made in these steps:
 //
-//  1. The middlewares run. What they emit is held back.
+//  1. The middlewares run, if they are to. What they emit is held back.
 //  2. The socket is put into its rooms and can be selected. What is sent to it from here on is held back.
 //  3. The missed packets are fetched. No lock is held, so that this may take its time.
 //  4. The missed packets, the CONNECT packet and what was held back are queued, in this order and in one step.
@@ -30,17 +30,21 @@ type restoration struct {
 	rooms []string
 	data  map[string]json.RawMessage
 
-	// missed returns the packets that the client has not got, in their order, and a function that reports whether a packet
-	// that is being delivered is among them or older. missed may block; ctx ends when the client goes away. had is called with
-	// locks held, for a minute after the CONNECT packet.
-	missed func(ctx context.Context) (packets []parser.Payload, had func(p *parser.Packet) bool, err error)
+	owner string // whose the session is, see Socket.SetOwner
+
+	// position is an offset before all that the client has not got.
+	position string
+
+	// missed returns the events that the client has not got, in their order. It may block; ctx ends when the client goes away. Had is
+	// called with locks held, for a minute after the CONNECT packet.
+	missed func(ctx context.Context) (adapter.Missed, error)
 }
 
 // restored is the part of a socket that has only one that goes on. Guarded by Socket.mu, but for what is static.
 type restored struct {
 	from *restoration // static
 
-	had    func(p *parser.Packet) bool
+	had    func(offset string) bool
 	missed []*engine.Message
 	held   []heldMessage
 	bytes  int
@@ -49,9 +53,9 @@ type restored struct {
 	ends   Reason    // why the socket is to be closed as soon as it has connected; "" if it is not
 }
 
-// heldMessage is a message that waits for the CONNECT packet of its socket. The packet is nil if it was for this socket alone.
+// heldMessage is a message that waits for the CONNECT packet of its socket.
 type heldMessage struct {
-	packet  *parser.Packet
+	offset  string // "" if it is in no history
 	message *engine.Message
 }
 
@@ -67,7 +71,7 @@ var errIDTaken = errors.New("the socket id is in use")
 
 func newRestoredSocket(nsp *Namespace, c *client, auth []byte, from *restoration) *Socket {
 	s := newSocket(nsp, c, auth)
-	s.id = from.id
+	s.id, s.ticket = from.id, &ticket{pid: from.pid, position: from.position}
 	s.restored = &restored{from: from}
 	s.data.Store(restoredData(s, from.data))
 	return s
@@ -89,12 +93,12 @@ func (s *Socket) catchUp(ctx context.Context) error {
 			return err
 		}
 	}
-	packets, had, err := from.missed(ctx)
+	all, err := from.missed(ctx)
 	if err != nil {
 		return err
 	}
-	missed := make([]*engine.Message, len(packets))
-	for i, payload := range packets {
+	missed := make([]*engine.Message, len(all.Events))
+	for i, payload := range all.Events {
 		missed[i], err = s.client.encode(&parser.Packet{Type: parser.Event, Namespace: s.nsp.name, ID: parser.NoID, Payload: payload}, false)
 		if err != nil {
 			return err
@@ -102,7 +106,7 @@ func (s *Socket) catchUp(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.restored.missed, s.restored.had = missed, had
+	s.restored.missed, s.restored.had = missed, all.Had
 	return nil
 }
 
@@ -118,7 +122,7 @@ func (s *Socket) openLocked(connect *engine.Message) bool {
 	}
 	_ = s.client.session.SendQueued(connect)
 	for _, h := range r.held {
-		if !r.hadLocked(h.packet) {
+		if !r.hadLocked(h.offset) {
 			_ = s.client.session.SendQueued(h.message)
 		}
 	}
@@ -127,8 +131,8 @@ func (s *Socket) openLocked(connect *engine.Message) bool {
 	return true
 }
 
-// hadLocked reports whether a broadcast is among the missed packets. Those that want acknowledgements are in no log.
-func (r *restored) hadLocked(p *parser.Packet) bool { return p != nil && p.ID < 0 && r.had(p) }
+// hadLocked reports whether a broadcast is among the missed events.
+func (r *restored) hadLocked(offset string) bool { return offset != "" && r.had(offset) }
 
 // holdLocked keeps a message back until the socket has connected and reports whether it did; if not, the message is to be
 // sent. A volatile one is dropped, since the client is not ready for it.
@@ -156,17 +160,17 @@ func (s *Socket) hold(m *engine.Message, size int, volatile bool) bool {
 
 // passes reports whether a message for many is to be sent to a restored socket now. If not it is held back, or is one that
 // the client has.
-func (s *Socket) passes(p *parser.Packet, m *engine.Message, volatile bool) bool {
+func (s *Socket) passes(m *engine.Message, size int, offset string, volatile bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.restored
-	if r.holdLocked(heldMessage{p, m}, payloadSize(&p.Payload), volatile) {
+	if r.holdLocked(heldMessage{offset, m}, size, volatile) {
 		return false
 	}
 	if time.Since(r.opened) > suspicion {
 		s.announced.Store(true)
 	}
-	return !r.hadLocked(p)
+	return !r.hadLocked(offset)
 }
 
 // restoring reports whether the socket is between steps 2 and 4: it can be selected and has not connected.

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -28,18 +29,30 @@ func event(t testing.TB, name string, args ...any) parser.Payload {
 	return p
 }
 
-func hadNothing(*parser.Packet) bool { return false }
+func hadNothing(string) bool { return false }
+
+// marked is the builder of an adapter whose broadcasts have their own text as offset.
+var marked = adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
+	return adapter.NewMemory(marking{local}), nil
+})
+
+type marking struct{ adapter.Local }
+
+func (m marking) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
+	flags.Offset = string(p.JSON)
+	m.Local.Deliver(p, sel, flags)
+}
 
 // TestRestore sends everything that can be sent to a socket while its missed packets are being fetched.
 func TestRestore(t *testing.T) {
-	n := start(t, nil)
+	n := start(t, &server.Options{Adapter: marked})
 	main := n.Of("/")
 	main.SetResume(func(auth []byte) *server.Restoration {
 		if string(auth) != `{"pid":"p"}` {
 			return nil
 		}
 		return &server.Restoration{ID: oldID, PID: "p", Rooms: []string{oldID, "r"}, Data: map[string]json.RawMessage{"name": []byte(`"x"`)},
-			Missed: func(context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error) {
+			Missed: func(context.Context) (adapter.Missed, error) {
 				s, ok := main.Socket(oldID)
 				if !ok || s.Connected() {
 					t.Fatal("the socket must be there and not connected")
@@ -53,8 +66,8 @@ func TestRestore(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				had := func(p *parser.Packet) bool { return strings.HasPrefix(string(p.JSON), `["missed"`) }
-				return []parser.Payload{event(t, "missed", 1, []byte{9}), event(t, "missed", 2)}, had, nil
+				had := func(offset string) bool { return strings.HasPrefix(offset, `["missed"`) }
+				return adapter.Missed{Events: []parser.Payload{event(t, "missed", 1, []byte{9}), event(t, "missed", 2)}, Had: had}, nil
 			}}
 	})
 	main.Use(func(_ context.Context, s *server.Socket) error { return s.Emit("middleware") })
@@ -82,16 +95,16 @@ func TestRestore(t *testing.T) {
 // TestRestoreNothingTwice restores sockets again and again while others broadcast: each client gets each number once.
 func TestRestoreNothingTwice(t *testing.T) {
 	const senders, clients = 4, 40
-	n := start(t, nil)
+	n := start(t, &server.Options{Adapter: marked})
 	main := n.Of("/")
 	var (
 		mu  sync.Mutex
 		log []parser.Payload // the i-th has the number i; the first 10 the clients have
 	)
-	number := func(p *parser.Packet) int {
+	number := func(offset string) int {
 		var name string
 		var i int
-		if err := json.Unmarshal(p.JSON, &[]any{&name, &i}); err != nil {
+		if err := json.Unmarshal([]byte(offset), &[]any{&name, &i}); err != nil {
 			t.Error(err)
 		}
 		if name != "n" {
@@ -110,11 +123,11 @@ func TestRestoreNothingTwice(t *testing.T) {
 	}
 	main.SetResume(func(auth []byte) *server.Restoration {
 		return &server.Restoration{ID: string(auth[len(`{"id":"`):][:20]), Rooms: []string{"r"},
-			Missed: func(context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error) {
+			Missed: func(context.Context) (adapter.Missed, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				have := len(log)
-				return append([]parser.Payload(nil), log[10:]...), func(p *parser.Packet) bool { return number(p) < have }, nil
+				return adapter.Missed{Events: append([]parser.Payload(nil), log[10:]...), Had: func(offset string) bool { return number(offset) < have }}, nil
 			}}
 	})
 	main.HandleAnyOutgoing(func(context.Context, *server.Socket, *server.Event) {}) // between selecting and sending
@@ -177,11 +190,11 @@ func TestRestoreFails(t *testing.T) {
 	main.Use(func(context.Context, *server.Socket) error { middlewares++; return nil })
 	reads := 0
 	main.SetResume(func(auth []byte) *server.Restoration {
-		r := &server.Restoration{ID: oldID, Rooms: []string{"r"}, Missed: func(context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error) {
+		r := &server.Restoration{ID: oldID, Rooms: []string{"r"}, Missed: func(context.Context) (adapter.Missed, error) {
 			if reads++; reads == 1 {
-				return nil, nil, errors.New("trimmed")
+				return adapter.Missed{}, errors.New("trimmed")
 			}
-			return nil, hadNothing, nil
+			return adapter.Missed{Had: hadNothing}, nil
 		}}
 		return r
 	})
@@ -229,12 +242,12 @@ func TestRestoreEnds(t *testing.T) {
 				release := make(chan struct{})
 				main.SetResume(func([]byte) *server.Restoration {
 					return &server.Restoration{ID: oldID, Rooms: []string{"r"},
-						Missed: func(ctx context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error) {
+						Missed: func(ctx context.Context) (adapter.Missed, error) {
 							select {
 							case <-release:
-								return nil, hadNothing, nil
+								return adapter.Missed{Had: hadNothing}, nil
 							case <-ctx.Done():
-								return nil, nil, ctx.Err()
+								return adapter.Missed{}, ctx.Err()
 							}
 						}}
 				})
@@ -270,12 +283,12 @@ func TestRestoreEnds(t *testing.T) {
 // TestRestoreSuspicion: a minute after the CONNECT packet nothing can come twice any more, and nobody is asked.
 func TestRestoreSuspicion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n, stop := startInMemory(t, &server.Options{})
+		n, stop := startInMemory(t, &server.Options{Adapter: marked})
 		main := n.Of("/")
 		asked := 0
 		main.SetResume(func([]byte) *server.Restoration {
-			return &server.Restoration{ID: oldID, Missed: func(context.Context) ([]parser.Payload, func(p *parser.Packet) bool, error) {
-				return nil, func(*parser.Packet) bool { asked++; return asked == 1 }, nil
+			return &server.Restoration{ID: oldID, Missed: func(context.Context) (adapter.Missed, error) {
+				return adapter.Missed{Had: func(string) bool { asked++; return asked == 1 }}, nil
 			}}
 		})
 		p := n.websocket(t)

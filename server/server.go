@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,8 +27,11 @@ type Server struct {
 	files   *clientFiles // nil when disabled
 	hooks   hookLists
 
+	turns    turns // static
 	selector selector
 	workers  workers
+	drain    draining
+	shedding shedding
 	closing  atomic.Bool
 	ctx      context.Context // ends when the server begins to shut down
 	cancel   context.CancelFunc
@@ -35,9 +39,13 @@ type Server struct {
 	leave    context.CancelFunc
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
-	inboxPauses, serverSideDrops               atomic.Uint64
+	inboxPauses, serverSideDrops, ackTimeouts  atomic.Uint64
+	disconnections                             [len(reasons)]atomic.Uint64
+	strays                                     namespaceCounts // CONNECT packets for namespaces that there are not
 	incomplete, encodeFailures                 atomic.Uint64
 	limitHits                                  [limitKinds]atomic.Uint64
+	recoveries                                 recoveryCounts
+	restores                                   slots
 	misfits                                    misfits
 	refused                                    atomic.Uint64
 	pendingAcks, unjoined                      atomic.Int64
@@ -60,11 +68,16 @@ func New(opts *Options) (*Server, error) {
 	if err != nil {
 		return nil, failed("options", err)
 	}
+	if err := o.useForwarder(); err != nil {
+		return nil, failed("options", err)
+	}
 	srv := &Server{
 		opts:       o,
 		limits:     o.limits(),
 		hooks:      newHookLists(o.Hooks),
 		namespaces: make(map[string]*Namespace),
+		turns:      make(turns, o.MaxConnecting),
+		restores:   make(slots, maxRestores),
 	}
 	srv.codecs = srv.guardCodecs(o.Codecs)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
@@ -80,7 +93,10 @@ func New(opts *Options) (*Server, error) {
 		srv.files = newClientFiles(o.Engine.Path, o.ClientFiles)
 		srv.engine.Use(srv.files.middleware)
 	}
-	srv.Of("/")
+	srv.handlePeers()
+	if o.Forwarder != nil {
+		o.Forwarder.Start(srv)
+	}
 	return srv, nil
 }
 
@@ -228,6 +244,13 @@ func (srv *Server) discardLocked(n *Namespace) bool {
 	return true
 }
 
+// Namespaces lists the namespaces that exist now, dynamic ones included, by name.
+func (srv *Server) Namespaces() []*Namespace {
+	list := srv.all()
+	slices.SortFunc(list, func(a, b *Namespace) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
 // OnNewNamespace registers a function that is called with each namespace created afterwards. The returned function
 // removes it.
 func (srv *Server) OnNewNamespace(f func(n *Namespace)) (remove func()) {
@@ -241,6 +264,14 @@ func (srv *Server) OnNewNamespace(f func(n *Namespace)) (remove func()) {
 		defer srv.mu.Unlock()
 		srv.onNamespaces = without(srv.onNamespaces, s)
 	}
+}
+
+// Namespace returns the namespace of a name if it exists on this server; Of creates it.
+func (srv *Server) Namespace(name string) (n *Namespace, ok bool) {
+	srv.mu.RLock()
+	n, ok = srv.namespaces[name]
+	srv.mu.RUnlock()
+	return n, ok
 }
 
 // all returns the namespaces that exist now.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -50,12 +51,16 @@ func (w *workers) wait(ctx context.Context) error {
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.closing.Store(true)
 	srv.cancel()
+	srv.settle(ctx)
 	for _, n := range srv.all() {
 		for _, s := range n.Sockets() {
 			s.close(ReasonShutdown)
 		}
 	}
 	engineErr := srv.engine.Close()
+	if srv.opts.Forwarder != nil {
+		engineErr = errors.Join(engineErr, srv.opts.Forwarder.Shutdown(ctx))
+	}
 	err := srv.workers.wait(ctx)
 	srv.leave()
 	for _, n := range srv.all() {
@@ -70,6 +75,27 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		err = engineErr
 	}
 	return err
+}
+
+// settleTimeout bounds how long a server that ends waits until its sockets have got what was emitted.
+const settleTimeout = 2 * time.Second
+
+// settle waits until what was emitted before has been delivered, where that waits for its place in a history.
+func (srv *Server) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for _, n := range srv.all() {
+		n.open()
+		if n.recovery == nil {
+			continue
+		}
+		settled := make(chan struct{})
+		n.recovery.history.Turn(func() { close(settled) })
+		select {
+		case <-settled:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // leaveTimeout bounds how long a server that ends waits until the cluster is left: until the other nodes have been told, and

@@ -34,6 +34,7 @@ type Socket struct {
 	issued int64  // milliseconds since 1970
 
 	restored *restored // nil unless the socket goes on after its connection was lost
+	ticket   *ticket   // nil unless the client can go on
 
 	kept  int32 // what the connection is charged for the socket and its auth object; static
 	heard bool  // owned by the reading side: the client has sent something, so that it knows of the socket
@@ -64,6 +65,9 @@ func newSocket(nsp *Namespace, c *client, auth []byte) *Socket {
 		s.kept = int32(min(cost, math.MaxInt32))
 	}
 	s.auth = string(auth)
+	if nsp.recovery != nil {
+		s.ticket = &ticket{pid: newID()}
+	}
 	return s
 }
 
@@ -109,7 +113,7 @@ func (s *Socket) Join(ctx context.Context, rooms ...string) error {
 }
 
 // Leave takes the socket out of rooms. Its own room cannot be left.
-func (s *Socket) Leave(rooms ...string) { s.leave(rooms) }
+func (s *Socket) Leave(rooms ...string) { s.inTurn(func() { s.leave(rooms) }) }
 
 // Emit sends an event to this client. It never blocks. []byte anywhere in args travels as a binary attachment; Args,
 // Args2 and Args3 stand for several arguments. It returns ErrReservedEvent, an encoding error or ErrDisconnected.
@@ -122,6 +126,11 @@ func (s *Socket) Volatile() Emission { return s.emission(sendFlags{volatile: tru
 
 // Compress returns a way to emit to this client with or without compression; the default is with.
 func (s *Socket) Compress(on bool) Emission { return s.emission(sendFlags{plain: !on}) }
+
+// WithContext returns a way to emit to this client as a part of what ctx traces, see BroadcastOperator.WithContext.
+func (s *Socket) WithContext(ctx context.Context) Emission {
+	return s.emission(sendFlags{}).WithContext(ctx)
+}
 
 func (s *Socket) emission(f sendFlags) Emission { return Emission{socket: s, flags: f} }
 
@@ -143,13 +152,22 @@ func (s *Socket) Local() BroadcastOperator { return s.Broadcast().Local() }
 // Disconnect takes the socket out of its namespace; the client will not reconnect by itself. The connection stays open
 // for other namespaces. Events that wait for their handlers are dropped. It does nothing on a socket that
 // is not connected.
-func (s *Socket) Disconnect() { s.close(ReasonServerDisconnect) }
+func (s *Socket) Disconnect() { s.inTurn(func() { s.close(ReasonServerDisconnect) }) }
 
 // DisconnectClient takes the client out of all its namespaces and closes the connection.
 func (s *Socket) DisconnectClient() {
 	if s.Connected() || s.restoring() {
-		s.client.disconnect()
+		s.inTurn(s.client.disconnect)
 	}
+}
+
+// inTurn calls f behind the events that were emitted before, some of which may wait for their place in the history.
+func (s *Socket) inTurn(f func()) {
+	if r := s.nsp.recovery; r != nil && s.Connected() {
+		r.history.Turn(f)
+		return
+	}
+	f()
 }
 
 // Context returns a context that ends when the socket disconnects, with a *DisconnectError as cause, and has the values
@@ -210,6 +228,7 @@ func (s *Socket) OnDisconnect(f func(ctx context.Context, s *Socket, reason Reas
 type Emission struct {
 	socket *Socket
 	flags  sendFlags
+	ctx    context.Context // of WithContext, nil for none
 }
 
 // sendFlags modify one packet.
@@ -230,24 +249,62 @@ func (e Emission) Compress(on bool) Emission {
 	return e
 }
 
-// Broadcast returns an operator with the same flags that selects every socket of the namespace but this one.
+// WithContext says in which context the event is emitted, see Socket.WithContext.
+func (e Emission) WithContext(ctx context.Context) Emission {
+	e.ctx = ctx
+	return e
+}
+
+// Broadcast returns an operator with the same flags and context that selects every socket of the namespace but this one.
 func (e Emission) Broadcast() BroadcastOperator {
 	op := e.socket.nsp.operator()
 	op.flags.Volatile, op.flags.NoCompress = e.flags.volatile, e.flags.plain
+	op.ctx = e.ctx
 	return op.Except(e.socket.id)
 }
 
 // Emit sends an event to the client, see Socket.Emit.
 func (e Emission) Emit(event string, args ...any) error {
+	if srv := e.socket.nsp.server; srv.watched() {
+		_, end := srv.begin(orBackground(e.ctx), e.operation(OperationEmit, event))
+		err := e.emit(event, args)
+		end(err)
+		return err
+	}
+	return e.emit(event, args)
+}
+
+func (e Emission) operation(kind OperationKind, event string) Operation {
+	return Operation{Kind: kind, Namespace: e.socket.nsp.name, Socket: e.socket.id, Event: event}
+}
+
+func (e Emission) emit(event string, args []any) error {
 	p, err := e.socket.nsp.packet(event, args)
 	if err != nil {
 		return err
 	}
-	if e.socket.state.Load() == stateClosed {
-		return e.socket.disconnectError()
+	s := e.socket
+	switch s.state.Load() {
+	case stateClosed:
+		return s.disconnectError()
+	case stateConnected:
+		if s.nsp.recovery != nil && !e.flags.volatile {
+			return e.keep(&p)
+		}
 	}
-	e.socket.notifyOutgoing(&p)
-	return e.socket.send(&p, e.flags)
+	s.notifyOutgoing(&p)
+	return s.send(s.nsp.unoffset(&p), e.flags)
+}
+
+// keep sends an event to the socket's own room, as in the reference, so that the history has it. The room is this node's, so that
+// nothing has failed if the other nodes cannot be reached.
+func (e Emission) keep(p *parser.Packet) error {
+	flags := adapter.Flags{NoCompress: e.flags.plain}
+	err := e.socket.nsp.cluster().Broadcast(p, adapter.Selection{Rooms: []string{e.socket.id}}, flags)
+	if errors.Is(err, ErrClusterUnavailable) {
+		return nil
+	}
+	return err
 }
 
 // send writes a packet to this client alone, at once if the connection is idle.
@@ -263,6 +320,16 @@ func (s *Socket) send(p *parser.Packet, f sendFlags) error {
 	if state == stateConnecting && s.restored != nil && s.hold(m, payloadSize(&p.Payload), f.volatile) {
 		return nil
 	}
+	if s.nsp.recovery != nil && state == stateConnected {
+		s.inTurn(func() { _ = s.write(m, f.volatile) })
+		return nil
+	}
+	return s.write(m, f.volatile)
+}
+
+// write hands a message to the connection.
+func (s *Socket) write(m *engine.Message, volatile bool) error {
+	f := sendFlags{volatile: volatile}
 	if f.volatile {
 		s.client.session.SendVolatile(m)
 		return nil
@@ -273,15 +340,15 @@ func (s *Socket) send(p *parser.Packet, f sendFlags) error {
 	return nil
 }
 
-// sendShared queues a message that many sockets share; nil if the client's codec could not make it.
-func (s *Socket) sendShared(p *parser.Packet, m *engine.Message, volatile bool) {
+// sendShared queues a message that many sockets share; nil if the client's codec could not make it. offset is where the history has it.
+func (s *Socket) sendShared(m *engine.Message, size int, offset string, volatile bool) {
 	if m == nil || !s.set.Live() {
 		return
 	}
 	switch {
 	case s.announced.Load():
 	case s.restored != nil:
-		if !s.passes(p, m, volatile) {
+		if !s.passes(m, size, offset, volatile) {
 			return
 		}
 	default:

@@ -66,6 +66,9 @@ func TestForeignEncoding(t *testing.T) {
 	if got := strings.Count(log.String(), "socket.io.msgpack.min.js"); got != 1 {
 		t.Errorf("%d warnings:\n%s", got, log.String())
 	}
+	if _, sid, _ := strings.Cut(log.String(), " sid="); strings.IndexByte(sid, ' ') != 12 {
+		t.Errorf("the log shows more of a session's id than 12 characters:\n%s", log.String())
+	}
 	// Binary messages of a client that has joined are another mistake.
 	log.Reset()
 	again := start(t, &server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})

@@ -15,7 +15,8 @@ import (
 
 // sink records acknowledgements and complains about those that come after the call.
 type sink struct {
-	t *testing.T
+	t     *testing.T
+	acked chan struct{} // has room for all acknowledgements; nil if nobody waits for them
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -31,6 +32,9 @@ func (s *sink) Expected(n int) {
 
 func (s *sink) Ack(_ adapter.NodeID, _ string, value parser.Payload) {
 	s.note(func() { s.values = append(s.values, string(value.JSON)) })
+	if s.acked != nil {
+		s.acked <- struct{}{}
+	}
 }
 
 func (s *sink) Gone(_ adapter.NodeID, sid string) {
@@ -152,7 +156,7 @@ func testAcksCancelled(t *testing.T, c *cluster) {
 	silent.Answer(nil)
 	ctx, cancel := context.WithCancel(patient(t))
 	var wg sync.WaitGroup
-	s := &sink{t: t}
+	s := &sink{t: t, acked: make(chan struct{}, 3*len(c.nodes))}
 	wg.Go(func() {
 		_, err := c.adapters[0].BroadcastWithAck(ctx, event(t, "/chat", "ask"), adapter.Selection{}, adapter.Flags{}, s)
 		if !errors.Is(err, context.Canceled) {
@@ -161,6 +165,13 @@ func testAcksCancelled(t *testing.T, c *cluster) {
 		s.end()
 	})
 	c.nodes[0].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+	for range 3*len(c.nodes) - 1 {
+		select {
+		case <-s.acked:
+		case <-ctx.Done():
+			t.Fatal("the others do not acknowledge")
+		}
+	}
 	cancel()
 	wg.Wait()
 	if !slices.Equal(s.gone, []string{"b0"}) {

@@ -69,11 +69,22 @@ func (b *broker) say(channel membership.Channel, body []byte, to func(*broker) b
 		return nil
 	}
 	for _, o := range c.brokers {
-		if o != b && to(o) && !c.nameless[b.id] && !c.nameless[o.id] {
+		if (o != b || channel == membership.Inbox) && to(o) && !c.nameless[b.id] && !c.nameless[o.id] {
 			b.postLocked(&o.station, func() { o.transport.receive(channel, body) })
 		}
 	}
 	return b.unavailableLocked()
+}
+
+// BrokerStats implements adapter.BrokerReporter: nothing waits and nothing fails.
+func (b *broker) BrokerStats() adapter.BrokerStats {
+	c := b.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return adapter.BrokerStats{
+		Up: b.transport != nil && b.unavailableLocked() == nil, Reconnects: c.losses[b.id],
+		Failed: map[string]uint64{"connection": 0}, Dropped: map[string]uint64{"down": 0},
+	}
 }
 
 func (b *broker) Absent(_ context.Context, ids []membership.ID) (absent []membership.ID, err error) {

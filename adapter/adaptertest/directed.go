@@ -69,17 +69,53 @@ func testDirected(t *testing.T, c *cluster) {
 		}
 	}
 	c.checkRedirected(t, last, sel, holders)
+	testAstray(t, c, to)
 	testServerSideTo(t, c, d, to)
 }
 
-// nodeOf asks which node the sockets of the i-th one are on.
+// testAstray sends to a node what is for a room that nobody is in there: the node is told all the same, because it may know better.
+func testAstray(t *testing.T, c *cluster, to adapter.NodeID) {
+	t.Helper()
+	last := c.nodes[len(c.nodes)-1]
+	last.record(func() { last.redirected = nil })
+	binary := event(t, "/chat", "binary")
+	binary.Payload = parser.Payload{JSON: []byte(`["binary",{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{1, 2}}}
+	flags := adapter.Flags{Node: to, Only: true, Direction: &adapter.Direction{Holders: []adapter.NodeID{to}}}
+	for _, p := range []*parser.Packet{event(t, "/chat", "text"), binary} {
+		if err := c.adapters[0].Broadcast(p, adapter.Selection{Rooms: []string{"a room that nobody is in"}}, flags); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, list := range c.received(t) {
+		if len(list) > 0 {
+			t.Errorf("%s got %+v", id, list)
+		}
+	}
+	last.mu.Lock()
+	defer last.mu.Unlock()
+	if len(last.redirected) != 2 {
+		t.Errorf("the node was told of %d broadcasts for a room that nobody is in, want 2", len(last.redirected))
+	}
+}
+
+// nodeOf asks which node the sockets of the i-th one are on, until that has introduced itself and said that it serves the namespace.
 func (c *cluster) nodeOf(t *testing.T, i int) adapter.NodeID {
 	t.Helper()
-	found, err := c.adapters[0].FetchSockets(patient(t), adapter.Selection{Rooms: []string{fmt.Sprint("a", i)}}, adapter.Flags{})
-	if err != nil || len(found.Values) != 1 || found.Values[0].Node == "" {
-		t.Fatalf("%+v, error %v", found, err)
+	ctx := patient(t)
+	for {
+		found, err := c.adapters[0].FetchSockets(ctx, adapter.Selection{Rooms: []string{fmt.Sprint("a", i)}}, adapter.Flags{})
+		if err != nil || len(found.Values) != 1 {
+			t.Fatalf("%+v, error %v", found, err)
+		}
+		node := found.Values[0].Node
+		if node == "" {
+			continue
+		}
+		alone := adapter.Flags{Node: node, Only: true}
+		if _, err := c.adapters[0].FetchSockets(ctx, adapter.Selection{Rooms: []string{"nobody is here"}}, alone); !errors.Is(err, adapter.ErrNodeUnreachable) {
+			return node
+		}
 	}
-	return found.Values[0].Node
 }
 
 // checkRedirected checks that one node has been told of one broadcast, and no other node of any.

@@ -49,6 +49,10 @@
 //	100     3 s        10 s           0.33 /s       33 /s, 2.5 KB/s   3,300 /s
 //	1,000   10 s       33 s           0.1 /s        100 /s, 7.5 KB/s  100,000 /s, 7.5 MB/s
 //
+// With each heartbeat come two canaries, messages that measure how long messages take, see [Members.Latencies]: one to the node's own
+// inbox, and one to the inbox of another node, which answers it. A node receives three messages more for each of its intervals by that,
+// about one a second or less, which the interval of a large cluster allows for.
+//
 // A newcomer costs each node one hello of about 300 bytes plus its topics, and one answer of that kind; when the
 // broker comes back each node gets a hello of all others, and of each a heartbeat as an answer. A change of topics costs
 // each node one message, at most ten a second from each sender.
@@ -67,6 +71,7 @@
 //   - what a message does: hear.go
 //   - names, tags and lives of this node, strangers: identity.go
 //   - when a member is silent, absent, in doubt or over: state.go; by time, and when things are sent: turn.go
+//   - how long messages take: canary.go
 //   - topics, splitting a hello: topics.go
 //   - watchers, reasons of changes: watch.go
 //   - snapshots, counters, starting and closing: members.go

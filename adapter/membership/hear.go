@@ -13,8 +13,11 @@ func (m *Members) receive(from Channel, body []byte) {
 	case err != nil:
 		m.stats.Malformed++
 	case msg.From == m.self.ID:
-		if from == All {
+		switch {
+		case from == All:
 			m.echoLocked(now)
+		case from == Inbox && msg.Kind == kindPing && msg.Mark != 0:
+			m.canaryBackLocked(msg.From, msg.Mark, now)
 		}
 	case from == Common || msg.V != wireVersion || msg.Kind == kindHello && m.differsLocked(msg):
 		if msg.Kind == kindHello {
@@ -60,13 +63,25 @@ func (m *Members) memberLocked(from Channel, msg *message, now time.Time) {
 	m.heardLocked(mem, now)
 	mem.every = msg.every()
 	m.lookByLocked(now.Add(allowance(mem.every)))
+	if mem.node.Draining != msg.Draining {
+		mem.node.Draining = msg.Draining
+		if !newcomer && msg.Kind != kindBye {
+			m.changedLocked(Change{Node: mem.node, Was: mem.node.State, Known: true, Reason: reasonDraining})
+		}
+	}
 	switch msg.Kind {
 	case kindHello:
 		m.greetLocked(from, mem, msg, newcomer, now)
 		return
 	case kindTopics:
 		m.topicsLocked(mem, msg)
+	case kindBeat:
+		if from == Inbox && (msg.Mark != 0 || !mem.marks) {
+			mem.marks = msg.Mark != 0
+			m.canaryBackLocked(msg.From, msg.Mark, now)
+		}
 	case kindBye:
+		m.forgetCanariesLocked(msg.From)
 		m.overLocked(mem, reasonBye)
 		return
 	}
@@ -84,6 +99,7 @@ func (m *Members) answerLocked(msg *message) {
 		m.welcomeLocked(msg.From)
 	case kindPing:
 		beat := m.headerLocked(kindBeat)
+		beat.Mark = msg.Mark
 		m.sendLocked(msg.From, &beat)
 	}
 }

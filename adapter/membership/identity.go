@@ -103,7 +103,7 @@ func (m *Members) announceCommonLocked() {
 	m.answerAt = time.Time{}
 	hello := m.headerLocked(kindHello)
 	hello.identity = identityOf(&m.self, m.settings)
-	hello.Topics = 0
+	hello.Key, hello.Topics = "", 0
 	m.tellLocked(Common, &hello)
 }
 

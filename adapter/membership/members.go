@@ -48,6 +48,7 @@ type Members struct {
 	strangers map[ID]struct{} // nodes with other settings
 	conflicts map[string]struct{}
 	stats     Stats
+	canaries  canaries
 
 	// Guarded by mu: the broker.
 	connected bool
@@ -83,6 +84,7 @@ type member struct {
 	renewed  time.Time     // when it began another life
 	asked    time.Time     // when it was last asked for a hello
 	warned   bool          // that it has this node's name
+	marks    bool          // it has answered a canary with its mark: what has none is no answer
 	version  uint64        // of topics; 0 before they are known
 	topics   map[string]struct{}
 	gathered *gathering // topics of a newer version that have not all come
@@ -170,6 +172,19 @@ func (m *Members) Self() Node {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.self
+}
+
+// SetDraining has the others know that this node drains, or does not any more, see Node.
+func (m *Members) SetDraining(on bool) {
+	m.mu.Lock()
+	defer m.unlock()
+	if m.self.Draining == on {
+		return
+	}
+	m.self.Draining = on
+	m.hello = nil
+	beat := m.headerLocked(kindBeat)
+	m.tellLocked(All, &beat)
 }
 
 // Nodes returns this node, and then the others by name; silent and absent ones included.

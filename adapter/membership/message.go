@@ -32,6 +32,10 @@ type message struct {
 	Every  int64  `json:"every"`          // milliseconds after which the sender says something again, but for jitter
 	Topics uint64 `json:"topics"`         // version of what the sender serves; in a hello and a kindTopics of what is told there
 
+	Draining bool `json:"draining,omitempty"` // see Node
+
+	Mark uint64 `json:"mark,omitempty"` // of a ping, and of the beat that answers it: which one it is
+
 	identity // of a hello
 
 	// Of a hello: what the sender serves. It may be told in several bodies, all with the same version.
@@ -52,6 +56,7 @@ type identity struct {
 	Name     string            `json:"name,omitempty"`
 	Tag      string            `json:"tag,omitempty"`
 	Address  string            `json:"address,omitempty"`
+	Key      string            `json:"key,omitempty"` // never on the common channel
 	Started  time.Time         `json:"started,omitzero"`
 	Version  string            `json:"version,omitempty"`
 	Adapter  string            `json:"adapter,omitempty"`
@@ -59,12 +64,13 @@ type identity struct {
 }
 
 func identityOf(n *Node, settings map[string]string) identity {
-	return identity{Name: n.Name, Tag: n.Tag, Address: n.Address, Started: n.Started, Version: n.Version, Adapter: n.Adapter, Settings: settings}
+	return identity{Name: n.Name, Tag: n.Tag, Address: n.Address, Key: string(n.Key), Started: n.Started, Version: n.Version, Adapter: n.Adapter, Settings: settings}
 }
 
 // describe writes the identity into n.
 func (i *identity) describe(n *Node) {
-	n.Name, n.Tag, n.Address, n.Started, n.Version, n.Adapter = i.Name, i.Tag, i.Address, i.Started.UTC(), i.Version, i.Adapter
+	n.Name, n.Tag, n.Address, n.Key = i.Name, i.Tag, i.Address, Secret(i.Key)
+	n.Started, n.Version, n.Adapter = i.Started.UTC(), i.Version, i.Adapter
 }
 
 func (m *message) every() time.Duration { return time.Duration(m.Every) * time.Millisecond }
@@ -156,6 +162,9 @@ func (i *identity) check(version int) error {
 		if !validText(s) {
 			return fmt.Errorf("%.20q has over %d bytes or is not UTF-8: %w", s, maxName, errForm)
 		}
+	}
+	if !validText(i.Key) {
+		return fmt.Errorf("key has over %d bytes or is not UTF-8: %w", maxName, errForm)
 	}
 	if version == wireVersion && !validTag(i.Tag) {
 		return fmt.Errorf("tag %.20q is not 4 characters of A-Z a-z 0-9 - _: %w", i.Tag, errForm)

@@ -94,11 +94,33 @@ type Node struct {
 	Name    string    // the operator's, for example "host:3000"; 256 bytes at most
 	Tag     string    // 4 characters of A-Z a-z 0-9 - _ that begin its session ids
 	Address string    // where peers reach it; may be empty
+	Key     Secret    // with which peers sign what they send to Address; only members are told
 	Started time.Time // by the node's own clock
 	State   State
-	Version string // of Sockeye
-	Adapter string // for example "sharded"
+	// Draining says that the node takes no new clients and sends those away that it has, because it is about to end.
+	Draining bool
+	Version  string // of Sockeye
+	Adapter  string // for example "sharded"
 }
+
+// Secret is what members are told and nobody else: neither a log, nor JSON, nor what is printed shows it.
+type Secret string
+
+const hidden = "[secret]"
+
+// String implements fmt.Stringer.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return hidden
+}
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return `"` + s.String() + `"` }
+
+// MarshalText implements encoding.TextMarshaler, which JSON and logs use.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // younger reports whether n gives way to o where both have the same name or tag.
 func (n *Node) younger(o *Node) bool {

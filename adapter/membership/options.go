@@ -67,7 +67,7 @@ type Transport interface {
 	// Tell sends to All or Common. It never blocks. The body is never changed and may be kept. For Common an error may
 	// mean that the broker's user may not publish there.
 	Tell(to Channel, body []byte) error
-	// Send sends to one node's inbox. It never blocks. The body is never changed and may be kept.
+	// Send sends to one node's inbox, which may be this node's own: that measures the round trip through the broker. It never blocks. The body is never changed and may be kept.
 	Send(to ID, body []byte) error
 	// Absent returns those of ids whose inbox nobody reads as far as the broker can tell at once; nil if it cannot tell.
 	Absent(ctx context.Context, ids []ID) ([]ID, error)

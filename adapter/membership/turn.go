@@ -9,8 +9,12 @@ import (
 // topicsEvery is the least time between two messages about what this node serves.
 const topicsEvery = 100 * time.Millisecond
 
-// perNode is what each member adds to the interval of a large cluster, so that nobody receives more than 100 beats a second.
-const perNode = 10 * time.Millisecond
+// perNode is what each member adds to the interval of a large cluster, so that nobody receives more than 100 messages a second. Beside
+// the beats of the others these are in each interval extraBeats: three that have to do with canaries.
+const (
+	perNode    = 10 * time.Millisecond
+	extraBeats = 3
+)
 
 // allowance is how long nothing may be heard of a member with that interval: three of them and a bit.
 func allowance(every time.Duration) time.Duration { return 3*every + every/3 }
@@ -96,6 +100,7 @@ func (m *Members) turn() (letters []letter, due time.Time) {
 		m.paceLocked(now)
 		beat := m.headerLocked(kindBeat)
 		m.tellLocked(All, &beat)
+		m.sendCanariesLocked(now)
 	}
 	if !m.answerAt.IsZero() && !now.Before(m.answerAt) {
 		m.announceCommonLocked()
@@ -121,7 +126,7 @@ func earlier(a, b time.Time) time.Time {
 
 // paceLocked says when the next beat comes.
 func (m *Members) paceLocked(now time.Time) {
-	every := min(max(m.opts.Interval, time.Duration(1+len(m.members))*perNode), maxInterval)
+	every := min(max(m.opts.Interval, time.Duration(1+len(m.members)+extraBeats)*perNode), maxInterval)
 	if every != m.every {
 		m.every = every
 		m.hello = nil
@@ -169,6 +174,7 @@ func (m *Members) down() {
 	defer m.unlock()
 	m.connected = false
 	m.epoch++
+	m.loseCanariesLocked(len(m.canaries.under))
 }
 
 // listenLocked notices that this node does not hear itself any more, if it ever did. Then it is its own fault that others are
@@ -230,7 +236,9 @@ func (m *Members) lookByLocked(at time.Time) {
 
 // headerLocked begins a message.
 func (m *Members) headerLocked(kind string) message {
-	msg := message{V: wireVersion, Kind: kind, From: m.self.ID, Every: m.every.Milliseconds(), Topics: m.topics.version}
+	msg := message{
+		V: wireVersion, Kind: kind, From: m.self.ID, Every: m.every.Milliseconds(), Topics: m.topics.version, Draining: m.self.Draining,
+	}
 	if m.life > 1 {
 		msg.Life = m.life
 	}

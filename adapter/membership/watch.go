@@ -17,8 +17,8 @@ type Change struct {
 	Unserved []string
 	// At is when it was noticed, except for what a watcher begins with.
 	At time.Time
-	// Reason is "hello", "back", "topics", "heard", "silence", "unanswered", "absent", "good-bye", "replaced", "new life", or "known" for
-	// what a watcher begins with.
+	// Reason is "hello", "back", "topics", "draining", "heard", "silence", "unanswered", "absent", "good-bye", "replaced", "new life", or
+	// "known" for what a watcher begins with.
 	Reason string
 }
 
@@ -31,6 +31,7 @@ const (
 	reasonHello      = "hello"      // a newcomer, or one that is called differently now
 	reasonBack       = "back"       // it was cut off from the broker: what was sent to it until now may be lost
 	reasonTopics     = "topics"     // it serves others
+	reasonDraining   = "draining"   // it drains, or does not any more
 	reasonHeard      = "heard"      // it was silent or absent
 	reasonSilence    = "silence"    // nothing was heard for longer than it promised, or if its life is over for OverAfter
 	reasonUnanswered = "unanswered" // a question ran out

@@ -117,8 +117,8 @@ func TestRefused(t *testing.T) {
 			if err := write("/chat"); trouble(err) != tt.kind || !errors.Is(err, adapter.ErrClusterUnavailable) {
 				t.Errorf("the next call returns %v", err)
 			}
-			redistest.Eventually(t, "the state is down", func() bool { return p.a.status.is(Down) })
-			if _, reason := p.a.status.current(); trouble(reason) != tt.kind || !strings.Contains(reason.Error(), "/chat") {
+			redistest.Eventually(t, "the state is down", func() bool { return p.a.status.Is(Down) })
+			if _, reason := p.a.status.Current(); trouble(reason) != tt.kind || !strings.Contains(reason.Error(), "/chat") {
 				t.Errorf("the reason is %v", reason)
 			}
 			if s := p.a.Stats(); s.Failed[tt.kind] == 0 || s.Dropped[dropRefused] == 0 {
@@ -131,19 +131,26 @@ func TestRefused(t *testing.T) {
 				redistest.Eventually(t, "what is not refused arrives", func() bool { return p.in.count("goes on") == 1 })
 			}
 			server.Do(tt.grant...)
-			redistest.Eventually(t, "it is granted again", func() bool { _ = write("/chat"); return p.a.status.is(Up) })
+			redistest.Eventually(t, "it is granted again", func() bool { _ = write("/chat"); return p.a.status.Is(Up) })
 			p.crosses(recovery, plainAndPattern...)
 		})
 	}
 }
 
-// TestSlow: a Redis that takes two seconds to answer is slow, not dead.
+// TestSlow: a Redis that takes two seconds to answer is slow, not dead. A busy machine adds to them.
 func TestSlow(t *testing.T) {
+	const roundTrip, busy = 2 * time.Second, 10 * time.Second
+	if roundTrip >= defaultAnswerTimeout {
+		t.Errorf("by default %v are too long", roundTrip)
+	}
 	server := redistest.Single(t)
-	addr := redistest.NewDelay(t, server.Addr, 2*time.Second)
-	p := newPair(t, func() redis.UniversalClient {
+	addr := redistest.NewDelay(t, server.Addr, roundTrip)
+	client := func() redis.UniversalClient {
 		return redis.NewClient(&redis.Options{Addr: addr, DialTimeout: 20 * time.Second, ReadTimeout: 20 * time.Second, DisableIdentity: true})
-	}, subscription{plain, "q", "q"})
+	}
+	opts := Options{AnswerTimeout: roundTrip + busy}
+	p := &pair{t: t, a: startHub(t, client(), opts), b: startHub(t, client(), opts)}
+	p.b.subscribe("", plain, "q", p.in.take)
 	for _, h := range []bareHub{p.a, p.b} {
 		up(t, h)
 	}
@@ -184,7 +191,7 @@ func TestHung(t *testing.T) {
 			break
 		}
 	}
-	redistest.Eventually(t, "the state is down", func() bool { return a.status.is(Down) })
+	redistest.Eventually(t, "the state is down", func() bool { return a.status.Is(Down) })
 	redistest.Eventually(t, "what was under way is given up", func() bool {
 		s := a.Stats()
 		return s.Failed["timeout"]+s.Failed["connection"] > 0

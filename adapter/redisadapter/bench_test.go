@@ -61,7 +61,7 @@ func BenchmarkForeign(b *testing.B) {
 		if rooms[room] {
 			panic("not foreign")
 		}
-		h.stats.foreign.Add(1)
+		h.stats.inflow.Foreign.Add(1)
 	})
 	up(b, h)
 	admin := s.Client()
@@ -73,11 +73,11 @@ func BenchmarkForeign(b *testing.B) {
 	used := cpu(b)
 	for left := b.N; left > 0; left -= 1000 {
 		n := min(left, 1000)
-		before := h.stats.foreign.Load()
+		before := h.stats.inflow.Foreign.Load()
 		if err := admin.Eval(context.Background(), script, nil, n, prefix+"room#", body).Err(); err != nil && !strings.Contains(err.Error(), "nil") {
 			b.Fatal(err)
 		}
-		for h.stats.foreign.Load() < before+uint64(n) {
+		for h.stats.inflow.Foreign.Load() < before+uint64(n) {
 			time.Sleep(100 * time.Microsecond)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
 
@@ -29,7 +30,7 @@ type broker struct {
 	streams *streams // nil without streams
 	closed  func()   // called by Close; may be nil
 
-	feed     *feed // one body at a time for the membership; static after Start
+	feed     *inflow.Feed[delivery] // one body at a time for the membership; static after Start
 	watching sync.WaitGroup
 	once     sync.Once
 }
@@ -75,7 +76,7 @@ func (b *broker) Start(receive func(from membership.Channel, body []byte), up, d
 			receive(membership.All, []byte(body))
 		}
 	})
-	take := func(channel, body string) { b.feed.push(channel, body) }
+	take := func(channel, body string) { b.feed.Push(delivery{channel, body}) }
 	b.hub.subscribe("", b.space, inbox, take)
 	b.hub.subscribe("", b.space, b.members(), take)
 	b.hub.common(b.space, b.members())
@@ -89,11 +90,11 @@ func (b *broker) Start(receive func(from membership.Channel, body []byte), up, d
 // watch tells when the channels of the membership are heard, and when Redis is lost.
 func (b *broker) watch(ctx context.Context, up, down func()) {
 	for ctx.Err() == nil {
-		if !b.hub.status.await(ctx, Up) || b.hub.wait(ctx, b.space, b.inbox(b.id), b.members()) != nil {
+		if !b.hub.status.Await(ctx, Up) || b.hub.wait(ctx, b.space, b.inbox(b.id), b.members()) != nil {
 			return
 		}
 		up()
-		if b.hub.status.awaitNot(ctx, Up) {
+		if b.hub.status.AwaitNot(ctx, Up) {
 			down()
 		}
 	}
@@ -129,7 +130,7 @@ func (b *broker) Absent(ctx context.Context, ids []adapter.NodeID) ([]adapter.No
 func (b *broker) Close() error {
 	b.once.Do(func() {
 		if b.feed != nil {
-			b.feed.close()
+			b.feed.Close()
 		}
 		r := b.hub.running()
 		b.hub.close()

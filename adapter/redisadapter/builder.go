@@ -62,7 +62,7 @@ func (b *builder) remove(br *broker) {
 	defer b.mu.Unlock()
 	if i := slices.Index(b.brokers, br); i >= 0 {
 		b.brokers = slices.Delete(b.brokers, i, i+1)
-		b.retired += br.hub.status.count()
+		b.retired += br.hub.status.Changes()
 	}
 }
 

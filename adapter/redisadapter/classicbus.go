@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/classic"
 )
 
@@ -19,17 +20,17 @@ type classicBus struct {
 	exact    bool // no pattern is subscribed
 	expects  func(room string) bool
 
-	mailbox *mailbox // static after Start
+	mailbox *inflow.Mailbox[delivery] // static after Start
 
 	requests atomic.Int64 // requests of others that wait to be decoded: who is in which room may change with each
 }
 
 // Losses counts how often the connection to Redis went down.
-func (b *classicBus) Losses() uint64 { return b.hub.status.downs() }
+func (b *classicBus) Losses() uint64 { return b.hub.status.Downs() }
 
 // Start subscribes. The channel of the requests is the last: who is counted hears everything.
 func (b *classicBus) Start(receive func(m *adapter.Message)) error {
-	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
+	b.mailbox = b.hub.newMailbox(b.local.Name(), b.open, receive)
 	if b.exact {
 		b.hub.subscribe(b.local.Name(), plain, b.codec.Broadcasts(), b.takeBroadcast)
 	} else {
@@ -52,9 +53,9 @@ func (b *classicBus) takeBroadcast(channel, body string) {
 	switch {
 	case b.codec.OwnBroadcast(body):
 	case b.requests.Load() == 0 && !b.needs(channel):
-		b.hub.stats.foreign.Add(1)
+		b.hub.stats.inflow.Foreign.Add(1)
 	default:
-		b.mailbox.feed.push(channel, body)
+		b.mailbox.Push(delivery{channel, body})
 	}
 }
 
@@ -69,7 +70,7 @@ func (b *classicBus) takeRequest(channel, body string) {
 		return
 	}
 	b.requests.Add(1)
-	if !b.mailbox.feed.push(channel, body) {
+	if !b.mailbox.Push(delivery{channel, body}) {
 		b.requests.Add(-1)
 	}
 }
@@ -79,9 +80,9 @@ func (b *classicBus) takeAnswer(channel, body string) {
 	switch {
 	case b.codec.OwnAnswer(body):
 	case !b.codec.MayAnswer(body):
-		b.hub.stats.foreign.Add(1)
+		b.hub.stats.inflow.Foreign.Add(1)
 	default:
-		b.mailbox.feed.push(channel, body)
+		b.mailbox.Push(delivery{channel, body})
 	}
 }
 
@@ -92,7 +93,7 @@ func (b *classicBus) takeDirected(channel, body string) {
 		return
 	}
 	b.requests.Add(1)
-	if !b.mailbox.feed.push(channel, body) {
+	if !b.mailbox.Push(delivery{channel, body}) {
 		b.requests.Add(-1)
 	}
 }
@@ -105,40 +106,40 @@ func (b *classicBus) open(channel, body string) {
 		b.requests.Add(-1)
 	case b.codec.Private(b.codec.UID()):
 		m, err := b.codec.DecodeDirected([]byte(body))
-		b.mailbox.deliver(m, err, channel)
+		b.mailbox.Deliver(m, err, channel)
 		if b.codec.Shape(body) != classic.ShapeAnswer {
 			b.requests.Add(-1)
 		}
 	case b.codec.Responses():
 		m, err := b.codec.DecodeAnswer([]byte(body))
-		b.mailbox.deliver(m, err, channel)
+		b.mailbox.Deliver(m, err, channel)
 	default:
 		if !b.needs(channel) {
-			b.hub.stats.foreign.Add(1)
+			b.hub.stats.inflow.Foreign.Add(1)
 			return
 		}
 		m, err := b.codec.DecodeBroadcast([]byte(body))
-		b.mailbox.deliver(m, err, channel)
+		b.mailbox.Deliver(m, err, channel)
 	}
 }
 
 func (b *classicBus) openRequest(channel string, body []byte) {
 	q, err := b.codec.DecodeRequest(body)
 	if q == nil {
-		b.mailbox.deliver(nil, err, channel)
+		b.mailbox.Deliver(nil, err, channel)
 		return
 	}
 	if q.Socket != "" && !b.has(q.Socket) {
-		b.mailbox.deliver(nil, nil, channel)
+		b.mailbox.Deliver(nil, nil, channel)
 		return
 	}
-	b.mailbox.deliver(&q.Message, nil, channel)
+	b.mailbox.Deliver(&q.Message, nil, channel)
 	if q.Socket != "" {
 		answer, err := classic.Confirm(q)
 		if err == nil {
-			err = b.hub.publish(plain, b.answerChannel(q.Message.From), answer, answerOf(b.local.Name()))
+			err = b.hub.publish(plain, b.answerChannel(&q.Message, nil), answer, answerOf(b.local.Name()))
 		}
-		b.mailbox.unsent(err)
+		b.mailbox.Unsent(err)
 	}
 }
 
@@ -174,23 +175,21 @@ func (b *classicBus) Respond(question, answer *adapter.Message) {
 	body, err := b.codec.EncodeAnswer(question, answer)
 	if err != nil && answer.Kind == adapter.KindAck {
 		// A client's acknowledgement that no frame can hold. Node is left to its timeout: any value would be a wrong one.
-		b.mailbox.unsent(err)
+		b.mailbox.Unsent(err)
 		body, err = b.codec.EncodeAnswer(question, &adapter.Message{Kind: adapter.KindGone, SocketIDs: []string{answer.SocketID}})
 	}
 	if err == nil && body != nil {
-		channel := b.codec.Responses()
-		if answer.Kind != adapter.KindServerReply { // which Node sends to all in any case
-			channel = b.answerChannel(question.From)
-		}
-		err = b.hub.publish(plain, channel, body, answerOf(b.local.Name()))
+		err = b.hub.publish(plain, b.answerChannel(question, answer), body, answerOf(b.local.Name()))
 	}
-	b.mailbox.unsent(err)
+	b.mailbox.Unsent(err)
 }
 
-// answerChannel is where the node that asked hears answers. Old nodes do not say who they are.
-func (b *classicBus) answerChannel(to adapter.NodeID) string {
-	if b.specific && to != "" {
-		return b.codec.Private(string(to))
+// answerChannel is where the node that asked hears answers: ours where nobody else does. Node replies to server-side events in
+// public even with the option. Old nodes do not say who they are.
+func (b *classicBus) answerChannel(question, answer *adapter.Message) string {
+	reply := answer != nil && answer.Kind == adapter.KindServerReply
+	if classic.Ours(question) || b.specific && question.From != "" && !reply {
+		return b.codec.Private(string(question.From))
 	}
 	return b.codec.Responses()
 }
@@ -223,7 +222,7 @@ func (b *classicBus) Close() error {
 	} else {
 		b.hub.unsubscribe(b.local.Name(), pattern, b.pattern())
 	}
-	b.mailbox.close()
+	b.mailbox.Close()
 	return nil
 }
 

@@ -220,8 +220,8 @@ func TestConnections(t *testing.T) {
 		p := newPair(t, client, plainAndPattern...)
 		p.crosses(recovery, plainAndPattern...)
 		p.b.subscribe("", plain, "forbidden", p.in.take)
-		redistest.Eventually(t, "the state is down", func() bool { return p.b.status.is(Down) })
-		if _, reason := p.b.status.current(); trouble(reason) != "noperm" {
+		redistest.Eventually(t, "the state is down", func() bool { return p.b.status.Is(Down) })
+		if _, reason := p.b.status.Current(); trouble(reason) != "noperm" {
 			t.Errorf("the reason is %v", reason)
 		}
 		p.b.unsubscribe("", plain, "forbidden")
@@ -248,9 +248,9 @@ func TestHalfOpen(t *testing.T) {
 	p := newPair(t, client, plainAndPattern...)
 	p.crosses(recovery, plainAndPattern...)
 	before := p.b.Stats().Reconnects
-	downs := p.b.status.downs()
+	downs := p.b.status.Downs()
 	d.swallow()
-	redistest.Eventually(t, "the state was down", func() bool { return p.b.status.downs() > downs }) // new connections are made at once
+	redistest.Eventually(t, "the state was down", func() bool { return p.b.status.Downs() > downs }) // new connections are made at once
 	redistest.Eventually(t, "new connections are made", func() bool { return p.b.Stats().Reconnects > before })
 	redistest.Eventually(t, "so does the other node", func() bool { return p.a.tell(publish("q", "probe")) == nil && p.in.count("probe") > 0 })
 	p.crosses(recovery, plainAndPattern...)

@@ -24,6 +24,7 @@
 //
 // The broker carries what the nodes say of themselves (package membership), on <prefix>-members# and <prefix>-members#<id>#, and
 // on sockeye#hello, which all nodes of a Redis share; a goroutine tells the membership when Redis comes and goes. A namespace is
-// an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others), and a feed, whose
-// worker exists only while there are messages. What a message means is decided in package adapter, for all three alike.
+// an adapter.Bus: its wire form (internal/classic for the classic adapter, internal/envelope for the others), and a
+// mailbox (adapter/internal/inflow), whose worker exists only while there are messages. What a message means is decided in package
+// adapter, for all three alike.
 package redisadapter

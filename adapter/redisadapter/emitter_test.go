@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -88,29 +86,5 @@ func TestEmitterErrors(t *testing.T) {
 	server.Kill()
 	if err := e.Emit(context.Background(), "e"); err == nil {
 		t.Error("sent without a server")
-	}
-}
-
-// unwritten is an emitterWire that must not be asked for a command.
-type unwritten struct{ t *testing.T }
-
-func (w unwritten) command(_ context.Context, _ string, m *adapter.Message) (redis.Cmder, error) {
-	w.t.Errorf("message %+v is sent", m)
-	return nil, errors.New("sent")
-}
-
-// TestEmitterNobody: what is sent to an empty list of rooms does not reach the wire, where it would mean everybody.
-func TestEmitterNobody(t *testing.T) {
-	e := &Emitter{wire: unwritten{t}, namespace: "/"}
-	var none []string
-	for _, op := range []BroadcastOperator{e.To(), e.To(none...), e.In(none...), e.Except("x").To(none...), e.To(none...).Volatile()} {
-		ctx := t.Context()
-		err := errors.Join(op.Emit(ctx, "x"), op.SocketsJoin(ctx, "a"), op.SocketsLeave(ctx, "a"), op.DisconnectSockets(ctx), op.DisconnectClients(ctx))
-		if err != nil {
-			t.Error(err)
-		}
-		if err := op.Emit(ctx, "connect"); !errors.Is(err, ErrReservedEvent) {
-			t.Errorf("reserved event: %v", err)
-		}
 	}
 }

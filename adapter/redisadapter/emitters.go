@@ -12,6 +12,45 @@ import (
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
+// ErrReservedEvent is returned for an event whose name has a meaning of its own; it is the same error in all packages.
+var ErrReservedEvent = adapter.ErrReservedEvent
+
+// Emitter reaches the sockets of a cluster from a process that serves none. Each call is one command to Redis and returns when Redis
+// has executed it; a command whose answer is lost is not sent again.
+type Emitter = adapter.Emitter
+
+// BroadcastOperator selects sockets for an Emitter.
+type BroadcastOperator = adapter.BroadcastOperator
+
+// emitterForm is the form in which the nodes of a cluster take what an emitter says. It may be used from any goroutine.
+type emitterForm interface {
+	command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error)
+}
+
+// emitterWire is the adapter.EmitterWire over Redis.
+type emitterWire struct {
+	rdb  redis.UniversalClient
+	form emitterForm
+}
+
+func newEmitter(rdb redis.UniversalClient, form emitterForm) *Emitter {
+	return adapter.NewEmitter(emitterWire{rdb, form})
+}
+
+// Send executes what a message becomes.
+func (w emitterWire) Send(ctx context.Context, namespace string, m *adapter.Message) error {
+	cmd, err := w.form.command(ctx, namespace, m)
+	if err != nil {
+		return err
+	}
+	return w.rdb.Process(ctx, once{cmd})
+}
+
+// once keeps go-redis from sending a command again when it cannot know whether Redis has executed it.
+type once struct{ redis.Cmder }
+
+func (once) NoRetry() bool { return true }
+
 // PubSubEmitterOptions configure NewPubSubEmitter. Its field is that of the nodes' PubSubOptions.
 type PubSubEmitterOptions struct {
 	Key string // Default: "socket.io".
@@ -25,10 +64,10 @@ func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Em
 		w.opts = *opts
 	}
 	setDefault(&w.opts.Key, defaultKey)
-	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+	return newEmitter(rdb, w)
 }
 
-// pubSubEmitter is the emitterWire of classic adapters.
+// pubSubEmitter is the emitterForm of classic adapters.
 type pubSubEmitter struct{ opts PubSubEmitterOptions }
 
 func (e pubSubEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
@@ -54,10 +93,10 @@ func NewShardedEmitter(rdb redis.UniversalClient, opts *ShardedEmitterOptions) *
 	}
 	setDefault(&w.opts.ChannelPrefix, defaultKey)
 	setDefault(&w.opts.SubscriptionMode, Dynamic)
-	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+	return newEmitter(rdb, w)
 }
 
-// shardedEmitter is the emitterWire of sharded adapters.
+// shardedEmitter is the emitterForm of sharded adapters.
 type shardedEmitter struct{ opts ShardedEmitterOptions }
 
 func (e shardedEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
@@ -95,10 +134,10 @@ func NewStreamsEmitter(rdb redis.UniversalClient, opts *StreamsEmitterOptions) *
 	setDefault(&w.opts.StreamName, defaultKey)
 	setDefault(&w.opts.StreamCount, 1)
 	setDefault(&w.opts.MaxLen, defaultMaxLen)
-	return &Emitter{rdb: rdb, wire: w, namespace: "/"}
+	return newEmitter(rdb, w)
 }
 
-// streamsEmitter is the emitterWire of streams adapters.
+// streamsEmitter is the emitterForm of streams adapters.
 type streamsEmitter struct{ opts StreamsEmitterOptions }
 
 func (e streamsEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 // space is one of the three spaces of channels that Redis keeps apart. A name is not used in both plain and shard: a
@@ -38,7 +39,7 @@ type hub struct {
 	rdb    redis.UniversalClient
 	opts   Options
 	stats  *counters
-	status *status
+	status *brokerstate.Status
 
 	// Guarded by mu.
 	mu  sync.Mutex
@@ -78,7 +79,7 @@ func (h *hub) start() error {
 		sub: newSubscriber(servers, h.stats, h.opts, mon),
 	}
 	mon.sub, mon.pub = r.sub, r.pub
-	h.status.own(mon)
+	h.status.Own(mon)
 	h.now = r
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -102,9 +103,9 @@ func (h *hub) close() {
 	if h.now == nil {
 		return
 	}
-	h.status.own(nil) // first: that connections end now is no trouble
+	h.status.Own(nil) // first: that connections end now is no trouble
+	h.now.pub.close() // before the other connections end, which would have it make a new one
 	h.now.cancel()
-	h.now.pub.close()
 	h.now = nil
 }
 
@@ -117,7 +118,7 @@ func (h *hub) running() *run {
 
 // ready waits until everything that is wanted is subscribed, and returns why not when ctx ends first.
 func (h *hub) ready(ctx context.Context) error {
-	err := h.status.waitUp(ctx)
+	err := h.status.WaitUp(ctx)
 	if r := h.running(); err == nil && r != nil && r.sub.waitAll(ctx) != nil {
 		err = cmp.Or(r.sub.reason(), ctx.Err())
 	}
@@ -201,7 +202,7 @@ func (h *hub) waitUnlessAway(ctx context.Context, s space, names ...string) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.opts.AnswerTimeout)
 	defer cancel()
-	return r.sub.wait(ctx, s, names, h.status.away())
+	return r.sub.wait(ctx, s, names, h.status.Away())
 }
 
 // numSub counts the subscribers of a channel over all servers.

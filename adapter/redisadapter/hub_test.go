@@ -134,7 +134,7 @@ func TestMessageCrossesAfterRestart(t *testing.T) {
 	up(t, a)
 	up(t, b)
 	s.Kill()
-	redistest.Eventually(t, "down", func() bool { return b.status.is(Down) })
+	redistest.Eventually(t, "down", func() bool { return b.status.Is(Down) })
 	s.Start()
 	begun := time.Now()
 	up(t, a)

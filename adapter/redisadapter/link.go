@@ -410,7 +410,7 @@ func (s *subscriber) deliver(msg *redis.Message) {
 	s.stats.received.Add(1)
 	s.stats.receivedBytes.Add(uint64(len(msg.Payload)))
 	if to == nil {
-		s.stats.foreign.Add(1)
+		s.stats.inflow.Foreign.Add(1)
 		return
 	}
 	to(msg.Channel, msg.Payload)

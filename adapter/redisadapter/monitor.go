@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -22,7 +23,7 @@ type monitor struct {
 	servers *servers
 	sub     *subscriber
 	pub     *publisher
-	status  *status
+	status  *brokerstate.Status
 	crowd   crowd
 	wake    chan struct{} // capacity 1
 	probed  chan struct{} // capacity 1
@@ -32,7 +33,7 @@ type monitor struct {
 	counted   atomic.Bool          // Redis has counted a subscription of every connection since the last trouble
 }
 
-func newMonitor(servers *servers, status *status) *monitor {
+func newMonitor(servers *servers, status *brokerstate.Status) *monitor {
 	return &monitor{servers: servers, status: status, wake: make(chan struct{}, 1), probed: make(chan struct{}, 1)}
 }
 
@@ -60,13 +61,13 @@ func (m *monitor) run(ctx context.Context) {
 	down := 0 // probes in a row while not up
 	for now := true; ; {
 		every := probeEvery
-		if !m.status.is(Up) {
+		if !m.status.Is(Up) {
 			every = min(backOff(down+2), probeEvery)
 		}
 		if (now || time.Since(probed) >= every) && m.probing.CompareAndSwap(false, true) {
 			now = false
 			probed = time.Now()
-			if down++; m.status.is(Up) {
+			if down++; m.status.Is(Up) {
 				down = 0
 			}
 			wg.Go(func() {
@@ -121,23 +122,23 @@ func (m *monitor) look() {
 	switch placed := m.unplaced(); {
 	case down != nil:
 		m.counted.Store(false)
-		m.status.set(m, Down, down)
+		m.status.Set(m, Down, down)
 	case placed != nil:
 		m.counted.Store(false)
-		if !m.status.is(Starting) || !errors.Is(placed, errUnsettled) {
-			m.status.set(m, Down, placed)
+		if !m.status.Is(Starting) || !errors.Is(placed, errUnsettled) {
+			m.status.Set(m, Down, placed)
 		}
 	case m.uncounted.Load() != nil:
-		m.status.set(m, Down, errNotCounted)
+		m.status.Set(m, Down, errNotCounted)
 	case some && m.counted.Load():
-		m.status.set(m, Up, nil)
+		m.status.Set(m, Up, nil)
 	}
 }
 
 // unplaced says what is wrong with the subscriptions. While all was well before, new ones may take a moment.
 func (m *monitor) unplaced() error {
 	err := m.sub.inPlace()
-	if errors.Is(err, errUnsettled) && m.status.is(Up) {
+	if errors.Is(err, errUnsettled) && m.status.Is(Up) {
 		return nil
 	}
 	return err
@@ -152,7 +153,7 @@ func (m *monitor) watched(n *node, now time.Time) bool {
 func (m *monitor) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, m.servers.connecting())
 	defer cancel()
-	if m.status.is(Down) || m.servers.masters() == nil {
+	if m.status.Is(Down) || m.servers.masters() == nil {
 		_ = m.servers.reload(ctx)
 	}
 	if n, err := m.servers.any(ctx); err == nil {
@@ -244,7 +245,7 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 			return false, nil
 		}
 	}
-	if m.status.is(Up) {
+	if m.status.Is(Up) {
 		m.crowd.saw(numSub.Val())
 	}
 	return true, nil

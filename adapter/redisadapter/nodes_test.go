@@ -246,6 +246,29 @@ func TestGoodByeIsSent(t *testing.T) {
 	}
 }
 
+// TestGoodByeIsNotCutOff: that the other connections end when a server closes does not cost it its good-bye.
+func TestGoodByeIsNotCutOff(t *testing.T) {
+	server := redistest.Single(t)
+	for i := range 30 {
+		b := NewStreams(clientOf(t, server), nil)
+		c, err := b.Open(adapter.Node{ID: adapter.NewNodeID(), Name: "leaving"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Ready(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		redistest.Eventually(t, "nothing more is to be said", func() bool { return b.Stats().Queued == 0 && b.Stats().Sent >= 2 })
+		before := b.Stats()
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if after := b.Stats(); after.Sent == before.Sent {
+			t.Fatalf("time %d: the good-bye has not been executed: %+v", i, after)
+		}
+	}
+}
+
 // TestAbsentAtOnce asks about many nodes with one command.
 func TestAbsentAtOnce(t *testing.T) {
 	server := redistest.Single(t)

@@ -131,7 +131,7 @@ func (p *pipe) serve(ctx context.Context, conn net.Conn) (answered bool, err err
 func (pub *publisher) renew(to *node) {
 	pub.mu.Lock()
 	defer pub.mu.Unlock()
-	if l := pub.pipes[to]; l != nil && l.stopped == nil {
+	if l := pub.pipes[to]; l != nil && l.stopped == nil && !pub.closing { // when the server closes they end because of that
 		l.stopped = errRenewed
 		l.poke()
 	}

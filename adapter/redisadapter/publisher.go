@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 )
 
 const (
@@ -428,7 +429,7 @@ func (l *losses) noteLocked(reason string, n int) bool {
 		l.unanswered += uint64(n)
 	}
 	now := time.Now()
-	if now.Sub(l.told) < tellEvery {
+	if now.Sub(l.told) < inflow.TellEvery {
 		return false
 	}
 	l.told = now

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/classic"
 )
@@ -21,8 +22,8 @@ type PubSubOptions struct {
 	// RequestsTimeout is how long a question waits for the other nodes when its context has no deadline. Default: 5 s.
 	RequestsTimeout time.Duration
 
-	// PublishOnSpecificResponseChannel sends answers to the node that asked alone, instead of to all. All nodes that ask
-	// must be able to hear it there: nodes of Sockeye, and of Node from version 7 of the adapter on.
+	// PublishOnSpecificResponseChannel sends answers to Node.js nodes to the one that asked alone, instead of to all, which they
+	// must be able to hear: from version 7 of the adapter on. Sockeye nodes are answered so in any case.
 	PublishOnSpecificResponseChannel bool
 
 	// ExactChannels subscribes to the channels of the rooms that exist on this node, instead of to the pattern that covers
@@ -75,7 +76,7 @@ func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cl
 	br.bus = func(local adapter.Local) (adapter.Bus, error) {
 		b := &classicBus{
 			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{}),
-			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: expects(local),
+			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: inflow.Expects(local),
 		}
 		if p.opts.ExactChannels {
 			return &exactBus{classicBus: b, rooms: newRoomChannels(h, plain, local)}, nil

@@ -14,7 +14,7 @@ import (
 // all of them, for in a Redis Cluster each server knows only its own subscribers.
 func (h *hub) ask(ctx context.Context, s space, name string, question func(context.Context, *redis.Client) error) error {
 	r := h.running()
-	if r == nil || !h.status.is(Up) {
+	if r == nil || !h.status.Is(Up) {
 		return adapter.ErrClusterUnavailable
 	}
 	result := make(chan error, 1)

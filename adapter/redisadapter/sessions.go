@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,18 +19,85 @@ func (s *Streams) Sessions() adapter.SessionStore {
 	return sessionStore{s.builder.rdb, s.opts.SessionKeyPrefix}
 }
 
-// sessionStore keeps each session under a key of its own.
+// sessionStore keeps each session under a key of its own, and beside it the node that holds it, of which Node.js nodes know nothing.
 type sessionStore struct {
 	rdb    redis.UniversalClient
 	prefix string
 }
 
+var _ adapter.SessionKeeper = sessionStore{}
+
+// writeScript writes a session unless another node holds it. A holder without a session is one whose session a Node.js node has taken.
+var writeScript = redis.NewScript(`
+local how, holder = ARGV[1], redis.call('GET', KEYS[2])
+if holder and (holder ~= ARGV[2] or redis.call('EXISTS', KEYS[1]) == 0) then
+  return 0
+end
+if how == 'remove' then
+  redis.call('DEL', KEYS[1], KEYS[2])
+else
+  redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
+return 1
+`)
+
+// takeScript gives a session to a holder and answers with it.
+var takeScript = redis.NewScript(`
+local session = redis.call('GET', KEYS[1])
+if session then
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1))
+end
+return session
+`)
+
+// keys are those of a session and its holder, in one slot of a Redis Cluster.
+func (s sessionStore) keys(pid string) []string {
+	key := s.prefix + pid
+	if strings.Contains(key, "{") { // the prefix has a hash tag
+		return []string{key, key + ":holder"}
+	}
+	return []string{key, "{" + key + "}:holder"}
+}
+
+// Write implements adapter.SessionKeeper.
+func (s sessionStore) Write(ctx context.Context, writes []adapter.SessionWrite) ([]bool, error) {
+	if err := writeScript.Load(ctx, s.rdb).Err(); err != nil {
+		return nil, fmt.Errorf("write sessions: %w", unavailable(err))
+	}
+	pipe := s.rdb.Pipeline()
+	answers := make([]*redis.Cmd, len(writes))
+	for i, w := range writes {
+		record, err := envelope.EncodeSession(w.Session)
+		how := "keep"
+		if w.Remove || err != nil { // what has no form on the wire cannot be gone on with
+			how = "remove"
+		}
+		answers[i] = pipe.EvalSha(ctx, writeScript.Hash(), s.keys(w.Session.PID), how, string(w.Holder), w.TTL.Milliseconds(), record)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, fmt.Errorf("write sessions: %w", unavailable(err))
+	}
+	held := make([]bool, len(writes))
+	for i, a := range answers {
+		n, _ := a.Int()
+		held[i] = n == 1
+	}
+	return held, nil
+}
+
+// Take implements adapter.SessionKeeper.
+func (s sessionStore) Take(ctx context.Context, pid string, holder adapter.NodeID) (*adapter.Session, error) {
+	record, err := takeScript.Run(ctx, s.rdb, s.keys(pid), string(holder)).Text()
+	return decodeSession(record, err)
+}
+
 func (s sessionStore) Save(ctx context.Context, session *adapter.Session, ttl time.Duration) error {
 	record, err := envelope.EncodeSession(session)
-	if err != nil {
-		return fmt.Errorf("save session: %w", err)
+	if err == nil {
+		err = s.rdb.Do(ctx, "set", s.prefix+session.PID, record, "px", ttl.Milliseconds()).Err()
 	}
-	if err := s.rdb.Do(ctx, "set", s.prefix+session.PID, record, "px", ttl.Milliseconds()).Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("save session: %w", err)
 	}
 	return nil
@@ -37,11 +105,16 @@ func (s sessionStore) Save(ctx context.Context, session *adapter.Session, ttl ti
 
 func (s sessionStore) Load(ctx context.Context, pid string) (*adapter.Session, error) {
 	record, err := s.rdb.Get(ctx, s.prefix+pid).Result()
-	if errors.Is(err, redis.Nil) {
+	return decodeSession(record, err)
+}
+
+// decodeSession returns what Redis has answered.
+func decodeSession(record string, err error) (*adapter.Session, error) {
+	switch {
+	case errors.Is(err, redis.Nil):
 		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load session: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("load session: %w", unavailable(err))
 	}
 	session, err := envelope.DecodeSession(record)
 	if err != nil {
@@ -57,3 +130,6 @@ func (s sessionStore) Delete(ctx context.Context, pid string) (bool, error) {
 	}
 	return n > 0, nil
 }
+
+// unavailable says that Redis could not be asked.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err) }

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
@@ -93,7 +94,7 @@ func (s *Sharded) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 }
 
 func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapter.Bus, error) {
-	codec, err := envelope.New(uid, local.Name(), expects(local))
+	codec, err := envelope.New(uid, local.Name(), inflow.Expects(local))
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +123,14 @@ type shardedBus struct {
 	channels shardedChannels
 	rooms    *roomChannels
 
-	mailbox *mailbox // static after Start
+	mailbox *inflow.Mailbox[delivery] // static after Start
 }
 
 // Losses counts how often the connection to Redis went down.
-func (b *shardedBus) Losses() uint64 { return b.hub.status.downs() }
+func (b *shardedBus) Losses() uint64 { return b.hub.status.Downs() }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
-	b.mailbox = newMailbox(b.hub, b.local.Name(), b.open, receive)
+	b.mailbox = b.hub.newMailbox(b.local.Name(), b.open, receive)
 	// First the channel that makes a node known by its name, then the one that makes it count.
 	b.hub.subscribe(b.local.Name(), shard, b.channels.response(b.uid), b.take)
 	b.hub.subscribe(b.local.Name(), shard, b.channels.main, b.take)
@@ -140,14 +141,14 @@ func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 // take is the sink of all channels.
 func (b *shardedBus) take(channel, body string) {
 	if !b.codec.Own(body) {
-		b.mailbox.feed.push(channel, body)
+		b.mailbox.Push(delivery{channel, body})
 	}
 }
 
 // open decodes and hands on what has been published on a channel.
 func (b *shardedBus) open(channel, body string) {
 	m, err := b.codec.Open(body)
-	b.mailbox.deliver(m, err, channel)
+	b.mailbox.Deliver(m, err, channel)
 }
 
 // Listening waits for both channels, which may be on different servers.
@@ -178,7 +179,7 @@ func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.unsent(b.send(b.channels.response(question.From), &a, answerOf(b.local.Name())))
+	b.mailbox.Unsent(b.send(b.channels.response(question.From), &a, answerOf(b.local.Name())))
 }
 
 func (b *shardedBus) send(channel string, m *adapter.Message, how post) error {
@@ -219,7 +220,7 @@ func (b *shardedBus) Close() error {
 	b.rooms.close()
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.main)
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.response(b.uid))
-	b.mailbox.close()
+	b.mailbox.Close()
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -41,44 +40,6 @@ func TestTrouble(t *testing.T) {
 			t.Errorf("%v is trouble of kind %q, not %q", c.err, got, c.want)
 		}
 	}
-}
-
-// TestHook blocks in the hook: the state goes on changing, and the hook hears of the changes in order afterwards.
-func TestHook(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		var heard []string
-		s := newStatus(Options{OnStateChange: func(state State, reason error) {
-			<-release
-			heard = append(heard, fmt.Sprint(state, " ", reason))
-		}, Logger: slog.New(slog.DiscardHandler)}.withDefaults())
-		m := newMonitor(nil, s)
-		s.own(m)
-		s.set(m, Up, nil)
-		s.set(m, Down, io.EOF)
-		s.set(m, Down, errNoAnswer) // no change
-		s.set(newMonitor(nil, s), Up, nil)
-		s.set(m, Up, nil)
-		if state, reason := s.current(); state != Up || reason != nil || s.changes != 3 {
-			t.Errorf("%v %v after %d changes", state, reason, s.changes)
-		}
-		close(release)
-		synctest.Wait()
-		if got := strings.Join(heard, ", "); got != "up <nil>, down EOF, up <nil>" {
-			t.Errorf("the hook heard %s", got)
-		}
-		release = make(chan struct{})
-		for range 100 {
-			s.set(m, Down, io.EOF)
-			s.set(m, Up, nil)
-		}
-		heard = nil
-		close(release)
-		synctest.Wait()
-		if len(heard) > 66 || heard[len(heard)-1] != "up <nil>" {
-			t.Errorf("the hook heard of %d changes, the last %s", len(heard), heard[len(heard)-1])
-		}
-	})
 }
 
 // TestQueueLimit checks the bounds of the queue while Redis cannot be reached, and that each command that was queued is told its
@@ -149,48 +110,6 @@ func TestQueueLimit(t *testing.T) {
 		}
 		if err := send(false); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropClosed] != 2 {
 			t.Errorf("a closed queue: %v, %v", err, stats.dropped)
-		}
-	})
-}
-
-// TestFeed checks order, the bound in bytes, and that a closed feed begins nothing.
-func TestFeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newBareHub(nil, Options{FeedLimit: 420})
-		release := make(chan struct{})
-		var got []string
-		f := h.newFeed(func(_, body string) {
-			<-release
-			got = append(got, body[:1])
-		})
-		for i := range 20 {
-			f.push("channel", fmt.Sprintf("%c%12d", 'a'+i, 0)) // 20 bytes and its place, 84 in all
-		}
-		synctest.Wait()
-		if n := h.Stats().FeedDropped; n != 15 {
-			t.Errorf("%d messages were dropped", n)
-		}
-		close(release)
-		synctest.Wait()
-		if s := strings.Join(got, ""); s != "abcde" {
-			t.Errorf("got %s", s)
-		}
-		f.push("channel", string(make([]byte, 1000))) // larger than the limit, but alone
-		synctest.Wait()
-		if len(got) != 6 {
-			t.Error("a message larger than the limit never passes")
-		}
-		release = make(chan struct{})
-		f.push("c", "x")
-		f.push("c", "y")
-		synctest.Wait()
-		f.close()
-		close(release)
-		synctest.Wait()
-		f.push("c", "z")
-		synctest.Wait()
-		if got[len(got)-1] != "x" {
-			t.Errorf("a closed feed handed %q over", got[len(got)-1])
 		}
 	})
 }

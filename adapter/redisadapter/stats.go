@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
@@ -50,9 +52,10 @@ type Stats struct {
 
 // counters is the part of Stats that is only counted.
 type counters struct {
-	sent, reconnects, resubscribed                           atomic.Uint64
-	received, receivedBytes, foreign, badFrames, feedDropped atomic.Uint64
-	streamLost, streamRestarts, members                      atomic.Uint64
+	inflow                              inflow.Counters
+	sent, reconnects, resubscribed      atomic.Uint64
+	received, receivedBytes             atomic.Uint64
+	streamLost, streamRestarts, members atomic.Uint64
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -78,9 +81,6 @@ func (c *counters) fail(err error, n int) {
 	c.mu.Unlock()
 }
 
-// tellEvery is the least time between two log lines of one kind.
-const tellEvery = 10 * time.Second
-
 // worthTelling reports whether an error should be logged, and how many of its kind were not.
 func (c *counters) worthTelling(err error) (held uint64, ok bool) {
 	kind := trouble(err)
@@ -91,7 +91,7 @@ func (c *counters) worthTelling(err error) (held uint64, ok bool) {
 		c.told[kind] = gate
 	}
 	c.mu.Unlock()
-	return gate.Pass(tellEvery)
+	return gate.Pass(inflow.TellEvery)
 }
 
 // figures is described with PubSub.Stats.
@@ -99,8 +99,8 @@ func (b *builder) figures() Stats {
 	c := b.stats
 	s := Stats{
 		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
-		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.foreign.Load(),
-		BadFrames: c.badFrames.Load(), FeedDropped: c.feedDropped.Load(),
+		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
+		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(),
 		StreamLost: c.streamLost.Load(), StreamRestarts: c.streamRestarts.Load(), Members: c.members.Load(),
 	}
 	c.mu.Lock()
@@ -116,14 +116,46 @@ func (b *builder) figures() Stats {
 	return s
 }
 
+// What there is a count for also before it has happened, so that the first time can be seen.
+var (
+	usualFailures = []string{"connection", "timeout", "loading", "oom", "readonly", "noperm", "other"}
+	usualDrops    = []string{"full", "stale", "down", "refused", "closed"}
+)
+
+// withZeros returns a copy with all keys.
+func withZeros(counts map[string]uint64, keys []string) map[string]uint64 {
+	all := maps.Clone(counts)
+	for _, key := range keys {
+		all[key] += 0
+	}
+	return all
+}
+
+// BrokerStats implements adapter.BrokerReporter. The state and the queue are those of this server, the counts those of all that
+// share the adapter.
+func (b *broker) BrokerStats() adapter.BrokerStats {
+	c := b.hub.stats
+	s := adapter.BrokerStats{
+		Up: b.hub.status.Is(Up), Sent: c.sent.Load(), Received: c.received.Load() + c.members.Load(),
+		Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+	}
+	c.mu.Lock()
+	s.Failed, s.Dropped = withZeros(c.failed, usualFailures), withZeros(c.dropped, usualDrops)
+	c.mu.Unlock()
+	s.Dropped["unhandled"] = c.inflow.Dropped.Load()
+	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
+	if r := b.hub.running(); r != nil {
+		s.Queued, s.QueuedBytes = r.pub.figures()
+	}
+	return s
+}
+
 // addTo adds what one server has.
 func (h *hub) addTo(s *Stats, first bool) {
-	h.status.mu.Lock()
-	if st := h.status; first || st.state.worse(s.State) {
-		s.State, s.Reason, s.Since = st.state, st.reason, st.since
+	if state, since, reason := h.status.Since(); first || state.Worse(s.State) {
+		s.State, s.Since, s.Reason = state, since, reason
 	}
-	s.StateChanges += h.status.changes
-	h.status.mu.Unlock()
+	s.StateChanges += h.status.Changes()
 	r := h.running()
 	if r == nil {
 		return

@@ -8,10 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 )
@@ -31,6 +33,10 @@ type streamReader struct {
 	passed int64  // how many entries the stream has ever had up to last, as far as Redis tells: version 7 does
 	broken bool   // nothing could be read since the last complaint
 	untold int64  // how many entries were lost of which the log does not know yet
+
+	position atomic.Pointer[string] // last, for others; nil until the stream was reached
+
+	wentBack atomic.Bool // the stream has lost what was in it
 
 	trimmed, back seldom.Counted
 
@@ -114,6 +120,9 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 	info, err := rdb.XInfoStream(ctx, r.stream).Result()
 	switch {
 	case err != nil && isNoKey(err):
+		if r.last != "" && r.last != "0-0" {
+			r.wentBack.Store(true)
+		}
 		r.last, r.passed = "0-0", 0 // whatever is written will be new
 	case err != nil:
 		return fmt.Errorf("find the position in stream %s: %w", r.stream, err)
@@ -121,13 +130,16 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	case before(info.LastGeneratedID, r.last):
 		// Redis has lost its data, or the end of it.
-		if held, ok := r.back.Pass(tellEvery); ok {
+		r.wentBack.Store(true)
+		if held, ok := r.back.Pass(inflow.TellEvery); ok {
 			r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", info.LastGeneratedID, "notLogged", held)
 		}
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	default:
 		r.audit(info)
 	}
+	last := r.last
+	r.position.Store(&last)
 	r.mu.Lock()
 	waiting, first := r.waiting, !r.located
 	r.located, r.waiting = true, nil
@@ -163,7 +175,7 @@ func (r *streamReader) audit(info *redis.XInfoStream) {
 	if lost > 0 {
 		r.streams.stats.streamLost.Add(uint64(lost))
 		r.untold += lost
-		if _, ok := r.trimmed.Pass(tellEvery); ok {
+		if _, ok := r.trimmed.Pass(inflow.TellEvery); ok {
 			r.streams.hub.opts.Logger.Error("redis stream was trimmed before it was read: messages are lost; raise MaxLen", "stream", r.stream, "at_least", r.untold)
 			r.untold = 0
 		}
@@ -211,16 +223,22 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	}
 }
 
-func (r *streamReader) take(ctx context.Context, m *redis.XMessage) {
+// entryOf returns what an entry of a stream says.
+func entryOf(m *redis.XMessage) envelope.Entry {
 	field := func(name string) string {
 		text, _ := m.Values[name].(string)
 		return text
 	}
-	e := envelope.Entry{UID: field("uid"), Namespace: field("nsp"), Type: field("type"), Data: field("data")}
+	return envelope.Entry{UID: field("uid"), Namespace: field("nsp"), Type: field("type"), Data: field("data")}
+}
+
+func (r *streamReader) take(ctx context.Context, m *redis.XMessage) {
+	e := entryOf(m)
 	r.streams.stats.received.Add(1)
 	r.streams.stats.receivedBytes.Add(uint64(len(e.Data)))
-	r.streams.deliver(ctx, r.stream+" "+m.ID, e)
+	r.streams.deliver(ctx, r.stream, m.ID, e)
 	r.last = m.ID
+	r.position.Store(&m.ID)
 	r.passed++
 }
 

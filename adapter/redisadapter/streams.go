@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf16"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
@@ -138,12 +140,16 @@ func (s *Streams) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 }
 
 func (s *streams) newBus(local adapter.Local) (adapter.Bus, error) {
-	codec, err := envelope.New(s.id, local.Name(), expects(local))
+	codec, err := envelope.New(s.id, local.Name(), inflow.Expects(local))
+	if err != nil {
+		return nil, err
+	}
+	history, err := envelope.New("history", local.Name(), func(string) bool { return true })
 	if err != nil {
 		return nil, err
 	}
 	b := &streamsBus{
-		streams: s, local: local, uid: s.id, codec: codec,
+		streams: s, local: local, uid: s.id, codec: codec, history: history,
 		stream: streamOf(local.Name(), s.opts.StreamName, s.opts.StreamCount),
 		public: s.opts.ChannelPrefix + "#" + local.Name() + "#", listening: make(chan struct{}),
 	}
@@ -280,9 +286,20 @@ func (s *streams) remove(b *streamsBus) {
 	}
 }
 
+// wentBack reports whether a stream has lost what was in it since it is read.
+func (s *streams) wentBack(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading == nil {
+		return true
+	}
+	r := s.reading.readers[stream]
+	return r == nil || r.wentBack.Load()
+}
+
 // deliver hands an entry to the namespace that it is for. Once ctx, which remove ends with mu held, has ended, it does not:
 // a namespace that was opened since then has a reader of its own, which may deliver the same entry.
-func (s *streams) deliver(ctx context.Context, source string, e envelope.Entry) {
+func (s *streams) deliver(ctx context.Context, stream, id string, e envelope.Entry) {
 	s.mu.Lock()
 	var buses []*streamsBus
 	if ctx.Err() == nil {
@@ -290,10 +307,7 @@ func (s *streams) deliver(ctx context.Context, source string, e envelope.Entry) 
 	}
 	s.mu.Unlock()
 	for _, b := range buses {
-		if e.UID != string(b.uid) {
-			m, err := b.codec.OpenEntry(e)
-			b.deliver(m, err, source)
-		}
+		b.openEntry(stream, id, e)
 	}
 }
 
@@ -304,12 +318,15 @@ type streamsBus struct {
 	local   adapter.Local
 	uid     adapter.NodeID
 	codec   *envelope.Codec
+	history *envelope.Codec // opens every entry of the namespace, whoever has written it for whom
 	stream  string
 	pace    *pace // of the stream
 	space   space
 	public  string // the channel for questions
 
-	mailbox *mailbox // static after Start
+	mailbox *inflow.Mailbox[delivery] // static after Start
+
+	recording atomic.Bool // receive gets this node's own entries, too
 
 	listening chan struct{} // closed when the bus has got the subscription to its channels under way
 
@@ -321,10 +338,10 @@ type streamsBus struct {
 }
 
 // Losses counts how often the connection to Redis went down.
-func (b *streamsBus) Losses() uint64 { return b.streams.status.downs() }
+func (b *streamsBus) Losses() uint64 { return b.streams.status.Downs() }
 
 func (b *streamsBus) Start(receive func(m *adapter.Message)) error {
-	b.mailbox = newMailbox(b.streams.hub, b.local.Name(), b.open, receive)
+	b.mailbox = b.streams.newMailbox(b.local.Name(), b.open, receive)
 	b.streams.add(b)
 	return nil
 }
@@ -346,7 +363,7 @@ func (b *streamsBus) listen() {
 // take is the sink of both channels.
 func (b *streamsBus) take(channel, body string) {
 	if !b.codec.Own(body) {
-		b.mailbox.feed.push(channel, body)
+		b.mailbox.Push(delivery{channel, body})
 	}
 }
 
@@ -360,7 +377,7 @@ func (b *streamsBus) open(channel, body string) {
 func (b *streamsBus) deliver(m *adapter.Message, err error, source string) {
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	b.mailbox.deliver(m, err, source)
+	b.mailbox.Deliver(m, err, source)
 }
 
 // private is the channel for answers to one node.
@@ -412,7 +429,7 @@ func (b *streamsBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.unsent(b.publish(b.private(question.From), &a, answerOf(b.local.Name())))
+	b.mailbox.Unsent(b.publish(b.private(question.From), &a, answerOf(b.local.Name())))
 }
 
 func (b *streamsBus) publish(channel string, m *adapter.Message, how post) error {
@@ -432,7 +449,7 @@ func (b *streamsBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
 }
 
 func (b *streamsBus) Close() error {
-	b.mailbox.close()
+	b.mailbox.Close()
 	b.streams.remove(b)
 	b.mu.Lock()
 	b.closed = true

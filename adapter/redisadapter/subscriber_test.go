@@ -172,7 +172,7 @@ func TestStartClose(t *testing.T) {
 		if h.tell(publish("q", "late")) == nil || h.wait(ctx, plain, "q") == nil {
 			t.Error("a closed hub goes on")
 		}
-		if !h.status.is(Starting) {
+		if !h.status.Is(Starting) {
 			t.Errorf("the state is %v", h.Stats().State)
 		}
 	}

@@ -78,7 +78,7 @@ func (p *pair) crosses(within time.Duration, subs ...subscription) {
 func (p *pair) awaitDown() {
 	p.t.Helper()
 	for _, h := range []bareHub{p.a, p.b} {
-		redistest.Eventually(p.t, "the state is down", func() bool { return h.status.is(Down) })
+		redistest.Eventually(p.t, "the state is down", func() bool { return h.status.Is(Down) })
 		if _, err := h.numSub(context.Background(), plain, "q"); !errors.Is(err, adapter.ErrClusterUnavailable) {
 			p.t.Errorf("counting while Redis is down: %v", err)
 		}
@@ -218,8 +218,8 @@ func TestReadOnly(t *testing.T) {
 	if err := p.a.tell(write()); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Eventually(t, "the state is down", func() bool { return p.a.status.is(Down) })
-	if _, reason := p.a.status.current(); trouble(reason) != "readonly" {
+	redistest.Eventually(t, "the state is down", func() bool { return p.a.status.Is(Down) })
+	if _, reason := p.a.status.Current(); trouble(reason) != "readonly" {
 		t.Errorf("the reason is %v", reason)
 	}
 	changes := p.a.Stats().StateChanges
@@ -233,7 +233,7 @@ func TestReadOnly(t *testing.T) {
 	s.Do("REPLICAOF", "NO", "ONE")
 	redistest.Eventually(t, "writes work", func() bool {
 		_ = p.a.tell(write())
-		return p.a.status.is(Up)
+		return p.a.status.Is(Up)
 	})
 	p.crosses(recovery, plainAndPattern...)
 }
@@ -260,7 +260,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 	p.awaitDown()
 	redistest.Eventually(t, "the reason is told", func() bool {
-		_, reason := p.a.status.current()
+		_, reason := p.a.status.Current()
 		return trouble(reason) == "auth"
 	})
 	if err := conn.ConfigSet(ctx, "requirepass", "").Err(); err != nil {
@@ -280,7 +280,7 @@ func TestLoading(t *testing.T) {
 	p.awaitDown()
 	s.StartLoading()
 	redistest.Eventually(t, "the reason is told", func() bool {
-		_, reason := p.a.status.current()
+		_, reason := p.a.status.Current()
 		return trouble(reason) == "loading"
 	})
 	s.AwaitReady()

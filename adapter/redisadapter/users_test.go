@@ -43,7 +43,7 @@ func TestUserStore(t *testing.T) {
 	t.Run("a user with few rights", func(t *testing.T) {
 		server := redistest.Single(t)
 		server.Do("ACL", "SETUSER", "sockeye", "on", ">secret", "resetkeys", "resetchannels", "+auth", "+hello", "+client|setname")
-		server.Do(documentedRule(t)...)
+		server.Do(documentedRule(t, "socket.io-users#")...)
 		adaptertest.RunUserStore(t, stores(func() redis.UniversalClient {
 			rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "sockeye", Password: "secret"})
 			t.Cleanup(func() { rdb.Close() })
@@ -66,18 +66,18 @@ func TestUserStore(t *testing.T) {
 	})
 }
 
-// documentedRule returns the words of the rule that docs/cluster.md has for the user directory.
-func documentedRule(t *testing.T) (words []any) {
+// documentedRule returns the words of the rule that docs/cluster.md has for keys that begin so.
+func documentedRule(t *testing.T, keys string) (words []any) {
 	text, err := os.ReadFile("../../docs/cluster.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(text), "# the user directory, in addition")
+	const begin = "ACL SETUSER sockeye ~"
+	_, rest, ok := strings.Cut(string(text), begin+keys)
 	if !ok {
 		t.Fatal("the docs have no rule")
 	}
-	_, rest, _ = strings.Cut(rest, "\n")
-	rule, _, _ := strings.Cut(rest, "```")
+	rule, _, _ := strings.Cut(begin+keys+rest, "\n")
 	for _, word := range strings.Fields(rule) {
 		words = append(words, word)
 	}
@@ -562,4 +562,45 @@ func FuzzUserTokens(f *testing.F) {
 			t.Errorf("%q is read as %+v", token, got)
 		}
 	})
+}
+
+// counting counts how often a client waits for Redis.
+type counting struct{ trips int }
+
+func (c *counting) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *counting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.trips++
+		return next(ctx, cmd)
+	}
+}
+
+func (c *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.trips++
+		return next(ctx, cmds)
+	}
+}
+
+// TestUserLookupTrips: who asks for a user waits for Redis once.
+func TestUserLookupTrips(t *testing.T) {
+	server := redistest.Single(t)
+	s := NewUserStore(clientOf(t, server), nil)
+	enrolled(t, s, "life")
+	applied(t, s, holdBy("life", "u"))
+	c := new(counting)
+	rdb := clientOf(t, server)
+	rdb.(interface{ AddHook(redis.Hook) }).AddHook(c)
+	other := NewUserStore(rdb, nil)
+	lookedUp(t, other, "nobody") // makes the connection
+	c.trips = 0
+	for i := range 3 {
+		if e := lookedUp(t, other, "u"); len(e.Holders) != 1 {
+			t.Errorf("%+v", e)
+		}
+		if c.trips != i+1 {
+			t.Errorf("%d questions took %d round trips", i+1, c.trips)
+		}
+	}
 }

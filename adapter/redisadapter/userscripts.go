@@ -128,6 +128,10 @@ func (s *UserStore) pipeline(ctx context.Context, queue func(redis.Pipeliner) (c
 // pipelineIn is pipeline for one of those that wait for each other, also for what was given up: turn has a token meanwhile. nil:
 // nobody waits.
 func (s *UserStore) pipelineIn(ctx context.Context, turn chan struct{}, queue func(redis.Pipeliner) (check func() error)) error {
+	return pipelined(ctx, s.rdb, turn, queue)
+}
+
+func pipelined(ctx context.Context, rdb redis.UniversalClient, turn chan struct{}, queue func(redis.Pipeliner) (check func() error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -138,7 +142,7 @@ func (s *UserStore) pipelineIn(ctx context.Context, turn chan struct{}, queue fu
 			return ctx.Err()
 		}
 	}
-	pipe := s.rdb.Pipeline()
+	pipe := rdb.Pipeline()
 	check := queue(pipe)
 	done := make(chan struct{})
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/auth"
 	"github.com/sockeye-io/sockeye/server/parser"
 	"github.com/sockeye-io/sockeye/server/users"
 )
@@ -36,17 +37,25 @@ const maxRooms = 100
 // Clients emit login, send, join, leave, typing, watch, members, whoami and cluster, each with an optional acknowledgement that
 // carries the answer or {error: {message}}. They receive receive(message, {from, room?}), sent(message, {to}) for what
 // another socket of the same user has sent, typing({from, room?}) and, after watch, presence(change).
+//
+// With authentication a socket is its token's user from the start. Login then takes no other name, and everything else but whoami
+// and cluster needs it first.
 type chat struct {
 	srv     *server.Server
 	sockets *server.Namespace
 	dir     *users.Directory
 	board   *board
 	traffic *traffic
+	entered *server.State[bool] // who has logged in; nil without authentication
 }
 
-// newChat registers the chat's events on a server.
-func newChat(srv *server.Server, dir *users.Directory) {
+// newChat registers the chat's events on a server, whose main namespace is protected by tokens or not.
+func newChat(srv *server.Server, dir *users.Directory, protected bool) {
 	c := chat{srv: srv, sockets: srv.Of("/"), dir: dir}
+	if protected {
+		c.entered = new(server.State[bool])
+		c.sockets.UseEvent(c.afterLogin)
+	}
 	c.board = &board{dir: dir, names: newNodeNames(srv), nodes: c.sockets.ServerCount, tell: c.announce}
 	c.traffic = newTraffic(c)
 	c.sockets.Handle("login", server.FuncAck(c.login))
@@ -138,8 +147,26 @@ type loggedIn struct {
 	User name `json:"user"`
 }
 
+// beforeLogin are the events that need no login with authentication.
+var beforeLogin = []string{"login", "whoami", "cluster", auth.EventRenew}
+
+// afterLogin refuses events of sockets that have not logged in.
+func (c chat) afterLogin(_ context.Context, s *server.Socket, e *server.Event) error {
+	if _, ok := c.entered.Load(s); ok || slices.Contains(beforeLogin, e.Name) {
+		return nil
+	}
+	return refused("log in first")
+}
+
 // login makes the socket one of the user's. A second login replaces the first.
 func (c chat) login(ctx context.Context, s *server.Socket, user name) (loggedIn, error) {
+	if c.entered != nil {
+		if string(user) != auth.Subject(s) {
+			return loggedIn{}, refused("the token is for another user")
+		}
+		c.entered.Set(s, true)
+		return loggedIn{User: user}, nil
+	}
 	if err := user.checkUser(); err != nil {
 		return loggedIn{}, err
 	}

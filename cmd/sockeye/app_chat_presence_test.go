@@ -95,7 +95,7 @@ func node(t *testing.T, cluster *adaptertest.Cluster, id server.NodeID, store ad
 	if err != nil {
 		t.Fatal(err)
 	}
-	newChat(srv, dir)
+	newChat(srv, dir, false)
 	web := servertest.New(t, srv, nil)
 	t.Cleanup(func() {
 		if err := dir.Close(); err != nil {

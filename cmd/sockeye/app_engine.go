@@ -4,19 +4,26 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 )
 
 // engineApp is a bare Engine.IO server that sends every message back.
 func (c *serveCommand) engineApp(log *slog.Logger) (*app, error) {
 	opts := c.engineOptions(log, "/engine.io")
-	srv, err := engine.New(&opts, func(s *engine.Session) engine.Handler { return echo{s} })
+	limited := server.Options{Engine: opts, Logger: log}
+	l, err := c.limitFlags.install(&limited)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := engine.New(&limited.Engine, func(s *engine.Session) engine.Handler { return echo{s} })
 	if err != nil {
 		return nil, err
 	}
 	return &app{
 		handler:  srv,
 		engine:   srv,
+		limits:   l,
 		shutdown: func(context.Context) error { return srv.Close() },
 	}, nil
 }

@@ -25,6 +25,7 @@ type boundFlags struct {
 	MaxRooms             int   `placeholder:"N" help:"Most rooms that one socket is in."`
 	MaxData              int   `placeholder:"BYTES" help:"Most data that is attached to one socket."`
 	MaxPendingAcks       int   `placeholder:"N" help:"Most acknowledgements of one socket that are waited for."`
+	MaxConnecting        int   `placeholder:"N" help:"Most CONNECT packets of all clients whose middlewares run; further ones wait."`
 	MaxAttachments       int   `placeholder:"N" help:"Most binary attachments of one packet."`
 	InboxLimit           int64 `placeholder:"BYTES" help:"Most bytes of events of one client that wait for their handlers; then reading from it pauses."`
 	OutboxLimit          int64 `placeholder:"BYTES" help:"Most bytes that a client which takes nothing for 5 s may owe; 1 MiB by default."`
@@ -40,6 +41,7 @@ func (b *boundFlags) server(opts *server.Options) {
 	opts.MaxRooms = b.MaxRooms
 	opts.MaxData = b.MaxData
 	opts.MaxPendingAcks = b.MaxPendingAcks
+	opts.MaxConnecting = b.MaxConnecting
 	opts.MaxAttachments = b.MaxAttachments
 	opts.InboxLimit = b.InboxLimit
 }

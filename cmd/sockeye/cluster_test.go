@@ -20,7 +20,7 @@ import (
 func TestRedisRequired(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
-	args := []string{"serve", "--addr", "127.0.0.1:0", "--redis", "redis://:secret@" + redistest.FreeAddr(t), "--redis-required"}
+	args := []string{"serve", "--addr", "127.0.0.1:0", "--redis", "redis://:secret@" + redistest.FreeAddr(t), "--broker-required"}
 	if status := run(t.Context(), args, &stdout, &stderr); status != exitFailure {
 		t.Errorf("status %d, want %d", status, exitFailure)
 	}
@@ -131,6 +131,15 @@ type runningNode struct {
 // startNode runs a node until the test ends, which fails if the node does not end cleanly.
 func startNode(t *testing.T, name string, flags []string) *runningNode {
 	t.Helper()
+	n := launchNode(t, name, flags)
+	n.waitFor("msg=listening")
+	n.addr = listening.FindStringSubmatch(n.log.String())[1]
+	return n
+}
+
+// launchNode is startNode for a node that need not listen for clients yet.
+func launchNode(t *testing.T, name string, flags []string) *runningNode {
+	t.Helper()
 	n := &runningNode{t: t, log: &logText{changed: make(chan struct{})}}
 	ctx, cancel := context.WithCancel(context.Background())
 	status := make(chan int, 1)
@@ -142,19 +151,23 @@ func startNode(t *testing.T, name string, flags []string) *runningNode {
 			t.Errorf("node %s ended with status %d after\n%s", name, code, n.log.String())
 		}
 	})
-	n.waitFor("msg=listening")
-	n.addr = listening.FindStringSubmatch(n.log.String())[1]
 	return n
 }
 
 // waitFor waits until a text has been logged.
 func (n *runningNode) waitFor(text string) {
 	n.t.Helper()
+	n.waitForTimes(text, 1)
+}
+
+// waitForTimes waits until a text has been logged so many times.
+func (n *runningNode) waitForTimes(text string, times int) {
+	n.t.Helper()
 	late := time.After(20 * time.Second)
 	for {
 		changed := n.log.next()
 		logged := n.log.String()
-		if strings.Contains(logged, text) {
+		if strings.Count(logged, text) >= times {
 			return
 		}
 		select {
@@ -171,21 +184,43 @@ type polling struct {
 	web     *http.Client
 	address string
 	packets []string // that nobody has waited for
+	calls   int      // of sendUntil
 }
 
 // pollClient connects to the main namespace of a node.
 func pollClient(t *testing.T, addr string) *polling {
 	t.Helper()
-	c := &polling{t: t, address: "http://" + addr + "/socket.io/?EIO=4&transport=polling", web: &http.Client{
-		Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
-	}}
+	return pollWith(t, "http://"+addr, plainPolls())
+}
+
+// plainPolls makes each request on a connection of its own.
+func plainPolls() *http.Client {
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+// pollWith is pollClient with a client of the caller's.
+func pollWith(t *testing.T, base string, web *http.Client) *polling {
+	t.Helper()
+	c := openWith(t, base, web)
+	c.send("40")
+	c.await("40{")
+	return c
+}
+
+// openPolling is pollClient without a namespace.
+func openPolling(t *testing.T, addr string) *polling {
+	t.Helper()
+	return openWith(t, "http://"+addr, plainPolls())
+}
+
+func openWith(t *testing.T, base string, web *http.Client) *polling {
+	t.Helper()
+	c := &polling{t: t, address: base + "/socket.io/?EIO=4&transport=polling", web: web}
 	var open struct{ SID string }
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(c.get(), "0")), &open); err != nil {
 		t.Fatal(err)
 	}
 	c.address += "&sid=" + open.SID
-	c.send("40")
-	c.await("40{")
 	return c
 }
 

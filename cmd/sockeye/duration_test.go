@@ -51,7 +51,7 @@ func TestDurationFlags(t *testing.T) {
 			}
 			found++
 			var stdout, stderr bytes.Buffer
-			status := run(t.Context(), []string{command.Name, "--" + flag.Name, "7"}, &stdout, &stderr)
+			status := run(t.Context(), append(strings.Fields(command.Path()), "--"+flag.Name, "7"), &stdout, &stderr)
 			if want := "--" + flag.Name + `: "7" has no unit, want 7s or 7000ms`; status != exitUsage || !strings.Contains(stderr.String(), want) {
 				t.Errorf("%s --%s 7: status %d, printed %q", command.Name, flag.Name, status, stderr.String())
 			}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 )
@@ -17,15 +15,25 @@ import (
 const (
 	exitFailure = 1   // the command ran and failed
 	exitUsage   = 2   // wrong flags or options
+	exitPartial = 3   // the answer lacks a part of the cluster
 	exitStopped = 130 // a benchmark was interrupted, as shells report it
 )
 
 type commands struct {
 	Serve       serveCommand       `cmd:"" help:"Run a node."`
+	CheckConfig checkConfigCommand `cmd:"" help:"Check the configuration of a node, without starting it."`
+	Config      configCommand      `cmd:"" help:"Print the configuration that a node would have, as a file."`
 	Bench       benchCommand       `cmd:"" help:"Put load on a Socket.IO server and measure it."`
 	Worker      workerCommand      `cmd:"" name:"bench-worker" hidden:"" help:"Be a process of bench."`
-	Emit        emitCommand        `cmd:"" help:"Send an event to clients of a cluster, through Redis."`
+	Emit        emitCommand        `cmd:"" help:"Send an event to clients of a cluster, through its broker."`
+	Ingest      ingestCommand      `cmd:"" help:"Make events for clients of a cluster of the records of Kafka topics."`
+	Ctl         ctlCommand         `cmd:"" help:"Ask the control API of a node, and have things done."`
 	ClientFiles clientFilesCommand `cmd:"" help:"Write the client bundles that this program carries, for a Go program to embed."`
+	Token       tokenCommand       `cmd:"" help:"Make a JSON Web Token for --auth jwt, for tests and demonstrations."`
+	Revoke      revokeCommand      `cmd:"" help:"Make the tokens of a user void, on all nodes of a cluster."`
+	Tag         tagCommand         `cmd:"" help:"Print what the session ids of nodes begin with."`
+	Health      healthCommand      `cmd:"" help:"Ask a node whether it is well."`
+	Hash        hashCommand        `cmd:"" name:"hash-password" help:"Print the hash of a password, for the admin UI."`
 	Version     versionCommand     `cmd:"" help:"Print version, commit and Go release."`
 
 	ShowVersion kong.VersionFlag `name:"version" env:"-" help:"Print version, commit and Go release."`
@@ -35,10 +43,7 @@ type commands struct {
 type usageError struct{ error }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // from then on a signal ends the process
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	os.Exit(status)
+	os.Exit(run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
@@ -73,6 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		switch {
 		case errors.As(err, new(usageError)):
 			return exitUsage
+		case errors.As(err, new(partialError)):
+			return exitPartial
 		case errors.Is(err, errInterrupted):
 			return exitStopped
 		}

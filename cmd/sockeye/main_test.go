@@ -8,16 +8,22 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
+	natstest.Serve()
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	// A pool of go-redis whose server is away notices within a second that it has been closed.
 	const dialing = "github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Goroutine), goleak.IgnoreAnyFunction(dialing))
@@ -38,8 +44,14 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--deflate-threshold=-1"}, "must not be negative"},
 		{[]string{"serve", "--http-compression-threshold=-1"}, "must not be negative"},
 		{[]string{"serve", "--shutdown-timeout=-5s"}, "must be positive"},
+		{[]string{"serve", "--drain-grace=-1s"}, "--drain-grace must not be negative"},
+		{[]string{"serve", "--drain-rate=0"}, "--drain-rate must be positive"},
+		{[]string{"serve", "--drain-timeout=0s"}, "--drain-timeout must be positive"},
 		{[]string{"serve", "--tls-cert", "main.go"}, "need each other"},
 		{[]string{"serve", "--tls-cert", "main.go", "--tls-key", "main.go"}, "--tls-cert"},
+		{[]string{"serve", "--tls-client-ca", "main.go"}, "--tls-client-ca needs --tls-cert"},
+		{[]string{"serve", "--tls-cert", "main.go", "--tls-key", "main.go", "--tls-client-auth", "require"}, "--tls-client-auth needs --tls-client-ca"},
+		{[]string{"serve", "--http2"}, "--http2 needs --tls-cert"},
 		{[]string{"serve", "--read-mode", "select"}, "--read-mode"},
 		{[]string{"serve", "--cors-credentials"}, "need --cors-origin"},
 		{[]string{"serve", "--trusted-proxies", "10.0.0.0/8,router"}, "trusted proxy \"router\" is neither"},
@@ -48,23 +60,52 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--cors-origin", "http://a.example", "--cors-reflect-origin"}, "only one of"},
 		{[]string{"serve", "--addr", "nowhere"}, "missing port"},
 		{[]string{"serve", "--log-level", "loud"}, "--log-level"},
-		{[]string{"serve", "--pprof-addr", ":6060"}, "not a loopback address"},
-		{[]string{"serve", "--pprof-addr", "0.0.0.0:6060"}, "not a loopback address"},
-		{[]string{"serve", "--pprof-addr", "192.0.2.1:6060"}, "not a loopback address"},
-		{[]string{"serve", "--pprof-addr", "example.com:6060"}, "not a loopback address"},
-		{[]string{"serve", "--pprof-addr", "127.0.0.1"}, "missing port"},
+		{[]string{"serve", "--pprof"}, "--pprof needs --admin-addr"},
+		{[]string{"serve", "--pprof", "--admin-addr", ":6060"}, "not a loopback address"},
+		{[]string{"serve", "--pprof", "--admin-addr", "0.0.0.0:6060"}, "not a loopback address"},
+		{[]string{"serve", "--pprof", "--admin-addr", "192.0.2.1:6060"}, "not a loopback address"},
+		{[]string{"serve", "--pprof", "--admin-addr", "example.com:6060"}, "not a loopback address"},
+		{[]string{"serve", "--admin-addr", "127.0.0.1"}, "missing port"},
+		{[]string{"serve", "--ready-needs-broker", "--redis", "redis://x"}, "--ready-needs-broker needs --admin-addr"},
+		{[]string{"serve", "--ready-needs-broker", "--admin-addr", "127.0.0.1:0"}, "--ready-needs-broker needs --redis"},
 		{[]string{"serve", "--adapter", "sharded"}, "--adapter needs --redis"},
-		{[]string{"serve", "--redis-required"}, "--redis-required needs --redis"},
+		{[]string{"serve", "--broker-required"}, "--broker-required needs --redis"},
 		{[]string{"serve", "--redis", "redis://x", "--subscription-mode", "static"}, "needs --adapter sharded"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--requests-timeout", "1s"}, "needs --adapter pubsub"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--stream-count=-1"}, "must be positive"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "pigeon"}, "--adapter must be one of"},
 		{[]string{"serve", "--redis", "http://x"}, "redis://"},
 		{[]string{"serve", "--app", "engine", "--redis", "redis://x"}, "no cluster"},
+		{[]string{"serve", "--peer-addr", "127.0.0.1:0"}, "--peer-addr needs --redis"},
+		{[]string{"serve", "--redis", "redis://x", "--peer-addr", "off", "--handover-window", "50ms"}, "--handover-window has no effect with --peer-addr off"},
+		{[]string{"serve", "--redis", "redis://x", "--peer-addr", "nowhere"}, "missing port"},
+		{[]string{"serve", "--redis", "redis://x", "--peer-addr", "0.0.0.0:0"}, "--peer-advertise"},
+		{[]string{"serve", "--redis", "redis://127.0.0.1:1", "--peer-advertise", "here"}, "is not host:port"},
+		{[]string{"serve", "--redis", "redis://127.0.0.1:1", "--cluster-secret", "short"}, "at least 16 are needed"},
+		{[]string{"serve", "--redis", "redis://127.0.0.1:1", "--handover-window", "1m"}, "between 0 and 1s"},
+		{[]string{"serve", "--redis", "redis://127.0.0.1:1", "--peer-tls-cert", "main.go"}, "need each other"},
+		{[]string{"serve", "--limits", "strict"}, "--limits must be one of"},
+		{[]string{"serve", "--limit-events", "many"}, "is no rate"},
+		{[]string{"serve", "--limit-events", "5:0"}, "is no rate"},
+		{[]string{"serve", "--limit-event", "typing=5:5:sometimes"}, "--limit-event: invalid map value"},
+		{[]string{"serve", "--limit-bytes", "5:5:drop"}, "--limit-bytes cannot drop"},
+		{[]string{"serve", "--limit-handshakes", "5:5:drop"}, "--limit-handshakes takes no action"},
+		{[]string{"serve", "--limit-connections=-1"}, "--limit-connections must be from 0"},
 		{[]string{"emit", "hello"}, "emit needs --redis"},
 		{[]string{"emit", "--redis", "redis://x", "hello", "text"}, `a text needs its quotes`},
 		{[]string{"emit", "--redis", "redis://x"}, "<event>"},
 		{[]string{"emit", "--redis", "redis://x", "--adapter", "streams", "--key", "a", "hello"}, "--key has no effect"},
+		{[]string{"serve", "--admin-token-file", "main.go"}, "need --admin-addr"},
+		{[]string{"serve", "--admin-addr", "127.0.0.1:0", "--admin-tls-cert", "main.go"}, "need each other"},
+		{[]string{"serve", "--admin-addr", "127.0.0.1:0", "--admin-client-ca", "main.go"}, "needs --admin-tls-cert"},
+		{[]string{"serve", "--admin-addr", "127.0.0.1:0", "--admin-token-file", "testdata/short-token"}, "at least 16 are needed"},
+		{[]string{"ctl", "publish", "hello"}, "--room, --socket, --user is needed"},
+		{[]string{"ctl", "publish", "--all", "hello", "text"}, "a text needs its quotes"},
+		{[]string{"ctl", "disconnect", "--all", "--user", "ann"}, "--room, --socket, --user is needed"},
+		{[]string{"ctl", "nodes", "--admin", "nowhere"}, "--admin"},
+		{[]string{"ctl", "trace"}, "--user or --socket is needed"},
+		{[]string{"ctl", "revoke", "ann", "--ago=-1s"}, "--ago must not be negative"},
+		{[]string{"ctl", "nodes", "--cert", "main.go"}, "need each other"},
 		{[]string{"swim"}, "unexpected argument swim"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -100,6 +141,9 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 }
+
+// asProgram is the environment variable that makes the test binary the program.
+const asProgram = "RUN_AS_PROGRAM"
 
 var listening = regexp.MustCompile(`msg=listening addr=(\S+)`)
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,18 +9,181 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/redisadapter"
+	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/admin"
 )
 
-// redisFlags say where Redis is.
+// Values of --adapter for Redis.
+const (
+	pubSubAdapter  = "pubsub"
+	shardedAdapter = "sharded"
+	streamsAdapter = "streams"
+)
+
+// redisFlags say where Redis is, and how the nodes use it.
 type redisFlags struct {
-	Redis        []string `placeholder:"URL" help:"Redis that connects the nodes: redis://, rediss:// or unix://, with user:password@, /database and the query parameters of go-redis. Several URLs are seeds of a Redis Cluster, or with ?master_name=NAME Sentinels."`
+	Redis        []string `secret:"url" placeholder:"URL" help:"Redis that connects the nodes: redis://, rediss:// or unix://, with user:password@, /database and the query parameters of go-redis. Several URLs are seeds of a Redis Cluster, or with ?master_name=NAME Sentinels."`
 	RedisCluster bool     `help:"The one URL of --redis is a seed of a Redis Cluster."`
+
+	SubscriptionMode string `enum:",static,dynamic,dynamic-private" default:"" placeholder:"MODE" help:"sharded: which rooms have channels of their own: static (none), dynamic (default; public ones) or dynamic-private (all). The same on all nodes."`
+	StreamName       string `placeholder:"NAME" help:"streams: name of the stream; socket.io by default."`
+	StreamCount      int    `placeholder:"N" help:"streams: streams that the namespaces are spread over; 1 by default, the same on all nodes."`
+	StreamMaxLen     int    `placeholder:"N" help:"streams: entries that a stream keeps, about; 10000 by default."`
 }
 
-// client makes the client of a Redis, of a Redis Cluster, or of the master that Sentinels know. It does not connect yet.
-func (f *redisFlags) client(log *slog.Logger) (redis.UniversalClient, error) {
+// redisNodeFlags say how a node uses Redis.
+type redisNodeFlags struct {
+	RequestsTimeout                  time.Duration `help:"pubsub: how long the answers of other nodes are waited for; 5s by default."`
+	PublishOnSpecificResponseChannel bool          `help:"pubsub: answer Node.js nodes on a channel of the asking node only; the same on all nodes."`
+	ExactChannels                    bool          `help:"pubsub: subscribe to the rooms of this node instead of to all of them."`
+	UseShardedPubSub                 bool          `name:"use-sharded-pubsub" help:"streams: send questions and answers through sharded pub/sub (Redis 7); the same on all nodes."`
+	AnswerTimeout                    time.Duration `name:"redis-answer-timeout" help:"How long Redis may owe an answer before it counts as down and the connection as dead; 3s by default."`
+}
+
+func (f *redisFlags) flags() []brokerFlag {
+	return []brokerFlag{
+		{flag{"--redis-cluster", f.RedisCluster}, redisKind, ""},
+		{flag{"--subscription-mode", f.SubscriptionMode != ""}, redisKind, shardedAdapter},
+		{flag{"--stream-name", f.StreamName != ""}, redisKind, streamsAdapter},
+		{flag{"--stream-count", f.StreamCount != 0}, redisKind, streamsAdapter},
+		{flag{"--stream-max-len", f.StreamMaxLen != 0}, redisKind, streamsAdapter},
+	}
+}
+
+func (f *redisFlags) checkRedis() error {
+	switch {
+	case f.StreamCount < 0:
+		return fmt.Errorf("--stream-count must be positive, got %d", f.StreamCount)
+	case f.StreamMaxLen < 0:
+		return fmt.Errorf("--stream-max-len must be positive, got %d", f.StreamMaxLen)
+	}
+	return nil
+}
+
+func (f *redisNodeFlags) flags() []brokerFlag {
+	return []brokerFlag{
+		{flag{"--redis-answer-timeout", f.AnswerTimeout != 0}, redisKind, ""},
+		{flag{"--requests-timeout", f.RequestsTimeout != 0}, redisKind, pubSubAdapter},
+		{flag{"--publish-on-specific-response-channel", f.PublishOnSpecificResponseChannel}, redisKind, pubSubAdapter},
+		{flag{"--exact-channels", f.ExactChannels}, redisKind, pubSubAdapter},
+		{flag{"--use-sharded-pubsub", f.UseShardedPubSub}, redisKind, streamsAdapter},
+	}
+}
+
+func (f *redisNodeFlags) checkRedisNode() error {
+	switch {
+	case f.RequestsTimeout < 0:
+		return fmt.Errorf("--requests-timeout must be positive, got %v", f.RequestsTimeout)
+	case f.AnswerTimeout < 0:
+		return fmt.Errorf("--redis-answer-timeout must be positive, got %v", f.AnswerTimeout)
+	}
+	return nil
+}
+
+// redisBroker is Redis between the nodes.
+type redisBroker struct {
+	// Static after construction.
+	rdb    redis.UniversalClient
+	nodes  redisBuilder
+	prefix string // of keys, "" for the default
+}
+
+// redisBuilder is what the adapters of Redis have in common.
+type redisBuilder interface {
+	server.AdapterBuilder
+	Ready(context.Context) error
+	Stats() redisadapter.Stats
+}
+
+// openRedis makes the client of Redis and the adapter.
+func (f *nodeFlags) openRedis(log *slog.Logger) (broker, error) {
+	rdb, err := f.redisClient(log)
+	if err != nil {
+		return nil, err
+	}
+	flavour := f.flavour(redisKind)
+	b := &redisBroker{rdb: rdb, prefix: f.redisPrefix()}
+	opts := redisadapter.Options{
+		Logger: log.With("redis", f.redisPlace(), "adapter", flavour), NodeOverAfter: f.NodeOverAfter,
+		QueueLimit: f.QueueLimit, QueueAge: f.QueueAge, AnswerTimeout: f.AnswerTimeout,
+	}
+	switch flavour {
+	case shardedAdapter:
+		b.nodes = redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
+			Options: opts, ChannelPrefix: f.Key, SubscriptionMode: redisadapter.SubscriptionMode(f.SubscriptionMode),
+		})
+	case streamsAdapter:
+		b.nodes = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{
+			Options: opts, StreamName: f.StreamName, StreamCount: f.StreamCount, MaxLen: f.StreamMaxLen,
+			ChannelPrefix: f.Key, UseShardedPubSub: f.UseShardedPubSub,
+		})
+	default:
+		b.nodes = redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{
+			Options: opts, Key: f.Key, RequestsTimeout: f.RequestsTimeout,
+			PublishOnSpecificResponseChannel: f.PublishOnSpecificResponseChannel, ExactChannels: f.ExactChannels,
+		})
+	}
+	return b, nil
+}
+
+// redisPrefix begins the names of keys that a cluster shares; "" stands for the default.
+func (f *clusterFlags) redisPrefix() string { return cmp.Or(f.StreamName, f.Key) }
+
+func (b *redisBroker) builder() server.AdapterBuilder { return b.nodes }
+
+func (b *redisBroker) ready(ctx context.Context) error { return b.nodes.Ready(ctx) }
+
+func (b *redisBroker) health() brokerHealth {
+	s := b.nodes.Stats()
+	return brokerHealth{s.State, s.Since, s.Reason}
+}
+
+// users makes a store of the directory. Clusters that do not hear each other have directories of their own.
+func (b *redisBroker) users() adapter.UserStore {
+	return redisadapter.NewUserStore(b.rdb, &redisadapter.UserStoreOptions{Prefix: b.prefix})
+}
+
+func (b *redisBroker) revocations() adapter.RevocationStore {
+	return redisadapter.NewRevocationStore(b.rdb, &redisadapter.RevocationStoreOptions{Prefix: b.prefix})
+}
+
+func (b *redisBroker) adminStore() admin.Store { return redisadapter.NewAdminStore(b.rdb, nil) }
+
+func (b *redisBroker) close() error { return b.rdb.Close() }
+
+// accessRedis opens the way of a command to a cluster on Redis.
+func (f *clusterFlags) accessRedis(log *slog.Logger) (*access, error) {
+	rdb, err := f.redisClient(log)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	store := redisadapter.NewRevocationStore(rdb, &redisadapter.RevocationStoreOptions{Prefix: f.redisPrefix()})
+	return &access{Emitter: f.redisEmitter(rdb), revocations: store, close: rdb.Close}, nil
+}
+
+func (f *clusterFlags) redisEmitter(rdb redis.UniversalClient) *adapter.Emitter {
+	switch f.flavour(redisKind) {
+	case shardedAdapter:
+		return redisadapter.NewShardedEmitter(rdb, &redisadapter.ShardedEmitterOptions{
+			ChannelPrefix: f.Key, SubscriptionMode: redisadapter.SubscriptionMode(f.SubscriptionMode),
+		})
+	case streamsAdapter:
+		return redisadapter.NewStreamsEmitter(rdb, &redisadapter.StreamsEmitterOptions{
+			StreamName: f.StreamName, StreamCount: f.StreamCount, MaxLen: f.StreamMaxLen,
+		})
+	default:
+		return redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.Key})
+	}
+}
+
+// redisClient makes the client of a Redis, of a Redis Cluster, or of the master that Sentinels know. It does not connect yet.
+func (f *redisFlags) redisClient(log *slog.Logger) (redis.UniversalClient, error) {
 	redis.SetLogger(redisLog{log})
 	first, err := f.merged()
 	if err != nil {
@@ -94,8 +258,8 @@ func refusedURL(err error) error {
 	return fmt.Errorf("--redis: %w", err)
 }
 
-// place describes where the client connects to, without user and password.
-func (f *redisFlags) place() string {
+// redisPlace describes where the client connects to, without user and password.
+func (f *redisFlags) redisPlace() string {
 	var places []string
 	for _, text := range f.Redis {
 		if u, err := url.Parse(strings.TrimSpace(text)); err == nil {
@@ -103,6 +267,15 @@ func (f *redisFlags) place() string {
 		}
 	}
 	return strings.Join(places, ",")
+}
+
+// redisAddress returns the host:port of the first Redis, "" for a unix socket.
+func (f *redisFlags) redisAddress() string {
+	u, err := url.Parse(f.Redis[0])
+	if err != nil || u.Scheme == "unix" {
+		return ""
+	}
+	return net.JoinHostPort(u.Hostname(), portOr(u, "6379"))
 }
 
 // redisLog takes the lines of the client library, which reports each failed attempt to connect. What an operator needs

@@ -14,7 +14,7 @@ func TestRedisClient(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	open := func(f redisFlags) redis.UniversalClient {
 		t.Helper()
-		client, err := f.client(log)
+		client, err := f.redisClient(log)
 		if err != nil {
 			t.Fatalf("%q: %v", f.Redis, err)
 		}
@@ -51,7 +51,7 @@ func TestRedisClient(t *testing.T) {
 	if o := open(sentinel).(*redis.Client).Options(); o.Addr != "FailoverClient" || o.Password != "secret" || o.DB != 3 {
 		t.Errorf("sentinel: %+v", o)
 	}
-	if got := sentinel.place(); got != "redis://a:1/3,redis://b:2" {
+	if got := sentinel.redisPlace(); got != "redis://a:1/3,redis://b:2" {
 		t.Errorf("place %q", got)
 	}
 }
@@ -72,7 +72,7 @@ func TestRedisURLsThatAreRefused(t *testing.T) {
 		{redisFlags{Redis: []string{"redis://:secret@a:1/2", "redis://b:1"}}, "no numbered databases"},
 		{redisFlags{Redis: []string{"unix:///run/redis.sock"}, RedisCluster: true}, "unix socket"},
 	} {
-		client, err := tc.flags.client(log)
+		client, err := tc.flags.redisClient(log)
 		if err == nil {
 			client.Close()
 			t.Errorf("%q was accepted", tc.flags.Redis)

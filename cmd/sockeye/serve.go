@@ -15,17 +15,20 @@ import (
 	"github.com/sockeye-io/sockeye/internal/httpserve"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/limits"
 	"github.com/sockeye-io/sockeye/server/proxyprotocol"
+	"github.com/sockeye-io/sockeye/server/users"
 )
 
 // serveCommand holds the flags of `sockeye serve`. Engine options carry Node's names in kebab case; every flag can be
 // given as SOCKEYE_<NAME> too.
 type serveCommand struct {
+	Config string `group:"Node" type:"existingfile" placeholder:"FILE" help:"YAML or JSON file with values of these flags under their names, such as ping-interval: 10s. The command line and the environment come before it."`
+
 	Addr string `group:"Node" default:":3000" help:"Address to listen on, host:port; port 0 takes a free one."`
 	App  string `group:"Node" default:"chat" enum:"chat,conformance,engine,bench" help:"What the node does: chat, conformance, engine or bench."`
 
-	TLSCert string `group:"Node" name:"tls-cert" type:"existingfile" help:"PEM file of the certificate chain; with --tls-key connections are TLS."`
-	TLSKey  string `group:"Node" name:"tls-key" type:"existingfile" help:"PEM file of the certificate's private key."`
+	tlsFlags `group:"TLS"`
 
 	Path               string          `group:"Connections" help:"Path of the protocol, /socket.io by default, /engine.io for the engine app."`
 	AddTrailingSlash   bool            `group:"Connections" default:"true" negatable:"" help:"Append a slash to the path."`
@@ -33,6 +36,7 @@ type serveCommand struct {
 	PingTimeout        time.Duration   `group:"Connections" default:"20s" help:"How long to wait for the answer to a heartbeat."`
 	UpgradeTimeout     time.Duration   `group:"Connections" default:"10s" help:"How long an upgrade of the transport may take."`
 	ConnectTimeout     time.Duration   `group:"Connections" default:"45s" help:"How long a client may stay without joining a namespace."`
+	Recovery           time.Duration   `group:"Connections" name:"connection-state-recovery" placeholder:"DURATION" help:"How long after the end of its connection a client may go on with its socket and get what it has missed, for example 2m; not at all by default."`
 	MaxHTTPBufferSize  int64           `group:"Connections" name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
 	BodyTimeout        time.Duration   `group:"Connections" name:"http-request-body-timeout" default:"30s" help:"How long the body of a polling request may take to arrive."`
 	MaxBufferedChunks  int             `group:"Connections" default:"10000" help:"In how many small pieces the body of a polling request may come."`
@@ -62,14 +66,23 @@ type serveCommand struct {
 
 	boundFlags `group:"Bounds"`
 
+	limitFlags `group:"Limits"`
+
+	authFlags `group:"Authentication"`
+
 	nodeFlags `group:"Cluster"`
+
+	adminFlags `group:"Operators"`
+
+	adminUIFlags `group:"Operators"`
+
+	drainFlags `group:"Node"`
 
 	NodeName string `group:"Node" help:"Name of this node for operators, other nodes and the chat, another one on each node and the same after a restart; host name and port by default."`
 
-	LogFormat       string        `group:"Logs and profiles" default:"text" enum:"text,json" help:"Log lines as text or json."`
-	LogLevel        slog.Level    `group:"Logs and profiles" default:"info" help:"Lowest level to log: debug, info, warn or error."`
-	ShutdownTimeout time.Duration `group:"Node" default:"10s" help:"How long a clean shutdown may take."`
-	PprofAddr       string        `group:"Logs and profiles" name:"pprof-addr" help:"Loopback address, host:port, that serves profiles under /debug/pprof/; none by default."`
+	LogFormat       string        `group:"Logs" default:"text" enum:"text,json" help:"Log lines as text or json."`
+	LogLevel        slog.Level    `group:"Logs" default:"info" help:"Lowest level to log: debug, info, warn or error."`
+	ShutdownTimeout time.Duration `group:"Node" default:"10s" help:"How long handlers may go on at the end, when the last connection has been closed."`
 }
 
 // Help is what --help says besides the flags.
@@ -85,33 +98,60 @@ Examples:
       A node of a cluster.
   sockeye serve --addr 127.0.0.1:3001 --trusted-proxies 127.0.0.1
       Behind nginx on this machine, which tells who asks.
+  sockeye serve --auth jwt --jwks-url https://login.example.org/keys --jwt-audience chat
+      A chat for those who have a token.
   sockeye serve --app bench
       What sockeye bench runs against.`
 }
 
-// app is what one value of --app starts: the handler of every request, how to end it, and what connects it to other nodes,
-// or nil.
+// app is what one value of --app starts: the handler of every request, how to end it, and what operators look at.
 type app struct {
-	handler  http.Handler
-	engine   *engine.Server
-	shutdown func(context.Context) error
-	cluster  *cluster
+	handler   http.Handler
+	engine    *engine.Server
+	server    *server.Server   // nil for the engine app
+	directory *users.Directory // of the chat, else nil
+	guard     *guard           // of the chat, nil if everybody may use it
+	cluster   *cluster         // what connects it to other nodes, or nil
+	life      life             // how far Run has come with it
+	limits    *limits.Limits
+	metrics   *nodeMetrics // nil without --admin-addr
+	control   *control     // what operators of the cluster may do with it; set by Run
+	shutdown  func(context.Context) error
 }
 
 // Run serves until ctx ends, then shuts down cleanly.
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	log := c.logger(out.stderr)
 	limitMemory(log)
+	certificate, err := c.certificate()
+	if err != nil {
+		return usageError{err}
+	}
+	secured, auth, err := c.adminCredentials(log)
+	if err != nil {
+		return usageError{err}
+	}
 	node, err := c.newApp(log)
 	if err != nil {
 		return usageError{err}
 	}
-	profiles, err := startProfiles(c.PprofAddr, log)
+	c.logStart(log)
+	notify := notifier(log)
+	defer context.AfterFunc(ctx, func() {
+		node.life.stop()
+		notify(stopping)
+	})()
+	defer startReloader(log, notify, certificate, secured, node.cluster.certificate())()
+	if node.control, err = newControl(node, auth, log); err != nil {
+		return errors.Join(err, c.stop(node))
+	}
+	defer node.control.stop()
+	operators, err := startAdmin(c.AdminAddr, c.adminHandlers(node), secured, log)
 	if err != nil {
 		return errors.Join(err, c.stop(node))
 	}
-	defer profiles.stop()
-	listener, err := c.listen(ctx, node)
+	defer operators.stop()
+	listener, err := c.listen(ctx, node, certificate)
 	if err != nil {
 		return errors.Join(err, c.stop(node))
 	}
@@ -120,17 +160,16 @@ func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 		c.announce(out.stdout, listener.Addr(), own)
 	}
 	web := httpserve.Server{
-		Handler: node.handler, ConnState: node.engine.ConnState, Log: log, About: []any{"app", c.App}, Values: ctx, Shutdown: node.shutdown, Timeout: c.ShutdownTimeout,
+		Handler: node.handler, ConnState: node.engine.ConnState, Log: log, About: []any{"app", c.App}, Values: ctx, Drain: c.drainer(node, log), Shutdown: node.shutdown, Timeout: c.ShutdownTimeout,
 	}
+	node.life.start()
+	notify(ready)
+	defer startWatchdog(log, notify)()
 	return web.Serve(ctx, listener)
 }
 
 // listen opens the address, after the other nodes can be reached if that is required.
-func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, error) {
-	certificate, err := c.certificate()
-	if err != nil {
-		return nil, usageError{err}
-	}
+func (c *serveCommand) listen(ctx context.Context, node *app, certificate *tlsFiles) (net.Listener, error) {
 	if node.cluster != nil && c.Required {
 		if err := node.cluster.ready(ctx); err != nil {
 			return nil, err
@@ -148,7 +187,7 @@ func (c *serveCommand) listen(ctx context.Context, node *app) (net.Listener, err
 	}
 	listener = server.NewListener(listener)
 	if certificate != nil {
-		listener = tls.NewListener(listener, certificate)
+		listener = tls.NewListener(listener, certificate.server())
 	}
 	return listener, nil
 }
@@ -158,18 +197,6 @@ func (c *serveCommand) stop(node *app) error {
 	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	return node.shutdown(deadline)
-}
-
-// certificate returns the configuration for TLS, nil without.
-func (c *serveCommand) certificate() (*tls.Config, error) {
-	if c.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 // Validate refuses values that the program would otherwise take for something else. It is called by the flag parser.
@@ -183,8 +210,6 @@ func (c *serveCommand) Validate() error {
 		return fmt.Errorf("--deflate-threshold must not be negative, got %d", c.DeflateThreshold)
 	case c.HTTPThreshold < 0:
 		return fmt.Errorf("--http-compression-threshold must not be negative, got %d", c.HTTPThreshold)
-	case (c.TLSCert == "") != (c.TLSKey == ""):
-		return errors.New("--tls-cert and --tls-key need each other")
 	case c.ProxyProtocol && len(c.TrustedProxies) == 0:
 		return errors.New("--proxy-protocol needs --trusted-proxies, whose connections begin with a header")
 	case c.ShutdownTimeout <= 0:
@@ -192,13 +217,29 @@ func (c *serveCommand) Validate() error {
 	case !c.hasCORS() && (c.CORSCredentials || c.CORSMaxAge != 0 ||
 		len(c.CORSMethods)+len(c.CORSAllowedHeaders)+len(c.CORSExposedHeaders) > 0):
 		return errors.New("the other --cors flags need --cors-origin or --cors-reflect-origin")
-	case c.App == "engine" && len(c.Redis) > 0:
-		return errors.New("--redis is for Socket.IO; the engine app has no cluster")
+	case c.App == "engine" && c.kind() != "":
+		return fmt.Errorf("%s is for Socket.IO; the engine app has no cluster", c.kind().chosenBy())
 	}
-	if c.PprofAddr != "" {
-		if err := checkLoopback(c.PprofAddr); err != nil {
-			return fmt.Errorf("--pprof-addr: %w", err)
-		}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return fmt.Errorf("--addr: %w", err)
+	}
+	if err := c.validateTLS(); err != nil {
+		return err
+	}
+	if err := c.validateAdmin(c.kind()); err != nil {
+		return err
+	}
+	if err := c.validateAdminUI(c.App); err != nil {
+		return err
+	}
+	if err := c.drainFlags.validateDrain(); err != nil {
+		return err
+	}
+	if err := c.limitFlags.validateLimits(); err != nil {
+		return err
+	}
+	if err := c.validateAuth(c.App, c.kind()); err != nil {
+		return err
 	}
 	return c.nodeFlags.validate()
 }
@@ -216,9 +257,9 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "engine":
 		return c.engineApp(log)
 	case "conformance":
-		return c.socketApp(log, without(registerConformance))
+		return c.socketApp(log, "none", without(registerConformance))
 	case "bench":
-		return c.socketApp(log, without(registerBench))
+		return c.socketApp(log, "none", without(registerBench))
 	default:
 		return c.chatApp(log)
 	}

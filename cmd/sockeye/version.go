@@ -16,16 +16,21 @@ func (versionCommand) Run(out *streams) error {
 
 // versionText names the version, the commit as far as the build knew it, the Go release and the system.
 func versionText() string {
+	return "sockeye " + buildText() + ", " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+// buildText names the version and, where the build knew it, the commit.
+func buildText() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{Main: debug.Module{Version: "unknown"}}
 	}
-	return builtFrom(info) + ", " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH
+	return builtFrom(info)
 }
 
-// builtFrom names the version and, where the build knew it, the commit.
+// builtFrom is buildText for what is known of a build.
 func builtFrom(info *debug.BuildInfo) string {
-	text := "sockeye " + info.Main.Version
+	text := info.Main.Version
 	settings := make(map[string]string, len(info.Settings))
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

@@ -10,6 +10,14 @@ import (
 	"testing"
 )
 
+func TestTag(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"tag", "node-1", "node-2"}, &stdout, &stderr)
+	if want := "NZcb node-1\nF3n1 node-2\n"; status != 0 || stdout.String() != want {
+		t.Errorf("status %d, %q, %q, want %q", status, stdout.String(), stderr.String(), want)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		var stdout, stderr bytes.Buffer
@@ -22,10 +30,10 @@ func TestVersion(t *testing.T) {
 	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
 		{Key: "vcs.revision", Value: "0123456789abcdef0123"}, {Key: "vcs.time", Value: "2026-11-29T01:00:00Z"}, {Key: "vcs.modified", Value: "true"},
 	}}
-	if got, want := builtFrom(info), "sockeye v1.2.3, commit 0123456789ab of 2026-11-29T01:00:00Z with changes"; got != want {
+	if got, want := builtFrom(info), "v1.2.3, commit 0123456789ab of 2026-11-29T01:00:00Z with changes"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := builtFrom(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}); got != "sockeye (devel)" {
+	if got := builtFrom(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}); got != "(devel)" {
 		t.Errorf("without a commit: %q", got)
 	}
 }
@@ -41,7 +49,7 @@ func TestURLs(t *testing.T) {
 		want  []string
 	}{
 		{serveCommand{App: "chat"}, "::", []string{"http://localhost:3000/", "http://192.168.1.7:3000/"}},
-		{serveCommand{App: "chat", TLSCert: "x"}, "0.0.0.0", []string{"https://localhost:3000/", "https://192.168.1.7:3000/"}},
+		{serveCommand{App: "chat", tlsFlags: tlsFlags{TLSCert: "x"}}, "0.0.0.0", []string{"https://localhost:3000/", "https://192.168.1.7:3000/"}},
 		{serveCommand{App: "chat"}, "127.0.0.1", []string{"http://localhost:3000/"}},
 		{serveCommand{App: "chat"}, "192.168.1.7", []string{"http://192.168.1.7:3000/"}},
 		{serveCommand{App: "chat"}, "2001:db8::1", []string{"http://[2001:db8::1]:3000/"}},

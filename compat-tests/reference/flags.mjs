@@ -1,6 +1,6 @@
 // The reference servers take the flags of `sockeye serve`, so that a test starts both sides alike.
 
-const durations = new Set(["pingInterval", "pingTimeout", "upgradeTimeout", "connectTimeout", "httpRequestBodyTimeout"]);
+const durations = new Set(["pingInterval", "pingTimeout", "upgradeTimeout", "connectTimeout", "httpRequestBodyTimeout", "connectionStateRecovery"]);
 const units = { ms: 1, s: 1000, m: 60000 };
 
 function duration(text) {
@@ -26,6 +26,7 @@ export function parseFlags(argv) {
 export function engineOptions(flags) {
   const opts = {};
   for (const key of [...durations, "allowUpgrades", "perMessageDeflate", "initialPacket"]) if (flags[key] !== undefined) opts[key] = flags[key];
+  if (flags.connectionStateRecovery) opts.connectionStateRecovery = { maxDisconnectionDuration: flags.connectionStateRecovery };
   if (flags.httpCompression === false) opts.httpCompression = false;
   if (flags.maxHttpBufferSize) opts.maxHttpBufferSize = Number(flags.maxHttpBufferSize);
   if (flags.maxBufferedChunks) opts.maxBufferedChunks = Number(flags.maxBufferedChunks);

@@ -1,6 +1,7 @@
 // The npm reference behind the command line of `sockeye serve`: the apps engine, conformance and chat, and the seed, which
 // is the chat as the shortest Node programs have it.
 import http from "node:http";
+import { instrument } from "@socket.io/admin-ui";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
 import { cluster } from "./adapters.mjs";
@@ -25,7 +26,14 @@ function engine() {
 function socketServer() {
   const opts = { ...engineOptions(flags), ...(adapter && { adapter }) };
   if (flags.path) opts.path = flags.path;
-  return new Server(httpServer, opts);
+  const io = new Server(httpServer, opts);
+  if (flags.adminUiUser) {
+    instrument(io, {
+      auth: { type: "basic", username: flags.adminUiUser, password: flags.adminUiPasswordHash },
+      mode: flags.adminUiMode ?? "production", readonly: flags.adminUiReadonly, serverId: flags.nodeName,
+    });
+  }
+  return io;
 }
 
 function conformance() {

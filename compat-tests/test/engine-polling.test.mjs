@@ -73,10 +73,7 @@ differential("a second POST while one is under way", echo, async ({ addr, names 
   await sleep(100);
   const second = await session.post("4b");
   const out = { second: recordResponse(second), then: await session.known() };
-  const rest = first.response(1500).catch(() => ({ status: "none" }));
-  first.socket.write("4aaaaaaaaa");
-  out.first = (await rest).status;
-  first.destroy();
+  first.destroy(); // what it gets: http-differences.test.mjs
   return out;
 });
 

@@ -120,6 +120,18 @@ for (const [column, side] of sides.entries()) {
     assert.deepEqual(got, { GET: [200, [200, 400][column]], POST: [200, 200] });
   });
 
+  test(`a POST that is half there when its session ends: ${side}`, async () => {
+    const { addr } = await shared(side, "serve", ["--app", "engine"]);
+    const session = await PollingSession.open(addr, new Names());
+    const first = new Exchange(addr, Buffer.from(`POST ${session.target} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n4a`));
+    let second;
+    do second = await session.post("4b");
+    while (second.status === 200); // the first is not there
+    assert.equal(second.status, 400);
+    assert.equal((await first.response()).status, [0, 400][column]);
+    first.destroy();
+  });
+
   test(`POST requests: ${side}`, async () => {
     const { addr } = await shared(side, "serve", ["--app", "engine"]);
     const got = {};

@@ -53,3 +53,30 @@ for (const buffering of ["on", "off"]) {
     });
   }
 }
+
+// A second POST beside one whose body is still coming breaks the protocol, and the session ends. Both get an answer.
+for (const chunked of [false, true]) {
+  test(`a POST that is half there when its session ends${chunked ? ", in chunks" : ""}`, { timeout: 60000 }, async () => {
+    const { addr } = await shared("sockeye", "serve", ["--app", "engine"]);
+    const nginx = await startNginx(addr, ["client_max_body_size 10m;", "proxy_http_version 1.1;", "proxy_request_buffering off;"]);
+    try {
+      for (const size of [100, 300_000]) {
+        for (let i = 0; i < times; i++) {
+          const session = await PollingSession.open(nginx.addr, new Names());
+          const bytes = requestBytes({ method: "POST", target: session.target, body: "4".repeat(size), chunked });
+          const half = bytes.length - size / 2;
+          const first = new Exchange(nginx.addr, bytes.subarray(0, half));
+          // Until it is there, others are welcome.
+          let second;
+          do second = await session.post("4b");
+          while (second.status === 200);
+          first.socket.write(bytes.subarray(half));
+          assert.deepEqual([second.status, (await first.response(20000)).status], [400, 400], `${size} bytes`);
+          first.destroy();
+        }
+      }
+    } finally {
+      await nginx.stop();
+    }
+  });
+}

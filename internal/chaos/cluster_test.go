@@ -8,17 +8,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/kafkatest"
+	"github.com/sockeye-io/sockeye/internal/natstest"
+	brokers "github.com/sockeye-io/sockeye/internal/outage"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
 // perNode is how many users each node has at first.
 const perNode = 2
 
-// cluster is three nodes on one Redis, with users who send each other messages.
+// kafkaServer and natsServer are brokers that can be stopped for a while.
+type (
+	kafkaServer struct{ *kafkatest.Broker }
+	natsServer  struct{ *natstest.Server }
+)
+
+func (s kafkaServer) Pause()  { s.Freeze() }
+func (s kafkaServer) Resume() { s.Thaw() }
+func (s natsServer) Pause()   { s.Freeze() }
+func (s natsServer) Resume()  { s.Thaw() }
+
+// cluster is three nodes on one Redis, or another broker, with users who send each other messages.
 type cluster struct {
 	t       *testing.T
 	flavour string
-	redis   *redistest.Server
+	redis   *redistest.Server // nil with another broker, and on a Redis Cluster
+	broker  brokers.Server
 	nodes   []*node
 	users   []*user
 	traffic *traffic
@@ -31,7 +46,9 @@ type setup struct {
 	kinds      [3]kind
 	formerNode string          // the binary of former nodes
 	servers    []string        // addresses of a Redis Cluster, instead of the one Redis
+	brokerAddr string          // of one that is not Redis
 	link       *redistest.Link // over which node c reaches Redis
+	args       []string        // further ones of each node
 }
 
 // newCluster starts everything. When the test ends all messages have been accounted for.
@@ -39,8 +56,17 @@ func newCluster(t *testing.T, flavour string, s setup) *cluster {
 	t.Helper()
 	c := &cluster{t: t, flavour: flavour, traffic: newTraffic(), begun: time.Now(), setup: s}
 	c.traffic.parted = s.servers != nil
-	if s.servers == nil {
+	switch {
+	case s.servers != nil:
+	case flavour == "kafka":
+		b := kafkatest.Single(t, nil)
+		c.broker, c.brokerAddr = kafkaServer{b}, b.Addr
+	case flavour == "nats":
+		s := natstest.Single(t)
+		c.broker, c.brokerAddr = natsServer{s}, s.URL
+	default:
 		c.redis = redistest.Single(t)
+		c.broker = c.redis
 	}
 	return c.begin()
 }
@@ -82,14 +108,16 @@ func (c *cluster) begin() *cluster {
 func (c *cluster) start(i int) {
 	c.t.Helper()
 	name := string(rune('a' + i))
-	addr := strings.Join(c.servers, ",")
+	addr := strings.Join(c.servers, ",") + c.brokerAddr
 	switch {
 	case i == 2 && c.link != nil:
 		addr = c.link.Addr
 	case c.redis != nil:
 		addr = c.redis.Addr
 	}
-	c.nodes[i] = startNode(c.t, name, c.kinds[i], program(name, addr, c.flavour, c.kinds[i], c.formerNode))
+	cmd := program(name, addr, c.flavour, c.kinds[i], c.formerNode)
+	cmd.Args = append(cmd.Args, c.args...)
+	c.nodes[i] = startNode(c.t, name, c.kinds[i], cmd)
 }
 
 func (c *cluster) connect(u *user, n *node) {

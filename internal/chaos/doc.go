@@ -1,5 +1,5 @@
 // Package chaos holds the tests of whole clusters in trouble: three nodes, each a process of its own, on one real Redis,
-// with clients on the wire. Nodes are killed, frozen and cut off, Redis is killed, paused, emptied and loses its subscribers.
+// with clients on the wire. Nodes are killed, frozen, drained and cut off, Redis is killed, paused, emptied and loses its subscribers.
 //
 // All the while every user sends numbered messages to every other one, and each is accounted for: none arrives twice or
 // out of order, none between users of one node is lost whatever Redis does, and one between nodes is only lost when it was
@@ -24,6 +24,7 @@
 //   - starting, asking and ending such processes: process_test.go
 //   - three of them with Redis and users: cluster_test.go
 //   - a client: user_test.go; the account of all messages: traffic_test.go
-//   - the troubles: kill_test.go, freeze_test.go, link_test.go, redis_test.go, operator_test.go
+//   - the troubles: kill_test.go, drain_test.go, freeze_test.go, link_test.go, redis_test.go, operator_test.go
+//   - the directory of users in trouble: directory_test.go
 //   - an upgrade: versions_test.go; acknowledgements on a Redis Cluster: acks_test.go
 package chaos

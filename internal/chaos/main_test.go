@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -18,6 +19,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	natstest.Serve()
 	flag.Parse()
 	if *nodeName != "" {
 		os.Exit(runNode())

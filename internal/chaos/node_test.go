@@ -28,6 +28,7 @@ import (
 var (
 	nodeName    = flag.String("node-name", "", "be a node with this name")
 	nodeRedis   = flag.String("node-redis", "", "address of the Redis of this node; several, with commas between them, are a Redis Cluster")
+	nodeUser    = flag.String("node-user", "", "user and password at Redis, with a colon between them")
 	nodeFlavour = flag.String("node-flavour", "", "adapter of this node: pubsub, sharded or streams")
 	readMode    = flag.String("read-mode", "auto", "how the Go nodes read: auto, poller or goroutine")
 )
@@ -78,7 +79,7 @@ type nodeInfo struct {
 
 // runNode is the program of a node. It serves until its standard input ends, and returns the exit code.
 func runNode() int {
-	rdb := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(*nodeRedis, ","), MaxRetries: -1})
+	rdb := connectRedis()
 	defer rdb.Close()
 	redis.SetLogger(silent{})
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -124,6 +125,11 @@ func runNode() int {
 	_ = web.Close()
 	<-serving
 	return 0
+}
+
+func connectRedis() redis.UniversalClient {
+	user, password, _ := strings.Cut(*nodeUser, ":")
+	return redis.NewUniversalClient(&redis.UniversalOptions{Addrs: strings.Split(*nodeRedis, ","), MaxRetries: -1, Username: user, Password: password})
 }
 
 // silent drops what go-redis logs about each failure to connect.

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockeye-io/sockeye/internal/redistest"
+	brokers "github.com/sockeye-io/sockeye/internal/outage"
 )
 
-// TestOperator is an operator who kills and freezes nodes, restarts and pauses Redis and cuts its subscribers off, at random,
+// TestOperator is an operator who kills, freezes and drains nodes, restarts and pauses Redis and cuts its subscribers off, at random,
 // sometimes before the trouble before is over, while users come and go. At the end all messages are accounted for, and the
 // nodes have in memory what they had at first.
 func TestOperator(t *testing.T) {
@@ -29,6 +29,23 @@ func TestOperator(t *testing.T) {
 				s.kinds[1] = reference
 			}
 			operate(newCluster(t, flavour, s), rand.New(rand.NewPCG(chosen, uint64(i))))
+		})
+	}
+}
+
+// TestOperatorOnBrokers is TestOperator without Redis.
+func TestOperatorOnBrokers(t *testing.T) {
+	if *minutes == 0 || *withReference {
+		t.Skip("with -minutes only: make chaos; packages outage, kafkaadapter and natsadapter have the short forms")
+	}
+	chosen := *seed
+	if chosen == 0 {
+		chosen = rand.Uint64()
+	}
+	t.Logf("-seed %d", chosen)
+	for i, flavour := range []string{"kafka", "nats"} {
+		t.Run(flavour, func(t *testing.T) {
+			operate(newCluster(t, flavour, setup{}), rand.New(rand.NewPCG(chosen, uint64(i))))
 		})
 	}
 }
@@ -64,6 +81,10 @@ const patientCall = 20 * time.Second
 func (o *operator) act() {
 	o.t.Helper()
 	victim := o.rng.IntN(3)
+	trouble := o.troubles()[o.rng.IntN(len(o.troubles()))]
+	for trouble.what == "node drained" && o.nodes[victim].kind != current { // the others do not drain when they are told to end
+		victim = (victim + 1) % 3
+	}
 	var loop *caller
 	for i := range 3 {
 		if n := o.nodes[(victim+1+i)%3]; i < 2 && n.kind != reference {
@@ -71,7 +92,6 @@ func (o *operator) act() {
 			break
 		}
 	}
-	trouble := o.troubles()[o.rng.IntN(len(o.troubles()))]
 	o.done[trouble.what]++
 	trouble.make(victim)
 	o.comeAndGo()
@@ -88,22 +108,26 @@ type chaotic struct {
 }
 
 func (o *operator) troubles() []chaotic {
-	redis := func(what string, breaks, heals func(*redistest.Server)) chaotic {
+	broker := func(what string, breaks, heals func(brokers.Server)) chaotic {
 		return chaotic{what, func(int) {
 			o.trouble(trouble{what: what})
-			breaks(o.redis)
+			breaks(o.broker)
 			o.pass(5 * time.Second)
-			heals(o.redis)
+			heals(o.broker)
 		}}
 	}
-	return []chaotic{
+	list := []chaotic{
 		{"node killed", o.killNode},
 		{"node killed", o.killNode}, // as often as Redis has trouble
 		{"node frozen", o.freezeNode},
-		redis("redis restarted", (*redistest.Server).Kill, (*redistest.Server).Start),
-		redis("redis paused", (*redistest.Server).Pause, (*redistest.Server).Resume),
-		redis("subscribers killed", func(s *redistest.Server) { s.KillPubSub() }, func(*redistest.Server) {}),
+		broker("broker restarted", brokers.Server.Kill, brokers.Server.Start),
+		broker("broker paused", brokers.Server.Pause, brokers.Server.Resume),
+		{"node drained", o.drainNode},
 	}
+	if o.redis != nil {
+		list = append(list, broker("subscribers killed", func(brokers.Server) { o.redis.KillPubSub() }, func(brokers.Server) {}))
+	}
+	return list
 }
 
 // trouble notes a trouble that lasts until everything is healed.
@@ -142,6 +166,27 @@ func (o *operator) killNode(victim int) {
 		if i%2 == 1 {
 			o.connect(u, o.nodes[victim])
 		}
+	}
+}
+
+// drainNode ends a node with SIGTERM, as a deploy does. Its users come again elsewhere as they are sent away, and some of them return
+// when the node is back.
+func (o *operator) drainNode(victim int) {
+	var left []*user
+	for i, u := range o.drain(victim) {
+		o.connect(u, o.nodes[(victim+1+o.rng.IntN(2))%3])
+		if i%2 == 1 {
+			left = append(left, u)
+		}
+	}
+	if o.rng.IntN(2) > 0 {
+		o.pass(3 * time.Second)
+	}
+	o.start(victim)
+	for _, u := range left {
+		o.trouble(trouble{what: "user went", user: u.name})
+		u.leave()
+		o.connect(u, o.nodes[victim])
 	}
 }
 

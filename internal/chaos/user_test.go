@@ -30,7 +30,8 @@ type user struct {
 	conn    net.Conn
 	node    *node // nil until it has let the user in, and when the connection has ended
 	session int   // counts connections
-	leaving bool  // the connection may end
+	leaving bool  // the connection may end, and nothing is sent any more
+	moving  bool  // the connection may end
 	deaf    bool  // holds are not acknowledged
 	held    int   // holds that came
 	acks    map[int]time.Time
@@ -61,7 +62,7 @@ func (u *user) connect(n *node) error {
 	}
 	ready := make(chan struct{})
 	u.mu.Lock()
-	u.conn, u.leaving, u.deaf, u.acks = conn, false, false, make(map[int]time.Time)
+	u.conn, u.leaving, u.moving, u.deaf, u.acks = conn, false, false, false, make(map[int]time.Time)
 	u.session++
 	u.writeLocked(fmt.Sprintf(`40{"user":%q}`, u.name))
 	u.mu.Unlock()
@@ -96,6 +97,13 @@ func (u *user) leave() {
 func (u *user) expectEnd() {
 	u.mu.Lock()
 	u.leaving = true
+	u.mu.Unlock()
+}
+
+// expectMove says that the node is about to end the connection; the user goes on until then.
+func (u *user) expectMove() {
+	u.mu.Lock()
+	u.moving = true
 	u.mu.Unlock()
 }
 
@@ -153,7 +161,7 @@ func (u *user) read(n *node, conn net.Conn, r *bufio.Reader, ready chan struct{}
 		}
 		_ = conn.Close()
 		u.mu.Lock()
-		leaving := u.leaving
+		leaving := u.leaving || u.moving
 		u.node, u.conn = nil, nil
 		u.mu.Unlock()
 		if !leaving {

@@ -121,6 +121,14 @@ func (c *Codec) questionOf(requestID string) (request string, ok bool) {
 	return strings.CutPrefix(requestID, c.asked)
 }
 
+// Ours reports whether a question that has been decoded was asked by one of our nodes, which hears answers on its private channel
+// whatever its options are. Node's ids have no dot.
+func Ours(question *adapter.Message) bool {
+	_, id := askerOf(question.Request)
+	rest, ok := strings.CutPrefix(id, string(question.From))
+	return ok && question.From != "" && strings.HasPrefix(rest, ".")
+}
+
 // nodeID is the node with that uid.
 func nodeID(uid string) adapter.NodeID {
 	if uid == Emitter {

@@ -382,6 +382,28 @@ func TestAnswerToOldNode(t *testing.T) {
 	}
 }
 
+// TestOurs: questions of our nodes are told from those of Node by their ids.
+func TestOurs(t *testing.T) {
+	asking := New("socket.io", "/", "0123456789abcdef", &MessagePack{})
+	answering := New("socket.io", "/", "fedcba9876543210", &MessagePack{})
+	_, body, err := asking.Encode(&adapter.Message{Kind: adapter.KindFetch, Request: "a1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := `"requestId":"tWXRFv","type":5,"opts":{"rooms":[],"except":[]}}`
+	for text, want := range map[string]bool{
+		string(body): true, `{"uid":"2Xlkn-",` + node: false, "{" + node: false, `{"uid":"tWXRF",` + node: false,
+	} {
+		q, err := answering.DecodeRequest([]byte(text))
+		if err != nil {
+			t.Fatal(text, err)
+		}
+		if got := Ours(&q.Message); got != want {
+			t.Errorf("%s: ours %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestChannels(t *testing.T) {
 	c := New("K", "/a", ourUID, &MessagePack{})
 	for channel, want := range map[string]string{

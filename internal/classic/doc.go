@@ -27,7 +27,7 @@
 //	type 100  the sockets named by sids will not acknowledge any more; only for a node that is one of ours
 //
 // The ids of questions begin with the uid of the node that asks and a dot, so that it knows answers to itself among those to
-// all.
+// all, and others know by it that the node is one of ours: they answer on its private channel.
 //
 // What comes on a private channel has the form that it has elsewhere, and is told apart by its first bytes: a broadcast is an
 // array, a request a map that begins with the uid, any other map an answer. That holds for all that Node and our nodes write

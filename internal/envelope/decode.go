@@ -158,7 +158,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	if h.kind <= typeFetch && !in.readOpts() {
 		return nil, badFrame("options")
 	}
-	if h.hasRooms() && in.request == "" && c.foreign(in.selection.Rooms) {
+	if h.hasRooms() && in.request == "" && in.flags.Direction == nil && c.foreign(in.selection.Rooms) {
 		return h.passed(in.numbers), nil
 	}
 	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
@@ -185,7 +185,8 @@ func (h *header) passed(n numbers) *adapter.Message {
 	return &adapter.Message{From: h.from(), Seq: n.seq, After: n.after, Directed: n.directed}
 }
 
-// hasRooms tells whether a message may be ignored when nobody is in its rooms. Questions want an answer in any case.
+// hasRooms tells whether a message may be ignored when nobody is in its rooms. Questions want an answer in any case, and what names
+// its holders is sent on from here.
 func (h *header) hasRooms() bool { return h.kind >= typeBroadcast && h.kind <= typeDisconnect }
 
 // foreign tells whether rooms are named and all of them unknown here.
@@ -193,18 +194,18 @@ func (c *Codec) foreign(rooms []string) bool {
 	return len(rooms) > 0 && !slices.ContainsFunc(rooms, c.hasRoom)
 }
 
-// packedRooms looks for the rooms and the numbers in the packed data of a message. It returns no rooms for a question, and when
-// it is in doubt.
+// packedRooms looks for the rooms and the numbers in the packed data of a message. It returns no rooms for what may not be ignored
+// without looking further, see hasRooms, and when it is in doubt.
 func packedRooms(data []byte) (rooms []string, n numbers) {
 	r, err := msgpack.NewReader(data, nil)
 	if err != nil {
 		return nil, n
 	}
-	question := false
+	wanted := false
 	err = eachEntry(&r, func(key string) (err error) {
 		switch key {
 		case "requestId":
-			question = true
+			wanted = true
 		case "seq":
 			n.seq, err = packedNumber(&r)
 			return err
@@ -216,16 +217,22 @@ func packedRooms(data []byte) (rooms []string, n numbers) {
 			return err
 		case "opts":
 			return eachEntry(&r, func(key string) (err error) {
-				if key != "rooms" {
-					return r.Skip()
+				switch key {
+				case "rooms":
+					rooms, err = r.Texts()
+					return err
+				case "flags":
+					return eachEntry(&r, func(key string) error {
+						wanted = wanted || key == "holders"
+						return r.Skip()
+					})
 				}
-				rooms, err = r.Texts()
-				return err
+				return r.Skip()
 			})
 		}
 		return r.Skip()
 	})
-	if err != nil || question {
+	if err != nil || wanted {
 		return nil, n
 	}
 	return rooms, n

@@ -270,6 +270,16 @@ func TestIgnored(t *testing.T) {
 	if m, err := here.Open(wire("3", asks, sender, "/chat")); err != nil || m == nil || m.Request != "q" {
 		t.Errorf("question: opened %+v, error %v", m, err)
 	}
+	// What names its holders is sent on, if nobody is in its rooms here.
+	for what, body := range map[string]string{
+		"text": wire("3", `{"packet":{"type":2,"data":["hello"]},"opts":{"rooms":["x"],"except":[],"flags":{"holders":["h"]}}}`, sender, "/chat"),
+		"binary": "\x84\xa4type\x03\xa4data\x82\xa6packet\x82\xa4type\x02\xa4data\x91\xa1e" +
+			"\xa4opts\x82\xa5rooms\x91\xa1x\xa5flags\x81\xa7holders\x91\xa1h\xa3uid\xa1u\xa3nsp\xa5/chat",
+	} {
+		if m, err := here.Open(body); err != nil || m == nil || m.Flags.Direction == nil || m.Flags.Direction.Holders[0] != "h" {
+			t.Errorf("%s with holders: opened %+v, error %v", what, m, err)
+		}
+	}
 }
 
 // TestLenient: what others than Node write.

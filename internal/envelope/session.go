@@ -10,17 +10,29 @@ import (
 )
 
 // EncodeSession returns the record of a session as the streams adapter stores it: base64 of the map {sid, pid, rooms, data}
-// in MessagePack.
+// in MessagePack, with owner and offset, of which Node knows nothing, behind it.
 func EncodeSession(s *adapter.Session) (string, error) {
 	data := s.Data
 	if data.JSON == nil {
 		data = parser.Payload{JSON: []byte("{}")}
 	}
-	dst := msgpack.AppendMap(nil, 4)
+	entries := 4
+	own := [...]struct{ key, value string }{{"owner", s.Owner}, {"offset", s.Offset}} // which Node neither writes nor reads
+	for _, e := range own {
+		if e.value != "" {
+			entries++
+		}
+	}
+	dst := msgpack.AppendMap(nil, entries)
 	dst = msgpack.AppendString(msgpack.AppendString(dst, "sid"), s.SocketID)
 	dst = msgpack.AppendString(msgpack.AppendString(dst, "pid"), s.PID)
 	dst = msgpack.AppendStrings(msgpack.AppendString(dst, "rooms"), s.Rooms)
 	dst, err := msgpack.AppendPayload(msgpack.AppendString(dst, "data"), msgpack.MessagePack, data)
+	for _, e := range own {
+		if e.value != "" {
+			dst = msgpack.AppendString(msgpack.AppendString(dst, e.key), e.value)
+		}
+	}
 	return base64.StdEncoding.EncodeToString(dst), err
 }
 
@@ -51,6 +63,10 @@ func DecodeSession(record string) (*adapter.Session, error) {
 			s.Rooms, err = r.Texts()
 		case "data":
 			s.Data, err = r.Payload()
+		case "owner":
+			s.Owner, err = r.Text()
+		case "offset":
+			s.Offset, err = r.Text()
 		default:
 			err = r.Skip()
 		}

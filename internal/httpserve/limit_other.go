@@ -2,5 +2,5 @@
 
 package httpserve
 
-// descriptorLimit is 0: there is no such limit here.
-func descriptorLimit() uint64 { return 0 }
+// DescriptorLimit is 0: there is no such limit here.
+func DescriptorLimit() uint64 { return 0 }

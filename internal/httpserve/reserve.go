@@ -32,14 +32,17 @@ func newReserve(l net.Listener, log *slog.Logger) *reserve {
 	return r
 }
 
-// keep sees to it that there is a descriptor in reserve, and reports whether there is.
+// keep sees to it that there is a descriptor in reserve, and reports whether connections can be served. They can, too, where there is
+// nothing to keep, as in a directory tree without /dev/null.
 func (r *reserve) keep() bool {
-	if r.kept == nil {
-		if file, err := r.open(); err == nil {
-			r.kept = file
-		}
+	if r.kept != nil {
+		return true
 	}
-	return r.kept != nil
+	file, err := r.open()
+	if err == nil {
+		r.kept = file
+	}
+	return !exhausted(err)
 }
 
 // spend frees the descriptor for the next connection. It reports whether there was one.
@@ -91,6 +94,6 @@ func (r *reserve) refuse(conn net.Conn) {
 	r.keep()
 	if held, ok := r.refused.Pass(refusedInterval); ok {
 		r.log.Error("connection refused: no descriptors left; ulimit -n, or LimitNOFILE of a systemd unit, raises the limit",
-			"limit", descriptorLimit(), "not_logged", held)
+			"limit", DescriptorLimit(), "not_logged", held)
 	}
 }

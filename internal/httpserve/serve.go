@@ -31,9 +31,12 @@ type Server struct {
 	About []any
 	// Values are those of the context of each request; its end is not.
 	Values context.Context
+	// Drain, if not nil, is called with the cause when ctx has ended, while requests are still taken: the listener closes when it
+	// returns.
+	Drain func(cause error)
 	// Shutdown ends what is behind the handler: when it returns, no request waits for anything any more.
 	Shutdown func(context.Context) error
-	// Timeout bounds the end, Shutdown included.
+	// Timeout bounds what comes after Drain, Shutdown included.
 	Timeout time.Duration
 }
 
@@ -46,7 +49,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // Serve answers the requests of a listener, which it closes, until ctx ends or the listener fails. It returns when everything
-// has ended, or Timeout after that; nil says that ctx has ended it and everything was done.
+// has ended, or Timeout after Drain; nil says that ctx has ended it and everything was done.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	var fresh freshConns
 	kept := newReserve(listener, s.Log)
@@ -66,12 +69,15 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(kept) }()
-	s.Log.Info("listening", append([]any{"addr", listener.Addr().String(), "descriptors", descriptorLimit()}, s.About...)...)
+	s.Log.Info("listening", append([]any{"addr", listener.Addr().String(), "descriptors", DescriptorLimit()}, s.About...)...)
 
 	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
+		if s.Drain != nil {
+			s.Drain(context.Cause(ctx))
+		}
 		s.Log.Info("shutting down", "timeout", s.Timeout.String())
 		// Serve has let go of the listener when it returns; before, web.Shutdown would close it a second time and complain.
 		_ = kept.Close()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -131,6 +132,36 @@ func TestOrderOfTheEnd(t *testing.T) {
 	})
 }
 
+// TestDrain: while Drain runs requests are answered, new connections taken; it is told why.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		why := errors.New("enough")
+		ctx, end := context.WithCancelCause(t.Context())
+		draining, goOn := make(chan error), make(chan struct{})
+		s := Server{
+			Handler: http.NotFoundHandler(), Log: discard(), Values: ctx, Timeout: time.Second,
+			Drain:    func(cause error) { draining <- cause; <-goOn },
+			Shutdown: func(context.Context) error { return nil },
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, l) }()
+		end(why)
+		if cause := <-draining; cause != why {
+			t.Errorf("cause %v", cause)
+		}
+		conn := l.dial()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.0\r\n\r\n")
+		if answer, _ := io.ReadAll(conn); !strings.Contains(string(answer), "404") {
+			t.Errorf("answered %q", answer)
+		}
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestEndThatFails: a request that does not end is cut at the deadline, and said so.
 func TestEndThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -238,5 +269,25 @@ func TestReserve(t *testing.T) {
 		if left := l.left.Load(); left != 0 || r.kept == nil {
 			t.Errorf("%d descriptors left, reserve %v", left, r.kept)
 		}
+	})
+}
+
+// TestNothingToKeep: where there is no file to keep open, connections are served all the same.
+func TestNothingToKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		r := &reserve{Listener: l, log: discard(), open: func() (io.Closer, error) { return nil, fs.ErrNotExist }}
+		if !r.keep() {
+			t.Error("the reserve says that there are no descriptors")
+		}
+		go func() { _ = l.dial().Close() }()
+		conn, err := r.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("x")); err != io.ErrClosedPipe && err != io.EOF {
+			t.Errorf("write to a client that has gone: %v", err)
+		}
+		_ = conn.Close()
 	})
 }

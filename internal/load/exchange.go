@@ -96,6 +96,8 @@ func (r *receiver) gone() bool {
 
 // send sends one stamped message. An error is heard of when the connection is read.
 func (r *receiver) send(c *Client) {
+	r.sending.Lock() // messages go out in the order of their numbers
+	defer r.sending.Unlock()
 	r.mu.Lock()
 	r.sent++
 	number, target := r.sent, r.target

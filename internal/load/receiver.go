@@ -11,6 +11,8 @@ type receiver struct {
 	w       *worker
 	arrived chan struct{} // holds one token when a message has come, for churn
 
+	sending sync.Mutex // held while a message gets its number and is sent; before mu
+
 	mu sync.Mutex
 	// Guarded by mu.
 	tally   tally

@@ -21,14 +21,15 @@ func TLS(t testing.TB, args ...string) (*Server, *tls.Config) {
 	t.Helper()
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	pool := certificate(t, certFile, keyFile)
+	pool := Certificate(t, certFile, keyFile)
 	s := newServer(t, append([]string{"--tls-cert-file", certFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no"}, args...)...)
 	s.tls = &tls.Config{RootCAs: pool, ServerName: "localhost"}
 	s.Start()
 	return s, s.tls
 }
 
-func certificate(t testing.TB, certFile, keyFile string) *x509.CertPool {
+// Certificate writes a new certificate for localhost and its key to files, and returns what a client needs to trust it.
+func Certificate(t testing.TB, certFile, keyFile string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"errors"
 	"flag"
 	"fmt"
@@ -36,11 +37,27 @@ var targets = []target{
 
 func main() {
 	out := flag.String("out", "bin/release", "directory of the archives")
+	licences := flag.String("licences", "", "file to write the licence texts to, instead of making archives")
 	flag.Parse()
-	if err := run(*out); err != nil {
+	var err error
+	if *licences != "" {
+		err = writeLicences(*licences)
+	} else {
+		err = run(*out)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
+}
+
+// writeLicences is for images, whose platform is Linux.
+func writeLicences(path string) error {
+	texts, err := target{"linux", runtime.GOARCH}.licences()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, texts, 0o644)
 }
 
 func run(out string) error {
@@ -135,7 +152,25 @@ func (t target) build() ([]byte, error) {
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("go build: %w", err)
 	}
+	if err := checkCommit(path); err != nil {
+		return nil, err
+	}
 	return os.ReadFile(path)
+}
+
+// checkCommit refuses a binary that does not say which commit it was built from. The go command finds none in a linked worktree
+// of git, and says nothing.
+func checkCommit(path string) error {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read build information: %w", err)
+	}
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			return nil
+		}
+	}
+	return errors.New("the binary does not name its commit: build in a clone, not in a linked worktree")
 }
 
 var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)(\.\w+)?$`)

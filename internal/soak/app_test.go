@@ -40,7 +40,9 @@ type registrar interface {
 
 func newApp(t testing.TB, opts *server.Options) *app {
 	t.Helper()
-	opts.Logger = quiet()
+	if opts.Logger == nil {
+		opts.Logger = quiet()
+	}
 	opts.Engine.ReadMode = engine.ReadMode(*readMode)
 	opts.CleanupEmptyChildNamespaces = true
 	srv, err := server.New(opts)

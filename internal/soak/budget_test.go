@@ -71,7 +71,7 @@ var hoards = []func(h *hostile) (*peer, error){
 func TestInputBudget(t *testing.T) {
 	const budget = 8 << 20
 	opts := server.Options{Engine: engine.Options{PingInterval: time.Hour, InputTotal: budget}}
-	h := &hostile{app: newApp(t, &opts), release: make(chan struct{})}
+	h := &hostile{app: newApp(t, &opts), pause: echoPause, release: make(chan struct{})}
 	h.OnNewNamespace(func(n *server.Namespace) {
 		n.Handle("slow", server.Func(func(ctx context.Context, _ *server.Socket, _ server.Args) error {
 			select {

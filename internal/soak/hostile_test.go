@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"sync"
@@ -11,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
-	"github.com/sockeye-io/sockeye/server/engine"
+	"github.com/sockeye-io/sockeye/server/limits"
 )
 
 const (
@@ -25,9 +26,13 @@ type hostile struct {
 	dial dialFunc
 	good []*peer
 
+	pause  time.Duration  // of the well-behaved clients between two messages
+	limits *limits.Limits // nil without
+
 	// For the attack under way.
 	release chan struct{} // closed when handlers that block shall return
 	pauses  uint64        // how many there are when every attacker's inbox is full
+	hits    uint64        // how many of the attack's limit there are when each attacker has reached it
 }
 
 // attack is one thing that hostile clients do.
@@ -41,15 +46,24 @@ type attack struct {
 	reason server.Reason
 	// limited counts something that must have risen at least once for each attacker; nil if there is no such thing.
 	limited func(s *server.Stats) uint64
+	// hits is a limit of package limits that must have been hit as often; "" if there is none.
+	hits string
 	// most bounds the number of attackers; 0 means no bound.
 	most int
 }
 
 // TestHostileClients runs each attack next to well-behaved clients, whose latency is compared with that without attack.
 func TestHostileClients(t *testing.T) {
+	var opts server.Options
+	h := newHostile(t, &opts, echoPause)
+	h.withstandAll(t, attacks)
+}
+
+// newHostile serves until the test ends, and lets the well-behaved clients in, which make a pause between two messages.
+func newHostile(t *testing.T, opts *server.Options, pause time.Duration) *hostile {
 	// Heartbeats have no part in this: the well-behaved clients read only while they are measured.
-	opts := server.Options{Engine: engine.Options{PingInterval: time.Hour}}
-	h := &hostile{app: newApp(t, &opts)}
+	opts.Engine.PingInterval = time.Hour
+	h := &hostile{app: newApp(t, opts), pause: pause}
 	h.Of("/").Handle("slow", server.Func(func(ctx context.Context, _ *server.Socket, _ server.Args) error {
 		select {
 		case <-h.release:
@@ -57,19 +71,23 @@ func TestHostileClients(t *testing.T) {
 		}
 		return nil
 	}))
-	addr := serveTCP(t, h.app, nil)
-	h.dial = loopback(addr)
+	h.dial = loopback(serveTCP(t, h.app, func(web *http.Server) { web.ConnState = h.Engine().ConnState }))
 	for range wellBehaved {
 		p, err := dialWebSocket(h.dial, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.cut()
+		t.Cleanup(p.cut)
 		if err := p.join("/", "good"); err != nil {
 			t.Fatal(err)
 		}
 		h.good = append(h.good, p)
 	}
+	return h
+}
+
+// withstandAll runs attacks one after the other.
+func (h *hostile) withstandAll(t *testing.T, attacks []attack) {
 	stop := h.echo(t)
 	<-time.After(time.Second)
 	control := stop()
@@ -89,7 +107,7 @@ func (h *hostile) echo(t testing.TB) (stop func() *Latencies) {
 	var all Latencies
 	for _, p := range h.good {
 		clients.Go(func() {
-			own, err := p.echo(done)
+			own, err := p.echo(done, h.pause)
 			mu.Lock()
 			defer mu.Unlock()
 			all.merge(own)
@@ -105,9 +123,9 @@ func (h *hostile) echo(t testing.TB) (stop func() *Latencies) {
 	}
 }
 
-func (p *peer) echo(done <-chan struct{}) (*Latencies, error) {
+func (p *peer) echo(done <-chan struct{}, wait time.Duration) (*Latencies, error) {
 	var l Latencies
-	pause := time.NewTicker(echoPause)
+	pause := time.NewTicker(wait)
 	defer pause.Stop()
 	for {
 		select {
@@ -140,6 +158,11 @@ func (h *hostile) withstand(t *testing.T, a *attack, control *Latencies) {
 	}
 	before, stats, inUse := settled(h.Server), h.Stats(), heap()
 	h.pauses = stats.InboxPauses + uint64(n)
+	var hits map[string]uint64
+	if h.limits != nil {
+		hits = h.limits.Stats()
+		h.hits = hits[a.hits] + uint64(n)
+	}
 	stop, peak := h.echo(t), peakHeap()
 	var running sync.WaitGroup
 	start := time.Now()
@@ -173,6 +196,9 @@ func (h *hostile) withstand(t *testing.T, a *attack, control *Latencies) {
 	}
 	if after.Panics != 0 {
 		t.Errorf("%d panics", after.Panics)
+	}
+	if a.hits != "" && h.limits.Stats()[a.hits]-hits[a.hits] < uint64(n) {
+		t.Errorf("the limit %s is not counted: %d before, %d after", a.hits, hits[a.hits], h.limits.Stats()[a.hits])
 	}
 	for reason, times := range h.reasonsOf(a.name) {
 		if a.reason != "" && reason != a.reason {

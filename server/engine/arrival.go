@@ -24,7 +24,7 @@ type arrival struct {
 	// Guarded by arrivals.mu.
 	state arrivalState
 	next  *arrival      // the one that came after it
-	over  chan struct{} // closed when it leaves the list; nil unless somebody waits
+	over  chan struct{} // closed when it leaves the list or gives its turn back; nil unless somebody waits
 }
 
 type arrivalKey [idLength]byte
@@ -32,9 +32,10 @@ type arrivalKey [idLength]byte
 type arrivalState uint8
 
 const (
-	arrivalOver  arrivalState = iota // on no list
-	arrivalRead                      // waits for its handler
-	arrivalTaken                     // its handler has it
+	arrivalOver   arrivalState = iota // on no list
+	arrivalRead                       // waits for its handler
+	arrivalTaken                      // its handler has it
+	arrivalServed                     // it has its turn, which no other of its session has at the same time
 )
 
 // arrivals lists by session what has arrived and is not served.
@@ -92,6 +93,11 @@ func (l *arrivals) endLocked(a *arrival) {
 		delete(l.first, a.key)
 	}
 	a.next = nil
+	a.tellLocked()
+}
+
+// tellLocked lets those look again that wait for a.
+func (a *arrival) tellLocked() {
 	if a.over != nil {
 		close(a.over)
 		a.over = nil
@@ -122,13 +128,20 @@ func (l *arrivals) take(sid, from string) *arrival {
 	return a
 }
 
-// settle lets whatever arrived before a be read and served, also where the system had better things to do than to read it. It
-// does nothing for nil.
+// settle gives the turn of a back until whatever arrived before it has been read and served, also where the system had better
+// things to do than to read it. The caller must not have begun what the others would run into. It does nothing for nil.
 func (l *arrivals) settle(a *arrival) {
-	if a != nil {
-		time.Sleep(settleTime)
-		l.await(a)
+	if a == nil {
+		return
 	}
+	l.mu.Lock()
+	if a.state == arrivalServed {
+		a.state = arrivalTaken
+		a.tellLocked()
+	}
+	l.mu.Unlock()
+	time.Sleep(settleTime)
+	l.await(a)
 }
 
 // time is when it arrived, 0 for nil.
@@ -139,24 +152,17 @@ func (a *arrival) time() int64 {
 	return a.at
 }
 
-// await returns when a is the first of its session.
+// await gives a its turn, when it is the first of its session and no other has one.
 func (l *arrivals) await(a *arrival) {
 	var timer *time.Timer
 	for {
-		l.mu.Lock()
-		first := l.first[a.key]
-		if first == a || a.state == arrivalOver {
-			l.mu.Unlock()
+		other, over := l.beginTurn(a)
+		if other == nil {
 			if timer != nil {
 				timer.Stop()
 			}
 			return
 		}
-		if first.over == nil {
-			first.over = make(chan struct{})
-		}
-		over := first.over
-		l.mu.Unlock()
 		if timer == nil {
 			timer = time.NewTimer(turnTime)
 		}
@@ -164,21 +170,64 @@ func (l *arrivals) await(a *arrival) {
 		case <-over:
 		case <-timer.C:
 			timer.Reset(turnTime)
-			l.end(first)
+			l.end(other)
 		}
 	}
 }
 
-// requestSession returns the session id of a request of a polling session, whose head p begins with.
-func requestSession(p []byte) (key arrivalKey, ok bool) {
-	if !bytes.HasPrefix(p, []byte("GET ")) && !bytes.HasPrefix(p, []byte("POST ")) {
+// beginTurn gives a its turn, or returns whom it has to wait for, and on what. The one that has a turn may have arrived later, and
+// been read first.
+func (l *arrivals) beginTurn(a *arrival) (other *arrival, over <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a.state == arrivalOver {
+		return nil, nil
+	}
+	if other = l.first[a.key]; other == a {
+		other = a.next
+		for other != nil && other.state != arrivalServed {
+			other = other.next
+		}
+	}
+	if other == nil {
+		a.state = arrivalServed
+		return nil, nil
+	}
+	if other.over == nil {
+		other.over = make(chan struct{})
+	}
+	return other, other.over
+}
+
+// requestSession returns the session id of a request of a polling session, whose head begins with p, or with the byte lead in
+// front of it if that is not 0.
+func requestSession(lead byte, p []byte) (key arrivalKey, ok bool) {
+	switch {
+	case lead == 0 && (bytes.HasPrefix(p, []byte("GET ")) || bytes.HasPrefix(p, []byte("POST "))):
+	case lead == 'G' && bytes.HasPrefix(p, []byte("ET ")):
+	case lead == 'P' && bytes.HasPrefix(p, []byte("OST ")):
+	default:
 		return key, false
 	}
 	line, _, whole := bytes.Cut(p, []byte{'\n'})
 	_, line, _ = bytes.Cut(line, []byte{' '})
 	target, _, versioned := bytes.Cut(line, []byte{' '})
+	if !whole || !versioned {
+		return key, false
+	}
+	id := targetSession(target)
+	if len(id) != idLength {
+		return key, false
+	}
+	return arrivalKey(id), true
+}
+
+// targetSession returns what the handler will find as the session id of a request target.
+func targetSession(target []byte) (id []byte) {
+	if bytes.ContainsAny(target, "%+#") {
+		return []byte(parseEngineQuery(string(target)).sid)
+	}
 	_, query, _ := bytes.Cut(target, []byte{'?'})
-	var id []byte
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
@@ -186,8 +235,5 @@ func requestSession(p []byte) (key arrivalKey, ok bool) {
 			id = value
 		}
 	}
-	if !whole || !versioned || len(id) != idLength {
-		return key, false
-	}
-	return arrivalKey(id), true
+	return id
 }

@@ -91,18 +91,26 @@ func stampOf(oob []byte) int64 {
 	return 0
 }
 
-// readNoting is Read of a connection that may carry HTTP: a request of a session is noted as arrived.
+// readNoting is Read of a connection that may carry HTTP: a request of a session is noted as arrived. While a request is served,
+// net/http reads a byte to see whether the client has gone. It can be the first of the next request.
 func (c *pollConn) readNoting(p []byte) (int, error) {
 	n, at, err := readTimed(c.raw, p, true)
-	if n > 0 {
+	switch {
+	case n == 1 && len(p) == 1:
+		c.lead, c.leadAt = p[0], at
+	case n > 0:
+		if c.lead != 0 {
+			at = c.leadAt
+		}
 		c.note(p[:n], at)
+		c.lead = 0
 	}
 	return n, err
 }
 
 // note puts a request on the list of its session. Whatever the connection brought before has been served, or never will be.
 func (c *pollConn) note(p []byte, at int64) {
-	key, ok := requestSession(p)
+	key, ok := requestSession(c.lead, p)
 	if !ok {
 		return
 	}

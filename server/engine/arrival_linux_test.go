@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"syscall"
@@ -83,5 +84,52 @@ func TestArrivalTimes(t *testing.T) {
 			_ = conn.Close()
 		}
 		eventually(t, "nothing is left", inFlight.empty)
+	}
+}
+
+// A request whose first byte is read alone is noted too: net/http does that when it comes right behind the answer to the one before.
+func TestLeadingByte(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := NewListener(plain)
+	defer l.Close()
+	client, err := net.Dial("tcp", plain.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, method := range []string{"GET", "POST", "GET"} {
+		const sid = "AAAABBBBCCCCDDDDEEEF"
+		request := method + " /?sid=" + sid + " HTTP/1.1\r\n\r\n"
+		if _, err := io.WriteString(client, request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		for rest := make([]byte, len(request)-1); len(rest) > 0; {
+			n, err := conn.Read(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		inFlight.mu.Lock()
+		noted := inFlight.first[arrivalKey([]byte(sid))]
+		inFlight.mu.Unlock()
+		if noted == nil || noted.next != nil || noted.from != client.LocalAddr().String() {
+			t.Errorf("%s: noted %+v", method, noted)
+		}
+	}
+	_ = conn.Close()
+	if !inFlight.empty() {
+		t.Error("something is left on the list")
 	}
 }

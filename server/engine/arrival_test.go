@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,6 +124,92 @@ func TestPollBehindUpgrade(t *testing.T) {
 	})
 }
 
+// The packets of a POST that arrived behind the "5" are refused, even if its handler runs first.
+func TestPostBehindUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, late := range []bool{false, true} {
+			g := newRig(t, nil)
+			sid, target := g.openPoll()
+			ws := g.upgrade("/engine.io/?EIO=4&transport=websocket&sid=" + sid)
+			ws.say("2probe")
+			ws.expect("3probe")
+			arrives(sid, 2)
+			start := time.Now()
+			post := g.async("POST", target, "4a")
+			want, within := 200, settleTime
+			if late {
+				time.Sleep(settleTime / 2)
+				five := &arrival{key: arrivalKey([]byte(sid)), from: "websocket", at: 1}
+				inFlight.add(five)
+				inFlight.await(five)
+				g.recorder(sid).s.noteProbe(1)
+				ws.say("5")
+				synctest.Wait()
+				inFlight.end(five)
+				want = 400
+			}
+			if a := <-post; a.status != want || time.Since(start) > within {
+				t.Errorf("late %v: the POST got %+v in %v", late, a, time.Since(start))
+			}
+			if !inFlight.empty() {
+				t.Error("something is left on the list")
+			}
+		}
+	})
+}
+
+// A POST that arrived in front of a close packet is delivered, also if it is read behind it.
+func TestPostBesideClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		sid, target := g.openPoll()
+		arrives(sid, 2)
+		closing := g.async("POST", target, "1")
+		time.Sleep(settleTime / 2)
+		arrives(sid, 1)
+		post := g.async("POST", target, "4a")
+		for _, a := range []answer{<-post, <-closing} {
+			if a.body != "ok" {
+				t.Errorf("got %+v", a)
+			}
+		}
+		g.expectEnd(sid, ReasonTransportClose, nil)
+		if got := g.recorder(sid).received(); got != "a" {
+			t.Errorf("delivered %q", got)
+		}
+	})
+}
+
+// One that arrived earlier but is read when a later one has its turn waits for its end.
+func TestOneTurn(t *testing.T) {
+	const sid = "AAAABBBBCCCCDDDDEEEE"
+	synctest.Test(t, func(t *testing.T) {
+		late := arrives(sid, 2)
+		inFlight.await(late)
+		early := arrives(sid, 1)
+		var order []string
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			inFlight.await(early)
+			order = append(order, "early")
+			inFlight.end(early)
+		}()
+		synctest.Wait()
+		order = append(order, "late")
+		inFlight.settle(late) // which lets the other in
+		order = append(order, "late")
+		inFlight.end(late)
+		<-done
+		if want := []string{"late", "early", "late"}; !slices.Equal(order, want) {
+			t.Errorf("turns %q, want %q", order, want)
+		}
+		if !inFlight.empty() {
+			t.Error("something is left on the list")
+		}
+	})
+}
+
 // A request whose connection brings it in parts holds the others up for a moment, once.
 func TestLostTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -148,6 +235,15 @@ func TestLostTurn(t *testing.T) {
 var requestHeads = []struct{ head, sid string }{
 	{"GET /engine.io/?EIO=4&transport=polling&sid=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
 	{"POST /socket.io/?sid=AAAABBBBCCCCDDDDEEEE&t=1 HTTP/1.1\r\nHost: a\r\n", "AAAABBBBCCCCDDDDEEEE"},
+	{"GET /?s%69d=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
+	{"POST /?%73%69%64=%41AAABBBBCCCCDDDDEEE%45&x HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
+	{"GET /?sid=AAAABBBBCCCCDDDDEEEE&s%69d=EEEEDDDDCCCCBBBBAAAA HTTP/1.1\r\n", "EEEEDDDDCCCCBBBBAAAA"},
+	{"GET /?x=%zz&sid=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
+	{"GET /?sid=AAAABBBBCCCCDDDDEE+E HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEE E"},
+	{"GET /?sid=AAAABBBBCCCCDDDDEE%4 HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEE%4"},
+	{"GET /?sid=AAAABBBBCCCCDDDDEEEE#&sid=x HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
+	{"GET /#?sid=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", ""},
+	{"GET /?sid%3DAAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", ""},
 	{"GET /?sid=x&sid=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", "AAAABBBBCCCCDDDDEEEE"},
 	{"GET /?sid=AAAABBBBCCCCDDDDEEEE&sid=x HTTP/1.1\r\n", ""},
 	{"GET /?xsid=AAAABBBBCCCCDDDDEEEE HTTP/1.1\r\n", ""},
@@ -167,10 +263,22 @@ var requestHeads = []struct{ head, sid string }{
 
 func TestRequestSession(t *testing.T) {
 	for _, c := range requestHeads {
-		key, ok := requestSession([]byte(c.head))
+		key, ok := requestSession(0, []byte(c.head))
 		if ok != (c.sid != "") || ok && string(key[:]) != c.sid {
 			t.Errorf("%q: got %q %v", c.head, key, ok)
 		}
+		checkLead(t, []byte(c.head))
+	}
+}
+
+// checkLead compares what is found in a head that came in one piece and behind its first byte.
+func checkLead(t *testing.T, head []byte) {
+	if len(head) == 0 || head[0] == 0 {
+		return
+	}
+	key, ok := requestSession(0, head)
+	if got, found := requestSession(head[0], head[1:]); got != key || found != ok {
+		t.Errorf("%q: got %q %v behind the first byte, %q %v in one piece", head, got, found, key, ok)
 	}
 }
 
@@ -179,12 +287,13 @@ func FuzzRequestSession(f *testing.F) {
 		f.Add([]byte(c.head))
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
-		key, ok := requestSession(p)
+		checkLead(t, p)
+		key, ok := requestSession(0, p)
 		if !ok {
 			return
 		}
 		_, target, _ := bytes.Cut(p, []byte(" "))
-		if i := bytes.IndexByte(target, ' '); i >= 0 && !bytes.ContainsAny(target[:i], "#%+\n") {
+		if i := bytes.IndexByte(target, ' '); i >= 0 && !bytes.ContainsAny(target[:i], "\n") {
 			got := parseEngineQuery(string(target[:i])).sid
 			if string(validUTF8(key[:])) != got {
 				t.Errorf("%q: got %q, the handler sees %q", p, key, got)

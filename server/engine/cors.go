@@ -121,7 +121,7 @@ func (p *corsPolicy) wrap(srv *Server, next http.Handler) http.Handler {
 				srv.cfg.Logger.Warn("request from an origin that the CORS policy does not allow; further ones are not logged",
 					"origin", origin, "address", srv.cfg.TrustedProxies.Peer(r).Address)
 			})
-			if srv.claimant(r) != nil {
+			if srv.claimant(r) != nil || p.Strict && r.Method != http.MethodOptions {
 				srv.refuse(w, r, newConnectionError(r, CodeForbidden, map[string]any{"name": "ORIGIN_REFUSED", "origin": origin}))
 				return
 			}

@@ -81,7 +81,8 @@
 //     compress.go; POST requests: post.go; bodies that nobody wants: unread.go
 //   - the order among the requests of a session: arrival.go, arrival_linux.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket
-//   - the move from one transport to another: upgrade.go; from one server to another, before it has begun: handover.go
+//   - the move from one transport to another: upgrade.go; from one server to another, before it has begun: handover.go; requests of
+//     sessions that other servers have: elsewhere.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
 //     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go; what goes on from its request: context.go

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // Reasons why a session ended, as Handler.OnClose reports them. The strings are those of the npm package engine.io.
@@ -79,6 +81,8 @@ type ConnectionError struct {
 	Context map[string]any
 
 	clientText string // replaces Message in the answer
+	status     int    // replaces the status of the answer
+	retryAfter time.Duration
 }
 
 func newConnectionError(r *http.Request, code int, context map[string]any) *ConnectionError {
@@ -101,9 +105,31 @@ func (e *ConnectionError) answer() string {
 	return e.Message
 }
 
+// statusOr returns the HTTP status of the answer, or the one that the reference gives.
+func (e *ConnectionError) statusOr(usual int) int {
+	if e.status < http.StatusBadRequest || e.status > 599 {
+		return usual
+	}
+	return e.status
+}
+
+// retryHeader is the value of Retry-After, "" for none.
+func (e *ConnectionError) retryHeader() string {
+	if e.retryAfter <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64((e.retryAfter-1)/time.Second)+1, 10)
+}
+
 // Refusal is an error for AllowRequest whose message is meant for the client; of any other error the client only
 // learns "Forbidden".
-type Refusal struct{ Message string }
+type Refusal struct {
+	Message string
+	// Status is the HTTP status of the answer, from 400 to 599. Default that of the reference: 403, and 400 for an upgrade.
+	Status int
+	// RetryAfter tells the client in the header of that name, in whole seconds rounded up, when to try again. Default: no header.
+	RetryAfter time.Duration
+}
 
 // Error returns the message.
 func (e *Refusal) Error() string { return e.Message }

@@ -52,6 +52,9 @@ func (t TrustedProxies) Peer(r *http.Request) Peer {
 
 // peerAndPort returns also the port on which the client asked a proxy, "" where none says so.
 func (t TrustedProxies) peerAndPort(r *http.Request) (peer Peer, port string) {
+	if client, ok := passedOn(r); ok {
+		return client, ""
+	}
 	peer = Peer{Address: remoteIP(r), Host: r.Host, Secure: r.TLS != nil}
 	if len(t) == 0 {
 		return peer, ""

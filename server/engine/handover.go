@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
@@ -31,12 +30,12 @@ type Transfer struct {
 	XDomain bool   `json:"xdomain,omitempty"`
 }
 
-// hold is the wait of a young session. Whoever takes it out of polling.hold ends it.
+// hold is the wait of a young session. Whoever takes it out of polling.hold ends it, or Release.
 type hold struct {
 	p     *polling
 	timer timerwheel.Entry
 	over  chan struct{} // closed at the end
-	moved bool          // set before that: the session is on another server
+	taken bool          // Release ends it; guarded by the session's lock
 }
 
 // Expired runs on the wheel's goroutine.
@@ -70,15 +69,15 @@ func (p *polling) beginHold(r *http.Request) {
 
 // endHoldLocked lets the requests that wait go on here.
 func (p *polling) endHoldLocked() {
-	if h := p.hold; h != nil {
+	if h := p.hold; h != nil && !h.taken {
 		p.hold = nil
 		p.s.srv.wheel.Cancel(&h.timer)
 		close(h.over)
 	}
 }
 
-// awaitHold waits while the session is young. It reports whether the session has moved to another server.
-func (s *Session) awaitHold(r *http.Request) (moved bool) {
+// awaitHold waits while the session is young. Meanwhile other requests of the session, its upgrade among them, are let in.
+func (s *Session) awaitHold(r *http.Request, turn *arrival) {
 	s.mu.Lock()
 	var h *hold
 	if p := s.pollingLocked(); p != nil {
@@ -86,13 +85,12 @@ func (s *Session) awaitHold(r *http.Request) (moved bool) {
 	}
 	s.mu.Unlock()
 	if h == nil {
-		return false
+		return
 	}
+	inFlight.end(turn)
 	select {
 	case <-h.over:
-		return h.moved
 	case <-r.Context().Done():
-		return false
 	}
 }
 
@@ -110,10 +108,10 @@ func (srv *Server) Release(id string) (*Transfer, bool) {
 	end := &ending{reason: ReasonMoved, moved: true}
 	s.finish(end)
 	s.mu.Lock()
-	h.moved = s.ending == end // else something has ended it first
+	moved := s.ending == end // else something has ended it first
 	s.mu.Unlock()
 	close(h.over)
-	if !h.moved {
+	if !moved {
 		return nil, false
 	}
 	srv.count.released.Add(1)
@@ -128,16 +126,26 @@ func (s *Session) takeHold() *hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pollingLocked()
-	if p == nil || p.hold == nil || s.state != stateOpen || s.upgrade != nil || s.spoken || !s.out.empty() {
+	if p == nil || p.hold == nil || p.hold.taken || s.state != stateOpen || s.upgrade != nil || s.spoken || !s.out.empty() {
 		return nil
 	}
-	h := p.hold
-	p.hold = nil
-	s.srv.wheel.Cancel(&h.timer)
-	return h
+	p.hold.taken = true // requests that come now wait, too
+	s.srv.wheel.Cancel(&p.hold.timer)
+	return p.hold
 }
 
-// Adopt goes on with a session that another server has released: on polling, with the same id.
+// refuseEnded answers a request, of which nothing has been read, for a session that has ended since it was looked up, or has moved.
+func (s *Session) refuseEnded(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	moved := s.ending != nil && s.ending.moved
+	s.mu.Unlock()
+	if !moved || !s.srv.elsewhere(w, r, s.id) {
+		s.refuseLate(w, r)
+	}
+}
+
+// Adopt goes on with a session that another server has released: on polling, with the same id. While handshakes are refused it
+// fails.
 func (srv *Server) Adopt(t *Transfer) error {
 	rev := spoken(t.Protocol)
 	switch {
@@ -145,6 +153,8 @@ func (srv *Server) Adopt(t *Transfer) error {
 		return fmt.Errorf("adopt session: protocol %d is not spoken", t.Protocol)
 	case !validID(t.ID):
 		return errors.New("adopt session: malformed id")
+	case srv.refusing.Load():
+		return fmt.Errorf("adopt session: %w", errRefusing)
 	case len(t.Request) > srv.cfg.MaxHandshakeSize:
 		return errors.New("adopt session: handshake is too large")
 	}
@@ -156,28 +166,28 @@ func (srv *Server) Adopt(t *Transfer) error {
 		return errors.New("adopt session: there is no room for more")
 	}
 	s.transport = newPolling(s, rev, t.Base64)
-	if !srv.openKnown(s) {
-		return fmt.Errorf("adopt session: %w, or its id is taken", ErrClosed)
+	if err := srv.openKnown(s); err != nil {
+		return fmt.Errorf("adopt session: %w", err)
 	}
 	srv.count.adopted.Add(1)
 	return nil
 }
 
 // openKnown is open for a session whose client knows it already: it is not found before it has a Handler.
-func (srv *Server) openKnown(s *Session) bool {
+func (srv *Server) openKnown(s *Session) error {
 	s.observe()
 	srv.count.opened.Add(1)
 	srv.count.gauge(s.transport.kind()).Add(1)
 	s.startHeartbeat()
 	s.setHandler(srv.accept(s))
-	if !srv.register(s) {
-		s.finish(&ending{reason: ReasonForcedClose, err: ErrClosed})
-		return false
+	if err := srv.register(s); err != nil {
+		s.finish(&ending{reason: ReasonForcedClose, err: err})
+		return err
 	}
 	if s.isClosed() { // perhaps before it was registered
 		srv.unregister(s)
 	}
-	return true
+	return nil
 }
 
 func validID(id string) bool {
@@ -190,14 +200,4 @@ func validID(id string) bool {
 		}
 	}
 	return true
-}
-
-// elsewhere hands a request of a session that is not here, or not any more, to Options.Elsewhere. It reports false if that does
-// not take it.
-func (srv *Server) elsewhere(w http.ResponseWriter, r *http.Request, sid string) bool {
-	if srv.cfg.Elsewhere == nil {
-		return false
-	}
-	r.Body = io.NopCloser(r.Body) // clients of HTTP close it, and takeRest has to see whether it was read
-	return srv.cfg.Elsewhere(w, r, sid)
 }

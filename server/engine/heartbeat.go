@@ -47,6 +47,10 @@ func (serverPings) pingLocked(*Session) (*Message, error) { return nil, errPingD
 // pongLocked lets the next ping follow every pong, asked for or not, as in the reference: an unsolicited pong moves the next
 // ping and adds none.
 func (serverPings) pongLocked(s *Session) error {
+	if s.phase == untilPong && !s.extended {
+		// The timer runs out PingTimeout after the ping was due.
+		s.srv.count.answered.Observe(s.srv.cfg.PingTimeout + s.srv.wheel.Late(&s.timer))
+	}
 	s.setTimerLocked(untilPing, s.srv.cfg.PingInterval)
 	return nil
 }
@@ -78,8 +82,9 @@ func (serverPings) expiredLocked(s *Session) (send *Message) {
 	if s.phase == untilPing {
 		s.extended = false
 		// Counted from when the ping was due. If the whole machine was late, the client still gets most of its time.
-		timeout := s.srv.cfg.PingTimeout
-		s.setTimerLocked(untilPong, timeout-min(s.srv.wheel.Late(&s.timer), timeout/4))
+		timeout, late := s.srv.cfg.PingTimeout, s.srv.wheel.Late(&s.timer)
+		s.srv.count.late.Observe(late)
+		s.setTimerLocked(untilPong, timeout-min(late, timeout/4))
 	} else {
 		// The client would take silence for the end of the connection, and writing shows whether there is one.
 		s.setTimerLocked(pongSuspended, s.srv.cfg.PingInterval)

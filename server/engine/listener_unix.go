@@ -56,7 +56,10 @@ type pollConn struct {
 	// arrival is the request that the connection brought last.
 	arrival atomic.Pointer[arrival]
 	closed  atomic.Bool
-	peer    string // what RemoteAddr says, once it was asked; owned by the reading side
+	// Owned by the reading side.
+	peer   string // what RemoteAddr says, once it was asked
+	lead   byte   // read alone, in front of what is read next; 0: nothing
+	leadAt int64  // when it arrived
 }
 
 // Close closes the connection. Nobody waits any more for what it brought.

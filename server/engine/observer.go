@@ -38,6 +38,10 @@ func (s *Session) observer() Observer {
 	return s.extras.observer
 }
 
+// Observer returns who observes the session, as Options.Observe said; nil for nobody. One that wraps another should have a method
+// Unwrap() Observer, so that each can find its own.
+func (s *Session) Observer() Observer { return s.observer() }
+
 // mayReceive asks the observer about a packet. It ends the session if the answer is no.
 func (s *Session) mayReceive(from transport, bytes int) bool {
 	err := s.observer().Received(from.kind().name, bytes)

@@ -80,12 +80,14 @@ type Options struct {
 	// function. It is called once for each session, after AllowRequest and every middleware, and an error refuses as
 	// AllowRequest's does: who is there can be verified here, once for all transports. It may block; nil keeps nothing.
 	SessionContext func(ctx context.Context, r *http.Request) (context.Context, error)
-	// Observe chooses who observes a new session, nil for nobody, before its Handler is asked for. It must not block.
+	// Observe chooses who observes a new session, nil for nobody, before its Handler is asked for. It must not block. It may end
+	// the session, with Session.Fail.
 	// Without it observing costs nothing.
 	Observe func(*Session) Observer
 
 	// Elsewhere is asked about requests with the id of a session that is not here, or has moved (see Server.Release). It reports
-	// whether it has answered; otherwise, and without it, the client is told that the session is unknown.
+	// whether it has answered; otherwise, and without it, the client is told that the session is unknown. It may pass the request on
+	// to the server that has the session, which serves it with Server.ServeFor.
 	Elsewhere func(w http.ResponseWriter, r *http.Request, sid string) bool
 	// HoldYoung says how long the first POST requests of a new polling session may wait for its upgrade, which may come to another
 	// server; see Server.Release. Default: not at all.
@@ -457,6 +459,10 @@ type CORS struct {
 	ReflectOrigin bool
 	// OriginFunc decides for each request. It gets the Origin header, "" without one. It may block.
 	OriginFunc func(r *http.Request, origin string) bool
+
+	// Strict refuses requests of foreign origins on every transport, with 403. Without it, as in the reference, a page of a foreign
+	// origin may send polling requests, whose answers its browser keeps from it.
+	Strict bool
 
 	// Methods answers preflight requests. Default GET, HEAD, PUT, PATCH, POST, DELETE.
 	Methods []string

@@ -130,6 +130,9 @@ func (p *poller) run(set *epollSet) {
 	for set.raw.Read(wait) == nil {
 		ready = p.ready(set, events[:n], ready[:0])
 		for _, c := range ready {
+			if c.poll.hup.Load() && c.s.onBreak() {
+				p.tasks.start(c.s.endBreak)
+			}
 			if c.poll.wake() {
 				p.workers.do((*readJob)(c))
 			}

@@ -216,7 +216,13 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engine
 	// As in the reference, what the application sends while it accepts the session goes out with the next poll.
 	open := srv.openPacket(s)
 	body := pollBody{extra: [2]*Message{newPacket(open[0], []byte(open[1:]), true), srv.cfg.InitialPacket}}
-	if !srv.open(s) {
+	switch srv.open(s) {
+	case nil:
+	case errRefusing:
+		srv.count.turnedAway.Add(1)
+		Unavailable(w)
+		return
+	default:
 		answerEmpty(w, http.StatusServiceUnavailable)
 		return
 	}
@@ -250,7 +256,8 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arriva
 	switch {
 	case p == nil:
 		s.mu.Unlock()
-		s.refuseLate(w, r)
+		inFlight.end(turn)
+		s.refuseEnded(w, r)
 		return
 	case p.get != nil:
 		s.mu.Unlock()
@@ -271,8 +278,9 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arriva
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
 	switch body := p.await(r.Context(), g); {
-	case g.moved && s.srv.elsewhere(w, r, s.id):
-	case g.late, g.moved:
+	case g.moved:
+		s.refuseEnded(w, r)
+	case g.late:
 		s.refuseLate(w, r)
 	case body != nil:
 		p.write(w, r, body, false)

@@ -38,18 +38,22 @@ func (b *postBody) free() {
 
 // servePost takes the packets of a POST.
 func (s *Session) servePost(w http.ResponseWriter, r *http.Request, turn *arrival) {
-	if moved := s.awaitHold(r); moved && s.srv.elsewhere(w, r, s.id) {
-		return
+	s.awaitHold(r, turn)
+	if s.upgrading() {
+		inFlight.settle(turn) // the "5" that moves the session may be there
 	}
 	p, rules := s.beginPost(w, r)
 	if p == nil {
 		return
 	}
-	err := s.takePost(w, r, p, rules, turn)
+	closed, err := s.takePost(w, r, p, rules)
 	s.endPost(p)
 	if err != nil {
 		s.refusePost(w, r, p, err)
 		return
+	}
+	if closed {
+		s.closeByPost(p, turn)
 	}
 	h := w.Header()
 	// Not text/plain: some browsers offered the answer as a download.
@@ -57,6 +61,14 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request, turn *arriva
 	h.Set("Content-Length", "2")
 	s.srv.setAnswerHeaders(h, r, false)
 	_, _ = io.WriteString(w, "ok")
+}
+
+// closeByPost ends the session, after what its client sent before the close packet.
+func (s *Session) closeByPost(p *polling, turn *arrival) {
+	if !p.parked() {
+		inFlight.settle(turn)
+	}
+	s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket, at: turn.time()})
 }
 
 // refusePost answers a POST of which nothing was delivered.
@@ -72,11 +84,13 @@ func (s *Session) refusePost(w http.ResponseWriter, r *http.Request, p *polling,
 		answerEmpty(w, http.StatusServiceUnavailable)
 	case errors.Is(err, errNotDelivered):
 		s.refuseLate(w, r)
-	default:
-		if p.current() {
-			s.failPost(errDataGone)
-		}
+	case p.current():
+		s.failPost(errDataGone)
 		cut(w)
+	default:
+		// The session has ended or left while the body was coming. The reference closes the connection, which a proxy calls 502.
+		w.Header().Set("Connection", "close")
+		s.refuseLate(w, r)
 	}
 }
 
@@ -92,21 +106,21 @@ func answerEmpty(w http.ResponseWriter, status int) {
 	w.WriteHeader(status)
 }
 
-// takePost reads the body and delivers its packets.
-func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, rules *bodyRules, turn *arrival) error {
+// takePost reads the body and delivers its packets. It reports whether one of them closes the session, which is left to the caller.
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, rules *bodyRules) (closed bool, err error) {
 	body := bodyPool.Get().(*postBody)
 	defer body.free()
 	if !s.HoldInput(int64(cap(body.data))) {
-		return ErrInputTotal
+		return false, ErrInputTotal
 	}
 	defer func() { s.ReleaseInput(int64(cap(body.data))) }()
 	if err := s.readBody(w, r, p, body); err != nil {
-		return err
+		return false, err
 	}
 	if rules.text && !utf8.Valid(body.data) && !s.replaceBody(body, validUTF8(body.data)) {
-		return ErrInputTotal
+		return false, ErrInputTotal
 	}
-	return s.deliverPost(p, rules.packets(body.data), turn)
+	return s.deliverPost(p, rules.packets(body.data))
 }
 
 // replaceBody moves the body to data. It reports false if the session may not hold that much.
@@ -126,7 +140,7 @@ func (s *Session) beginPost(w http.ResponseWriter, r *http.Request) (*polling, *
 	p := s.pollingLocked()
 	if p == nil {
 		s.mu.Unlock()
-		s.refuseLate(w, r)
+		s.refuseEnded(w, r)
 		return nil, nil
 	}
 	rules := p.framing.body(r.Header.Get("Content-Type"))
@@ -177,14 +191,19 @@ var (
 	errNotDelivered  = errors.New("session ended or left polling before its packets were delivered")
 )
 
-// checkLength refuses a body that is too long from the start, or whose length is not said: net/http takes that for none, and
-// so it does with the chunked body of an HTTP/1.0 request, whose Transfer-Encoding it removes.
+// noLength reports whether the length of a body is not said: net/http takes that for none, and so it does with the chunked body of
+// an HTTP/1.0 request, whose Transfer-Encoding it removes.
+func noLength(r *http.Request) bool {
+	return r.ContentLength == 0 && r.ProtoMajor == 1 && len(r.Header["Content-Length"]) == 0
+}
+
+// checkLength refuses a body that is too long from the start, or whose length is not said.
 func (s *Session) checkLength(r *http.Request) error {
 	if r.ContentLength > s.srv.cfg.MaxHTTPBufferSize {
 		s.noteTooLarge()
 		return errBodyTooLarge
 	}
-	if r.ContentLength == 0 && r.ProtoMajor == 1 && len(r.Header["Content-Length"]) == 0 {
+	if noLength(r) {
 		return errNoLength
 	}
 	return nil
@@ -290,19 +309,20 @@ func (s *Session) noteTooLarge() {
 	s.srv.warnTooLarge("polling request too large", s.id)
 }
 
-// warnTooLarge logs what would otherwise fail silently.
+// warnTooLarge logs what would otherwise fail silently; of the session's id it shows the beginning: whoever knows all of it can poll in
+// the client's place.
 func (srv *Server) warnTooLarge(what, sid string) {
 	if srv.warnedTooLarge.Pass(warnInterval) {
-		srv.cfg.Logger.Warn(what, "sid", sid, "limit", srv.cfg.MaxHTTPBufferSize)
+		srv.cfg.Logger.Warn(what, "sid", sid[:min(len(sid), 12)], "limit", srv.cfg.MaxHTTPBufferSize)
 	}
 }
 
-// deliverPost handles the packets of a body, unless the session has left polling or ended meanwhile.
-func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte], turn *arrival) error {
+// deliverPost handles the packets of a body up to a close packet, unless the session has left polling or ended meanwhile.
+func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte]) (closed bool, err error) {
 	s.mu.Lock()
 	if !p.currentLocked() {
 		s.mu.Unlock()
-		return errNotDelivered
+		return false, errNotDelivered
 	}
 	s.delivering = true
 	p.posts++
@@ -310,18 +330,14 @@ func (s *Session) deliverPost(p *polling, packets iter.Seq2[byte, []byte], turn 
 	for kind, data := range packets {
 		s.awaitResume()
 		if kind == packetClose {
-			if !p.parked() {
-				inFlight.settle(turn)
-			}
-			s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket, at: turn.time()})
-			return nil
+			return true, nil
 		}
 		s.receive(p, kind, data)
 		if s.isClosed() {
-			return nil
+			return false, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // endPost lets the next POST in, and an upgrade that waits for this one.

@@ -183,6 +183,9 @@ func (c *wsConn) handle(p []byte) {
 	v := c.onReadable(p)
 	for v == pauseReading {
 		c.runElsewhere()
+		if c.poll.hup.Load() {
+			c.s.endBreak()
+		}
 		c.awaitResume()
 		v = c.onReadable(nil)
 	}

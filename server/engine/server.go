@@ -65,6 +65,7 @@ type Server struct {
 	closed         atomic.Bool
 	tag            atomic.Pointer[string]
 	shedding       atomic.Bool
+	refusing       atomic.Bool   // new handshakes, see RefuseHandshakes
 	input          pool          // see Session.HoldInput
 	pressed        atomic.Uint32 // since when the input exceeds a quarter of its budget, see tenths
 	state          pool          // see Session.KeepState
@@ -175,6 +176,11 @@ func (srv *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query := parseEngineQuery(rawURL(r))
+	if query.sid == "" && srv.refusing.Load() {
+		srv.count.turnedAway.Add(1)
+		Unavailable(w)
+		return
+	}
 	query.turn = inFlight.take(query.sid, r.RemoteAddr)
 	defer inFlight.end(query.turn)
 	kind := srv.claimant(r)
@@ -217,8 +223,7 @@ func (srv *Server) newSession(w http.ResponseWriter, r *http.Request, rev *revis
 		s.extend().values = values
 	}
 	if !srv.admit(s) {
-		w.Header().Set("Retry-After", "5")
-		w.WriteHeader(http.StatusServiceUnavailable)
+		Unavailable(w)
 		return nil, false
 	}
 	return s, true
@@ -239,6 +244,9 @@ func (srv *Server) SetTag(tag string) error {
 	return nil
 }
 
+// Tag returns what the ids of new sessions begin with.
+func (srv *Server) Tag() string { return *srv.tag.Load() }
+
 func isTagCharacter(r rune) bool {
 	return r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 }
@@ -253,34 +261,63 @@ func (srv *Server) newID() string {
 	return string(b[:])
 }
 
-// open registers a session whose transport is in place and introduces it to the application. It reports false when
-// the server has been closed.
-func (srv *Server) open(s *Session) bool {
+// open registers a session whose transport is in place and introduces it to the application. Errors are those of register.
+func (srv *Server) open(s *Session) error {
 	s.observe()
-	if !srv.register(s) {
-		s.leave()
-		if s.observer() != nil {
-			s.observer().Closed(ReasonForcedClose, ErrClosed)
-		}
-		return false
+	if err := srv.register(s); err != nil {
+		srv.abandon(s, err)
+		return err
 	}
 	srv.count.opened.Add(1)
 	srv.count.gauge(s.transport.kind()).Add(1)
 	s.startHeartbeat()
 	s.setHandler(srv.accept(s))
-	return true
+	if s.isClosed() { // perhaps before it was registered
+		srv.unregister(s)
+	}
+	return nil
 }
 
-// register reports false when the server has been closed, or the id is taken: another server may have chosen it.
-func (srv *Server) register(s *Session) bool {
+// abandon ends a session that could not be registered: it has no Handler. Who observes it may have ended it already.
+func (srv *Server) abandon(s *Session, err error) {
+	s.mu.Lock()
+	ended := s.state == stateClosed
+	var dropped messages
+	if !ended {
+		s.state, s.ending = stateClosed, &ending{reason: ReasonForcedClose, err: err}
+		dropped = s.out.takeAll()
+	}
+	s.mu.Unlock()
+	if ended {
+		// finish has counted an end, and has Close wait for a Handler to be told.
+		srv.count.opened.Add(1)
+		srv.count.gauge(s.transport.kind()).Add(1)
+		defer srv.tasks.done()
+	} else {
+		srv.count.drops[dropClosed].Add(uint64(dropped.release(srv.queued)))
+		s.leave()
+	}
+	if s.observer() != nil {
+		s.observer().Closed(s.ending.reason, s.ending.err)
+	}
+}
+
+// register fails when the server has been closed, when handshakes are refused, or when the id is taken: another server may have
+// chosen it. What it lets in is seen by whoever looks for sessions after RefuseHandshakes.
+func (srv *Server) register(s *Session) error {
 	shard := srv.tableShard(s.id)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if _, taken := shard.sessions[s.id]; taken || srv.closed.Load() {
-		return false
+	switch _, taken := shard.sessions[s.id]; {
+	case srv.closed.Load():
+		return ErrClosed
+	case srv.refusing.Load():
+		return errRefusing
+	case taken:
+		return errTaken
 	}
 	shard.sessions[s.id] = s
-	return true
+	return nil
 }
 
 func (srv *Server) tableShard(id string) *tableShard {
@@ -311,7 +348,7 @@ func (srv *Server) lookup(id string) *Session {
 func (srv *Server) forget(s *Session) {
 	srv.unregister(s)
 	s.leave()
-	srv.count.closed.Add(1)
+	srv.count.noteEnd(s.ending.reason)
 }
 
 // unregister takes a session out of the table, if it is there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
 )
@@ -43,11 +44,13 @@ type Session struct {
 	phase      heartbeatPhase
 	extended   bool // the pong deadline has been extended once since the ping
 	upgraded   bool // the transport is the result of an upgrade
+	pauseAsked bool // Pause was called
+	breaks     int8 // calls of PauseFor whose time is not over
 	handler    Handler
 	ending     *ending
 	out        outbox
 	timer      timerwheel.Entry
-	resumed    chan struct{} // not nil while paused
+	resumed    chan struct{} // not nil while paused, by Pause or PauseFor
 	upgrade    *upgrade      // under way
 
 	// transport is guarded by mu too, but the goroutine that runs a Handler may read it: it does not change meanwhile.
@@ -92,6 +95,13 @@ var leaving = &ending{}
 // ID returns the session id: 20 characters, the server's tag (see Server.SetTag) and 16 that carry 96 random bits.
 func (s *Session) ID() string { return s.id }
 
+// Handler returns who receives the session's messages; nil while the session is being accepted.
+func (s *Session) Handler() Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handler
+}
+
 // Protocol returns the Engine.IO revision that the client speaks, 4.
 func (s *Session) Protocol() int { return int(s.protocol) }
 
@@ -130,6 +140,32 @@ func (s *Session) Close() (ended bool) {
 		s.finish(&ending{reason: ReasonForcedClose})
 	}
 	return ready
+}
+
+// Load is what a session takes of its server at the moment, in bytes.
+type Load struct {
+	State  int64 // what is kept for it as long as it lives: sockets, rooms, data
+	Input  int64 // incomplete, or not handled yet
+	Queued int64 // not sent yet
+}
+
+// Load returns what the session takes at the moment; nothing when it has ended.
+func (s *Session) Load() Load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.kept.held() - sessionCost - int64(len(s.handshake.raw))
+	return Load{State: max(0, state), Input: s.input.held(), Queued: s.out.bytes}
+}
+
+// Ended reports whether the session has ended. One that was closed has not, while something is left to send.
+func (s *Session) Ended() bool { return s.isClosed() }
+
+// Absent reports whether nothing can be sent to the client at the moment: it is on polling, and has no poll open.
+func (s *Session) Absent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pollingLocked()
+	return p != nil && p.get == nil && s.out.bytes == s.out.pending.cost() // else an answer is being written
 }
 
 // Discard ends the session at once: what is queued is dropped. A parked poll gets a close packet, a websocket a close
@@ -287,7 +323,44 @@ func (s *Session) Arrival() uint32 { return s.transport.arrival() }
 func (s *Session) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pauseAsked = true
 	s.pauseLocked()
+}
+
+// maxBreaks bounds the calls of PauseFor that are under way; those beyond it do nothing.
+const maxBreaks = 100
+
+// PauseFor is a Pause that ends by itself, whatever Pause and Resume do meanwhile; of several the one that ends last counts. It
+// is for limits: a client that sends too fast is read more slowly, and loses nothing. Where a poller watches the connection (see
+// ReadPoller), a client that goes meanwhile is not waited for: the session ends, and what has not been read of it is lost.
+func (s *Session) PauseFor(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d <= 0 || s.state == stateClosed || s.breaks >= maxBreaks {
+		return
+	}
+	s.breaks++
+	s.pauseLocked()
+	time.AfterFunc(d, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.breaks--
+		s.resumeLocked()
+	})
+}
+
+// onBreak reports whether PauseFor holds the session up.
+func (s *Session) onBreak() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.breaks > 0 && s.state != stateClosed
+}
+
+// endBreak ends a session that PauseFor holds up and whose peer has gone.
+func (s *Session) endBreak() {
+	if s.onBreak() {
+		s.finish(&ending{reason: ReasonTransportClose})
+	}
 }
 
 func (s *Session) pauseLocked() {
@@ -302,11 +375,13 @@ func (s *Session) pauseLocked() {
 func (s *Session) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.pauseAsked = false
 	s.resumeLocked()
 }
 
+// resumeLocked lets reading go on if nothing else pauses it.
 func (s *Session) resumeLocked() {
-	if s.state == stateClosed || s.resumed == nil {
+	if s.state == stateClosed || s.resumed == nil || s.pauseAsked || s.breaks > 0 {
 		return
 	}
 	s.releaseReaderLocked()

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"runtime"
 	"strings"
@@ -181,8 +183,8 @@ func TestOverlap(t *testing.T) {
 			t.Errorf("second POST: %+v", a)
 		}
 		g.expectEnd(sid, ReasonTransportError, errDataOverlap)
-		// The first one, whose body is not complete, is cut.
-		if rest, _ := io.ReadAll(conn); len(rest) > 0 {
+		// The first one, whose body is not complete, is told so.
+		if rest, _ := io.ReadAll(conn); !bytes.HasPrefix(rest, []byte("HTTP/1.1 400 ")) || !bytes.Contains(rest, []byte("Connection: close")) {
 			t.Errorf("first POST: %q", rest)
 		}
 	})
@@ -397,6 +399,30 @@ func TestFail(t *testing.T) {
 		g.expectEnd(sid, ReasonParseError, errTest)
 		if got := g.recorder(sid).received(); got != "x" {
 			t.Errorf("received %q", got)
+		}
+	})
+}
+
+// TestEnded counts sessions by the reason of their end.
+func TestEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, nil)
+		g.onText = func(r *recorder, text string) { r.s.Fail(text, errTest) }
+		for _, reason := range []string{ReasonParseError, "a reason of mine", "another"} {
+			ws, sid := g.openWS("")
+			ws.say("4" + reason)
+			ws.expect("close")
+			g.expectEnd(sid, reason, errTest)
+		}
+		ws, sid := g.openWS("")
+		ws.goodbye()
+		g.expectEnd(sid, ReasonTransportClose, nil)
+		want := map[string]uint64{
+			ReasonTransportClose: 1, ReasonTransportError: 0, ReasonPingTimeout: 0, ReasonParseError: 1, ReasonForcedClose: 0,
+			ReasonMoved: 0, "other": 2,
+		}
+		if st := g.srv.Stats(); !maps.Equal(st.Ended, want) || st.Closed != 4 {
+			t.Errorf("%d closed: %v, want 4: %v", st.Closed, st.Ended, want)
 		}
 	})
 }

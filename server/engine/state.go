@@ -113,6 +113,7 @@ func (srv *Server) admit(s *Session) bool {
 		return true
 	}
 	srv.live.Add(-1)
+	srv.count.unadmitted.Add(1)
 	if held, ok := srv.warnedState.Pass(warnInterval); ok {
 		srv.cfg.Logger.Warn("new sessions are refused: there is no room for more",
 			"sessions", srv.live.Load(), "state", srv.state.bytes.Load(), "limit", srv.state.limit, "notLogged", held)

@@ -1,9 +1,18 @@
 package engine
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/sockeye-io/sockeye/server/latency"
+)
 
 // Stats is a snapshot of a Server's counters. The gauges are read one after the other, not at one instant.
 type Stats struct {
+	// What the options bound: sessions and bytes.
+	MaxSessions                         int
+	OutboxTotal, InputTotal, StateTotal int64
+
 	// Live sessions, and how they are connected. An upgrading session is also counted under its
 	// current transport.
 	Sessions, Polling, WebSocket, Upgrading int
@@ -21,10 +30,22 @@ type Stats struct {
 
 	// Opened and Closed count sessions since the start.
 	Opened, Closed uint64
+	// Upgraded counts sessions that have moved to another transport, UpgradesFailed attempts that ended otherwise.
+	Upgraded, UpgradesFailed uint64
+	// HeartbeatLate is by how much the server was late with its heartbeats, up to 10 ms of which are the resolution of its clock;
+	// HeartbeatAnswered how long after they were due the clients' answers came, of clients that sent nothing else meanwhile.
+	HeartbeatLate, HeartbeatAnswered latency.Snapshot
 	// Released and Adopted count the sessions that have moved to other servers and come from them; they are in Closed and Opened.
 	Released, Adopted uint64
 	// Engine.IO packets and their bytes since the start, without HTTP and websocket headers.
 	PacketsIn, PacketsOut, BytesIn, BytesOut uint64
+	// Unadmitted counts the handshakes that were refused because there was no room for a session more.
+	Unadmitted uint64
+	// TurnedAway counts the handshakes that were answered 503 because of RefuseHandshakes.
+	TurnedAway uint64
+	// Ended counts the sessions in Closed by the reason of their end, one of the Reason constants; any other reason, which Session.Fail
+	// can give, is "other".
+	Ended map[string]uint64
 	// Refused counts refused requests by code.
 	Refused [6]uint64
 	// Drops counts packets that were accepted for sending and not sent, by reason: "volatile" (the session was not
@@ -48,6 +69,21 @@ const (
 )
 
 var dropNames = [dropReasons]string{"closed", "volatile", "slow_consumer", "outbox_total"}
+
+// endReasons are what ended sessions are counted by; whatever is none of them is the last.
+var endReasons = [...]string{
+	ReasonTransportClose, ReasonTransportError, ReasonPingTimeout, ReasonParseError, ReasonForcedClose, ReasonMoved, "other",
+}
+
+// noteEnd counts a session that has ended.
+func (c *counters) noteEnd(reason string) {
+	c.closed.Add(1)
+	kind := slices.Index(endReasons[:len(endReasons)-1], reason)
+	if kind < 0 {
+		kind = len(endReasons) - 1
+	}
+	c.ended[kind].Add(1)
+}
 
 type limitKind uint8
 
@@ -79,10 +115,15 @@ type counters struct {
 	gauges             []*gauge // static after construction
 	upgrading, closing atomic.Int64
 	opened, closed     atomic.Uint64
+	upgraded, failed   atomic.Uint64     // ends of attempts to upgrade
+	late, answered     latency.Histogram // heartbeats
 	released, adopted  atomic.Uint64
+	unadmitted         atomic.Uint64
+	turnedAway         atomic.Uint64
 	refused            [len(codeMessages)]atomic.Uint64
 	drops              [dropReasons]atomic.Uint64
 	limits             [limitKinds]atomic.Uint64
+	ended              [len(endReasons)]atomic.Uint64
 }
 
 // gauge counts the live sessions on one transport.
@@ -130,6 +171,7 @@ func (t *traffic) out(packets, bytes int) {
 func (srv *Server) Stats() Stats {
 	c := &srv.count
 	st := Stats{
+		MaxSessions: srv.cfg.MaxSessions, OutboxTotal: srv.cfg.OutboxTotal, InputTotal: srv.cfg.InputTotal, StateTotal: srv.cfg.StateTotal,
 		Sessions:    srv.Len(),
 		Polling:     int(c.live(TransportPolling)),
 		WebSocket:   int(c.live(TransportWebSocket)),
@@ -141,10 +183,18 @@ func (srv *Server) Stats() Stats {
 		StateBytes:  srv.state.bytes.Load(),
 		Opened:      c.opened.Load(),
 		Closed:      c.closed.Load(),
+		Upgraded:    c.upgraded.Load(),
 		Released:    c.released.Load(),
 		Adopted:     c.adopted.Load(),
+		Unadmitted:  c.unadmitted.Load(),
+		TurnedAway:  c.turnedAway.Load(),
+		Ended:       make(map[string]uint64, len(endReasons)),
 		Drops:       make(map[string]uint64, dropReasons),
 		Limits:      make(map[string]uint64, limitKinds),
+
+		UpgradesFailed:    c.failed.Load(),
+		HeartbeatLate:     c.late.Snapshot(),
+		HeartbeatAnswered: c.answered.Snapshot(),
 	}
 	for _, shard := range srv.shards {
 		t := &shard.traffic
@@ -155,6 +205,9 @@ func (srv *Server) Stats() Stats {
 	}
 	for i := range st.Refused {
 		st.Refused[i] = c.refused[i].Load()
+	}
+	for i := range c.ended {
+		st.Ended[endReasons[i]] = c.ended[i].Load()
 	}
 	for i := range c.drops {
 		st.Drops[dropNames[i]] = c.drops[i].Load()

@@ -70,6 +70,7 @@ func (up *upgrade) stopLocked() {
 // endUpgradeLocked gives an attempt up. It reports whether the caller must call closed of the candidate.
 func (s *Session) endUpgradeLocked(up *upgrade, e *ending) (more bool) {
 	up.stopLocked()
+	s.srv.count.failed.Add(1)
 	_, more = up.to.closeLocked(e, messages{})
 	return more
 }
@@ -127,6 +128,13 @@ func (s *Session) probed(c candidate, kind byte, data []byte) (moved bool) {
 	return false
 }
 
+// upgrading reports whether an attempt is under way.
+func (s *Session) upgrading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.upgrade != nil
+}
+
 // noteProbe keeps when the packets arrived that the candidate brings next.
 func (s *Session) noteProbe(at int64) {
 	s.mu.Lock()
@@ -158,6 +166,7 @@ func (s *Session) completeUpgrade(c candidate) (moved bool) {
 		return false
 	}
 	up.stopLocked()
+	s.srv.count.upgraded.Add(1)
 	old := s.transport
 	s.srv.count.gauge(old.kind()).Add(-1)
 	s.srv.count.gauge(c.kind()).Add(1)

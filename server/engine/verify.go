@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+const headerRetryAfter = "Retry-After"
+
 // abortTimeout bounds the write of a refusal on a hijacked connection.
 const abortTimeout = 5 * time.Second
 
@@ -73,7 +75,7 @@ func (srv *Server) verifyHandshake(r *http.Request, q *engineQuery, unfit bool) 
 func forbidden(r *http.Request, err error) *ConnectionError {
 	e := newConnectionError(r, CodeForbidden, map[string]any{"error": err})
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
-		e.clientText = refusal.Message
+		e.clientText, e.status, e.retryAfter = refusal.Message, refusal.Status, refusal.RetryAfter
 		e.Context["message"] = refusal.Message
 	}
 	return e
@@ -106,7 +108,7 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, e *ConnectionE
 		srv.cfg.OnConnectionError(e)
 	}
 	if srv.claimant(r) != nil {
-		srv.abortUpgrade(w, e.answer())
+		srv.abortUpgrade(w, r, e)
 		return
 	}
 	status := http.StatusBadRequest
@@ -123,26 +125,39 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, e *ConnectionE
 	text := bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
+	if after := e.retryHeader(); after != "" {
+		w.Header().Set(headerRetryAfter, after)
+	}
+	w.WriteHeader(e.statusOr(status))
 	_, _ = w.Write(text)
 }
 
-// abortUpgrade answers a refused upgrade: always 400, whatever the code, with the message as body.
-func (srv *Server) abortUpgrade(w http.ResponseWriter, message string) {
-	raw := fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: %d\r\n\r\n%s",
-		len(message), message)
-	if srv.abortRaw(w, raw) {
+// abortUpgrade answers a refused upgrade: with 400, whatever the code, unless a *Refusal says otherwise; the message is the body.
+func (srv *Server) abortUpgrade(w http.ResponseWriter, r *http.Request, e *ConnectionError) {
+	message, status := e.answer(), e.statusOr(http.StatusBadRequest)
+	raw := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-type: text/html\r\n", status, http.StatusText(status))
+	if after := e.retryHeader(); after != "" {
+		raw = fmt.Appendf(raw, "%s: %s\r\n", headerRetryAfter, after)
+	}
+	raw = fmt.Appendf(raw, "Content-Length: %d\r\n\r\n%s", len(message), message)
+	if srv.abortRaw(w, r, raw) {
 		return
+	}
+	if after := e.retryHeader(); after != "" {
+		w.Header().Set(headerRetryAfter, after)
 	}
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Content-Type", "text/html")
-	w.WriteHeader(http.StatusBadRequest)
+	w.WriteHeader(status)
 	_, _ = w.Write([]byte(message))
 }
 
 // abortRaw writes a complete response on the hijacked connection and closes it. It reports false when the connection
-// cannot be hijacked.
-func (srv *Server) abortRaw(w http.ResponseWriter, response []byte) bool {
+// cannot be hijacked. Headers are left out, as in the reference, but for those that another server has to see.
+func (srv *Server) abortRaw(w http.ResponseWriter, r *http.Request, response []byte) bool {
+	if _, forPeer := passedOn(r); forPeer {
+		response = addHeader(response, w.Header())
+	}
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return false
@@ -151,4 +166,15 @@ func (srv *Server) abortRaw(w http.ResponseWriter, response []byte) bool {
 	_, _ = conn.Write(response)
 	_ = conn.Close()
 	return true
+}
+
+func addHeader(response []byte, h http.Header) []byte {
+	head, body, _ := bytes.Cut(response, []byte("\r\n\r\n"))
+	var b bytes.Buffer
+	b.Write(head)
+	b.WriteString("\r\n")
+	_ = h.Write(&b) // a bytes.Buffer does not fail
+	b.WriteString("\r\n")
+	b.Write(body)
+	return b.Bytes()
 }

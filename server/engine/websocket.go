@@ -108,7 +108,7 @@ func (c *wsConn) confirm(m *Message) { c.reply(websocket.OpText, m.payload()) }
 func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engineQuery, session *Session) {
 	hs, refusal := websocket.Accept(r, srv.cfg.deflate)
 	if refusal != nil {
-		if !srv.abortRaw(w, refusal.AppendResponse(nil)) {
+		if !srv.abortRaw(w, r, refusal.AppendResponse(nil)) {
 			w.WriteHeader(refusal.Status)
 		}
 		return
@@ -159,8 +159,12 @@ func (srv *Server) openWebSocket(c *wsConn, response, early []byte) {
 	s := c.s
 	s.transport, c.busy = c, true
 	first, packets, size := c.firstFrames()
-	if !srv.open(s) {
-		c.close()
+	if err := srv.open(s); err != nil {
+		if err == errRefusing {
+			srv.count.turnedAway.Add(1)
+			srv.respond(c.conn, []byte(unavailable))
+		}
+		c.onReadEnd(err) // nobody reads, and no closing handshake may wait for it
 		return
 	}
 	s.sent(c, packets, size)
@@ -222,7 +226,7 @@ func (srv *Server) takeOver(
 ) (conn net.Conn, response, early []byte, ok bool) {
 	header := w.Header().Clone()
 	srv.callHeaderHooks(header, r, q.sid == "")
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, early, err := Hijack(w)
 	if err != nil {
 		srv.notHijackable.Do(func() {
 			srv.cfg.Logger.Error("websocket connections cannot be taken over from the HTTP server: a middleware's writer needs a method Hijack or "+
@@ -231,12 +235,6 @@ func (srv *Server) takeOver(
 		http.Error(w, "websocket is not available here", http.StatusInternalServerError)
 		return nil, nil, nil, false
 	}
-	if n := buffered.Reader.Buffered(); n > 0 {
-		peeked, _ := buffered.Reader.Peek(n)
-		early = slices.Clone(peeked)
-	}
-	_ = conn.SetDeadline(time.Time{})
-	conn = taken(conn)
 	return conn, hs.AppendResponse(make([]byte, 0, responseSize), header), early, true
 }
 

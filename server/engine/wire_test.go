@@ -181,8 +181,11 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%d warnings:\n%s", n, &log)
 		}
 		tooLong := func() {
-			_, target := g.openPoll()
+			sid, target := g.openPoll()
 			g.must("POST", target, "4this is too long")
+			if strings.Contains(log.String(), sid) {
+				t.Errorf("the log shows the whole id of a session:\n%s", &log)
+			}
 		}
 		for range 3 {
 			tooLong()

@@ -200,14 +200,7 @@ func (s *Socket) EmitWithAck(event string, args ...any) server.Args {
 // JSON, attachments byte by byte. Since order is checked, an expected event also proves that no other came before it.
 func (s *Socket) Expect(event string, args ...any) *Event {
 	s.c.t.Helper()
-	p, err := s.await(func(p *parser.Packet) bool { return p.Type == parser.Event })
-	if err != nil {
-		s.c.t.Fatalf("servertest: waiting for event %q: %v", event, err)
-	}
-	e := &Event{socket: s, id: p.ID}
-	if e.Name, e.Args, err = p.Event(); err != nil {
-		s.c.t.Fatalf("servertest: waiting for event %q: %v", event, err)
-	}
+	e, p := s.next(fmt.Sprintf("event %q", event))
 	if e.Name != event {
 		s.c.t.Fatalf("servertest: got event %s, want %q", p.JSON, event)
 	}
@@ -217,6 +210,27 @@ func (s *Socket) Expect(event string, args ...any) *Event {
 		}
 	}
 	return e
+}
+
+// Next returns the next event of this namespace, whatever it is. It fails the test if none comes within Options.Timeout.
+func (s *Socket) Next() *Event {
+	s.c.t.Helper()
+	e, _ := s.next("an event")
+	return e
+}
+
+func (s *Socket) next(what string) (*Event, *parser.Packet) {
+	s.c.t.Helper()
+	p, err := s.await(func(p *parser.Packet) bool { return p.Type == parser.Event })
+	e := &Event{socket: s}
+	if err == nil {
+		e.id = p.ID
+		e.Name, e.Args, err = p.Event()
+	}
+	if err != nil {
+		s.c.t.Fatalf("servertest: waiting for %s: %v", what, err)
+	}
+	return e, p
 }
 
 // sameArgs compares the payload of an event with the one that event and args would give.

@@ -77,6 +77,16 @@ func (u User) Nodes(ctx context.Context) ([]server.Node, error) {
 	return nodes, nil
 }
 
+// Holders returns on how many nodes a user is that has sockets here, this one included, as far as this node knows; 0 if it has none
+// here. It asks nobody and never blocks: it is for what can be approximate, such as dividing a limit among the nodes.
+func (d *Directory) Holders(user string) int {
+	here, nodes, _ := d.holdersHere(user)
+	if !here {
+		return 0
+	}
+	return len(nodes)
+}
+
 // Sockets describes the sockets of the user. The result says which nodes did not answer.
 func (u User) Sockets(ctx context.Context) (server.Result[*server.RemoteSocket], error) {
 	var result server.Result[*server.RemoteSocket]
@@ -135,7 +145,7 @@ func (u User) twice(ctx context.Context, ask func(op server.BroadcastOperator) (
 func (u User) Join(ctx context.Context, rooms ...string) error {
 	op, _, err := u.dir.operator(ctx, u.id)
 	if err == nil {
-		err = op.SocketsJoin(rooms...)
+		err = op.Except(u.except...).SocketsJoin(rooms...)
 	}
 	return failed("join sockets of user", err)
 }
@@ -144,7 +154,7 @@ func (u User) Join(ctx context.Context, rooms ...string) error {
 func (u User) Leave(ctx context.Context, rooms ...string) error {
 	op, _, err := u.dir.operator(ctx, u.id)
 	if err == nil {
-		err = op.SocketsLeave(rooms...)
+		err = op.Except(u.except...).SocketsLeave(rooms...)
 	}
 	return failed("take sockets of user out of rooms", err)
 }
@@ -153,7 +163,16 @@ func (u User) Leave(ctx context.Context, rooms ...string) error {
 func (u User) Disconnect(ctx context.Context) error {
 	op, _, err := u.dir.operator(ctx, u.id)
 	if err == nil {
-		err = op.DisconnectSockets()
+		err = op.Except(u.except...).DisconnectSockets()
+	}
+	return failed("disconnect user", err)
+}
+
+// DisconnectClients disconnects the clients of the user's sockets from all namespaces and closes their connections.
+func (u User) DisconnectClients(ctx context.Context) error {
+	op, _, err := u.dir.operator(ctx, u.id)
+	if err == nil {
+		err = op.Except(u.except...).DisconnectClients()
 	}
 	return failed("disconnect user", err)
 }

@@ -223,3 +223,26 @@ func logger() *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// Holders knows without asking on how many nodes a user is, where the user is.
+func TestHolders(t *testing.T) {
+	bubble(t, users.Options{Mixed: users.MixedOff}, "a b c", func(t *testing.T, w *world) {
+		expect := func(a, b, c int) {
+			t.Helper()
+			synctest.Wait()
+			for name, want := range map[string]int{"a": a, "b": b, "c": c} {
+				if got := w.nodes[name].dir.Holders("eve"); got != want {
+					t.Errorf("%s: %d holders, want %d", name, got, want)
+				}
+			}
+		}
+		expect(0, 0, 0)
+		w.nodes["a"].bind("eve")
+		expect(1, 0, 0)
+		second, _ := w.nodes["b"].bind("eve")
+		expect(2, 2, 0)
+		second.Client().Close()
+		time.Sleep(time.Minute)
+		expect(1, 0, 0)
+	})
+}

@@ -38,6 +38,8 @@ type Directory struct {
 	counts   counters
 	logged   seldom.Keyed
 
+	binds binds
+
 	dirty chan struct{} // capacity 1; tells the reconciler that there is something to write
 	look  chan struct{} // capacity 1; tells the watcher to look at the roll at once
 	again chan struct{} // capacity 1; tells the reconciler that the store answers again
@@ -103,21 +105,21 @@ func (d *Directory) spawn(f func()) bool {
 	return true
 }
 
-// bound is what a socket's data has under dataKey.
+// bound is what a socket's data has under DataKey.
 type bound struct {
 	ID   string `json:"id"`
 	Info any    `json:"info,omitempty"`
 }
 
-// dataKey is where the sockets of FetchSockets tell their user.
-const dataKey = "sockeye.user"
+// DataKey is where sockets that are bound tell the other nodes their user in their data, as {id, info}.
+const DataKey = "sockeye.user"
 
 // Bind says that a socket is one of a user's, in the place of the user that it had before. The socket joins the user's room, and
 // shows id and info, which may be nil, to the other nodes in its data under "sockeye.user". On this node Bind takes effect at once;
 // it returns when every node can find the user here. If the store is away, or ctx ends first, it returns
 // ErrClusterUnavailable: the binding is kept, and told later. A socket that disconnects is bound no more, at the latest when its
-// handlers have returned. Other errors, with which nothing is bound, are ErrUserID, ErrDisconnected, and those of Socket.Join
-// and Data.Set.
+// handlers have returned. Other errors, with which nothing is bound, are ErrUserID, ErrDisconnected, those of functions that UseBind has
+// registered, and those of Socket.Join and Data.Set.
 func (d *Directory) Bind(ctx context.Context, s *server.Socket, id string, info any) error {
 	return failed("bind", d.bind(ctx, s, id, info))
 }
@@ -129,19 +131,23 @@ func (d *Directory) bind(ctx context.Context, s *server.Socket, id string, info 
 	if s.Namespace() != d.nsp {
 		return fmt.Errorf("the socket is in namespace %s", s.Namespace().Name())
 	}
+	if err := d.binds.ask(s, id); err != nil {
+		return err
+	}
 	if former, ok := d.userOfSocket(s.ID()); ok && former != id {
 		d.unbind(s, former)
 	}
-	if err := s.Data().Set(dataKey, bound{id, info}); err != nil {
+	if err := s.Data().Set(DataKey, bound{id, info}); err != nil {
 		return err
 	}
 	if err := s.Join(ctx, d.room(id)); err != nil && ctx.Err() == nil {
 		if _, ok := d.userOfSocket(s.ID()); !ok {
-			s.Data().Delete(dataKey)
+			s.Data().Delete(DataKey)
 		}
 		return err
 	}
 	u := d.add(s.ID(), id)
+	d.binds.tell(s, id)
 	if !s.Connected() { // it is still in a middleware, or has gone
 		context.AfterFunc(s.Context(), func() { d.drop(s.ID()) })
 		if s.Context().Err() != nil {
@@ -170,9 +176,12 @@ func (d *Directory) unbind(s *server.Socket, id string) *user {
 	if room := d.room(id); room != s.ID() {
 		s.Leave(room)
 	}
-	s.Data().Delete(dataKey)
+	s.Data().Delete(DataKey)
 	return u
 }
+
+// Namespace returns the namespace whose sockets are bound.
+func (d *Directory) Namespace() *server.Namespace { return d.nsp }
 
 // UserOf returns the user that a socket of this node is bound to.
 func (d *Directory) UserOf(s *server.Socket) (id string, ok bool) { return d.userOfSocket(s.ID()) }
@@ -191,6 +200,9 @@ func (d *Directory) checkID(id string) error {
 }
 
 func (d *Directory) room(user string) string { return d.opts.RoomPrefix + user }
+
+// RoomOf names the room that the sockets of a user are in.
+func (d *Directory) RoomOf(user string) string { return d.room(user) }
 
 // warn logs what happens often at most once a minute for each key.
 func (d *Directory) warn(key, text string, attrs ...any) {

@@ -256,3 +256,89 @@ func TestBindAfterDisconnect(t *testing.T) {
 		}
 	})
 }
+
+// TestReturnBeforeRelease: a user who comes back before the store knows that it was gone is held as before, for the other holders, too.
+func TestReturnBeforeRelease(t *testing.T) {
+	bubble(t, users.Options{}, "a b", func(t *testing.T, w *world) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		ca, _ := a.bind("u")
+		_, sb := b.bind("u")
+		b.mustEmit("u", "1") // b is told when the user leaves a
+		a.link.set(func() { a.link.delay = 3 * time.Second })
+		leave(ca)
+		synctest.Wait()
+		_, sa := a.connect()
+		if err := a.dir.Bind(t.Context(), sa, "u", nil); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			b.mustEmit("u", "2")
+			w.expect("a", sa, "2")
+			time.Sleep(5 * time.Second)
+		}
+		w.take(sb)
+		a.mustEmit("u", "3")
+		w.expect("b", sb, "3")
+	})
+}
+
+// TestReturnAfterLostRelease: a user who comes back before it is known whether the store has taken the release is written again.
+func TestReturnAfterLostRelease(t *testing.T) {
+	bubble(t, users.Options{}, "a b", func(t *testing.T, w *world) {
+		a := w.nodes["a"]
+		ca, _ := a.bind("u")
+		a.link.set(func() { a.link.forget = true })
+		leave(ca)
+		synctest.Wait()
+		_, sa := a.connect()
+		if err := a.dir.Bind(t.Context(), sa, "u", nil); !errors.Is(err, server.ErrClusterUnavailable) {
+			t.Errorf("bind: %v", err)
+		}
+		a.link.set(func() { a.link.forget = false })
+		time.Sleep(10 * time.Second)
+		w.expectStored()
+		w.nodes["b"].mustEmit("u", "1")
+		w.expect("a", sa, "1")
+	})
+}
+
+// TestLateCorrection: what a node says of a moment ago does not undo what it has said since.
+func TestLateCorrection(t *testing.T) {
+	bubble(t, users.Options{}, "a b", func(t *testing.T, w *world) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		_, sa := a.bind("u")
+		_, sb := b.bind("u")
+		late := map[string]any{"from": "b", "user": "u", "holders": []string{"a"}}
+		if err := b.srv.Of("/").ServerSideEmitTo("a", "sockeye:users", late); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		a.mustEmit("u", "1")
+		w.expect("a", sa, "1")
+		w.expect("b", sb, "1")
+	})
+}
+
+// TestSenderIsTold: who remembers where a user is forgets it when the user goes, and is not corrected by a message that misses it.
+func TestSenderIsTold(t *testing.T) {
+	bubble(t, users.Options{}, "a b c", func(t *testing.T, w *world) {
+		a, b, c := w.nodes["a"], w.nodes["b"], w.nodes["c"]
+		ca, _ := a.bind("u")
+		b.mustEmit("u", "1")
+		synctest.Wait()
+		if st := b.dir.Stats(); st.Cached != 1 {
+			t.Errorf("%+v", st)
+		}
+		leave(ca)
+		_, sc := c.bind("u")
+		synctest.Wait()
+		if st := b.dir.Stats(); st.Cached != 0 {
+			t.Errorf("%+v", st)
+		}
+		b.mustEmit("u", "2")
+		w.expect("c", sc, "2")
+		if st := a.dir.Stats(); st.Forwarded != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}

@@ -52,7 +52,7 @@
 //
 // # Where do I change X
 //
-//   - options and errors: options.go; binding sockets: directory.go
+//   - options and errors: options.go; binding sockets: directory.go; who is told: bind.go
 //   - what this node knows of its users: table.go; how the store is made equal: reconcile.go
 //   - lives, epochs, sweeping: roll.go; other nodes: members.go
 //   - what directories tell each other: peers.go

@@ -36,7 +36,7 @@ const (
 
 // Options configure a Directory. Only Store is required.
 type Options struct {
-	// Store keeps the users of the cluster: NewMemoryStore for servers of one process, or that of a Redis adapter.
+	// Store keeps the users of the cluster: NewMemoryStore for servers of one process, or that of an adapter.
 	Store adapter.UserStore
 
 	// Namespace whose sockets are bound. Default "/".

@@ -65,9 +65,9 @@ func (d *Directory) tell(node adapter.NodeID, box *outbox) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(d.ctx, tellTimeout)
-		_, err := server.ServerSideEmitWithAckTo[bool](ctx, d.nsp, node, peerEvent, n)
+		holds, err := server.ServerSideEmitWithAckTo[[]string](ctx, d.nsp, node, peerEvent, n)
 		cancel()
-		d.noticed(node, box, &n, err)
+		d.noticed(node, box, &n, holds, err)
 		if err != nil {
 			d.pause(tellTimeout)
 		}
@@ -90,6 +90,9 @@ func (d *Directory) nextNotice(node adapter.NodeID, box *outbox) (n notice, ok b
 	for id := range box.users {
 		if u := d.users[id]; u != nil && u.count > 0 {
 			n.Hold = append(n.Hold, id)
+			if i := u.find(node); i >= 0 {
+				u.others[i].heard = false
+			}
 		} else {
 			n.Release = append(n.Release, id)
 		}
@@ -101,8 +104,12 @@ func (d *Directory) nextNotice(node adapter.NodeID, box *outbox) (n notice, ok b
 	return n, true
 }
 
-// noticed notes that a node knows what it was told, or does not.
-func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, err error) {
+// noticed notes that a node knows what it was told, or does not, and which of the users it holds itself.
+func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, holds []string, err error) {
+	too := make(map[string]bool, len(holds))
+	for _, id := range holds {
+		too[id] = true
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
@@ -116,21 +123,28 @@ func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, err err
 		if u == nil {
 			continue
 		}
-		if i := u.find(node); i >= 0 && !box.users[id] {
+		switch i := u.find(node); {
+		case i < 0:
+		case !too[id] && !u.others[i].heard:
+			u.forget(node)
+		case !box.users[id]:
 			u.others[i].told = true
 			u.changedLocked()
 		}
 	}
 }
 
-// told takes in what another node tells.
-func (d *Directory) told(_ context.Context, n notice) (bool, error) {
+// told takes in what another node tells. The answer names those of n.Hold that this node holds too.
+func (d *Directory) told(_ context.Context, n notice) (holds []string, err error) {
 	for _, id := range slices.Concat(n.Hold, n.Release) {
 		d.cache.remove(id)
 	}
 	d.mu.Lock()
 	for _, id := range n.Hold {
 		d.heldElsewhereLocked(id, n.From)
+		if u := d.users[id]; u != nil && u.count > 0 {
+			holds = append(holds, id)
+		}
 	}
 	for _, id := range n.Release {
 		if u := d.users[id]; u != nil {
@@ -141,7 +155,7 @@ func (d *Directory) told(_ context.Context, n notice) (bool, error) {
 	if n.User != "" {
 		d.corrected(&n)
 	}
-	return true, nil
+	return holds, nil
 }
 
 // heldElsewhereLocked notes that another node holds a user.
@@ -154,12 +168,15 @@ func (d *Directory) heldElsewhereLocked(id string, node adapter.NodeID) {
 		d.queueLocked(u)
 	case u.find(node) < 0:
 		// What the store has said to this node names the other one, or what it has said there names this one.
-		u.note(node).told = u.stored == storedHeld
+		o := u.note(node)
+		o.told, o.heard = u.stored == storedHeld, true
+	default:
+		u.note(node).heard = true
 	}
 }
 
-// corrected takes in where a user really is. The cache keeps no empty entries, so that the next message asks the store. Who holds
-// the user itself hears of the others from themselves, and only adds what it has missed.
+// corrected takes in where a user really is, or was a moment ago. The cache keeps no empty entries, so that the next message asks the
+// store. Who holds the user itself hears of the others from themselves, in order, and only adds what it has missed.
 func (d *Directory) corrected(n *notice) {
 	d.counts.corrections.Add(1)
 	d.cache.correct(n.User, n.Holders)
@@ -175,15 +192,18 @@ func (d *Directory) corrected(n *notice) {
 			d.tellLocked(node, u.id)
 		}
 	}
-	if !slices.Contains(n.Holders, n.From) {
-		u.forget(n.From)
-	}
 }
 
-// tellHolders tells the sender of a message where the user really is.
+// tellHolders tells the sender of a message where the user really is. One that holds the user itself is told by what is true of
+// this node when it is told: holders may have changed since the store was asked.
 func (d *Directory) tellHolders(to adapter.NodeID, id string, holders []adapter.NodeID) {
 	if to == "" || to == d.members.self {
 		return
+	}
+	if slices.Contains(holders, to) {
+		d.mu.Lock()
+		d.tellLocked(to, id)
+		d.mu.Unlock()
 	}
 	// Without it the sender's next message comes here again.
 	_ = d.nsp.ServerSideEmitTo(to, peerEvent, notice{From: d.members.self, User: id, Holders: holders})

@@ -316,7 +316,7 @@ func infoOf(s *server.Socket) json.RawMessage {
 	var b struct {
 		Info json.RawMessage `json:"info"`
 	}
-	if _, err := s.Data().Load(dataKey, &b); err != nil {
+	if _, err := s.Data().Load(DataKey, &b); err != nil {
 		return nil // it is bound anew this moment
 	}
 	return b.Info

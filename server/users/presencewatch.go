@@ -37,9 +37,11 @@ const (
 	maxTick   = 2 * time.Second
 	leaseTime = 30 * time.Second // how long a watcher is told without asking again
 	renewal   = 5 * time.Second  // how often it asks
-	unheard   = 12 * time.Second // how long a node may say nothing: it is left out then, whatever the membership knows
-	askAgain  = time.Second      // the same until it has been answered, three times
-	firstLook = time.Second      // how long the first Change waits for the other nodes
+	// unheard is how long a node may say nothing: two questions in a row, each with its answer, may be lost, and two seconds are for the
+	// way. It is left out then, whatever the membership knows: a node may be heard by others and not reach this one.
+	unheard   = 2*renewal + 2*time.Second
+	askAgain  = time.Second // the same until it has been answered, three times
+	firstLook = time.Second // how long the first Change waits for the other nodes
 )
 
 // Watch tells f who is in the group, and from then on what changes, until ctx ends: users join once with their first socket in

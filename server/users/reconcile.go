@@ -154,8 +154,8 @@ func (d *Directory) changes(batch []*user) (list []*user, changes []adapter.User
 	defer d.mu.Unlock()
 	for _, u := range batch {
 		if op := d.opLocked(u); op != 0 {
-			if u.stored == storedNothing {
-				u.stored = storedUnknown
+			if u.stored == storedNothing || op == adapter.UserRelease {
+				u.stored = storedUnknown // until the answer is there, which may be lost
 			}
 			list = append(list, u)
 			changes = append(changes, adapter.UserChange{Op: op, User: u.id, Life: d.life})
@@ -215,8 +215,13 @@ func (d *Directory) heldLocked(u *user, o adapter.UserOutcome) {
 	}
 	u.announced = true
 	for _, life := range o.Holders {
-		if node := d.members.nodeOf(life); node != d.members.self && !u.note(node).told {
-			d.tellLocked(node, u.id)
+		if node := d.members.nodeOf(life); node != d.members.self {
+			u.note(node)
+		}
+	}
+	for _, other := range u.others {
+		if !other.told {
+			d.tellLocked(other.node, u.id)
 		}
 	}
 	if o.Away != "" && o.Away != d.life {

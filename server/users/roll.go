@@ -166,7 +166,7 @@ func (d *Directory) writeLocked(lost bool) {
 		case u.count > 0:
 			u.stored, u.announced = storedUnknown, u.announced && lost
 			for i := range u.others {
-				u.others[i].told = lost && u.others[i].told // a life that is over holds nothing
+				u.others[i].told = false // a life that is over holds nothing, and a store that has lost all tells others nothing
 			}
 			d.bulk = append(d.bulk, u)
 		case u.stored != storedAway: // its release finds nothing any more

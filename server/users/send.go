@@ -20,12 +20,14 @@ type User struct {
 	id       string
 	except   []string
 	volatile bool
+	plain    bool // not compressed
 }
 
 // User returns the user with an id.
 func (d *Directory) User(id string) User { return User{dir: d, id: id} }
 
-// Except leaves the sockets in these rooms out of what Emit sends: a socket's id is a room, too.
+// Except leaves the sockets in these rooms out of what Emit sends, and of Join, Leave and both Disconnects: a socket's id is a room,
+// too.
 func (u User) Except(rooms ...string) User {
 	u.except = slices.Concat(u.except, rooms)
 	return u
@@ -36,6 +38,15 @@ func (u User) Volatile() User {
 	u.volatile = true
 	return u
 }
+
+// Compress says whether what Emit sends may be compressed; the default is that it may.
+func (u User) Compress(on bool) User {
+	u.plain = !on
+	return u
+}
+
+// Room returns the name of the room that the user's sockets are in.
+func (u User) Room() string { return u.dir.room(u.id) }
 
 // ID returns the user's id.
 func (u User) ID() string { return u.id }
@@ -59,10 +70,15 @@ func (p *place) err() error {
 // Messages of one goroutine arrive in their order while the user stays where it is.
 func (u User) Emit(ctx context.Context, event string, args ...any) error {
 	e, err := server.Encode(event, args...)
-	if err == nil {
-		err = u.dir.send(ctx, u.id, parcel{e, u.except, u.volatile})
+	if err != nil {
+		return failed("emit to user", err)
 	}
-	return failed("emit to user", err)
+	return u.EmitEncoded(ctx, e)
+}
+
+// EmitEncoded is Emit of an event that has been encoded before.
+func (u User) EmitEncoded(ctx context.Context, e server.Encoded) error {
+	return failed("emit to user", u.dir.send(ctx, u.id, parcel{e, u.except, u.volatile, u.plain, ctx}))
 }
 
 // parcel is an event with how it is to be sent.
@@ -70,6 +86,8 @@ type parcel struct {
 	event    server.Encoded
 	except   []string
 	volatile bool
+	plain    bool
+	ctx      context.Context // what it is a part of; nil for one that is sent again later
 }
 
 func (e parcel) emit(to server.BroadcastOperator) error {
@@ -79,7 +97,16 @@ func (e parcel) emit(to server.BroadcastOperator) error {
 	if e.volatile {
 		to = to.Volatile()
 	}
-	return to.EmitEncoded(e.event)
+	if e.plain {
+		to = to.Compress(false)
+	}
+	return to.WithContext(e.ctx).EmitEncoded(e.event)
+}
+
+// later is the event as it is kept to be sent again: nothing of what it was a part of is kept with it.
+func (e parcel) later() parcel {
+	e.ctx = nil
+	return e
 }
 
 func (d *Directory) send(ctx context.Context, id string, e parcel) error {
@@ -151,7 +178,7 @@ func (d *Directory) emit(id string, e parcel, nodes []adapter.NodeID, has mark) 
 	m := has.sentTo(nodes)
 	return e.emit(to.Holders(m...).Receipt(func(node adapter.NodeID, r server.Receipt) {
 		if r.Err == nil && r.Receivers == 0 {
-			d.strays.add(d, &stray{user: id, event: e, mark: m.without(node), but: node})
+			d.strays.add(d, &stray{user: id, event: e.later(), mark: m.without(node), but: node})
 		}
 	}))
 }

@@ -59,8 +59,9 @@ type user struct {
 
 // other is another node that holds a user.
 type other struct {
-	node adapter.NodeID
-	told bool // it knows that this node does
+	node  adapter.NodeID
+	told  bool // it knows that this node does
+	heard bool // it has said that it does, since it was last told: an answer that says otherwise is older
 }
 
 // here reports whether sockets of this node have the user and the store says so, so that whoever else holds it knows.
@@ -123,6 +124,7 @@ func (d *Directory) add(socket, id string) *user {
 	u.count++
 	first := u.count == 1
 	if first {
+		d.returnedLocked(u)
 		d.queueLocked(u)
 	}
 	d.mu.Unlock()
@@ -131,6 +133,18 @@ func (d *Directory) add(socket, id string) *user {
 	}
 	d.presence.touch(socket)
 	return u
+}
+
+// returnedLocked has the other holders told of a user who has come back before the store knew that it was gone: they may have been told
+// that it was.
+func (d *Directory) returnedLocked(u *user) {
+	if u.stored != storedHeld {
+		return // the store will tell who they are
+	}
+	for i := range u.others {
+		u.others[i].told = false
+		d.tellLocked(u.others[i].node, u.id)
+	}
 }
 
 // drop forgets a socket. It returns the user if that was its last one here.

@@ -8,6 +8,7 @@ import { Refused, Session } from "./session.js";
 import { Sidebar } from "./sidebar.js";
 import { storage } from "./storage.js";
 import { Thread } from "./thread.js";
+import { way, words } from "./tokens.js";
 
 const userKey = "sockeye.user";
 const patience = 600; // ms without a connection before the banner shows
@@ -155,7 +156,7 @@ function showStatus() {
   $("shell").classList.toggle("away", !connected);
   const label = { websocket: "WebSocket", polling: "Long-polling" }[transport] ?? "";
   setText($("connection-text"), connected ? [label, node].filter(Boolean).join(" · ") : "Not connected");
-  setText($("login-state"), connected ? `Connected over ${transportNames[transport]}` : since ? "The server does not answer yet" : "Connecting…");
+  setText($("login-state"), connected ? `Connected over ${transportNames[transport]}` : way !== "none" && user === null ? "" : since ? "The server does not answer yet" : "Connecting…");
   clearTimeout(bannerTimer);
   bannerTimer = null;
   if (since === null) {
@@ -167,6 +168,7 @@ function showStatus() {
   }
   const wait = since + patience - Date.now();
   if (wait > 0) bannerTimer = setTimeout(showStatus, wait);
+  else if (way !== "none" && user === null) return; // there is nothing to be connected for
   else if ($("banner").dataset.kind !== "notice") banner("lost", user === null ? "The server cannot be reached. Trying again…" : "Connection lost. Trying again… What you write now is sent afterwards.");
 }
 
@@ -204,7 +206,7 @@ async function login(user) {
   const button = $("login").querySelector("button");
   setText($("login-error"), "");
   $("login-name").removeAttribute("aria-invalid");
-  const problem = userProblem(user);
+  const problem = way === "jwt" ? "" : userProblem(user);
   if (problem) {
     refuse(problem);
     return;
@@ -213,7 +215,7 @@ async function login(user) {
   try {
     await session.login(user);
   } catch (error) {
-    if (session.user === null) refuse(error instanceof Refused ? "The server does not accept this name." : "The server does not answer. Please try again.");
+    if (session.user === null) refuse(error instanceof Refused ? (way === "jwt" ? `The server does not accept this token: ${error.message}.` : "The server does not accept this name.") : "The server does not answer. Please try again.");
   } finally {
     button.disabled = false;
   }
@@ -227,7 +229,7 @@ function refuse(text) {
 }
 
 session.addEventListener("login", () => {
-  storage.setItem(userKey, session.user);
+  if (way !== "jwt") storage.setItem(userKey, session.user); // a token is not left lying about
   $("me").replaceChildren(h("span", { title: `You are ${session.user}` }, session.user));
   $("welcome").hidden = true;
   $("shell").hidden = false;
@@ -258,10 +260,13 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+setText($("login-label"), words.label);
+setText($("login-lead"), words.lead);
+if (way === "jwt") $("login-name").maxLength = 8192;
 setText($("empty-text"), "Choose somebody on the left, or a public room. To try it alone, open a second user in a new tab.");
 document.body.dataset.view = "list";
 showStatus();
-const before = storage.getItem(userKey);
+const before = way === "jwt" ? null : storage.getItem(userKey);
 if (before) {
   $("login-name").value = before;
   login(before);

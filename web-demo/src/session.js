@@ -2,6 +2,7 @@
 import { io } from "socket.io-client";
 import { isRoom, nobody } from "./conversations.js";
 import { Trips } from "./latency.js";
+import { Token, Unacceptable, way as loginWay } from "./tokens.js";
 
 const answerTime = 8000; // ms to wait for an acknowledgement
 const typingPause = 2500; // ms between two typing events for one conversation
@@ -27,6 +28,7 @@ export class Session extends EventTarget {
   trips = new Trips();
   way = "auto";
   #socket;
+  #token = null; // of whoever logs in, if the server asks for one
   #conversations;
   #people;
   #echoes = 0; // messages to oneself that will come back
@@ -46,6 +48,9 @@ export class Session extends EventTarget {
       path,
       addTrailingSlash: path.endsWith("/"),
       transports: transports[this.way],
+      autoConnect: loginWay === "none",
+      // Each attempt has a token that is not about to expire.
+      auth: (give) => this.#withToken(give),
       reconnectionDelay: 400,
       reconnectionDelayMax: 3000,
       timeout: answerTime,
@@ -85,11 +90,31 @@ export class Session extends EventTarget {
       if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2000);
     });
     socket.io.on("error", () => this.#lost());
-    socket.on("connect_error", () => this.#lost());
+    socket.on("connect_error", (error) => {
+      this.#lost();
+      // A connection that failed is tried again by the client, a refusal is not: a new token may help, or time.
+      if (this.user === null || !error.data?.code) return;
+      if (loginWay === "demo" || error.data.code === "unavailable") setTimeout(() => socket.connect(), error.data.retryAfterMillis ?? 2000);
+      else this.logout();
+    });
+    socket.on("auth:expiring", () => this.#renew().catch(() => {})); // without a new token the connection ends, and comes back
     socket.on("receive", (message, about) => this.#receive(message, about ?? {}));
     socket.on("sent", (message, { to }) => this.#conversations.receive(to, { from: this.user, message, mine: true }));
     socket.on("typing", ({ from, room }) => this.#conversations.noteTyping(room ?? from, from));
     socket.on("presence", (change) => this.#presence(change));
+  }
+
+  async #withToken(give) {
+    try {
+      give(this.#token ? { token: await this.#token.get() } : {});
+    } catch {
+      give({}); // the server says what is missing
+    }
+  }
+
+  async #renew() {
+    if (loginWay !== "demo") return;
+    await this.#ask("auth:renew", await this.#token.get({ fresh: true }));
   }
 
   #told() {
@@ -113,8 +138,19 @@ export class Session extends EventTarget {
     return answer;
   }
 
-  /** Logs in. Throws Refused, or an Error if the server does not answer. */
-  async login(user) {
+  /** Logs in under a name, or with a token. Throws Refused, or an Error if the server does not answer. */
+  async login(entered) {
+    let user = entered;
+    if (loginWay !== "none") {
+      this.#token = new Token(entered);
+      user = this.#token.user;
+      try {
+        await this.#token.get();
+      } catch (error) {
+        throw error instanceof Unacceptable ? new Refused(error.message) : error;
+      }
+      this.#socket.disconnect().connect();
+    }
     if (!this.connected) await this.#connection();
     await this.#ask("login", user);
     this.user = user;
@@ -125,11 +161,16 @@ export class Session extends EventTarget {
 
   #connection() {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error("The server does not answer. Is it running?")), answerTime);
-      this.#socket.once("connect", () => {
+      const socket = this.#socket;
+      const settle = (f) => (...args) => {
         clearTimeout(late);
-        resolve();
-      });
+        socket.off("connect", come).off("connect_error", refused);
+        f(...args);
+      };
+      const come = settle(resolve);
+      const refused = (error) => error.data?.code && settle(reject)(new Refused(error.message));
+      const late = setTimeout(settle(reject), answerTime, new Error("The server does not answer. Is it running?"));
+      socket.on("connect", come).on("connect_error", refused);
     });
   }
 

@@ -35,6 +35,7 @@ func run() error {
 	flag.DurationVar(&opts.Engine.PingTimeout, "ping-timeout", 0, "how long to wait for a pong")
 	flag.DurationVar(&opts.Engine.UpgradeTimeout, "upgrade-timeout", 0, "how long an upgrade may take")
 	flag.DurationVar(&opts.ConnectTimeout, "connect-timeout", 0, "how long a client may stay without a namespace")
+	recovery := flag.Duration("connection-state-recovery", 0, "how long clients may go on after their connection was lost")
 	flag.Int64Var(&opts.Engine.MaxHTTPBufferSize, "max-http-buffer-size", 0, "largest message in bytes")
 	flag.BoolVar(&opts.CleanupEmptyChildNamespaces, "cleanup-empty-child-namespaces", false, "remove empty dynamic namespaces")
 	flag.StringVar(&transports, "transports", "", "transports to offer")
@@ -42,6 +43,9 @@ func run() error {
 	flag.Parse()
 	if transports != "" {
 		opts.Engine.Transports = strings.Split(transports, ",")
+	}
+	if *recovery > 0 {
+		opts.Recovery = &server.RecoveryOptions{MaxDisconnectionDuration: *recovery}
 	}
 	builder, emitter, err := nodes.connect()
 	if err != nil {

@@ -28,7 +28,9 @@ export const sides = ["reference", "sockeye"];
 /** Starts `program` ("serve" or "scenario") of a side and waits for its address. */
 export async function start(side, program, args) {
   const [command, ...fixed] = commands[selfCheck ? "reference" : side][program];
-  const child = spawn(command, [...fixed, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  // There is no load balancer that would have to learn of the end.
+  const env = { SOCKEYE_DRAIN_GRACE: "0s", ...process.env };
+  const child = spawn(command, [...fixed, ...args], { stdio: ["pipe", "pipe", "pipe"], env });
   const server = new ServerProcess(side, child);
   await server.listening;
   return server;

@@ -23,6 +23,9 @@ func run() error {
 		return fmt.Errorf("go list: %w", err)
 	}
 	for _, path := range strings.Fields(string(out)) {
+		if strings.Contains(path, "/internal/") {
+			continue
+		}
 		doc, err := exec.Command("go", "doc", "-all", path).Output()
 		if err != nil {
 			return fmt.Errorf("go doc %s: %w", path, err)

@@ -1,0 +1,271 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/server/parser"
+)
+
+// How long this node's sockets wait for the place of a broadcast in the log; they get it without offset then, and once more if they
+// come back later and it is in the log after all.
+const (
+	placePatience = 200 * time.Millisecond // while nothing comes from the log, unless the namespace is an ordered one
+	maxPlace      = 2 * time.Second        // in any case
+)
+
+// clusterHistory is the History of a cluster whose bus has a log, or the order alone, see ClusterOptions.Ordered. What is broadcast on
+// this node is delivered here when it comes back from the log, at its place among what other nodes have broadcast: so the offsets that a
+// client sees only grow, and none is left out.
+//
+// What this node sends past the log has to wait for what it has broadcast before. Both wait in pending; turns has everything delivered
+// one after the other.
+type clusterHistory struct {
+	// Static after construction.
+	c        *clustered
+	patience time.Duration // while nothing comes from the log
+	turns    turns
+
+	log atomic.Pointer[Log] // nil unless events are kept and get their offsets
+
+	delivered atomic.Pointer[string] // offset of the last message that was delivered; written in turn
+	away      atomic.Bool            // a broadcast did not come back in time, and nothing has come since: nobody waits
+
+	mu sync.Mutex
+	// Guarded by mu.
+	arrived time.Time      // when something last came from the log
+	pending []*pendingTurn // in the order in which it is to be delivered
+	timer   *time.Timer    // runs while something is pending; nil before the first
+}
+
+// pendingTurn is something that this node's sockets are to get.
+type pendingTurn struct {
+	seq     uint64 // of a broadcast that is awaited from the log; 0 if only what stands before it is waited for
+	since   time.Time
+	deliver func(offset string)
+}
+
+// Keep implements Historian.
+func (c *clustered) Keep(opts HistoryOptions) (History, SessionStore, error) {
+	r, ok := c.bus.(Recorder)
+	if !ok || !c.inOrder(placePatience) {
+		return nil, nil, errors.ErrUnsupported
+	}
+	h := c.history.Load()
+	log, sessions := r.Record()
+	h.log.Store(&log)
+	return h, sessions, nil
+}
+
+// inOrder has what is broadcast delivered at its place in the bus's log. It returns false if the bus has none.
+func (c *clustered) inOrder(patience time.Duration) bool {
+	s, ok := c.bus.(Sequencer)
+	if !ok || c.parted == nil {
+		return false
+	}
+	if c.history.Load() == nil {
+		s.InOrder()
+		c.history.Store(&clusterHistory{c: c, patience: patience})
+	}
+	return true
+}
+
+// deliver delivers a broadcast, with its offset if it is kept.
+func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset string) {
+	h := c.history.Load()
+	if h == nil || offset == "" || !Kept(p, flags) || h.log.Load() == nil {
+		c.local.Deliver(p, sel, flags)
+		return
+	}
+	flags.Offset = offset
+	c.local.Deliver(withOffset(p, offset), sel, flags)
+	h.delivered.Store(&offset)
+}
+
+// broadcast publishes a broadcast and has it delivered here in its turn.
+func (h *clusterHistory) broadcast(m *Message) error {
+	p, sel, flags := m.Packet, m.Selection, m.Flags
+	deliver := func(offset string) { h.c.deliver(p, sel, flags, offset) }
+	if !Kept(p, flags) || h.away.Load() {
+		here, err := h.c.tell(flags, m)
+		if here {
+			h.Turn(func() { deliver("") })
+		}
+		return err
+	}
+	t := &pendingTurn{since: time.Now(), deliver: deliver}
+	m.numbered = func(seq uint64) { h.number(t, seq) }
+	err := h.c.publish(m)
+	if err != nil { // it will not be in the log
+		h.release(func(*pendingTurn) bool { return false }, "")
+	}
+	return err
+}
+
+// number makes something wait for the log, or wait no more if seq is 0.
+func (h *clusterHistory) number(t *pendingTurn, seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t.seq = seq; seq == 0 {
+		return
+	}
+	h.pending = append(h.pending, t)
+	switch {
+	case len(h.pending) > 1:
+	case h.timer == nil:
+		h.timer = time.AfterFunc(h.patience, h.late)
+	default:
+		h.timer.Reset(h.patience)
+	}
+}
+
+// Turn implements History.
+func (h *clusterHistory) Turn(f func()) {
+	h.mu.Lock()
+	if len(h.pending) > 0 {
+		h.pending = append(h.pending, &pendingTurn{deliver: func(string) { f() }})
+		h.mu.Unlock()
+		return
+	}
+	h.turns.add(f) // with the lock held, so that nothing that is pending a moment later overtakes it
+	h.mu.Unlock()
+	h.turns.run()
+	h.turns.yield()
+}
+
+// release delivers what is pending up to the last for which ready holds, with that one's offset, and what does not wait for the log
+// behind it. What stands before it and awaits the log will not come.
+func (h *clusterHistory) release(ready func(*pendingTurn) bool, offset string) {
+	h.mu.Lock()
+	n := 0
+	for i := range h.pending {
+		if ready(h.pending[i]) {
+			n = i + 1
+		}
+	}
+	last := n - 1
+	for n < len(h.pending) && h.pending[n].seq == 0 {
+		n++
+	}
+	for i := range h.pending[:n] {
+		deliver, at := h.pending[i].deliver, ""
+		if i == last {
+			at = offset
+		}
+		h.turns.add(func() { deliver(at) })
+		h.pending[i] = nil
+	}
+	if h.pending = h.pending[n:]; len(h.pending) == 0 {
+		h.pending = nil
+		if h.timer != nil {
+			h.timer.Stop()
+		}
+	}
+	h.mu.Unlock()
+	h.turns.run()
+}
+
+// late runs when the first that is pending may have waited too long.
+func (h *clusterHistory) late() {
+	h.release(func(t *pendingTurn) bool {
+		over := t.seq != 0 && time.Until(h.dueLocked(t)) <= 0
+		if over {
+			h.away.Store(true)
+		}
+		return over
+	}, "")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.pending) > 0 {
+		h.timer.Reset(max(time.Until(h.dueLocked(h.pending[0])), time.Millisecond))
+	}
+}
+
+// dueLocked tells how long something waits for the log.
+func (h *clusterHistory) dueLocked(t *pendingTurn) time.Time {
+	due := t.since
+	if h.arrived.After(due) {
+		due = h.arrived
+	}
+	due = due.Add(h.patience)
+	if last := t.since.Add(maxPlace); due.After(last) {
+		due = last
+	}
+	return due
+}
+
+// arrive takes a message that is in the log. The bus calls it for one at a time, in the log's order.
+func (h *clusterHistory) arrive(m *Message) {
+	h.away.Store(false)
+	h.mu.Lock()
+	h.arrived = time.Now()
+	h.mu.Unlock()
+	if h.c.self(m.From) {
+		h.release(func(t *pendingTurn) bool { return t.seq != 0 && t.seq == m.Seq }, m.Offset)
+		return
+	}
+	h.c.order.handle(m)
+}
+
+// settled reports whether nothing waits to be done on this node: who is in which room may change until then.
+func (h *clusterHistory) settled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pending) == 0 && h.turns.idle()
+}
+
+// Position implements History.
+func (h *clusterHistory) Position() string {
+	read := (*h.log.Load()).Read()
+	if h.turns.idle() { // everything up to there has been delivered
+		return read
+	}
+	if offset := h.delivered.Load(); offset != nil {
+		return *offset
+	}
+	return ""
+}
+
+// Compare implements History.
+func (h *clusterHistory) Compare(a, b string) int { return (*h.log.Load()).Compare(a, b) }
+
+// Missed implements History.
+func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []string, limits HistoryLimits) (Missed, error) {
+	var missed Missed
+	bytes, exceeded := 0, false
+	log := *h.log.Load()
+	end, err := log.After(ctx, offset, func(m *Message) bool {
+		if !Kept(m.Packet, m.Flags) || !m.Selection.Selects(rooms) {
+			return true
+		}
+		event := withOffset(m.Packet, m.Offset).Payload
+		missed.Events = append(missed.Events, event)
+		bytes += keptCost + len(event.JSON)
+		for _, a := range event.Attachments {
+			bytes += len(a)
+		}
+		exceeded = bytes > limits.Bytes || len(missed.Events) > limits.Packets
+		return !exceeded
+	})
+	switch {
+	case err != nil:
+		return Missed{}, err
+	case exceeded:
+		return Missed{}, ErrHistoryLimit
+	}
+	missed.Had = func(offset string) bool { return log.Compare(offset, end) <= 0 }
+	return missed, nil
+}
+
+// close has delivered what is pending.
+func (h *clusterHistory) close() {
+	h.release(func(*pendingTurn) bool { return true }, "")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}

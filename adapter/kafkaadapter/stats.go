@@ -1,0 +1,147 @@
+package kafkaadapter
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+)
+
+// Stats tells what an adapter has done since it was made, for all its namespaces together.
+type Stats struct {
+	State  State
+	Reason error     // why the state is Down, else nil
+	Since  time.Time // when the state began
+	// StateChanges counts the changes of State.
+	StateChanges uint64
+
+	// Partitions is the number of partitions that are read, Lag how many records in them are known to wait.
+	Partitions int
+	Lag        int64
+	// Reconnects counts connections to brokers that were made anew after one had ended.
+	Reconnects uint64
+
+	// Queued records wait to be sent or to be acknowledged, and Sent were acknowledged. Failed were refused or given up, by kind of
+	// error: of those by "connection" and "timeout" it is not known whether Kafka has them. Dropped were not sent, by reason: "full"
+	// (the queue), "stale" (older than Options.QueueAge), "down" (of no use later, such as questions), "refused" (because Kafka had just
+	// refused another one), "toolarge" (longer than its topic allows), "closed" (the server).
+	Queued, QueuedBytes int
+	Sent                uint64
+	Failed              map[string]uint64
+	Dropped             map[string]uint64
+
+	// Received counts records that were read, ReceivedBytes their values, Foreign those of them that nobody on this node needs,
+	// BadFrames those that could not be decoded, Outdated questions, volatile packets and what nodes say of themselves that were too old
+	// when they were read.
+	Received, ReceivedBytes, Foreign, BadFrames, Outdated uint64
+
+	// Lost counts records that Kafka had removed or lost before they were read here, at least as far as it tells, and Gaps how often
+	// that has happened. NewTopics counts topics that were found to be deleted and made anew.
+	Lost, Gaps, NewTopics uint64
+}
+
+// counters is the part of Stats that is only counted.
+type counters struct {
+	inflow                  inflow.Counters
+	sent, reconnects        atomic.Uint64
+	received, receivedBytes atomic.Uint64
+	outdated                atomic.Uint64
+	lost, gaps, newTopics   atomic.Uint64
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	failed  map[string]uint64
+	dropped map[string]uint64
+}
+
+func newCounters() *counters {
+	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}}
+}
+
+func (c *counters) drop(reason string, n int) {
+	c.mu.Lock()
+	c.dropped[reason] += uint64(n)
+	c.mu.Unlock()
+}
+
+func (c *counters) fail(kind string, n int) {
+	c.mu.Lock()
+	c.failed[kind] += uint64(n)
+	c.mu.Unlock()
+}
+
+// lose counts records that were lost before they were read, at least one.
+func (c *counters) lose(n int64) {
+	c.lost.Add(uint64(max(n, 1)))
+	c.gaps.Add(1)
+}
+
+// figures is described with Kafka.Stats.
+func (k *Kafka) figures() Stats {
+	c := k.stats
+	s := Stats{
+		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(),
+		Foreign: c.inflow.Foreign.Load(), BadFrames: c.inflow.BadFrames.Load(), Outdated: c.outdated.Load(),
+		Lost: c.lost.Load(), Gaps: c.gaps.Load(), NewTopics: c.newTopics.Load(),
+	}
+	c.mu.Lock()
+	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
+	c.mu.Unlock()
+	k.mu.Lock()
+	brokers := slices.Clone(k.brokers)
+	s.StateChanges = k.retired
+	k.mu.Unlock()
+	for i, b := range brokers {
+		b.addTo(&s, i == 0)
+	}
+	return s
+}
+
+// addTo adds what one server has.
+func (b *broker) addTo(s *Stats, first bool) {
+	if state, since, reason := b.status.Since(); first || state.Worse(s.State) {
+		s.State, s.Since, s.Reason = state, since, reason
+	}
+	s.StateChanges += b.status.Changes()
+	queued, bytes := b.pub.figures()
+	s.Queued += queued
+	s.QueuedBytes += bytes
+	partitions, lag := b.readers.figures()
+	s.Partitions += partitions
+	s.Lag += lag
+}
+
+// What there is a count for also before it has happened, so that the first time can be seen.
+var (
+	usualFailures = []string{"connection", "timeout", "noperm", "auth", "toolarge", "notopic", "noreplicas", "other"}
+	usualDrops    = []string{dropFull, dropStale, dropDown, dropRefused, dropClosed, dropTooLarge}
+)
+
+// withZeros returns a copy with all keys.
+func withZeros(counts map[string]uint64, keys []string) map[string]uint64 {
+	all := maps.Clone(counts)
+	for _, key := range keys {
+		all[key] += 0
+	}
+	return all
+}
+
+// BrokerStats implements adapter.BrokerReporter. The state and the queue are those of this server, the counts those of all that
+// share the adapter.
+func (b *broker) BrokerStats() adapter.BrokerStats {
+	c := b.stats
+	s := adapter.BrokerStats{Up: b.status.Is(Up), Sent: c.sent.Load(), Received: c.received.Load(), Reconnects: c.reconnects.Load()}
+	c.mu.Lock()
+	s.Failed, s.Dropped = withZeros(c.failed, usualFailures), withZeros(c.dropped, usualDrops)
+	c.mu.Unlock()
+	s.Dropped["unhandled"] = c.inflow.Dropped.Load()
+	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
+	s.Dropped["outdated"] = c.outdated.Load()
+	s.Dropped["lost"] = c.lost.Load()
+	s.Queued, s.QueuedBytes = b.pub.figures()
+	return s
+}

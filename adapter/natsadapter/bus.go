@@ -1,0 +1,150 @@
+package natsadapter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+// bus is the adapter.Bus of a namespace. It observes the rooms, since those have subjects of their own.
+type bus struct {
+	// Static after construction.
+	hub      *hub
+	local    adapter.Local
+	id       adapter.NodeID
+	codec    *envelope.Codec
+	subjects namespaceSubjects
+	rooms    *roomSubjects
+	fresh    freshRooms
+
+	mailbox *inflow.Mailbox[delivery] // static after Start
+}
+
+var (
+	_ adapter.Bus          = (*bus)(nil)
+	_ adapter.LossCounter  = (*bus)(nil)
+	_ adapter.RoomObserver = (*bus)(nil)
+	_ adapter.JoinWaiter   = (*bus)(nil)
+)
+
+func newBus(h *hub, id adapter.NodeID, local adapter.Local) (*bus, error) {
+	codec, err := envelope.New(id, local.Name(), inflow.Expects(local))
+	if err != nil {
+		return nil, err
+	}
+	return &bus{
+		hub: h, local: local, id: id, codec: codec, subjects: h.subjects.namespace(local.Name()), rooms: newRoomSubjects(h, local),
+	}, nil
+}
+
+// Losses counts how often the connection to NATS went down, or brought more than could be sorted.
+func (b *bus) Losses() uint64 { return b.hub.losses() }
+
+func (b *bus) Start(receive func(m *adapter.Message)) error {
+	b.mailbox = b.hub.newMailbox(b.local.Name(), b.open, receive)
+	b.hub.subs.want(b.subjects.node(b.id), false, b.take)
+	b.hub.subs.want(b.subjects.all, false, b.take)
+	return nil
+}
+
+// take is the sink of all subjects.
+func (b *bus) take(m *nats.Msg) {
+	body := string(m.Data)
+	b.hub.stats.received.Add(1)
+	b.hub.stats.receivedBytes.Add(uint64(len(body)))
+	if !b.codec.Own(body) {
+		b.mailbox.Push(deliveryOf(m, body))
+	}
+}
+
+// open decodes and hands on what has been published on a subject.
+func (b *bus) open(d delivery) {
+	m, err := b.codec.Open(d.body)
+	b.mailbox.Deliver(m, err, d.subject)
+}
+
+func (b *bus) Listening(ctx context.Context) error {
+	return b.hub.subs.wait(ctx, nil, b.subjects.node(b.id), b.subjects.all)
+}
+
+func (b *bus) Publish(m *adapter.Message) error {
+	return b.send(b.subjectOf(m), m, postOf(b.local.Name(), m))
+}
+
+// subjectOf chooses the subject of a message that is not for one node.
+func (b *bus) subjectOf(m *adapter.Message) string {
+	return b.fresh.subjectOf(b.subjects, m, b.freshFor())
+}
+
+func (b *bus) Send(to adapter.NodeID, m *adapter.Message) error {
+	how := postOf(b.local.Name(), m)
+	how.single = true
+	b.fresh.note(m, time.Now(), b.freshFor())
+	return b.send(b.subjects.node(to), m, how)
+}
+
+func (b *bus) Respond(question, answer *adapter.Message) {
+	if question.From == "" {
+		return
+	}
+	a := *answer
+	a.Request = question.Request
+	b.mailbox.Unsent(b.send(b.subjects.node(question.From), &a, answerOf(b.local.Name())))
+}
+
+func (b *bus) send(subject string, m *adapter.Message, how post) error {
+	body, err := b.codec.Sharded(m)
+	if err != nil {
+		return err
+	}
+	return b.hub.publish(subject, body, how)
+}
+
+// Count cannot be known: NATS does not tell how many listen.
+func (b *bus) Count(context.Context) (int, error) {
+	if !b.hub.status.Is(Up) {
+		return 0, adapter.ErrClusterUnavailable
+	}
+	return 0, errors.ErrUnsupported
+}
+
+// Nodes fails like Count.
+func (b *bus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
+	_, err := b.Count(ctx)
+	return nil, err
+}
+
+func (b *bus) Close() error {
+	b.rooms.close()
+	b.hub.subs.unwant(b.subjects.all)
+	b.hub.subs.unwant(b.subjects.node(b.id))
+	b.mailbox.Close()
+	return nil
+}
+
+// RoomCreated subscribes to the subject of a room.
+func (b *bus) RoomCreated(room string) {
+	if hasSubject(room) {
+		b.rooms.created(room, b.subjects.room(room), b.take)
+	}
+}
+
+// RoomDeleted ends that.
+func (b *bus) RoomDeleted(room string) { b.rooms.deleted(room) }
+
+// WaitJoined waits until NATS has the subscriptions to rooms that have just been joined, on all servers with nodes of the cluster.
+func (b *bus) WaitJoined(ctx context.Context, rooms []string) error { return b.rooms.wait(ctx, rooms) }
+
+// freshFor returns how long a room that others are made to join stays fresh: longer while that message may have to wait for NATS.
+func (b *bus) freshFor() time.Duration {
+	if b.hub.status.Is(Up) {
+		return freshFor
+	}
+	return freshFor + b.hub.opts.QueueAge
+}

@@ -1,0 +1,88 @@
+// Package natsadapter connects the nodes of a cluster through NATS, see [New]. It takes servers of NATS by their addresses, or one in
+// the same process.
+//
+// # What NATS promises, and what it does not
+//
+// A message is delivered at most once. What one node sends in one namespace takes one way and arrives in order, whether it is for all
+// nodes, for those of a room or for one: a server handles what comes on a connection in order, and servers of a cluster keep one route
+// for each account. Lost is
+//
+//   - what is under way when a connection or a server ends. Of what this node has written, what the server had not confirmed is
+//     counted in Stats.Failed; what was for this node and did not come is not known, so that Stats.Losses counts how often that
+//     may have been. Questions that were open end with adapter.ErrClusterUnavailable;
+//   - what waits for longer than Options.QueueAge, or does not fit into Options.QueueLimit, while NATS is away; both are counted. All else
+//     that is no question and not volatile is kept and sent when NATS is back and the other nodes have subscribed again, which is
+//     waited for for 2.5 s at most;
+//   - what comes to a server on which it is not known yet that this node listens. A join that has returned is known everywhere. Where a
+//     node makes sockets of other nodes join a room (SocketsJoin), what it sends to the room in the next 5 s goes to all nodes of the
+//     namespace and misses nobody; what a third node sends to the room before the sockets have joined does.
+//
+// A connection that ends is noticed at once, a server that is frozen or cannot be reached within Options.AnswerTimeout and a moment. NATS
+// tells at once when nobody reads a node's inbox, so that a node that was killed holds up no question; it does not count who listens,
+// so that what counts nodes are the members.
+//
+// # Subjects
+//
+//	<prefix>.ns.<namespace>.all            for all nodes of a namespace
+//	<prefix>.ns.<namespace>.room.<room>    broadcasts to one room, for nodes with somebody in it
+//	<prefix>.ns.<namespace>.node.<node>    for one node: directed messages, answers
+//	<prefix>.members.all.<node>.<server>   what a node tells the others of itself, and where it is connected
+//	<prefix>.members.node.<node>           the same, for one node
+//	<prefix>.members.sync.<node>           whether a node on another server hears us
+//	<prefix>.replies.<node>.<number>       NATS says here that nobody listens
+//	<prefix>.users.>                       what user stores say to each other
+//	sockeye.hello                          every node says hello here, whatever its prefix; they do without it
+//
+// So a user of NATS needs the right to publish on and to subscribe to <prefix>.> and, to be warned of nodes with other settings,
+// sockeye.hello. Names of namespaces and rooms are written as [token] has it: what is neither a letter nor a digit nor common in names is
+// %XX, and names of more than 128 bytes are hashes. Rooms of 20 bytes, as the ids of sockets are, have no subject: what is for them goes to all.
+// A body is that of the sharded adapter of @socket.io/redis-adapter, package internal/envelope.
+//
+// # Users
+//
+// [UserStore] keeps the users of package users in the memory of one node, the keeper. JetStream's key-value store was the alternative: it
+// wants JetStream on all servers and a majority of them, so that of three embedded servers two must be there, and with one replica all is
+// gone with its server. What users are where is known to the nodes themselves, who write it anew when it was lost; so a keeper that
+// begins without anything needs neither disk nor majority. It costs the keeper about 200 bytes for each user, and on a change of keepers
+// all nodes 10 s in which messages to users go to everybody.
+//
+// A keeper says every 500 ms that it is one. A store that hears of none for 3 s, or finds that nobody reads its keeper's subject, asks who
+// else would keep; after 500 ms the one with the smallest id begins. Where two keep, since a cluster was in two, the one that began later
+// goes on. A keeper that was frozen or lost NATS is none any more.
+//
+// # How it fits together
+//
+// A builder opens a broker for each server, which owns one hub: everything that the server has open to NATS, which is one connection
+// after the other. A connection is a session; when it ends, for whatever reason, the hub makes the next one. nats.go does not reconnect by
+// itself: it would send what is too old by then, and subscribe without telling when that has been done. A hub has
+//
+//   - a queue of what is to be written, bounded in bytes, since a connection may block;
+//   - the subscriptions that are wanted;
+//   - the peers: other nodes, and the servers that they are connected to.
+//
+// All subscriptions of a session share one channel, so that what comes on a connection keeps its order until it is in the feed of its
+// namespace (adapter/internal/inflow), whose worker exists only while there are messages. The channel has room for 32,768 messages, and what
+// reads it only sorts; what comes when it is full is lost and counted, Stats.Overrun.
+//
+// # Goroutines
+//
+// A hub has two: run, which connects, makes subscriptions and writes, and keep, which drops what is too old. A session has two more: sort,
+// and attend, which has the server confirm subscriptions and messages by an answer that follows them. The broker has one that tells the
+// membership when NATS comes and goes. A user store has one. nats.go has three for a connection, and one for each subscription of a user store. Close ends and awaits all of them.
+//
+// # Lock order
+//
+// roomSubjects.mu > subscriptions.mu; hub.mu > the state's; keeping.mu. The others are leaves. None is held while nats.go or the application is called, but
+// for the logger of the state.
+//
+// # Where do I change X
+//
+//   - options, addresses, prefixes: options.go; what a connection is told, servers, dialing: connect.go
+//   - subjects, names in them: subjects.go
+//   - what is said in a namespace: bus.go; rooms: rooms.go, freshrooms.go; what members say: broker.go
+//   - what waits, what is dropped and why: queue.go; subscriptions: subscriptions.go
+//   - a connection from its beginning to its end: session.go; one after the other, up and down: hub.go
+//   - other servers know of a subscription: reach.go; what NATS refuses: refusals.go; who was there before an outage: peers.go
+//   - the user store: users.go, who keeps and what is kept: keeping.go; its wire form: userwire.go
+//   - figures: stats.go; kinds of trouble: state.go
+package natsadapter

@@ -1,0 +1,437 @@
+package natsadapter
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+)
+
+const (
+	// passingAge is how long a message waits at most that is of no use later: whoever asked gives up soon.
+	passingAge = 2 * time.Second
+	// lookAfter is how often the queue is searched for what is too old.
+	lookAfter = 250 * time.Millisecond
+	// tryRefused is how often a message is let through on a subject that NATS has refused. A refusal is forgotten when it was not
+	// repeated for tryRefusedFor.
+	tryRefused    = time.Second
+	tryRefusedFor = 5 * time.Second
+	// closeWithin bounds the sending of what is queued when the server closes.
+	closeWithin = time.Second
+	// overhead is about what a message takes beside its subject and its body.
+	overhead = 256
+	// manyItems is how many messages the queue has space for at least when it gives up some.
+	manyItems = 4096
+)
+
+// Reasons for which messages are not sent, in Stats.Dropped.
+const (
+	dropDown    = "down"
+	dropFull    = "full"
+	dropStale   = "stale"
+	dropClosed  = "closed"
+	dropRefused = "refused"
+	dropLarge   = "toolarge"
+)
+
+// post says what is to be done with a message.
+type post struct {
+	// namespace is the one that speaks; "" is the membership.
+	namespace string
+	// passing says that the message is of no use later: it is refused while NATS is away, and waits for two seconds at most. What the
+	// membership says is of use as long as it is on its way.
+	passing bool
+	// reply says that it answers a question that has just come through NATS: it waits for its turn whatever is known of NATS.
+	reply bool
+	// single says that it goes to one node, so that NATS can tell whether nobody listens.
+	single bool
+	// from is what else the receiver is told of the sender: the subject on which that speaks to all. "" tells nothing.
+	from string
+	// sent is told what has become of the message, if it was queued. It does not block; nil if nobody wants to know.
+	sent func(adapter.Receipt)
+}
+
+// postOf returns what is to be done with a message: questions and volatile messages are of no use later.
+func postOf(namespace string, m *adapter.Message) post {
+	return post{namespace: namespace, passing: m.Request != "" || m.Flags.Volatile, sent: m.Sent}
+}
+
+// answerOf is the post of answers: who asked does not wait for long.
+func answerOf(namespace string) post { return post{namespace: namespace, passing: true, reply: true} }
+
+// outgoing is a message that is queued or was written.
+type outgoing struct {
+	post
+	subject string
+	body    []byte
+	queued  time.Time
+}
+
+func (o *outgoing) size() int { return overhead + len(o.subject) + len(o.body) }
+
+// tooOld reports whether the message has waited for too long.
+func (o *outgoing) tooOld(now time.Time, limit time.Duration) bool {
+	if o.passing && o.namespace != "" {
+		limit = min(limit, passingAge)
+	}
+	return now.Sub(o.queued) > limit
+}
+
+// fail tells that the message was not sent, or may not have been.
+func (o *outgoing) fail(err error) {
+	if o.sent != nil {
+		o.sent(adapter.Receipt{Err: fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err), Receivers: -1})
+	}
+}
+
+func failAll(list []*outgoing, err error) {
+	for _, o := range list {
+		o.fail(err)
+	}
+}
+
+// queue has what waits to be written. All methods may be called concurrently, and none blocks.
+type queue struct {
+	// Static after construction.
+	opts  Options
+	stats *counters
+	wake  chan struct{} // capacity 1
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	items    []*outgoing
+	head     int
+	bytes    int
+	largest  int64               // what the server takes, 0 if it is not known
+	refusals map[string]*refusal // by subject
+	losses   losses
+	closing  bool
+	closeBy  time.Time
+}
+
+// refusal is what NATS does not let us publish.
+type refusal struct {
+	err          error
+	since, tried time.Time
+	last         time.Time // when it was said last
+}
+
+func newQueue(opts Options, stats *counters) *queue {
+	return &queue{opts: opts, stats: stats, wake: make(chan struct{}, 1), refusals: make(map[string]*refusal)}
+}
+
+// put queues a message. away is the reason why NATS cannot be reached at the moment, if it cannot. The error, which wraps
+// adapter.ErrClusterUnavailable, says that the message will not be sent.
+func (q *queue) put(o *outgoing, away error) error {
+	q.mu.Lock()
+	reason, err := q.refuseLocked(o, away)
+	if err != nil {
+		tell := reason == dropFull && q.losses.noteLocked(reason, 1)
+		q.mu.Unlock()
+		q.stats.drop(reason, 1)
+		switch {
+		case tell:
+			q.tellLosses()
+		case reason == dropLarge:
+			q.tellLarge(o, err)
+		}
+		return err
+	}
+	q.bytes += o.size()
+	q.items = append(q.items, o)
+	q.mu.Unlock()
+	q.poke()
+	return nil
+}
+
+// refuseLocked returns why a message is not queued.
+func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error) {
+	switch {
+	case q.closing:
+		return dropClosed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
+	case away != nil && o.passing && !o.reply:
+		return dropDown, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, away)
+	case q.largest > 0 && int64(len(o.body)) > q.largest:
+		return dropLarge, q.tooLargeLocked(o)
+	case q.bytes+o.size() > q.opts.QueueLimit && q.bytes > 0:
+		return dropFull, adapter.ErrQueueFull
+	}
+	r := q.refusals[o.subject]
+	if r == nil {
+		return "", nil
+	}
+	if o.queued.Sub(r.tried) >= tryRefused {
+		r.tried = o.queued
+		return "", nil
+	}
+	return dropRefused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
+}
+
+func (q *queue) tooLargeLocked(o *outgoing) error {
+	return fmt.Errorf("%w: message of %d bytes on %s is larger than the nats server's max_payload of %d: %w, %w",
+		adapter.ErrClusterUnavailable, len(o.body), o.subject, q.largest, adapter.ErrTooLarge, nats.ErrMaxPayload)
+}
+
+func (q *queue) tellLarge(o *outgoing, err error) {
+	if held, ok := q.stats.worthTelling(dropLarge); ok {
+		q.opts.Logger.Error("message for other nodes is too large", "error", err, "namespace", o.namespace, "notLogged", held)
+	}
+}
+
+func (q *queue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take appends what is to be written next to batch, until that is full. What is too old or too large is dropped.
+func (q *queue) take(batch []*outgoing) []*outgoing {
+	now := time.Now()
+	var old, large []*outgoing
+	q.mu.Lock()
+	for q.head < len(q.items) && len(batch) < cap(batch) {
+		o := q.items[q.head]
+		q.items[q.head] = nil
+		q.head++
+		q.bytes -= o.size()
+		switch {
+		case o.tooOld(now, q.opts.QueueAge):
+			old = append(old, o)
+		case q.largest > 0 && int64(len(o.body)) > q.largest:
+			large = append(large, o)
+		default:
+			batch = append(batch, o)
+		}
+	}
+	q.shrinkLocked()
+	q.mu.Unlock()
+	q.ended(old, dropStale, errTooOld)
+	for _, o := range large {
+		q.mu.Lock()
+		err := q.tooLargeLocked(o)
+		q.mu.Unlock()
+		q.ended([]*outgoing{o}, dropLarge, err)
+		q.tellLarge(o, err)
+	}
+	return batch
+}
+
+// shrinkLocked gives up the space of what has been taken: when nothing waits, and now and then while something always does.
+func (q *queue) shrinkLocked() {
+	switch {
+	case q.head == len(q.items):
+		if q.items, q.head = q.items[:0], 0; cap(q.items) > manyItems {
+			q.items = nil // the burst is over
+		}
+	case q.head > manyItems && q.head > len(q.items)/2:
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+}
+
+// putBack puts what could not be written in front of what waits.
+func (q *queue) putBack(list []*outgoing) {
+	if len(list) == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.items, q.head = slices.Concat(list, q.items[q.head:]), 0
+	for _, o := range list {
+		q.bytes += o.size()
+	}
+}
+
+// dropOld ends what has waited for too long, and forgets what NATS refused long ago.
+func (q *queue) dropOld(now time.Time) {
+	q.mu.Lock()
+	old := q.takeOldLocked(now)
+	for subject, r := range q.refusals {
+		if now.Sub(r.last) > tryRefusedFor {
+			delete(q.refusals, subject)
+		}
+	}
+	over := q.losses.overLocked(len(q.items) - q.head)
+	q.mu.Unlock()
+	q.ended(old, dropStale, errTooOld)
+	if over != nil {
+		q.opts.Logger.Info("the queue to nats has been sent; of what came before, messages were lost", over...)
+	}
+}
+
+// takeOldLocked takes out what has waited for too long.
+func (q *queue) takeOldLocked(now time.Time) (old []*outgoing) {
+	waiting := q.items[q.head:]
+	if !slices.ContainsFunc(waiting, func(o *outgoing) bool { return o.tooOld(now, q.opts.QueueAge) }) {
+		return nil
+	}
+	left := make([]*outgoing, 0, len(waiting))
+	for _, o := range waiting {
+		if o.tooOld(now, q.opts.QueueAge) {
+			old = append(old, o)
+			q.bytes -= o.size()
+		} else {
+			left = append(left, o)
+		}
+	}
+	q.items, q.head = left, 0
+	return old
+}
+
+// ended counts and ends what was not sent.
+func (q *queue) ended(list []*outgoing, reason string, err error) {
+	if len(list) == 0 {
+		return
+	}
+	q.stats.drop(reason, len(list))
+	kept := 0
+	for _, o := range list {
+		if !o.passing {
+			kept++
+		}
+	}
+	q.mu.Lock()
+	tell := kept > 0 && reason == dropStale && q.losses.noteLocked(reason, kept)
+	q.mu.Unlock()
+	failAll(list, err)
+	if tell {
+		q.tellLosses()
+	}
+}
+
+// limit notes what the server takes.
+func (q *queue) limit(largest int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.largest = largest
+}
+
+// refused notes that NATS does not let us publish on a subject, and reports whether the node cannot do without it.
+func (q *queue) refused(subject string, err error) (needed bool) {
+	if subject == commonSubject {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	r := q.refusals[subject]
+	if r == nil {
+		r = &refusal{since: now, tried: now}
+		q.refusals[subject] = r
+	}
+	r.err, r.last = err, now
+	return true
+}
+
+// refusedOn returns what NATS has refused on a subject, nil if there is nothing.
+func (q *queue) refusedOn(subject string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if r := q.refusals[subject]; r != nil {
+		return r.err
+	}
+	return nil
+}
+
+// refusal returns what NATS has refused for longest, nil if there is nothing.
+func (q *queue) refusal() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var first *refusal
+	for _, r := range q.refusals {
+		if first == nil || r.since.Before(first.since) {
+			first = r
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return first.err
+}
+
+// close has nothing more come in.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closing, q.closeBy = true, time.Now().Add(closeWithin)
+	q.mu.Unlock()
+	q.poke()
+}
+
+// ending reports whether nothing more comes in.
+func (q *queue) ending() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closing
+}
+
+// over reports whether nothing is left to do after close.
+func (q *queue) over() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closing && (q.head == len(q.items) || time.Now().After(q.closeBy))
+}
+
+// forget ends all that is left.
+func (q *queue) forget() {
+	q.mu.Lock()
+	list := slices.Clone(q.items[q.head:])
+	q.items, q.head, q.bytes = nil, 0, 0
+	q.mu.Unlock()
+	q.ended(list, dropClosed, errClosed)
+}
+
+// figures returns what waits.
+func (q *queue) figures() (messages, bytes int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) - q.head, q.bytes
+}
+
+// tellLosses logs that messages of a burst or an outage are being lost.
+func (q *queue) tellLosses() {
+	q.mu.Lock()
+	figures := append(q.losses.figuresLocked(), "waiting", len(q.items)-q.head, "waitingBytes", q.bytes)
+	q.mu.Unlock()
+	q.opts.Logger.Warn("messages for other nodes are lost: nats does not take them as fast as they come, or not at all", figures...)
+}
+
+// losses are those since the queue was empty. It is guarded by queue.mu.
+type losses struct {
+	full, stale uint64
+	told        time.Time // zero if nothing was lost
+}
+
+// noteLocked counts losses, and reports whether to tell of them.
+func (l *losses) noteLocked(reason string, n int) bool {
+	switch reason {
+	case dropFull:
+		l.full += uint64(n)
+	case dropStale:
+		l.stale += uint64(n)
+	}
+	now := time.Now()
+	if now.Sub(l.told) < inflow.TellEvery {
+		return false
+	}
+	l.told = now
+	return true
+}
+
+// overLocked returns the sums when nothing waits any more, once.
+func (l *losses) overLocked(waiting int) []any {
+	if waiting > 0 || l.told.IsZero() {
+		return nil
+	}
+	sums := l.figuresLocked()
+	*l = losses{}
+	return sums
+}
+
+func (l *losses) figuresLocked() []any { return []any{"refusedAsFull", l.full, "tooOld", l.stale} }

@@ -1,0 +1,508 @@
+package natsadapter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sockeye-io/sockeye/adapter"
+)
+
+const (
+	// batchSize is how many messages are taken from the queue at once.
+	batchSize = 256
+	// confirmEvery is how long what was written is not confirmed at most.
+	confirmEvery = time.Second
+	// gatherWithin is how long the other nodes are waited for that listened before the connection ended, gatherEvery the time between
+	// two looks.
+	gatherWithin = 2500 * time.Millisecond
+	gatherEvery  = 20 * time.Millisecond
+)
+
+// session is one connection to NATS from its beginning to its end. It has three goroutines: the hub's, which makes subscriptions
+// and writes; one that sorts what arrives; and one that has the server confirm what was written, by an answer that follows it.
+type session struct {
+	// Static once the connection is made.
+	hub    *hub
+	dialer *dialer
+	nc     *nats.Conn
+
+	in     chan *nats.Msg // what arrives, and a message without a subscription for each of marks
+	closed chan struct{}  // closed by end
+	wake   chan struct{}  // capacity 1; there is something to confirm
+	depart chan struct{}  // capacity 1; the server is about to stop
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	over      bool
+	reason    error                      // why it has ended
+	receipts  []receipt                  // of messages that were written
+	written   uint64                     // messages
+	confirmed uint64                     // of them, those that the server has got
+	marks     []func()                   // what to do when all that has arrived until now has been sorted
+	replies   uint64                     // numbers the messages of which we want to know whether anybody listens
+	unheard   map[uint64]bool            // those to which nobody listens
+	dropped   map[*nats.Subscription]int // of those that came too fast: how many were lost, as last seen
+	refusal   error                      // the last thing that NATS has refused
+	reaching  *reach                     // what is being asked of other nodes
+	reached   time.Time                  // when that was last done
+}
+
+// receipt is a message whose sender wants to know what has become of it.
+type receipt struct {
+	*outgoing
+	reply uint64 // its number; 0 if it has none
+}
+
+func newSession(h *hub) *session {
+	return &session{
+		hub: h, in: make(chan *nats.Msg, inbound), closed: make(chan struct{}), wake: make(chan struct{}, 1), depart: make(chan struct{}, 1),
+		unheard: make(map[uint64]bool), dropped: make(map[*nats.Subscription]int),
+	}
+}
+
+// run works until the connection ends or the server closes.
+func (s *session) run() {
+	s.hub.stats.connections.Add(1)
+	defer s.hub.stats.connections.Add(-1)
+	var others sync.WaitGroup
+	others.Go(s.sort)
+	err := s.begin()
+	if err == nil {
+		others.Go(s.attend)
+		err = s.work()
+	}
+	if errors.Is(err, errClosed) || errors.Is(err, errLameDuck) {
+		_ = s.nc.FlushTimeout(closeWithin) // what was written last
+	}
+	s.end(err)
+	s.hub.lost(s, s.why()) // it may have ended before the hub knew it
+	s.dialer.abort()
+	s.nc.Close()
+	others.Wait()
+	s.giveUp()
+}
+
+// begin subscribes to all that is wanted, and waits until the other nodes are back.
+func (s *session) begin() error {
+	again := s.hub.begin(s)
+	if err := s.subscribe(); err != nil {
+		return err
+	}
+	fresh := s.hub.subs.unconfirmed()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.lookForRefusal()
+	s.hub.subs.confirm(fresh)
+	if again {
+		if err := s.gather(); err != nil {
+			return err
+		}
+	}
+	s.hub.begun(s)
+	return nil
+}
+
+// work writes what waits.
+func (s *session) work() error {
+	q := s.hub.queue
+	batch := make([]*outgoing, 0, batchSize)
+	for {
+		if err := s.subscribe(); err != nil {
+			return err
+		}
+		batch = q.take(batch[:0])
+		for i, o := range batch {
+			if err := s.write(o); err != nil {
+				q.putBack(batch[i:])
+				return err
+			}
+		}
+		if q.over() { // also behind the last of what waited: nobody wakes us again
+			return errClosed
+		}
+		if full := len(batch) == cap(batch); full && !s.isOver() {
+			continue
+		}
+		clear(batch)
+		select {
+		case <-q.wake:
+		case <-s.closed:
+			return s.why()
+		case <-s.hub.ctx.Done():
+			return errClosed
+		case <-s.depart:
+			if len(s.nc.Servers()) > 1 {
+				return errLameDuck
+			}
+		}
+	}
+}
+
+// subscribe makes and ends subscriptions as they are wanted.
+func (s *session) subscribe() error {
+	made := false
+	for _, c := range s.hub.subs.changes() {
+		if c.end != nil {
+			_ = c.end.Unsubscribe() // it fails only if the connection has ended
+		}
+		if !c.subscribe {
+			continue
+		}
+		sub, err := s.nc.ChanSubscribe(c.subject, s.in)
+		if err != nil {
+			return s.because(fmt.Errorf("subscribe to %s: %w", c.subject, err))
+		}
+		s.hub.subs.subscribed(c.subject, sub)
+		made = true
+	}
+	if made {
+		s.poke()
+	}
+	return nil
+}
+
+func (s *session) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write hands a message to the connection. It waits while that takes nothing. With an error it has not been written.
+func (s *session) write(o *outgoing) error {
+	select {
+	case <-s.closed:
+		return s.why()
+	default:
+	}
+	r := receipt{outgoing: o}
+	reply := o.from
+	if o.single && o.sent != nil {
+		r.reply, reply = s.nextReply()
+	}
+	err := s.nc.PublishRequest(o.subject, reply, o.body)
+	switch {
+	case err == nil:
+		s.wrote(r)
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return s.because(err)
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
+		s.hub.queue.ended([]*outgoing{o}, dropLarge, err)
+	default: // some of it may have been written
+		s.wrote(r)
+		s.end(fmt.Errorf("write to nats: %w", err))
+	}
+	return nil
+}
+
+func (s *session) wrote(r receipt) {
+	s.hub.stats.sent.Add(1)
+	s.mu.Lock()
+	s.written++
+	if r.sent != nil {
+		s.receipts = append(s.receipts, r)
+	}
+	s.mu.Unlock()
+	if r.sent != nil {
+		s.poke()
+	}
+}
+
+// nextReply returns a number, and the subject on which NATS tells that nobody has heard the message with that number.
+func (s *session) nextReply() (n uint64, subject string) {
+	s.mu.Lock()
+	s.replies++
+	n = s.replies
+	s.mu.Unlock()
+	return n, s.hub.subjects.reply(strconv.FormatUint(n, 10))
+}
+
+// noteReply takes what arrives on such a subject.
+func (s *session) noteReply(m *nats.Msg) {
+	n, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64)
+	if err != nil || m.Header.Get("Status") != "503" || len(m.Data) > 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n <= s.replies {
+		s.unheard[n] = true
+	}
+}
+
+// sort hands what arrives to the sinks of the subjects.
+func (s *session) sort() {
+	for {
+		select {
+		case m := <-s.in:
+			s.take(m)
+		case <-s.closed:
+			for {
+				select {
+				case m := <-s.in:
+					s.take(m)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *session) take(m *nats.Msg) {
+	if m.Sub == nil {
+		s.mu.Lock()
+		do := s.marks[0]
+		s.marks = s.marks[1:]
+		s.mu.Unlock()
+		do()
+		return
+	}
+	if to := s.hub.subs.sink(m.Sub.Subject); to != nil {
+		to(m)
+	}
+}
+
+// mark has do called when all that has arrived until now has been sorted, unless the connection ends before.
+func (s *session) mark(do func()) {
+	s.mu.Lock()
+	s.marks = append(s.marks, do)
+	s.mu.Unlock()
+	select {
+	case s.in <- &nats.Msg{}:
+	case <-s.closed:
+	}
+}
+
+// attend has the server confirm what was written.
+func (s *session) attend() {
+	tick := time.NewTicker(confirmEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.wake:
+		case <-tick.C:
+			s.lookForOverruns()
+		case <-s.closed:
+			return
+		}
+		if err := s.confirm(); err != nil {
+			s.end(err)
+			return
+		}
+	}
+}
+
+// confirm waits for an answer to all that was written until now.
+func (s *session) confirm() error {
+	fresh := s.hub.subs.unconfirmed()
+	s.mu.Lock()
+	written, receipts := s.written, len(s.receipts)
+	idle := written == s.confirmed
+	s.mu.Unlock()
+	if idle && len(fresh) == 0 {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.lookForRefusal()
+	s.mu.Lock()
+	s.confirmed = written
+	sent := s.receipts[:receipts:receipts]
+	s.receipts = s.receipts[receipts:]
+	s.mu.Unlock()
+	if len(sent) > 0 {
+		s.mark(func() { s.deliver(sent) })
+	}
+	if len(fresh) > 0 {
+		s.reach()
+		s.hub.subs.confirm(fresh)
+		s.hub.review()
+	}
+	return nil
+}
+
+// deliver tells what has become of messages that the server has got.
+func (s *session) deliver(list []receipt) {
+	for _, r := range list {
+		if err := s.hub.queue.refusedOn(r.subject); err != nil {
+			r.fail(err)
+			continue
+		}
+		receivers := -1
+		if r.reply > 0 {
+			receivers = 1
+			s.mu.Lock()
+			if s.over {
+				receivers = -1 // it may have said so to nobody
+			}
+			if s.unheard[r.reply] {
+				receivers = 0
+				delete(s.unheard, r.reply)
+			}
+			s.mu.Unlock()
+		}
+		r.sent(adapter.Receipt{Receivers: receivers})
+	}
+}
+
+// flush waits until the server has answered to all that was written.
+func (s *session) flush() error {
+	err := s.nc.FlushTimeout(s.hub.opts.AnswerTimeout)
+	if errors.Is(err, nats.ErrTimeout) {
+		return errNoAnswer
+	}
+	return s.because(err)
+}
+
+// gather waits until those nodes are back that were there before the connection ended: what was kept for them is worth nothing
+// until they hear it.
+func (s *session) gather() error {
+	missing := s.hub.peers.list()
+	deadline := time.Now().Add(gatherWithin)
+	for len(missing) > 0 {
+		var err error
+		if missing, err = s.probe(missing); err != nil {
+			return err
+		}
+		if len(missing) == 0 || time.Now().After(deadline) {
+			break
+		}
+		timer := time.NewTimer(gatherEvery)
+		select {
+		case <-timer.C:
+		case <-s.closed:
+			timer.Stop()
+			return s.why()
+		}
+	}
+	s.hub.peers.forget(missing)
+	return nil
+}
+
+// probe returns those of some nodes whose inbox nobody reads.
+func (s *session) probe(ids []adapter.NodeID) (missing []adapter.NodeID, err error) {
+	numbers := make(map[uint64]adapter.NodeID, len(ids))
+	for _, id := range ids {
+		n, reply := s.nextReply()
+		numbers[n] = id
+		if err := s.nc.PublishRequest(s.hub.subjects.inbox(id), reply, nil); err != nil {
+			return nil, s.because(err)
+		}
+	}
+	if err := s.flush(); err != nil {
+		return nil, err
+	}
+	sorted := make(chan struct{})
+	s.mark(func() { close(sorted) })
+	select {
+	case <-sorted:
+	case <-s.closed:
+		return nil, s.why()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n, id := range numbers {
+		if s.unheard[n] {
+			delete(s.unheard, n)
+			missing = append(missing, id)
+		}
+	}
+	return missing, nil
+}
+
+// end ends the session for a reason, unless it has one already.
+func (s *session) end(reason error) {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
+	s.over, s.reason = true, reason
+	s.mu.Unlock()
+	close(s.closed)
+	s.hub.lost(s, reason)
+	s.dialer.abort() // whoever waits for the connection waits no longer
+}
+
+// ended is told by nats.go that the connection has ended.
+func (s *session) ended(reason error) { s.end(cmp.Or(reason, errLost)) }
+
+func (s *session) isOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
+
+// why returns the reason why the session has ended.
+func (s *session) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.reason, errLost)
+}
+
+// because returns the reason why the session has ended, or an error if it has not.
+func (s *session) because(err error) error {
+	if err != nil && s.isOver() {
+		return s.why()
+	}
+	return err
+}
+
+// giveUp tells what has become of the messages that the server has confirmed, and that the others may be lost.
+func (s *session) giveUp() {
+	s.mu.Lock()
+	reason, unconfirmed, receipts := s.reason, s.written-s.confirmed, s.receipts
+	marks := s.marks
+	s.receipts, s.marks = nil, nil
+	s.mu.Unlock()
+	for _, do := range marks {
+		do() // the server had confirmed these messages
+	}
+	if errors.Is(reason, errClosed) || errors.Is(reason, errLameDuck) {
+		unconfirmed = 0 // it was flushed
+	}
+	if unconfirmed > 0 {
+		s.hub.stats.fail(reason, int(unconfirmed))
+	}
+	for _, r := range receipts {
+		r.fail(reason)
+	}
+}
+
+// discovered notes the servers that NATS has told of.
+func (s *session) discovered(nc *nats.Conn) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.hub.urls = withDiscovered(s.hub.urls, nc)
+}
+
+// leave has the session end as soon as there is another server to go to.
+func (s *session) leave() {
+	select {
+	case s.depart <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, and reports whether the session goes on.
+func (s *session) pause(d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-s.closed:
+		return false
+	}
+}

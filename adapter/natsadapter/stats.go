@@ -1,0 +1,164 @@
+package natsadapter
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/internal/seldom"
+)
+
+// Stats tells what an adapter has done since it was made, for all its servers and namespaces together.
+type Stats struct {
+	State  State
+	Reason error     // why the state is Down, else nil
+	Since  time.Time // when the state began
+	// StateChanges counts the changes of State.
+	StateChanges uint64
+
+	// Connections is the number of connections that are open, Reconnects how many were made after the first one of their server.
+	Connections int
+	Reconnects  uint64
+	// Wanted and Confirmed count subjects: those we want, and those of them that NATS has confirmed.
+	Wanted, Confirmed int
+	// Resubscribed counts subscriptions that a lost connection had ended and that were made again.
+	Resubscribed uint64
+
+	// Queued messages wait to be written, and Sent were written. Failed are those of the latter of which it is not known whether NATS
+	// has got them, and those that it has refused, by kind of error: "connection", "timeout", "permission".
+	// Dropped were not sent, by reason: "full" (the queue), "stale" (older than Options.QueueAge), "down" (of no use later, such as
+	// questions), "refused" (because NATS had just refused another one on the subject), "toolarge" (for the server's max_payload),
+	// "closed" (the server).
+	Queued, QueuedBytes int
+	Sent                uint64
+	Failed              map[string]uint64
+	Dropped             map[string]uint64
+
+	// Received counts messages on the subjects of namespaces, ReceivedBytes their bodies, Foreign those of them that nobody on this
+	// node needs, BadFrames those that could not be decoded, FeedDropped those dropped because a namespace had too many
+	// waiting. Overrun counts those that came faster than they could be sorted.
+	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped, Overrun uint64
+
+	// Members counts what was heard on the subjects on which nodes speak of themselves; nothing else here counts it.
+	Members uint64
+
+	// Losses counts how often messages for a server may have been lost: it was cut off from NATS, or messages came faster than they
+	// could be sorted.
+	Losses uint64
+}
+
+// counters is the part of Stats that is only counted.
+type counters struct {
+	inflow                                  inflow.Counters
+	sent, reconnects, resubscribed, overrun atomic.Uint64
+	received, receivedBytes, members        atomic.Uint64
+	losses                                  atomic.Uint64
+	connections                             atomic.Int64
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	failed  map[string]uint64
+	dropped map[string]uint64
+	told    map[string]*seldom.Counted
+}
+
+func newCounters() *counters {
+	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}, told: map[string]*seldom.Counted{}}
+}
+
+func (c *counters) drop(reason string, n int) {
+	c.mu.Lock()
+	c.dropped[reason] += uint64(n)
+	c.mu.Unlock()
+}
+
+func (c *counters) fail(err error, n int) {
+	kind := trouble(err)
+	c.mu.Lock()
+	c.failed[kind] += uint64(n)
+	c.mu.Unlock()
+}
+
+// worthTelling reports whether something of a kind should be logged, and how many of its kind were not.
+func (c *counters) worthTelling(kind string) (held uint64, ok bool) {
+	c.mu.Lock()
+	gate := c.told[kind]
+	if gate == nil {
+		gate = new(seldom.Counted)
+		c.told[kind] = gate
+	}
+	c.mu.Unlock()
+	return gate.Pass(inflow.TellEvery)
+}
+
+// Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
+func (b *Builder) Stats() Stats {
+	c := b.stats
+	s := Stats{
+		Connections: int(c.connections.Load()), Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
+		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(), Overrun: c.overrun.Load(),
+		Members: c.members.Load(), Losses: c.losses.Load(),
+	}
+	c.mu.Lock()
+	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
+	c.mu.Unlock()
+	b.mu.Lock()
+	brokers := slices.Clone(b.brokers)
+	s.StateChanges = b.retired
+	b.mu.Unlock()
+	for i, br := range brokers {
+		br.hub.addTo(&s, i == 0)
+	}
+	return s
+}
+
+// addTo adds what one server has.
+func (h *hub) addTo(s *Stats, first bool) {
+	if state, since, reason := h.status.Since(); first || state.Worse(s.State) {
+		s.State, s.Since, s.Reason = state, since, reason
+	}
+	s.StateChanges += h.status.Changes()
+	queued, bytes := h.queue.figures()
+	s.Queued += queued
+	s.QueuedBytes += bytes
+	wanted, confirmed := h.subs.figures()
+	s.Wanted += wanted
+	s.Confirmed += confirmed
+}
+
+// What there is a count for also before it has happened, so that the first time can be seen.
+var (
+	usualFailures = []string{troubleConnection, troubleTimeout, troublePermission}
+	usualDrops    = []string{dropFull, dropStale, dropDown, dropRefused, dropLarge, dropClosed}
+)
+
+// withZeros returns a copy with all keys.
+func withZeros(counts map[string]uint64, keys []string) map[string]uint64 {
+	all := maps.Clone(counts)
+	for _, key := range keys {
+		all[key] += 0
+	}
+	return all
+}
+
+// BrokerStats implements adapter.BrokerReporter. The state and the queue are those of this server, the counts those of all that
+// share the adapter.
+func (b *broker) BrokerStats() adapter.BrokerStats {
+	c := b.hub.stats
+	s := adapter.BrokerStats{
+		Up: b.hub.status.Is(Up), Sent: c.sent.Load(), Received: c.received.Load() + c.members.Load(),
+		Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+	}
+	c.mu.Lock()
+	s.Failed, s.Dropped = withZeros(c.failed, usualFailures), withZeros(c.dropped, usualDrops)
+	c.mu.Unlock()
+	s.Dropped["unhandled"] = c.inflow.Dropped.Load() + c.overrun.Load()
+	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
+	s.Queued, s.QueuedBytes = b.hub.queue.figures()
+	return s
+}

@@ -1,0 +1,140 @@
+package redisadapter
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+const (
+	// historyPage is how many entries of a stream are read at once for a client that comes back, historyEntries how many at most.
+	historyPage    = 200
+	historyEntries = 100_000
+)
+
+// InOrder implements adapter.Sequencer.
+func (b *streamsBus) InOrder() { b.recording.Store(true) }
+
+// Record implements adapter.Recorder: the stream is the log, and the ids of its entries are the offsets, as in Node.
+func (b *streamsBus) Record() (adapter.Log, adapter.SessionStore) {
+	return streamLog{b}, sessionStore{b.streams.rdb, b.streams.opts.SessionKeyPrefix}
+}
+
+// openEntry hands an entry on.
+func (b *streamsBus) openEntry(stream, id string, e envelope.Entry) {
+	codec, recording := b.codec, b.recording.Load()
+	if e.UID == string(b.uid) {
+		if !recording {
+			return
+		}
+		codec = b.history
+	}
+	m, err := codec.OpenEntry(e)
+	if m != nil && recording {
+		m.Offset = id
+	}
+	b.deliver(m, err, stream+" "+id)
+}
+
+// streamLog is the log of a namespace.
+type streamLog struct{ b *streamsBus }
+
+func (l streamLog) Read() string {
+	s := l.b.streams
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reading == nil {
+		return ""
+	}
+	if r := s.reading.readers[l.b.stream]; r != nil {
+		if id := r.position.Load(); id != nil {
+			return *id
+		}
+	}
+	return ""
+}
+
+func (l streamLog) Compare(a, b string) int {
+	switch x, y := idOf(a), idOf(b); {
+	case x.before(y):
+		return -1
+	case y.before(x):
+		return 1
+	}
+	return 0
+}
+
+// isID reports whether a text has the form of an entry's id.
+func isID(text string) bool {
+	ms, seq, ok := strings.Cut(text, "-")
+	digits := func(s string) bool { return s != "" && len(s) <= 20 && strings.Trim(s, "0123456789") == "" }
+	return ok && digits(ms) && digits(seq)
+}
+
+func (l streamLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
+	if !isID(offset) {
+		return "", adapter.ErrHistoryGap
+	}
+	rdb, err := l.b.streams.server(ctx, l.b.stream)
+	if err != nil {
+		return "", err
+	}
+	end = offset
+	for read := 0; ; {
+		entries, err := rdb.XRangeN(ctx, l.b.stream, "("+end, "+", historyPage).Result()
+		if err != nil {
+			return "", fmt.Errorf("read stream %s: %w", l.b.stream, err)
+		}
+		for i := range entries {
+			end = entries[i].ID
+			if m := l.open(&entries[i]); m != nil && !each(m) {
+				return end, nil
+			}
+		}
+		if len(entries) < historyPage {
+			break
+		}
+		if read += len(entries); read >= historyEntries {
+			return "", adapter.ErrHistoryLimit
+		}
+	}
+	return end, l.complete(ctx, rdb, offset)
+}
+
+// open returns the broadcast that an entry is, nil if it is none of the namespace.
+func (l streamLog) open(x *redis.XMessage) *adapter.Message {
+	e := entryOf(x)
+	if e.Namespace != l.b.local.Name() {
+		return nil
+	}
+	m, err := l.b.history.OpenEntry(e)
+	if err != nil || m == nil || m.Kind != adapter.KindBroadcast {
+		return nil
+	}
+	m.Offset = x.ID
+	return m
+}
+
+// complete returns an error unless everything after an offset is still in the stream. It is asked when that has been read: entries
+// are removed from the front.
+func (l streamLog) complete(ctx context.Context, rdb *redis.Client, offset string) error {
+	info, err := rdb.XInfoStream(ctx, l.b.stream).Result()
+	switch {
+	case err != nil && isNoKey(err):
+		return adapter.ErrHistoryGap
+	case err != nil:
+		return fmt.Errorf("look at stream %s: %w", l.b.stream, err)
+	case before(info.LastGeneratedID, offset): // of another stream, or Redis has lost its data
+		return adapter.ErrHistoryGap
+	case info.LastGeneratedID == offset, info.Length > 0 && !before(offset, info.FirstEntry.ID):
+		return nil
+	case offset == "0-0" && info.EntriesAdded > 0 && info.EntriesAdded == info.Length && !l.b.streams.wentBack(l.b.stream):
+		return nil // nothing has ever been removed
+	}
+	return adapter.ErrHistoryGap
+}

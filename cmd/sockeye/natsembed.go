@@ -1,0 +1,248 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// Bounds of a NATS server inside a node.
+const (
+	// natsMaxPayload is the longest message between nodes, in bytes.
+	natsMaxPayload = 8 << 20
+	// natsMaxPending is how much may wait for this node itself, in bytes: more cuts it off for a moment. From three quarters of it on,
+	// also of what waits for one other node, who publishes is slowed down.
+	natsMaxPending = 64 << 20
+	// natsWriteDeadline is how long this node may take nothing of what waits for it, natsRouteDeadline how long another node may take
+	// for what waits for that: then its route is cut, and what waits is lost to it. It is what bounds that memory, since routes have no
+	// bound in bytes. It is short because all nodes are slowed down until then.
+	natsWriteDeadline = 10 * time.Second
+	natsRouteDeadline = 3 * time.Second
+	// natsPing is how often a silent route is asked; after two questions without an answer it is cut.
+	natsPing = 10 * time.Second
+	// natsStart is how long a server may take to open its ports, natsLook the time between two looks whether it cannot.
+	natsStart = 10 * time.Second
+	natsLook  = 100 * time.Millisecond
+
+	natsRouteUser      = "sockeye"
+	minNATSRouteSecret = 16 // bytes
+)
+
+// embedOptions are what the flags of a node say of the server in it.
+type embedOptions struct {
+	name   string // of the cluster, the same on all nodes
+	addr   string
+	routes []string
+	secret string    // "" for none
+	tls    *tlsFiles // of both ends of a route, nil without TLS
+	log    *slog.Logger
+}
+
+// embedOptions reads the secret and checks what can be checked without listening.
+func (f *nodeFlags) embedOptions(files *tlsFiles, log *slog.Logger) (*embedOptions, error) {
+	secret, err := f.routeSecret()
+	if err != nil {
+		return nil, err
+	}
+	if secret == "" && files == nil {
+		if checkLoopback(f.NATSEmbed) != nil {
+			return nil, fmt.Errorf("--nats-embed %s is not a loopback address: routes from elsewhere need --nats-route-secret, --cluster-secret or --peer-tls-cert, "+
+				"else whoever reaches it is part of the cluster", f.NATSEmbed)
+		}
+	}
+	o := &embedOptions{
+		name: cmp.Or(f.Key, "sockeye"), addr: f.NATSEmbed, routes: f.NATSRoutes, secret: secret, tls: files, log: log,
+	}
+	_, err = o.server()
+	return o, err
+}
+
+// routeSecret is what the servers of the nodes tell each other. It goes over the network, so what stands for itself elsewhere is not sent.
+func (f *nodeFlags) routeSecret() (string, error) {
+	secret := f.NATSRouteSecret
+	if f.NATSRouteSecretFile != "" {
+		text, err := readBounded(f.NATSRouteSecretFile)
+		if err != nil {
+			return "", fmt.Errorf("--nats-route-secret-file: %w", err)
+		}
+		if secret = strings.TrimSpace(string(text)); secret == "" {
+			return "", fmt.Errorf("--nats-route-secret-file: %s is empty", f.NATSRouteSecretFile)
+		}
+	}
+	switch {
+	case secret == "" && f.ClusterSecret != "":
+		mac := hmac.New(sha256.New, []byte(f.ClusterSecret))
+		mac.Write([]byte("routes of nats"))
+		return hex.EncodeToString(mac.Sum(nil)), nil
+	case secret != "" && len(secret) < minNATSRouteSecret:
+		return "", fmt.Errorf("--nats-route-secret has %d bytes, at least %d are needed", len(secret), minNATSRouteSecret)
+	}
+	return secret, nil
+}
+
+// hasOthers reports whether the routes lead to more than this node.
+func (o *embedOptions) hasOthers() bool {
+	for _, text := range o.routes {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil && u.Host != o.addr {
+			return true
+		}
+	}
+	return false
+}
+
+// server turns the options into those of the server.
+func (o *embedOptions) server() (*natsserver.Options, error) {
+	host, port, err := hostPort(o.addr)
+	if err != nil {
+		return nil, fmt.Errorf("--nats-embed: %w", err)
+	}
+	routes, err := o.urls()
+	if err != nil {
+		return nil, fmt.Errorf("--nats-routes: %w", err)
+	}
+	opts := &natsserver.Options{
+		// The library opens no routes without a port for clients: it is a free one of this machine, for whoever knows the token, so for
+		// nobody.
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, Authorization: rand.Text(),
+		NoSigs: true, NoSystemAccount: true, DisableShortFirstPing: true, MaxClosedClients: 16, MaxConn: 16,
+		MaxPayload: natsMaxPayload, MaxPending: natsMaxPending, WriteDeadline: natsWriteDeadline,
+		// An attempt that fails is told once; then it is an hour until the next word.
+		ConnectErrorReports: 3600, ReconnectErrorReports: 3600,
+		Routes: routes,
+		Cluster: natsserver.ClusterOpts{
+			Name: o.name, Host: host, Port: port,
+			NoAdvertise: true, // of the port for clients
+			PoolSize:    1,    // one connection between two servers keeps the order of messages
+			Compression: natsserver.CompressionOpts{Mode: natsserver.CompressionOff},
+			AuthTimeout: 5, PingInterval: natsPing, MaxPingsOut: 2, ConnectBackoff: false,
+			WriteDeadline: natsRouteDeadline, WriteTimeout: natsserver.WriteTimeoutPolicyClose,
+		},
+	}
+	if o.secret != "" {
+		opts.Cluster.Username, opts.Cluster.Password = natsRouteUser, o.secret
+	}
+	if o.tls != nil {
+		opts.Cluster.TLSConfig, opts.Cluster.TLSTimeout = o.tls.both(), 5
+	}
+	return opts, nil
+}
+
+// urls are the addresses of the routes with the secret in them.
+func (o *embedOptions) urls() ([]*url.URL, error) {
+	var list []*url.URL
+	for _, text := range o.routes {
+		u, err := url.Parse(strings.TrimSpace(text))
+		if wrong := new(url.Error); errors.As(err, &wrong) { // which has the text in it
+			return nil, wrong.Err
+		}
+		switch {
+		case u.Scheme != "nats" && u.Scheme != "nats-route" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
+			return nil, fmt.Errorf("want addresses such as nats://a:6222, got %s", u.Redacted())
+		case u.User != nil:
+			return nil, errors.New("the addresses have no users: --nats-route-secret is for all")
+		case u.Port() == "":
+			return nil, fmt.Errorf("%s has no port", u.Redacted())
+		}
+		if o.secret != "" {
+			u.User = url.UserPassword(natsRouteUser, o.secret)
+		}
+		list = append(list, u)
+	}
+	return list, nil
+}
+
+func hostPort(addr string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("%q is no port", text)
+	}
+	if port == 0 {
+		port = natsserver.RANDOM_PORT
+	}
+	return cmp.Or(host, "0.0.0.0"), port, nil
+}
+
+// embedded is a NATS server in this process, connected with those of the other nodes.
+type embedded struct {
+	// Static after construction.
+	srv   *natsserver.Server
+	token string // of its clients
+}
+
+// start opens the port for routes, and does not wait for the other nodes.
+func (o *embedOptions) start() (*embedded, error) {
+	opts, err := o.server()
+	if err != nil {
+		return nil, err
+	}
+	srv, err := natsserver.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("nats server: %w", err)
+	}
+	log := &natsLog{log: o.log, fatal: make(chan error, 1)}
+	srv.SetLoggerV2(log, o.log.Enabled(context.Background(), slog.LevelDebug), false, false)
+	srv.Start()
+	if err := log.awaitReady(srv); err != nil {
+		srv.Shutdown()
+		return nil, fmt.Errorf("--nats-embed: %w", err)
+	}
+	o.log.Info("nats server takes routes", "addr", srv.ClusterAddr().String(), "secret", o.secret != "", "tls", o.tls != nil)
+	return &embedded{srv, opts.Authorization}, nil
+}
+
+// awaitReady waits until a server takes connections, and no longer than until it says that it cannot.
+func (l *natsLog) awaitReady(srv *natsserver.Server) error {
+	deadline := time.Now().Add(natsStart)
+	for {
+		select {
+		case err := <-l.fatal:
+			return err
+		default:
+		}
+		switch {
+		case srv.ReadyForConnections(natsLook):
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("not ready after %v", natsStart)
+		}
+	}
+}
+
+// alone reports whether no other node is connected.
+func (e *embedded) alone() bool { return e.srv.NumRoutes() == 0 }
+
+// close ends the server when what its client has published is on its way.
+func (e *embedded) close() {
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+}
+
+// both is for either end of a connection: each handshake takes what the files said last, but for the authorities of listeners
+// elsewhere, which are those of the start.
+func (t *tlsFiles) both() *tls.Config {
+	config := t.server()
+	config.RootCAs, config.ClientCAs, config.ClientAuth = t.current().RootCAs, t.current().ClientCAs, t.base.ClientAuth
+	config.Certificates = slices.Clone(t.current().Certificates)
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return &t.current().Certificates[0], nil
+	}
+	return config
+}

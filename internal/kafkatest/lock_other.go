@@ -1,0 +1,16 @@
+//go:build !unix
+
+package kafkatest
+
+import (
+	"errors"
+	"os"
+)
+
+func lockFile(path string) (*os.File, error) {
+	return nil, errors.New("files are locked on Unix only")
+}
+
+func tryLockFile(path string) (*os.File, error) { return lockFile(path) }
+
+var freeze, thaw, terminate os.Signal = os.Kill, os.Kill, os.Kill
