@@ -149,8 +149,9 @@ type Sequencer interface {
 // Recorder is a Sequencer whose log can be read again.
 type Recorder interface {
 	Sequencer
-	// Record returns the log, and the storage of sessions beside it.
-	Record() (Log, SessionStore)
+	// Record returns the log, and the storage of sessions beside it. It is called at most once, before InOrder and before the first
+	// Publish. The error says why nothing can be recorded, errors.ErrUnsupported among others.
+	Record(opts HistoryOptions) (Log, SessionStore, error)
 }
 
 // Log is what a Recorder has. All methods may be called concurrently.

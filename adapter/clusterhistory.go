@@ -51,11 +51,17 @@ type pendingTurn struct {
 // Keep implements Historian.
 func (c *clustered) Keep(opts HistoryOptions) (History, SessionStore, error) {
 	r, ok := c.bus.(Recorder)
-	if !ok || !c.inOrder(placePatience) {
+	if !ok {
+		return nil, nil, errors.ErrUnsupported
+	}
+	log, sessions, err := r.Record(opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !c.inOrder(placePatience) {
 		return nil, nil, errors.ErrUnsupported
 	}
 	h := c.history.Load()
-	log, sessions := r.Record()
 	h.log.Store(&log)
 	return h, sessions, nil
 }

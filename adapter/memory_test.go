@@ -19,3 +19,9 @@ func TestMemory(t *testing.T) {
 		return []adapter.Builder{adapter.Memory()}
 	})
 }
+
+func TestMemoryHistory(t *testing.T) {
+	adaptertest.RunHistory(t, 1, func(*testing.T, int) []adapter.Builder {
+		return []adapter.Builder{adapter.Memory()}
+	})
+}

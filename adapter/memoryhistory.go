@@ -86,11 +86,14 @@ func (h *memoryHistory) forgetLocked(now time.Time) {
 
 func (h *memoryHistory) offset(n uint64) string { return h.epoch + strconv.FormatUint(n, 36) }
 
-// number is the reverse of offset.
+// number is the reverse of offset. It is 0 for what is none of this history.
 func (h *memoryHistory) number(offset string) (n uint64, ok bool) {
 	text, own := strings.CutPrefix(offset, h.epoch)
 	n, err := strconv.ParseUint(text, 36, 64)
-	return n, own && err == nil
+	if !own || err != nil {
+		return 0, false
+	}
+	return n, true
 }
 
 func (h *memoryHistory) Position() string {

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -198,5 +202,18 @@ func TestStreamsRecoveryOrder(t *testing.T) {
 		if text := r.read(); !strings.HasPrefix(text, `42["bye",1`) {
 			t.Errorf("%s: got %s", name, text)
 		}
+	}
+}
+
+// TestStreamsHistory runs the suite of histories.
+func TestStreamsHistory(t *testing.T) {
+	server := redistest.Single(t)
+	for name, opts := range streamsVariants {
+		t.Run(name, func(t *testing.T) {
+			adaptertest.RunHistory(t, 3, everyNode(func() redis.UniversalClient { return server.Client() }, func(prefix string) func(redis.UniversalClient) adapter.Builder {
+				opts.SessionKeyPrefix = prefix + ":session:"
+				return streamed(opts)(prefix)
+			}))
+		})
 	}
 }

@@ -21,8 +21,8 @@ const (
 func (b *streamsBus) InOrder() { b.recording.Store(true) }
 
 // Record implements adapter.Recorder: the stream is the log, and the ids of its entries are the offsets, as in Node.
-func (b *streamsBus) Record() (adapter.Log, adapter.SessionStore) {
-	return streamLog{b}, sessionStore{b.streams.rdb, b.streams.opts.SessionKeyPrefix}
+func (b *streamsBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
+	return streamLog{b}, sessionStore{b.streams.rdb, b.streams.opts.SessionKeyPrefix}, nil
 }
 
 // openEntry hands an entry on.
