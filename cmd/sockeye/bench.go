@@ -23,7 +23,7 @@ var errInterrupted = errors.New("interrupted")
 type benchCommand struct {
 	URL string `arg:"" help:"The server, for example http://localhost:3000; its path is /socket.io/ unless given."`
 
-	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn" help:"What to do: idle, connect, echo, burst, single, targeted or churn."`
+	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn,jitter,avalanche" help:"What to do: idle, connect, echo, burst, single, targeted, churn, jitter or avalanche."`
 	Transport string `group:"What to do" default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
 	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, otherwise 1000."`
 	Steps     []int  `group:"What to do" help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
@@ -35,6 +35,13 @@ type benchCommand struct {
 	InFlight int `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
 	Warmup   int `group:"What to do" help:"Rounds or messages before the measurement."`
 
+	Duration    time.Duration `group:"Lost connections" help:"For jitter and avalanche: how long messages are sent and connections lost; 45s."`
+	DropEvery   time.Duration `group:"Lost connections" help:"Time from one loss of a client's connection to the next; 15s."`
+	DropFor     time.Duration `group:"Lost connections" help:"How long there is no way to the server; 2s."`
+	MessageRate float64       `group:"Lost connections" help:"Messages a second, in all; 10."`
+	Rooms       int           `group:"Lost connections" help:"Rooms that the messages go to in turns, with each client in one of them; with 1, the default, to all."`
+	Reconnect   string        `group:"Lost connections" default:"stock" enum:"stock,immediate" help:"How clients come back: stock, with the delays of the npm client, or immediate, when there is a way."`
+
 	Rate        float64       `group:"How to do it" help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
 	Concurrency int           `group:"How to do it" default:"50" help:"Connects at the same time."`
 	Processes   int           `group:"How to do it" help:"Processes to spread the clients over; as many as the limit of descriptors requires by default."`
@@ -45,7 +52,7 @@ type benchCommand struct {
 
 	PID     int    `group:"What to measure" name:"pid" help:"Process of the server, whose CPU and memory are read."`
 	PIDTree bool   `group:"What to measure" name:"pid-tree" help:"Include the processes below --pid."`
-	Via     string `group:"What to measure" help:"For burst and single: another node of the cluster, which is asked for the broadcasts."`
+	Via     string `group:"What to measure" help:"For burst, single, jitter and avalanche: another node of the cluster, which is asked for the messages."`
 	ViaPID  int    `group:"What to measure" name:"via-pid" help:"Process of that node, whose CPU is read."`
 	GC      bool   `group:"What to measure" name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
 	JSON    string `group:"Output" name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
@@ -64,7 +71,10 @@ Examples:
   sockeye bench http://localhost:3000 --scenario burst --clients 1000
       Broadcasts to 1,000 clients.
   sockeye bench http://localhost:3000 --scenario idle --steps 2000,10000 --pid $!
-      Memory for each idle client.`
+      Memory for each idle client.
+  sockeye serve --app bench --connection-state-recovery 2m &
+  sockeye bench http://localhost:3000 --scenario jitter --clients 1000
+      What is delivered to clients that lose their connection for 2 s every 15 s.`
 }
 
 // Run makes the run and prints its result. It fails if anything was lost.
@@ -112,7 +122,8 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 	cfg := load.Config{
 		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
 		Concurrency: c.Concurrency, Size: c.Size, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
-		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
+		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Duration: c.Duration, DropEvery: c.DropEvery, DropFor: c.DropFor,
+		MessageRate: c.MessageRate, Rooms: c.Rooms, Reconnect: c.Reconnect, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
 		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },
 	}
 	if c.Via != "" {

@@ -46,6 +46,30 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// TestBenchDrops has clients lose their connections at a node with recovery, which loses nothing, and at one without.
+func TestBenchDrops(t *testing.T) {
+	for _, tc := range []struct {
+		scenario string
+		serve    []string
+		status   int
+		want     string
+	}{
+		{"jitter", []string{"--connection-state-recovery", "2m"}, 0, "60 (100.000 %) with their session"},
+		{"avalanche", []string{"--connection-state-recovery", "2m"}, 0, "100.000 % of the messages that were due"},
+		{"avalanche", nil, exitFailure, "0 (0.000 %) with their session"},
+	} {
+		addr := start(t, append([]string{"--app", "bench"}, tc.serve...)...)
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), []string{
+			"bench", "http://" + addr, "--scenario", tc.scenario, "--clients", "30", "--duration", "600ms", "--drop-every", "300ms",
+			"--drop-for", "50ms", "--message-rate", "100", "--reconnect", "immediate", "--timeout", "2s",
+		}, &stdout, &stderr)
+		if status != tc.status || !strings.Contains(stdout.String(), tc.want) {
+			t.Errorf("%s %q: status %d, %s\n%s", tc.scenario, tc.serve, status, stderr.String(), stdout.String())
+		}
+	}
+}
+
 func TestBenchErrors(t *testing.T) {
 	addr := start(t, "--app", "bench")
 	other := start(t, "--app", "conformance") // which does not know the event join
@@ -58,6 +82,8 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{"http://" + addr, "--size", "3"}, exitUsage, "size must be at least 48"},
 		{[]string{"http://" + addr, "--pid-tree"}, exitUsage, "--pid-tree needs --pid"},
 		{[]string{"http://" + addr, "--source", "here"}, exitUsage, "not an IP address"},
+		{[]string{"http://" + addr, "--scenario", "jitter", "--drop-every", "1s"}, exitUsage, "connections must hold for a while"},
+		{[]string{"http://" + addr, "--reconnect", "never"}, exitUsage, "--reconnect must be one of"},
 		{[]string{"ftp://" + addr}, exitUsage, "scheme"},
 		{[]string{"http://" + addr + "/elsewhere/"}, exitFailure, "status 404: not a Socket.IO server"},
 		{[]string{"http://" + addr, "--pid", "1073741824"}, exitFailure, "there is no process 1073741824"},

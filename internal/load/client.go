@@ -31,13 +31,15 @@ type Client struct {
 	target  *Target
 	link    link
 	handler Handler
-	Index   int    // the owner's number for it
-	SID     string // the socket's id
+	Index   int      // the owner's number for it
+	SID     string   // the socket's id
+	session *session // nil without an interest in recovery
 
 	// Owned by whoever reads: Connect, then the reading goroutine.
 	opened, joined bool
 	ackID          int    // the answer that setup waits for, -1 for none
 	acked          bool   // it has come
+	recovered      bool   // the server has gone on with the session
 	failure        error  // what a packet says about the connection; reading stops
 	reply          []byte // scratch for packets that answer
 
@@ -65,7 +67,13 @@ type link interface {
 // Connect opens a client, enters "/" and, unless room is "", joins the room with the event "join", waiting for its
 // acknowledgement. From then on handler is called. Setting up ends with ctx.
 func Connect(ctx context.Context, t *Target, source net.IP, room string, index int, handler Handler) (*Client, error) {
-	c := &Client{target: t, handler: handler, Index: index, ackID: -1, done: make(chan struct{})}
+	return resume(ctx, t, source, room, index, handler, nil)
+}
+
+// resume is Connect with the session of a former connection, which it keeps up to date; nil has no part in it. A client that has been
+// recovered is in its room already. Events may come to handler before resume returns.
+func resume(ctx context.Context, t *Target, source net.IP, room string, index int, handler Handler, s *session) (*Client, error) {
+	c := &Client{target: t, handler: handler, Index: index, session: s, ackID: -1, done: make(chan struct{})}
 	if t.Transport == Polling {
 		c.link = &pollingLink{target: t, source: source}
 	} else {
@@ -101,13 +109,13 @@ func (c *Client) enter(room string) error {
 	if err := c.until(&c.opened); err != nil {
 		return err
 	}
-	if err := c.link.write([]byte("40")); err != nil {
+	if err := c.link.write(c.session.connect()); err != nil {
 		return err
 	}
 	if err := c.until(&c.joined); err != nil {
 		return err
 	}
-	if room == "" {
+	if room == "" || c.recovered {
 		return nil
 	}
 	c.ackID = 0
@@ -180,15 +188,20 @@ func (c *Client) message(p []byte) {
 	}
 	switch kind, rest := p[0], p[1:]; kind {
 	case '0':
+		if c.joined {
+			return
+		}
 		c.SID, c.joined = "", true
 		if sid, ok := cutString(rest, `"sid":"`); ok {
 			c.SID = sid
 		}
+		c.recovered = c.session.connected(rest)
 	case '1':
 		c.failure = errDisconnected
 	case '2':
 		// A server may ask for an acknowledgement; benchmarks do not.
 		_, args := cutNumber(rest)
+		c.session.event(args)
 		c.handler.OnEvent(c, args)
 	case '3':
 		id, args := cutNumber(rest)

@@ -18,10 +18,19 @@ const (
 	Single   = "single"   // the next broadcast when all clients have the last
 	Targeted = "targeted" // messages from client to client
 	Churn    = "churn"    // clients leave and come back
+
+	Jitter    = "jitter"    // clients lose their connections now and then, while messages are sent
+	Avalanche = "avalanche" // all of them at once
+)
+
+// How clients that have lost their connection come back.
+const (
+	ReconnectStock     = "stock"     // as the npm client does with its defaults: after 1 s, 2 s, 4 s, 5 s..., each up to half longer or shorter
+	ReconnectImmediate = "immediate" // as soon as there is a way to the server, and then as the npm client does
 )
 
 // Scenarios lists them all.
-var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Churn}
+var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Churn, Jitter, Avalanche}
 
 // Room is the one that all clients join; the bench app's broadcasts go there.
 const Room = "room"
@@ -54,9 +63,17 @@ type Config struct {
 	Hold        time.Duration // from the last connect until memory is read; 10 s
 	Timeout     time.Duration // without any progress; 15 s
 
+	// Jitter and Avalanche only.
+	Duration    time.Duration // 45 s, in which messages are sent and connections lost
+	DropEvery   time.Duration // from one loss of a client's connection to the next; 15 s
+	DropFor     time.Duration // in which there is no way to the server; 2 s
+	MessageRate float64       // messages a second, in all; 10
+	Rooms       int           // 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in turns
+	Reconnect   string        // ReconnectStock, unless told
+
 	Server Process // whose CPU and memory are read
 
-	// Via is another node of the cluster, which is asked for the broadcasts of Burst and Single; nil is Target.
+	// Via is another node of the cluster, which is asked for the messages of Burst, Single, Jitter and Avalanche; nil is Target.
 	Via       *Target
 	ViaServer Process // that node's, whose CPU is read
 	Collect   bool    // Idle only: read memory once more after the event "gc" has been acknowledged
@@ -95,8 +112,11 @@ func (c Config) normal() (Config, error) {
 	if !slices.Contains(Scenarios, c.Scenario) {
 		return c, fmt.Errorf("unknown scenario %q", c.Scenario)
 	}
-	if c.Via != nil && c.Scenario != Burst && c.Scenario != Single {
-		return c, errors.New("another node can be asked for broadcasts only: burst and single")
+	if c.Via != nil && !slices.Contains([]string{Burst, Single, Jitter, Avalanche}, c.Scenario) {
+		return c, errors.New("another node can be asked for broadcasts only: burst, single, jitter and avalanche")
+	}
+	if err := c.drops(); err != nil {
+		return c, err
 	}
 	if len(c.Steps) > 0 {
 		if c.Scenario != Idle || !slices.IsSorted(c.Steps) || c.Steps[0] < 1 {
@@ -140,6 +160,27 @@ func (c Config) normal() (Config, error) {
 	}
 	return c.spread()
 }
+
+// drops fills in what concerns lost connections, and checks it.
+func (c *Config) drops() error {
+	c.Duration, c.DropEvery = orUsual(c.Duration, 45*time.Second), orUsual(c.DropEvery, 15*time.Second)
+	c.DropFor, c.MessageRate = orUsual(c.DropFor, 2*time.Second), orUsual(c.MessageRate, 10)
+	c.Rooms, c.Reconnect = orUsual(c.Rooms, 1), orUsual(c.Reconnect, ReconnectStock)
+	switch {
+	case c.Duration < 0 || c.DropFor < 0 || c.DropEvery <= c.DropFor:
+		return errors.New("times must not be negative, and connections must hold for a while before they are lost again")
+	case c.Rooms < 1 || c.MessageRate <= 0:
+		return errors.New("there must be a room and messages")
+	case c.MessageRate*(c.Duration.Seconds()+60)/float64(c.Rooms) > maxSeen:
+		return fmt.Errorf("more than %d messages to a room", maxSeen)
+	case c.Reconnect != ReconnectStock && c.Reconnect != ReconnectImmediate:
+		return fmt.Errorf("unknown way to reconnect %q", c.Reconnect)
+	}
+	return nil
+}
+
+// dropping reports whether connections are lost on purpose.
+func (c *Config) dropping() bool { return c.Scenario == Jitter || c.Scenario == Avalanche }
 
 // spread decides how many processes there are.
 func (c Config) spread() (Config, error) {

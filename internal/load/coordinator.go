@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // reportTime is how long workers may take to say what they have seen, also after an interruption.
@@ -66,6 +68,7 @@ type run struct {
 	tag    string
 	phase  string
 	rounds int64 // broadcasts asked for
+	sent   int64 // by the stream
 	before usage // of the server
 	via    usage // of the node that broadcasts are asked of
 	began  time.Time
@@ -136,6 +139,13 @@ func (r *run) plan(i int) *plan {
 	}
 	if p.Via = r.cfg.Target; r.cfg.Via != nil {
 		p.Via = *r.cfg.Via
+	}
+	if r.cfg.dropping() {
+		p.Drops = &drops{
+			Every: r.cfg.DropEvery, For: r.cfg.DropFor, Duration: r.cfg.Duration, Together: r.cfg.Scenario == Avalanche,
+			Immediate: r.cfg.Reconnect == ReconnectImmediate, Rate: r.cfg.MessageRate, Rooms: r.cfg.Rooms,
+			Clients: r.cfg.Clients, First: r.cfg.Clients * i / r.cfg.Processes,
+		}
 	}
 	for _, ip := range r.cfg.Sources {
 		p.Sources = append(p.Sources, ip.String())
@@ -209,6 +219,8 @@ func (r *run) take(e workerEvent) (moved bool, err error) {
 		return moved, nil
 	case evDone:
 		w.done = true
+	case evHushed:
+		w.done, r.sent = true, e.Number
 	case evReceived:
 		w.received = max(w.received, e.Number)
 	case evAcked:
@@ -265,15 +277,23 @@ func (r *run) finish() error {
 
 func (r *run) sum() error {
 	var total report
-	messages, connecting := newHistogram(), newHistogram()
+	times := make([]*hdrhistogram.Histogram, 5)
+	for i := range times {
+		times[i] = newHistogram()
+	}
 	for _, w := range r.workers {
 		total.add(w.report)
-		if err := errors.Join(mergePacked(messages, w.report.Latency), mergePacked(connecting, w.report.Connecting)); err != nil {
-			return err
+		for i, packed := range w.report.times() {
+			if err := mergePacked(times[i], *packed); err != nil {
+				return err
+			}
 		}
 	}
 	res := &r.result
-	res.Latency, res.Connecting = percentiles(messages), percentiles(connecting)
+	res.Latency, res.Connecting = percentiles(times[0]), percentiles(times[1])
+	if r.cfg.dropping() {
+		res.Drops = newDrops(&total, times[2:])
+	}
 	res.Connections = Connections{Opened: total.Opened, Failed: total.Failed, Lost: total.Lost, Reasons: total.Reasons}
 	m := &res.Messages
 	*m = Messages{Expected: total.Sent, Delivered: total.Got, Duplicate: total.Double, Late: total.Late, Foreign: total.Foreign}
@@ -281,7 +301,8 @@ func (r *run) sum() error {
 		m.Expected = r.rounds * int64(r.cfg.Copies) * total.Opened
 	}
 	m.Lost = m.Expected - m.Delivered
-	if res.Interrupted {
+	res.Drops.share(m)
+	if res.Interrupted && !r.cfg.dropping() {
 		m.Lost = max(0, m.Lost-r.underWay(&total))
 	}
 	res.ClientCPU = total.CPU.Seconds()

@@ -18,6 +18,10 @@ const (
 	opExchange  = "exchange"  // so many messages between the clients; answered by evDone
 	opChurn     = "churn"     // so many reconnects; answered by evDone
 	opCollect   = "collect"   // have the server collect garbage; answered by evAcked
+	opStream    = "stream"    // send messages from this worker's sender, until hushed
+	opDrops     = "drops"     // lose connections and come back, from a time on (Number, of Unix in ns); answered by evDone
+	opHush      = "hush"      // answered by evHushed
+	opSettle    = "settle"    // until so many messages have come, or no more do; answered by evDone
 	opReset     = "reset"     // forget latencies; answered by evDone
 	opReport    = "report"    // answered by evReport
 	opStop      = "stop"
@@ -28,6 +32,7 @@ const (
 	evDone     = "done"
 	evAcked    = "acked"
 	evReceived = "received" // all clients have got all copies of the numbered broadcast
+	evHushed   = "hushed"   // the stream has ended, after so many messages
 	evProgress = "progress"
 	evReport   = "report"
 	evFailed   = "failed" // the worker cannot go on
@@ -63,6 +68,7 @@ type plan struct {
 	Rate        float64       `json:"rate,omitempty"`
 	Concurrency int           `json:"concurrency"`
 	Timeout     time.Duration `json:"timeout"`
+	Drops       *drops        `json:"drops,omitempty"`
 }
 
 // report is what a worker has seen. Counts add up over workers.
@@ -79,6 +85,14 @@ type report struct {
 	CPU        time.Duration    `json:"cpu"`
 	Latency    string           `json:"latency,omitempty"`
 	Connecting string           `json:"connecting,omitempty"`
+
+	// Of connections that are lost.
+	Drops     int64  `json:"drops,omitempty"`
+	Back      int64  `json:"back,omitempty"` // clients that have come back
+	Resumed   int64  `json:"resumed,omitempty"`
+	Resuming  string `json:"resuming,omitempty"`
+	Answering string `json:"answering,omitempty"`
+	Catching  string `json:"catching,omitempty"`
 }
 
 func (r *report) add(other *report) {
@@ -91,6 +105,9 @@ func (r *report) add(other *report) {
 	r.Double += other.Double
 	r.Foreign += other.Foreign
 	r.CPU += other.CPU
+	r.Drops += other.Drops
+	r.Back += other.Back
+	r.Resumed += other.Resumed
 	if r.Reasons == nil {
 		r.Reasons = maps.Clone(other.Reasons)
 		return
@@ -98,6 +115,11 @@ func (r *report) add(other *report) {
 	for reason, n := range other.Reasons {
 		r.Reasons[reason] += n
 	}
+}
+
+// times are the histograms, in one order everywhere.
+func (r *report) times() []*string {
+	return []*string{&r.Latency, &r.Connecting, &r.Resuming, &r.Answering, &r.Catching}
 }
 
 // lines writes values as JSON, one a line. It may be used from any goroutine.

@@ -34,11 +34,15 @@ func probe(ctx context.Context, cfg *Config) error {
 	c.Cut()
 	answer := firstAnswer{ended: make(chan error, 1), come: make(chan struct{}, 1)}
 	event, packet := "", func(string) string { return "" }
-	switch cfg.Scenario {
+	scenario := cfg.Scenario
+	if cfg.dropping() && cfg.Rooms > 1 {
+		scenario = Targeted // it needs the same event
+	}
+	switch scenario {
 	case Echo, Churn:
 		event, answer.name = "message(...)", []byte(`["message-back"`)
 		packet = func(string) string { return `42["message","probe"]` }
-	case Burst, Single:
+	case Burst, Single, Jitter, Avalanche:
 		event, answer.name = "bcast(n, payload, ack)", []byte(`["msg"`)
 		packet = func(string) string { return `421["bcast",1,"probe"]` }
 	case Targeted:

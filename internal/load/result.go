@@ -27,6 +27,7 @@ type Result struct {
 	Messages    Messages     `json:"messages"`
 	Latency     *Percentiles `json:"latency,omitempty"` // of messages, from the sender to the receiver or back to the sender
 	Connecting  *Percentiles `json:"connecting,omitempty"`
+	Drops       *Drops       `json:"drops,omitempty"` // nil in scenarios that lose no connections on purpose
 
 	Server    *ServerUse `json:"server,omitempty"` // nil without a process to look at
 	Via       *ServerUse `json:"via,omitempty"`    // of the node that broadcasts were asked of; operations are broadcasts
@@ -81,9 +82,13 @@ func (e *LossError) Error() string {
 		m.Lost, m.Duplicate, m.Late, c.Lost, c.Failed)
 }
 
-// Err returns a *LossError unless every message has arrived once and in order and every connection has held.
+// Err returns a *LossError unless every message has arrived once and in order and every connection has held, but for those that were
+// lost on purpose, after which every client must have come back, at whichever attempt.
 func (r *Result) Err() error {
 	m, c := r.Messages, r.Connections
+	if r.Drops != nil && r.Drops.Count == r.Drops.Back {
+		c.Failed = 0
+	}
 	if m.Lost+m.Duplicate+m.Late+c.Lost+c.Failed > 0 {
 		return &LossError{r}
 	}
@@ -128,6 +133,7 @@ func (r *Result) Text() string {
 	}
 	row("measured", "%.2f s, %.0f a second", r.Seconds, r.PerSecond)
 	w.Flush()
+	b.WriteString(r.Drops.text())
 	b.WriteString(r.latencyText())
 	b.WriteString(r.serverText())
 	return b.String()
@@ -140,10 +146,8 @@ func (r *Result) latencyText() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "\nlatency in ms\tmean\tp50\tp90\tp99\tp99.9\tmax\tcount\t\n")
-	for _, line := range []struct {
-		name string
-		p    *Percentiles
-	}{{"message", r.Latency}, {"connect to joined", r.Connecting}} {
+	lines := append([]latencyLine{{"message", r.Latency}, {"connect to joined", r.Connecting}}, r.Drops.lines()...)
+	for _, line := range lines {
 		if p := line.p; p != nil {
 			fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t\n", line.name, p.Mean, p.P50, p.P90, p.P99, p.P999, p.Max, p.Count)
 		}

@@ -27,6 +27,7 @@ type app struct {
 	broadcast func(nsp *server.Namespace, payload parser.Payload) error // one of an event bcast
 	echo      func(s *server.Socket, args server.Args) error
 	tls       bool
+	recovery  bool
 }
 
 // serve starts a server with the events of the bench app.
@@ -38,7 +39,11 @@ func serve(t *testing.T, a app) Target {
 	if a.echo == nil {
 		a.echo = func(s *server.Socket, args server.Args) error { return s.Emit("message-back", args) }
 	}
-	srv, err := server.New(nil)
+	var options server.Options
+	if a.recovery {
+		options.Recovery = new(server.RecoveryOptions)
+	}
+	srv, err := server.New(&options)
 	if err != nil {
 		t.Fatal(err)
 	}

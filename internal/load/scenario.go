@@ -23,6 +23,8 @@ func (r *run) scenario(ctx context.Context) error {
 		return r.broadcasts(ctx)
 	case Churn:
 		return r.between(ctx, opChurn)
+	case Jitter, Avalanche:
+		return r.lossy(ctx)
 	default:
 		return r.between(ctx, opExchange)
 	}
@@ -231,4 +233,30 @@ func (r *run) messages() int64 {
 		n += w.messages
 	}
 	return n
+}
+
+// lossy has messages sent at a steady rate while clients lose their connections and come back.
+func (r *run) lossy(ctx context.Context) error {
+	r.phase = "dropping"
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	before := r.messages()
+	if err := r.workers[0].commands.write(command{Op: opStream}); err != nil {
+		return err
+	}
+	begin := time.Now().UnixNano()
+	if err := r.each(ctx, func(int) command { return command{Op: opDrops, Number: begin} }); err != nil {
+		return err
+	}
+	r.workers[0].done = false
+	if err := r.workers[0].commands.write(command{Op: opHush}); err != nil {
+		return err
+	}
+	if err := r.await(ctx, 0, func(w *remote) bool { return w.done }); err != nil {
+		return err
+	}
+	r.phase = "settling"
+	err := r.each(ctx, func(int) command { return command{Op: opSettle, Number: r.sent} })
+	return errors.Join(err, r.stop(r.messages()-before))
 }

@@ -54,6 +54,7 @@ func Work(commands io.Reader, events io.Writer) error {
 		}
 	}
 	ticking()
+	_, _ = w.hush()
 	w.cutAll()
 	return readErr
 }
@@ -78,14 +79,22 @@ type worker struct {
 
 	live live
 
+	// Of connections that are lost, see dropper: from the drop's end, or from the attempt to connect, until the namespace is entered;
+	// and until all has come that was missed.
+	resuming, answering, catching latencies
+
+	stream *stream // owned by the goroutine that obeys; nil while there is none
+	due    int64   // the same; messages of all streams, 0 until told
+
 	mu    sync.Mutex
 	total report // guarded by mu; of clients that are gone, and of connections
 }
 
-// slot is the place of one client, which changes only by churn. Its receiver is nil while it is empty.
+// slot is the place of one client, which changes only by churn. Its receiver is nil while it is empty. A dropper has no other client.
 type slot struct {
 	client   *Client
 	receiver *receiver
+	dropper  *dropper
 }
 
 // live finds out when all clients have a broadcast.
@@ -112,6 +121,18 @@ func (w *worker) obey(ctx context.Context, c command) error {
 		return w.done()
 	case opChurn:
 		w.churn(ctx, c.Count)
+		return w.done()
+	case opStream:
+		return w.startStream(ctx)
+	case opDrops:
+		w.drops(ctx, time.Unix(0, c.Number))
+		return w.done()
+	case opHush:
+		n, err := w.hush()
+		return errors.Join(err, w.events.write(event{Op: evHushed, Number: n}))
+	case opSettle:
+		w.due = c.Number
+		w.settle(ctx)
 		return w.done()
 	case opReset:
 		w.latency.take()
@@ -211,35 +232,51 @@ func exhausted(err error) bool {
 
 // fill opens the client of a slot and counts what comes of it.
 func (w *worker) fill(ctx context.Context, i int) error {
+	err := w.fillSlot(ctx, i)
+	if err != nil && ctx.Err() == nil {
+		w.failed(err)
+	}
+	return err
+}
+
+func (w *worker) fillSlot(ctx context.Context, i int) error {
+	if p := w.plan.Drops; p != nil {
+		d := &dropper{w: w, index: p.First + i, ended: make(chan error, 1)}
+		if err := d.connect(ctx, time.Time{}); err != nil {
+			return err
+		}
+		w.clients[i].dropper = d
+		return nil
+	}
 	r := newReceiver(w)
 	began := time.Now()
-	client, err := w.dial(ctx, &w.plan.Target, i, w.plan.Room, r)
+	client, err := w.dial(ctx, &w.plan.Target, i, w.plan.Room, r, nil)
 	if err != nil {
-		if ctx.Err() == nil {
-			w.mu.Lock()
-			w.total.Failed++
-			w.reasonLocked("connect: " + err.Error())
-			w.mu.Unlock()
-		}
 		return err
 	}
 	w.connecting.add(i, time.Since(began))
 	w.joined()
-	w.mu.Lock()
-	w.total.Opened++
-	w.mu.Unlock()
 	w.clients[i].client, w.clients[i].receiver = client, r
 	return nil
 }
 
-func (w *worker) dial(ctx context.Context, t *Target, i int, room string, h Handler) (*Client, error) {
+// failed counts a connection that did not come about.
+func (w *worker) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total.Failed++
+	w.reasonLocked("connect: " + err.Error())
+}
+
+// dial connects a client for the number i; s is its session, nil for none.
+func (w *worker) dial(ctx context.Context, t *Target, i int, room string, h Handler, s *session) (*Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, w.plan.Timeout, fmt.Errorf("not done after %v", w.plan.Timeout))
 	defer cancel()
 	var source net.IP
 	if len(w.sources) > 0 {
 		source = w.sources[i%len(w.sources)]
 	}
-	return Connect(ctx, t, source, room, i, h)
+	return resume(ctx, t, source, room, i, h, s)
 }
 
 // reasonLocked counts why something went wrong; a server may word each case differently, so that there is a bound.
@@ -253,9 +290,17 @@ func (w *worker) reasonLocked(reason string) {
 	w.total.Reasons[reason]++
 }
 
+// opened counts a connection that has come about.
+func (w *worker) opened() {
+	w.open.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total.Opened++
+}
+
 // joined and left follow how many clients a broadcast has to reach.
 func (w *worker) joined() {
-	w.open.Add(1)
+	w.opened()
 	w.live.mu.Lock()
 	defer w.live.mu.Unlock()
 	w.live.clients++
@@ -299,7 +344,7 @@ func (w *worker) broadcast(ctx context.Context, c command) error {
 // ask sends an event through the sender, a client in no room, and tells when it is acknowledged.
 func (w *worker) ask(ctx context.Context, args string, number int64) error {
 	if w.sender == nil {
-		client, err := w.dial(ctx, &w.plan.Via, 0, "", senderHandler{w})
+		client, err := w.dial(ctx, &w.plan.Via, 0, "", senderHandler{w}, nil)
 		if err != nil {
 			return fmt.Errorf("connect the sender: %w", err)
 		}
@@ -341,18 +386,27 @@ func (w *worker) report() (*report, error) {
 		if s.receiver != nil {
 			sum.add(s.receiver.report())
 		}
+		if s.dropper != nil {
+			sum.add(s.dropper.report(w.due))
+		}
 	}
 	sum.CPU = ownCPU()
-	var err, err2 error
-	sum.Latency, err = packHistogram(w.latency.take())
-	sum.Connecting, err2 = packHistogram(w.connecting.take())
-	return &sum, errors.Join(err, err2)
+	var errs []error
+	for i, times := range []*latencies{&w.latency, &w.connecting, &w.resuming, &w.answering, &w.catching} {
+		packed, err := packHistogram(times.take())
+		*sum.times()[i] = packed
+		errs = append(errs, err)
+	}
+	return &sum, errors.Join(errs...)
 }
 
 func (w *worker) cutAll() {
 	for _, s := range w.clients {
 		if s.client != nil {
 			s.client.Cut()
+		}
+		if s.dropper != nil {
+			s.dropper.cut()
 		}
 	}
 	if w.sender != nil {

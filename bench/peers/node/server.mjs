@@ -7,7 +7,8 @@ import { Server } from "socket.io";
 
 const { CERT, KEY } = process.env;
 const httpServer = CERT ? https.createServer({ cert: readFileSync(CERT), key: readFileSync(KEY) }) : http.createServer();
-const io = new Server(httpServer);
+// RECOVERY: "1" lets clients go on where their connection was lost.
+const io = new Server(httpServer, process.env.RECOVERY ? { connectionStateRecovery: {} } : {});
 
 if (process.env.REDIS) {
   const { createClient } = await import("redis");
