@@ -136,7 +136,7 @@ type Flags struct {
 	// Node is the node that the selected sockets are on, as SocketDetails tells it; "" if that is not known. If it can be
 	// reached by itself, and unless the order demands more, no other node hears of the operation.
 	Node NodeID
-	// Direction belongs to a broadcast to one node; nil without any.
+	// Direction belongs to a broadcast; nil without any.
 	Direction *Direction
 	// Timeout is how long other nodes are told to wait; 0 leaves it to the context and to the adapter.
 	Timeout time.Duration
@@ -144,12 +144,12 @@ type Flags struct {
 	Offset string `json:"-"`
 }
 
-// Direction is what a broadcast to one node says beside the packet.
+// Direction is what a broadcast says beside the packet.
 type Direction struct {
-	// Holders are all nodes to which it is sent, as far as the sender knows; the node that gets it hands it to its Redirector.
+	// Holders are the nodes whose sockets are meant, as far as the sender knows; a node that gets it hands it to its Redirector.
 	// Empty: it has none.
 	Holders []NodeID
-	// Receipt is told what the broker says, as Message.Sent; nil if nobody wants to know. It is not sent.
+	// Receipt belongs to a broadcast to one node: it is told what the broker says, as Message.Sent; nil if nobody wants to know. It is not sent.
 	Receipt func(Receipt) `json:"-"`
 }
 
@@ -270,8 +270,8 @@ type Director interface {
 	ServerSideEmitWithAckTo(ctx context.Context, node NodeID, args parser.Payload) (Result[parser.Payload], error)
 }
 
-// Redirector is implemented by a Local that looks at broadcasts that were sent to this node by itself. Redirect is called with
-// each that has a Direction, after it was delivered. It must not block, and may keep m.
+// Redirector is implemented by a Local that looks at broadcasts that say for whom they are meant. Redirect is called with each of
+// another node that has a Direction, after it was delivered. It must not block, and may keep m.
 type Redirector interface {
 	Redirect(m *Message)
 }

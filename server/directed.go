@@ -21,7 +21,8 @@ func (b BroadcastOperator) Nodes(ids ...NodeID) BroadcastOperator {
 	return b
 }
 
-// Holders belongs to Nodes and Emit: it tells the other nodes who gets the message. Their OnDirected functions are called.
+// Holders belongs to Emit: it tells the nodes that get the message for whom it is meant. Their OnDirected functions are called; without
+// Nodes, those of all other nodes.
 func (b BroadcastOperator) Holders(ids ...NodeID) BroadcastOperator {
 	b.holders = slices.Clip(ids)
 	return b
@@ -59,7 +60,11 @@ func (e *NodeError) Unwrap() error { return e.Err }
 // eachNode runs an operation for each node that is meant, or once if no nodes are named, and joins the errors.
 func (b BroadcastOperator) eachNode(a adapter.Adapter, f func(flags adapter.Flags) error) error {
 	if !b.directed {
-		return f(b.flags)
+		flags := b.flags
+		if len(b.holders) > 0 {
+			flags.Direction = &adapter.Direction{Holders: b.holders}
+		}
+		return f(flags)
 	}
 	var errs []error
 	for _, id := range b.nodes {
@@ -139,8 +144,8 @@ func askNodes[T any](
 	return result, errors.Join(errs...)
 }
 
-// Directed is an event that another node has sent to this one with Nodes and Holders. This node's sockets have been served. It may
-// be kept, and its methods may be called from any goroutine.
+// Directed is an event that another node has sent with Holders, to this one alone or to all. This node's sockets have been served. It
+// may be kept, and its methods may be called from any goroutine.
 type Directed struct {
 	nsp     *Namespace
 	message *adapter.Message
@@ -155,6 +160,11 @@ func (d *Directed) Rooms() []string { return d.message.Selection.Rooms }
 // Holders returns the nodes that get the event as far as the sender knows.
 func (d *Directed) Holders() []NodeID { return d.message.Flags.Direction.Holders }
 
+// Replayed reports whether clients that come back get the event too, see Options.Recovery. Such an event was sent to all nodes.
+func (d *Directed) Replayed() bool {
+	return d.nsp.recovery != nil && adapter.Kept(d.message.Packet, d.message.Flags)
+}
+
 // Forward sends the event on to other nodes, with holders as what is said there of who gets it. Errors are as for
 // BroadcastOperator.Nodes.
 func (d *Directed) Forward(holders []NodeID, to ...NodeID) error {
@@ -166,7 +176,7 @@ func (d *Directed) Forward(holders []NodeID, to ...NodeID) error {
 	}))
 }
 
-// OnDirected registers a function that is told of events that other nodes have sent to this one alone, with Holders. It runs on
+// OnDirected registers a function that is told of events that other nodes have sent with Holders. It runs on
 // the goroutine that reads what other nodes say, and must not block. The returned function removes it.
 func (n *Namespace) OnDirected(f func(d *Directed)) (remove func()) { return n.onDirected(f) }
 

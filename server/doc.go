@@ -56,7 +56,7 @@
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
 //   - how many CONNECTs are decided at a time: turn.go
-//   - a socket that goes on after its connection was lost: recovery.go, restore.go; sessions in a store that outlives the node: recoverykeeper.go
+//   - a socket that goes on after its connection was lost: recovery.go, restore.go; who is asked and told: recoveryhooks.go; sessions in a store that outlives the node: recoverykeeper.go
 //   - packets of a client, protocol violations, pausing: client.go
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:

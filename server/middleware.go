@@ -215,6 +215,9 @@ func (c *client) consult(a *attempt, nsp *Namespace, auth []byte) error {
 	if err == nil {
 		err = a.socket.catchUp(a.ctx)
 	}
+	if err == nil {
+		err = a.socket.resumes(a.ctx)
+	}
 	a.socket.tellRecovery(err)
 	if err == nil {
 		return nil

@@ -276,6 +276,7 @@ func (r *recovery) enter(s *Socket) {
 	} else if r.keeper == nil {
 		_, _ = r.store.Delete(context.Background(), s.ticket.pid) // in memory it neither fails nor waits
 	}
+	s.ticket.entered.Store(true)
 	r.mu.Lock()
 	r.live[s.ticket.pid] = s
 	r.mu.Unlock()
@@ -332,8 +333,9 @@ type ticket struct {
 	pid      string // static: the secret by which the client finds its session again
 	position string // an offset before all that the client has got since it started or last went on; set before it has connected
 
-	taken atomic.Bool // the client goes on elsewhere
-	owner atomic.Pointer[string]
+	entered atomic.Bool // the socket has connected
+	taken   atomic.Bool // the client goes on elsewhere
+	owner   atomic.Pointer[string]
 }
 
 func (t *ticket) ownedBy() string {
@@ -350,15 +352,6 @@ func (s *Socket) SetOwner(owner string) {
 	if s.ticket != nil {
 		s.ticket.owner.Store(&owner)
 	}
-}
-
-// recoverable reports whether a client can go on after a disconnect, as in the reference.
-func recoverable(reason Reason) bool {
-	switch reason {
-	case ReasonTransportError, ReasonTransportClose, ReasonForcedClose, ReasonPingTimeout, ReasonShutdown, ReasonForcedServerClose:
-		return true
-	}
-	return false
 }
 
 func (r *recovery) complain(err error) {
@@ -388,36 +381,6 @@ func objectOf(p parser.Payload) map[string]json.RawMessage {
 	_ = json.Unmarshal(p.JSON, &members) // what is no object has none
 	return members
 }
-
-var errRefusedRecovery = errors.New("the client may not go on")
-
-var errOtherOwner = errors.New("the session is somebody else's")
-
-// recheck asks whether the client of a socket may go on.
-func (s *Socket) recheck(ctx context.Context) error {
-	r := s.nsp.recovery
-	switch {
-	case r == nil:
-		return nil
-	case s.ticket.ownedBy() != s.restored.from.owner:
-		return refusedRecovery(errOtherOwner)
-	case r.opts.Recheck == nil:
-		return nil
-	}
-	return refusedRecovery(s.protect("recovery recheck", func() error { return r.opts.Recheck(ctx, s) }))
-}
-
-// refusedRecovery is the error of who has refused it.
-func refusedRecovery(err error) error {
-	if err == nil {
-		return nil
-	}
-	return errors.Join(errRefusedRecovery, err)
-}
-
-// Recovered reports whether the client goes on after its connection was lost: the socket has its former id, rooms and data, and what
-// the client has missed is on its way. See Options.Recovery.
-func (s *Socket) Recovered() bool { return s.restored != nil && s.state.Load() != stateConnecting }
 
 // unoffset returns an event that has no offset in a form that leaves the offset alone that the client has.
 func (n *Namespace) unoffset(p *parser.Packet) *parser.Packet {

@@ -30,6 +30,7 @@ type (
 	roomsFunc      = func(s *Socket, rooms []string)
 	dataFunc       = func(s *Socket, key string)
 	errorFunc      = func(ctx context.Context, s *Socket, event string, err error)
+	recoverFunc    = func(ctx context.Context, s *Socket) error
 )
 
 // slot gives a registered value an identity, so that it can be removed again.
@@ -54,6 +55,7 @@ type hooks struct {
 	failed        []*slot[errorFunc]
 	rooms         []*slot[roomsFunc]
 	directed      []*slot[func(*Directed)]
+	recover       []*slot[recoverFunc]
 	observers     []*slot[func(Observation)] // of sockets alone
 	data          []*slot[dataFunc]
 }
@@ -188,6 +190,10 @@ func (r *registry) onDataChange(f dataFunc) (remove func()) {
 
 func (r *registry) onDirected(f func(*Directed)) (remove func()) {
 	return register(r, "OnDirected", f, func(h *hooks) *[]*slot[func(*Directed)] { return &h.directed })
+}
+
+func (r *registry) onRecover(f recoverFunc) (remove func()) {
+	return register(r, "OnRecover", f, func(h *hooks) *[]*slot[recoverFunc] { return &h.recover })
 }
 
 func (r *registry) onError(f errorFunc) (remove func()) {

@@ -68,6 +68,7 @@ func newChat(srv *server.Server, dir *users.Directory, protected bool) {
 	c.sockets.Handle("whoami", server.FuncAck(c.whoami))
 	c.sockets.Handle("cluster", server.FuncAck(c.traffic.look))
 	c.sockets.OnDisconnect(c.left)
+	c.sockets.OnRecover(c.back)
 }
 
 func (c chat) node() string { return c.srv.Node().Name }
@@ -190,6 +191,18 @@ func (c chat) enter(ctx context.Context, s *server.Socket, room string) error {
 	return nil
 }
 
+// back takes in a client that goes on. What was told to watchers is not replayed: it is to watch again.
+func (c chat) back(_ context.Context, s *server.Socket) error {
+	if c.entered != nil {
+		c.entered.Set(s, true)
+	}
+	if !slices.Contains(s.Rooms(), presenceRoom) {
+		return nil
+	}
+	s.Leave(presenceRoom)
+	return s.Emit("presence", change{Stale: true, Within: minWithin.Milliseconds()})
+}
+
 // left counts a watcher less.
 func (c chat) left(_ context.Context, s *server.Socket, _ server.Reason) {
 	if slices.Contains(s.Rooms(), presenceRoom) {
@@ -229,7 +242,8 @@ type about struct {
 // delivery is the answer to send.
 type delivery struct {
 	Online  bool `json:"online"`
-	Devices int  `json:"devices"` // how many sockets the message was for
+	Devices int  `json:"devices"`        // how many sockets the message was for
+	Away    bool `json:"away,omitempty"` // the user gets it when its client is back in time
 }
 
 // send gives a message to every socket of a user, or of a public room but the sender's own, on whichever nodes they are.
@@ -255,7 +269,7 @@ func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (deliver
 		}
 	}
 	if offline {
-		return delivery{}, nil
+		return delivery{Away: errors.Is(err, users.ErrKept)}, nil
 	}
 	return c.delivered(ctx, to.Count)
 }
@@ -281,7 +295,7 @@ func (c chat) delivered(ctx context.Context, count func(context.Context) (server
 	if isPartial(err) {
 		err = nil
 	}
-	return delivery{n.Sockets > 0, n.Sockets}, err
+	return delivery{Online: n.Sockets > 0, Devices: n.Sockets}, err
 }
 
 // isPartial reports whether an error of a question to the cluster comes with the answers of the nodes that could be

@@ -138,7 +138,7 @@ func TestPresenceAcrossNodes(t *testing.T) {
 		if got := ask[memberList](t, ann, "members", "#a"); !reflect.DeepEqual(got, memberList{"#a", []name{"eve"}, 1}) {
 			t.Errorf("members are %+v", got)
 		}
-		for to, want := range map[string]delivery{"eve": {true, 1}, "nobody": {}} {
+		for to, want := range map[string]delivery{"eve": {Online: true, Devices: 1}, "nobody": {}} {
 			if got := ask[delivery](t, ann, "send", map[string]any{"to": to, "message": "hi"}); got != want {
 				t.Errorf("to %s: %+v, want %+v", to, got, want)
 			}

@@ -31,6 +31,8 @@ type world struct {
 	opts    users.Options
 	nodes   map[string]*node
 
+	recovery *server.RecoveryOptions
+
 	mu sync.Mutex
 	// Guarded by mu.
 	events []string            // "+user node" and "-user node"
@@ -77,7 +79,7 @@ func (w *world) start(name string) *node {
 func (w *world) startServer(name string, builder adapter.Builder) *node {
 	w.t.Helper()
 	quiet := logger()
-	srv, err := server.New(&server.Options{Adapter: builder, NodeName: name, Logger: quiet})
+	srv, err := server.New(&server.Options{Adapter: builder, NodeName: name, Logger: quiet, Recovery: w.recovery})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -23,7 +23,8 @@ type Directory struct {
 	log    *slog.Logger
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	remove []func() // what was registered
+	remove []func()      // what was registered
+	window time.Duration // for how long clients can go on, see Namespace.RecoveryWindow
 
 	running  sync.WaitGroup
 	spawning sync.Mutex // held while running grows, and while d is closed
@@ -59,6 +60,7 @@ func New(srv *server.Server, opts Options) (*Directory, error) {
 		dirty: make(chan struct{}, 1), look: make(chan struct{}, 1), again: make(chan struct{}, 1),
 		cache: newCache(o.CacheSize),
 	}
+	d.window = d.nsp.RecoveryWindow()
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.members.init(srv.Node().ID)
 	d.table.init(srv.Node().Life)
@@ -68,7 +70,8 @@ func New(srv *server.Server, opts Options) (*Directory, error) {
 	d.strays.init()
 	d.mixed.init(o.Mixed)
 	d.remove = append(d.remove,
-		d.nsp.OnDisconnect(func(_ context.Context, s *server.Socket, _ server.Reason) { d.drop(s.ID()) }),
+		d.nsp.OnDisconnect(func(_ context.Context, s *server.Socket, _ server.Reason) { d.drop(s) }),
+		d.nsp.OnRecover(d.recovered),
 		d.nsp.OnDirected(d.directed),
 		d.nsp.HandleServerSide(peerEvent, server.ServerSideFuncAck(d.told)),
 		srv.OnNodeChange(d.nodeChanged),
@@ -146,15 +149,24 @@ func (d *Directory) bind(ctx context.Context, s *server.Socket, id string, info 
 		}
 		return err
 	}
-	u := d.add(s.ID(), id)
-	d.binds.tell(s, id)
-	if !s.Connected() { // it is still in a middleware, or has gone
-		context.AfterFunc(s.Context(), func() { d.drop(s.ID()) })
-		if s.Context().Err() != nil {
-			return server.ErrDisconnected
-		}
+	u, err := d.enter(s, id)
+	if err != nil {
+		return err
 	}
 	return d.settled(ctx, u)
+}
+
+// enter notes that a socket is a user's.
+func (d *Directory) enter(s *server.Socket, id string) (*user, error) {
+	u := d.add(s, id)
+	d.binds.tell(s, id)
+	if !s.Connected() { // it is still in a middleware, or has gone
+		context.AfterFunc(s.Context(), func() { d.drop(s) })
+		if s.Context().Err() != nil {
+			return nil, server.ErrDisconnected
+		}
+	}
+	return u, nil
 }
 
 // Unbind says that a socket has no user any more. It returns when the other nodes can know; errors are as for Bind.
@@ -172,7 +184,7 @@ func (d *Directory) Unbind(ctx context.Context, s *server.Socket) error {
 
 // unbind returns the user if that was its last socket here.
 func (d *Directory) unbind(s *server.Socket, id string) *user {
-	u := d.drop(s.ID())
+	u := d.drop(s)
 	if room := d.room(id); room != s.ID() {
 		s.Leave(room)
 	}

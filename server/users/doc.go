@@ -28,6 +28,16 @@
 // Stats.Lost and logged. So nothing is lost while the user is somewhere, and nothing comes twice, but messages of
 // which one had to be sent on may change places.
 //
+// # Clients that come back
+//
+// In a namespace with connection state recovery, see server.Options.Recovery, a message to a user that is not volatile goes to all nodes
+// as a broadcast: it has its place in the history, and nothing is lost that is sent while the user's client is away, its connection is
+// dead without anybody knowing, or its node was killed. The holders are named in it, so that nodes that remember a user who has left
+// are told. A user whose client may go on is away for as long as that, see server.RecoveryOptions.MaxDisconnectionDuration, if
+// that is longer than Options.Grace; Emit returns [ErrKept], and ErrOffline only when nobody can come back any more. A client that goes on
+// is bound before it gets anything. Of a user with clients on several nodes only the node that lost the last one counts: if
+// that one has left on its own, Options.Grace decides, whatever waits elsewhere.
+//
 // # When the store fails
 //
 // While it does not answer, bindings are kept and written later; messages to users that this node does not know of go to all nodes.
@@ -57,6 +67,7 @@
 //   - lives, epochs, sweeping: roll.go; other nodes: members.go
 //   - what directories tell each other: peers.go
 //   - sending to a user: send.go; what the message says of who gets it: mark.go; messages that miss their user: stray.go; the cache: cache.go
+//   - clients that come back: recover.go
 //   - all other questions and commands: ask.go
 //   - who is in a room, how many: presence.go; what is sent to nodes that watch: presencesource.go; what watchers are told: presencewatch.go
 //   - nodes without a directory: mixed.go; events: events.go; counters: stats.go

@@ -15,8 +15,12 @@ import (
 var (
 	// ErrOffline says that no node holds the user, and that it did not lose its last socket just now.
 	ErrOffline = errors.New("user is offline")
-	// ErrAway says that the user lost its last socket less than Options.Grace ago, or that the nodes that hold it are not heard.
+	// ErrAway says that the user lost its last socket less than Options.Grace ago, or has a client that may still go on, or that the nodes
+	// that hold it are not heard.
 	ErrAway = errors.New("user is away")
+	// ErrKept says that the user is away, and that its clients get what was sent if they come back in time, see server.Options.Recovery.
+	// It is an ErrAway, too.
+	ErrKept = fmt.Errorf("%w, and the message is kept for it", ErrAway)
 	// ErrUserID says that an id is empty, longer than Options.MaxUser, or not UTF-8.
 	ErrUserID = errors.New("illegal user id")
 )
@@ -42,7 +46,8 @@ type Options struct {
 	// Namespace whose sockets are bound. Default "/".
 	Namespace string
 
-	// Grace is how long a user without sockets is away before it is offline. Default 10 s; below 0: not at all.
+	// Grace is how long a user without sockets is away before it is offline. Default 10 s; below 0: not at all. One whose client can go
+	// on is away for as long as that, if it is longer.
 	Grace time.Duration
 
 	// RoomPrefix stands before the user's id in the name of the room that its sockets are in. Default "": the id is the room.

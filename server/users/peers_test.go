@@ -9,6 +9,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/servertest"
 )
 
 // alone is a directory whose only other node is one that it is told of.
@@ -67,7 +68,9 @@ func FuzzPeers(f *testing.F) {
 		f.Add(string(text))
 	}
 	d := alone(f, "peer")
-	d.add("socket", "here")
+	client := servertest.New(f, d.srv, nil).Connect(f, "/", nil)
+	s, _ := d.nsp.Socket(client.ID())
+	d.add(s, "here")
 	f.Fuzz(func(t *testing.T, text string) {
 		var n notice
 		if json.Unmarshal([]byte(text), &n) == nil {
@@ -88,7 +91,7 @@ func FuzzPeers(f *testing.F) {
 				t.Error(err)
 			}
 		}
-		if id, ok := d.userOfSocket("socket"); !ok || id != "here" || d.Stats().Users != 1 {
+		if id, ok := d.userOfSocket(client.ID()); !ok || id != "here" || d.Stats().Users != 1 {
 			t.Errorf("the socket has user %q, %v; %+v", id, ok, d.Stats())
 		}
 		if d.cache.len() > 0 {

@@ -58,24 +58,31 @@ func (d *Directory) take() (batch []*user, bulk bool, next time.Time) {
 	for _, u := range batch {
 		u.queued = u.queued && bulk // who is in both lists is looked at twice
 	}
-	if len(d.away) > 0 {
-		next = d.away[0].until
+	for _, q := range []queue{d.away, d.waiting} {
+		if len(q) > 0 && (next.IsZero() || q[0].at.Before(next)) {
+			next = q[0].at
+		}
 	}
 	return batch, bulk, next
 }
 
 // endGracesLocked queues the users whose grace time is over.
 func (d *Directory) endGracesLocked(now time.Time) {
-	for len(d.away) > 0 && !d.away[0].until.After(now) {
-		u := d.away[0]
-		d.away[0] = nil
-		if d.away = d.away[1:]; len(d.away) == 0 {
-			d.away = nil
-		}
-		if !u.gone && u.stored == storedAway && u.count == 0 && !u.until.After(now) {
+	for _, q := range []*queue{&d.away, &d.waiting} {
+		for u := q.next(now); u != nil; u = q.next(now) {
 			d.queueLocked(u)
 		}
 	}
+}
+
+// awayLocked begins the grace time of a user.
+func (d *Directory) awayLocked(u *user) {
+	now, q, grace := time.Now(), &d.away, max(d.opts.Grace, 0)
+	if u.waits.After(now) && d.window > grace {
+		q, grace = &d.waiting, d.window
+	}
+	u.stored, u.until = storedAway, now.Add(grace)
+	*q = append(*q, ending{u, u.until})
 }
 
 // rest waits for work, or until next unless that is zero.
@@ -173,7 +180,7 @@ func (d *Directory) opLocked(u *user) adapter.UserOp {
 			return adapter.UserHold
 		}
 	case u.stored == storedHeld || u.stored == storedUnknown:
-		if d.opts.Grace < 0 {
+		if d.opts.Grace < 0 && !u.waits.After(time.Now()) {
 			return adapter.UserForget
 		}
 		return adapter.UserRelease
@@ -235,8 +242,7 @@ func (d *Directory) releasedLocked(u *user, o adapter.UserOutcome) {
 		u.stored, u.announced = storedNothing, false
 		return
 	}
-	u.stored, u.until = storedAway, time.Now().Add(d.opts.Grace)
-	d.away = append(d.away, u)
+	d.awayLocked(u)
 }
 
 func (d *Directory) forgottenLocked(u *user, o adapter.UserOutcome) {

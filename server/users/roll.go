@@ -160,7 +160,6 @@ func (d *Directory) dropOthersUsersLocked() {
 func (d *Directory) writeLocked(lost bool) {
 	d.enrolled, d.anew = false, lost
 	d.bulk = d.bulk[:0]
-	now := time.Now()
 	for _, u := range d.users {
 		switch {
 		case u.count > 0:
@@ -170,8 +169,7 @@ func (d *Directory) writeLocked(lost bool) {
 			}
 			d.bulk = append(d.bulk, u)
 		case u.stored != storedAway: // its release finds nothing any more
-			u.stored, u.until = storedAway, now.Add(d.opts.Grace)
-			d.away = append(d.away, u)
+			d.awayLocked(u)
 		}
 	}
 	signal(d.dirty)
@@ -198,7 +196,7 @@ func (e *ended) due(d *Directory, lives map[string]string, up bool) (string, boo
 		if since, ok := e.over[life]; ok || d.members.nodeOf(life) == d.members.self {
 			if !ok {
 				e.over[life] = now
-			} else if now.Sub(since) >= max(d.opts.Grace, 0) {
+			} else if now.Sub(since) >= max(d.opts.Grace, d.window, 0) {
 				e.busy = true
 				return life, true
 			}

@@ -12,7 +12,7 @@ import (
 
 // User is a user of the cluster, who may have any number of sockets on any nodes, or none. It is an immutable value.
 //
-// Methods that ask the store return ErrOffline or ErrAway if the user has no socket that can be reached, ErrUserID for what is no
+// Methods that ask the store return ErrOffline or ErrAway, of which ErrKept is a kind, if the user has no socket that can be reached, ErrUserID for what is no
 // id, and the context's error. They never say ErrOffline and ErrAway while there may be nodes that do not keep the directory,
 // see Options.Mixed, and while the store is away or has lost its entries: then they go to all nodes.
 type User struct {
@@ -67,7 +67,7 @@ func (p *place) err() error {
 }
 
 // Emit sends an event to all sockets of the user. With the nodes in the cache it does not block; else it asks the store once.
-// Messages of one goroutine arrive in their order while the user stays where it is.
+// Messages of one goroutine arrive in their order while the user stays where it is, and with connection state recovery wherever it is.
 func (u User) Emit(ctx context.Context, event string, args ...any) error {
 	e, err := server.Encode(event, args...)
 	if err != nil {
@@ -117,6 +117,8 @@ func (d *Directory) send(ctx context.Context, id string, e parcel) error {
 	case p.all:
 		d.counts.everywhere.Add(1)
 		return e.emit(d.nsp.To(d.room(id)))
+	case d.replays(e):
+		return d.sendReplayed(id, e, p)
 	}
 	mixed := d.mixed.on()
 	if mixed {

@@ -130,6 +130,10 @@ func (d *Directory) directed(m *server.Directed) {
 	if who[0] != d.members.self {
 		return
 	}
+	if m.Replayed() {
+		d.replayed(id, m)
+		return
+	}
 	here, nodes, _ := d.holdersHere(id)
 	if !here {
 		s := &stray{user: id, directed: m, mark: who}

@@ -5,13 +5,15 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 // table is what this node knows by itself, and so the truth about its own sockets. Guarded by Directory.mu.
 type table struct {
-	users   map[string]*user // that sockets here have, or that the store may have of this life
-	sockets map[string]*user // by socket id
-	away    []*user          // in the order in which their grace ends; who is not away any more stays until then
+	users   map[string]*user   // that sockets here have, or that the store may have of this life
+	sockets map[string]binding // by socket id
+	away    queue              // who is away; who is not any more stays until then
+	waiting queue              // the same of users with a client that may go on
 
 	urgent, bulk []*user // to be compared with the store: what was changed, and what is written anew
 
@@ -26,9 +28,39 @@ type table struct {
 }
 
 func (t *table) init(life string) {
-	t.users, t.sockets = make(map[string]*user), make(map[string]*user)
+	t.users, t.sockets = make(map[string]*user), make(map[string]binding)
 	t.boxes = make(map[adapter.NodeID]*outbox)
 	t.life = life
+}
+
+// binding is a socket of this node with its user. A client that goes on has another socket with the same id, possibly before the end of
+// the one before is told.
+type binding struct {
+	socket *server.Socket
+	user   *user
+}
+
+// queue has users that are away in the order in which their grace time ends.
+type queue []ending
+
+type ending struct {
+	user *user
+	at   time.Time
+}
+
+// next returns the first one whose time is over. It forgets those that have come back since.
+func (q *queue) next(now time.Time) *user {
+	for len(*q) > 0 && !(*q)[0].at.After(now) {
+		u, at := (*q)[0].user, (*q)[0].at
+		(*q)[0] = ending{}
+		if *q = (*q)[1:]; len(*q) == 0 {
+			*q = nil
+		}
+		if !u.gone && u.stored == storedAway && u.count == 0 && u.until.Equal(at) {
+			return u
+		}
+	}
+	return nil
 }
 
 // stored is what the store has of a user and this life, as far as this node knows.
@@ -52,6 +84,7 @@ type user struct {
 	// announced: the cluster was told that the user is online, by this node or another one, and the store may have forgotten it.
 	announced bool
 	until     time.Time        // end of the grace time, if stored is storedAway
+	waits     time.Time        // until then a client that had a socket here may go on
 	others    []other          // nodes that hold the user too
 	senders   []adapter.NodeID // other nodes that have sent to it here and remember that it is; told when it is not any more
 	changed   chan struct{}    // closed at the next change, nil unless somebody waits
@@ -104,23 +137,26 @@ func (u *user) forget(node adapter.NodeID) {
 }
 
 // add binds a socket.
-func (d *Directory) add(socket, id string) *user {
+func (d *Directory) add(s *server.Socket, id string) *user {
 	d.mu.Lock()
-	if former := d.sockets[socket]; former != nil {
+	former, found := d.sockets[s.ID()]
+	if found && former.user.id == id {
+		d.sockets[s.ID()] = binding{s, former.user}
 		d.mu.Unlock()
-		if former.id == id {
-			d.presence.touch(socket) // its info may be another one
-			return former
-		}
-		d.drop(socket)
-		d.mu.Lock()
+		d.presence.touch(s.ID()) // its info may be another one
+		return former.user
 	}
+	d.mu.Unlock()
+	if found {
+		d.drop(former.socket)
+	}
+	d.mu.Lock()
 	u := d.users[id]
 	if u == nil {
 		u = &user{id: id}
 		d.users[id] = u
 	}
-	d.sockets[socket] = u
+	d.sockets[s.ID()] = binding{s, u}
 	u.count++
 	first := u.count == 1
 	if first {
@@ -131,7 +167,7 @@ func (d *Directory) add(socket, id string) *user {
 	if first {
 		d.cache.remove(id)
 	}
-	d.presence.touch(socket)
+	d.presence.touch(s.ID())
 	return u
 }
 
@@ -148,14 +184,19 @@ func (d *Directory) returnedLocked(u *user) {
 }
 
 // drop forgets a socket. It returns the user if that was its last one here.
-func (d *Directory) drop(socket string) *user {
+func (d *Directory) drop(s *server.Socket) *user {
+	waits := s.Recoverable()
 	d.mu.Lock()
-	u := d.sockets[socket]
-	if u == nil {
+	b := d.sockets[s.ID()]
+	u := b.user
+	if u == nil || b.socket != s {
 		d.mu.Unlock()
 		return nil
 	}
-	delete(d.sockets, socket)
+	delete(d.sockets, s.ID())
+	if waits {
+		u.waits = time.Now().Add(d.window)
+	}
 	u.count--
 	last := u.count == 0
 	if last {
@@ -167,7 +208,7 @@ func (d *Directory) drop(socket string) *user {
 		u.changedLocked()
 	}
 	d.mu.Unlock()
-	d.presence.touch(socket)
+	d.presence.touch(s.ID())
 	if !last {
 		return nil
 	}
@@ -198,12 +239,18 @@ func (d *Directory) removeLocked(u *user) {
 
 // userOfSocket returns the user of a socket of this node.
 func (d *Directory) userOfSocket(socket string) (user string, ok bool) {
+	b, ok := d.bindingOf(socket)
+	if !ok {
+		return "", false
+	}
+	return b.user.id, true
+}
+
+func (d *Directory) bindingOf(socket string) (b binding, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if u := d.sockets[socket]; u != nil {
-		return u.id, true
-	}
-	return "", false
+	b, ok = d.sockets[socket]
+	return b, ok
 }
 
 // otherHolders returns the other nodes that hold a user as far as this one knows, which it does while it holds the user too.

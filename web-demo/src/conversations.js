@@ -29,7 +29,7 @@ export function describe(message) {
  * "state" {id, message} after the state of one's own message changed.
  *
  * A message is {key, from, mine, text, at, state, note}. The state of one's own messages is waiting (for the
- * connection), sending, delivered, absent (nobody was there) or failed; note then says why.
+ * connection), sending, delivered, kept (for one who was away), absent (nobody was there) or failed; note then says why.
  */
 export class Conversations extends EventTarget {
   #byID = new Map();

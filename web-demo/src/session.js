@@ -285,9 +285,9 @@ export class Session extends EventTarget {
     const toSelf = id === this.user;
     if (toSelf) this.#echoes++;
     try {
-      const { online } = await this.#ask("send", { to: id, message: message.text });
-      mark(online ? "delivered" : "absent");
-      if (!online && hold) this.#held.set(message, { id, until: Date.now() + returnTime });
+      const { online, away } = await this.#ask("send", { to: id, message: message.text });
+      mark(online ? "delivered" : away ? "kept" : "absent");
+      if (!online && !away && hold) this.#held.set(message, { id, until: Date.now() + returnTime });
       if (!isRoom(id)) this.#people.note(id, online);
       else if (!online) this.#people.noteAlone(id);
     } catch (error) {

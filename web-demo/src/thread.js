@@ -12,6 +12,7 @@ const states = {
   waiting: { icon: "clock", text: "Waiting for the connection", shown: true },
   sending: { icon: "clock", text: "Sending" },
   delivered: { icon: "ticks", text: "Delivered" },
+  kept: { icon: "tick", text: "Away; it arrives when they are back", shown: true },
   absent: { icon: "tick", text: "Not online", shown: true },
   failed: { icon: "alert", text: "Not sent", shown: true },
 };
