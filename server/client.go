@@ -63,7 +63,7 @@ type client struct {
 func (srv *Server) newClient(session *engine.Session) engine.Handler {
 	c := &client{server: srv, session: session}
 	if srv.closing.Load() {
-		session.Discard()
+		session.SendAway()
 		return c
 	}
 	srv.unjoined.Add(1)

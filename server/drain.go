@@ -56,8 +56,8 @@ type draining struct {
 // Drain empties the server, so that it can end without its clients noticing more than a reconnect. Draining is true at once, and the
 // other nodes are told. After Grace new handshakes are answered 503 with a Retry-After; the sessions that are there poll, post and
 // upgrade as before. Then connections are closed in random order: sockets disconnect with the reason "server shutting down",
-// what is queued for the client is sent, and the transport closes, without a DISCONNECT packet, so that the client reconnects by
-// itself. Websockets that a Forwarder relays to other nodes end at the same pace.
+// what is queued for the client is sent, and the transport closes, without a DISCONNECT packet, a close packet or a close frame, so that
+// the client reconnects by itself. Websockets that a Forwarder relays to other nodes end at the same pace.
 //
 // Drain returns nil when nothing is left, also if Timeout had to cut something off, which the log tells; the error of ctx if that
 // ends first, and the rest stays as it is then; ErrUndrained if Undrain was called. The server goes on draining until Undrain or
@@ -352,7 +352,7 @@ func (c *client) sendAway(reason Reason) bool {
 	}
 	c.tellLeaving()
 	c.end(reason)
-	c.session.Close()
+	c.session.SendAway()
 	return true
 }
 
@@ -363,6 +363,7 @@ func (srv *Server) cutOff() {
 		if c, ok := s.Handler().(*client); ok {
 			c.end(ReasonShutdown)
 		}
+		s.SendAway()
 		s.Discard()
 	}
 	if srv.opts.Forwarder != nil {

@@ -95,7 +95,7 @@ func TestDrainPace(t *testing.T) {
 		for _, s := range sockets {
 			joined = append(joined, s.ID())
 			switch end := s.Client().ExpectClosed(); {
-			case end.Status == http.StatusOK, end.Code == 1005: // a close packet, a close frame
+			case end.Status == http.StatusBadRequest, end.Code == 1006: // no close packet, no close frame
 			default:
 				t.Errorf("ended with %v", end)
 			}
@@ -299,7 +299,7 @@ func TestDrainAbsent(t *testing.T) {
 		for range 2 {
 			clients[1].Expect("x")
 		}
-		if end := clients[1].Client().ExpectClosed(); end.Status != http.StatusOK {
+		if end := clients[1].Client().ExpectClosed(); end.Status != http.StatusBadRequest {
 			t.Errorf("ended with %v", end)
 		}
 		expectEnd(t, done, nil)

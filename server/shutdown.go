@@ -44,7 +44,8 @@ func (w *workers) wait(ctx context.Context) error {
 }
 
 // Shutdown ends the server: new requests are refused, every socket is closed with the reason "server shutting down",
-// connections are closed without a DISCONNECT packet, so that clients reconnect elsewhere by themselves, and handlers get
+// connections are closed as Session.SendAway of package engine does, when what is queued has been sent, for which there is a second,
+// so that clients of all languages reconnect elsewhere by themselves; and handlers get
 // until ctx ends to finish, disconnect hooks included. Then the adapters close. It returns the error of ctx if handlers
 // are still running. Shutdown may be called more than once. Called by a callback it waits for that callback too, until ctx
 // ends; Close does not.

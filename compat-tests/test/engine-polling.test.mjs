@@ -197,7 +197,7 @@ differential("close by the client without a poll", echo, async ({ addr, names })
   return { post: recordResponse(await session.post("1")), then: await session.known(), poll: recordResponse(await session.poll()) };
 });
 
-differential("heartbeat: ping, pong, timeout", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "600ms"] }, async ({ addr, names }) => {
+differential("heartbeat: ping, pong, timeout", { quiet: true, args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "600ms"] }, async ({ addr, names }) => {
   const session = await PollingSession.open(addr, names);
   const out = { packets: [] };
   for (let i = 0; i < 3; i++) {

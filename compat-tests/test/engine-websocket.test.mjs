@@ -34,7 +34,7 @@ differential("packets that are not messages", echo, async ({ addr, names }) => {
   return out;
 });
 
-differential("messages at and over the limit", { args: ["--app", "engine", "--max-http-buffer-size", "2000"] }, async ({ addr, names }) => {
+differential("messages at and over the limit", { quiet: true, args: ["--app", "engine", "--max-http-buffer-size", "2000"] }, async ({ addr, names }) => {
   const out = {};
   for (const data of ["4" + "a".repeat(1999), "4" + "a".repeat(2000), Buffer.alloc(2000), Buffer.alloc(2001), "4" + "a".repeat(300000)]) {
     const ws = await FrameLog.session(addr, names);
@@ -46,7 +46,7 @@ differential("messages at and over the limit", { args: ["--app", "engine", "--ma
   return out;
 });
 
-differential("heartbeat and timeout", quick, async ({ addr, names }) => {
+differential("heartbeat and timeout", { ...quick, quiet: true }, async ({ addr, names }) => {
   const ws = await FrameLog.session(addr, names);
   for (let i = 1; i <= 3; i++) {
     await ws.frame(i);
@@ -69,7 +69,7 @@ differential("heartbeat: no ping while the last one is unanswered", { args: ["--
   return { silent, then: ws.frames.slice(1, 3) };
 });
 
-differential("heartbeat: another packet extends the deadline once per ping", { args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "800ms"] }, async ({ addr, names }) => {
+differential("heartbeat: another packet extends the deadline once per ping", { quiet: true, args: ["--app", "engine", "--ping-interval", "300ms", "--ping-timeout", "800ms"] }, async ({ addr, names }) => {
   const ws = await FrameLog.session(addr, names);
   await ws.frame(1);
   await sleep(500);
@@ -286,7 +286,7 @@ differential("upgrade: the session closes while probing", echo, async ({ addr, n
   return { post: recordResponse(post), end: await log.end(), then: await session.known() };
 });
 
-differential("upgrade: heartbeat goes on over the new transport", quick, async ({ addr, names }) => {
+differential("upgrade: heartbeat goes on over the new transport", { ...quick, quiet: true }, async ({ addr, names }) => {
   const { log } = await upgraded(addr, names);
   log.send("5");
   const frames = [];

@@ -7,8 +7,10 @@
 // A Server is an http.Handler and mounts in any mux whose writers can be hijacked. On the wire it does what the npm
 // package engine.io 6.6.13 does. Known differences:
 //
-//   - When the body of a POST is not taken, a parked poll is answered with a noop, and the next request is refused. Node
-//     answers with a close packet, of which clients other than the npm one conclude that they are not wanted.
+//   - A session that ends though the server has nothing against its client (Session.SendAway, Server.Close, no pong, input that is
+//     too long, no room) says nothing of it: a parked poll is answered with a noop, and the next request is refused; a websocket
+//     ends without a close frame. Node sends a close packet or a close frame, of which clients other than the npm one conclude that
+//     they are not wanted, or after which they wait for more.
 //   - A POST that ends too late for its session is refused; Node says ok and drops what it brought.
 //   - A backlog is bounded (Options.OutboxLimit, OutboxMax, OutboxTotal), and so are unfinished input of all clients together
 //     (Options.InputTotal), what their sessions keep (Options.StateTotal) and their number (Options.MaxSessions); Node
@@ -72,7 +74,7 @@
 //   - an option, its default or its check: options.go; CORS: cors.go; the cookie: cookie.go
 //   - which requests are refused, with what: verify.go, errors.go
 //   - routing of a request, session ids, the open packet, closing the server: server.go
-//   - the life of a session, dispatch of packets, pausing: session.go
+//   - the life of a session, dispatch of packets, pausing: session.go; how it ends, and what its client is told of that: ending.go
 //   - which transports there are, what a session asks of one: transport.go
 //   - which revisions there are: revision.go; pings and pongs of each: heartbeat.go
 //   - what packets look like: revision 4 in revision4.go, payloads and base64 in payload.go; how websocket messages and

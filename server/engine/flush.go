@@ -162,9 +162,9 @@ func (c *wsConn) takeLocked(b *batch) bool {
 			return true
 		}
 		if s.transport == c && s.state == stateClosing {
-			// Everything has been sent: the orderly close goes on with the close frame.
+			// Everything has been sent: the orderly close goes on with the close frame, if there is to be one.
 			s.mu.Unlock()
-			s.finish(&ending{reason: ReasonForcedClose})
+			s.finishClosing()
 			s.mu.Lock()
 			continue
 		}

@@ -144,7 +144,7 @@ func (s *Session) endOverdue() (ended bool) {
 	return overdue
 }
 
-func (s *Session) timedOut() { s.finish(&ending{reason: ReasonPingTimeout}) }
+func (s *Session) timedOut() { s.finish(&ending{reason: ReasonPingTimeout, quiet: true}) }
 
 // beatLocked handles a ping or a pong of the client, and unlocks.
 func (s *Session) beatLocked(kind byte) {

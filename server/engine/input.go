@@ -3,8 +3,6 @@ package engine
 import (
 	"math"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // Input that cannot be let go yet has a budget, Options.InputTotal. Below a quarter of it nobody is restricted. Above it a
@@ -85,7 +83,7 @@ func (srv *Server) endForInput(victims ...*Session) {
 	for _, s := range victims {
 		srv.count.limits[limitInputTotal].Add(1)
 		s.finish(&ending{
-			reason: ReasonTransportError, err: ErrInputTotal, code: websocket.CloseTryAgainLater, pollAnswer: noopPacket,
+			reason: ReasonTransportError, err: ErrInputTotal, quiet: true,
 		})
 	}
 	if len(victims) == 0 {

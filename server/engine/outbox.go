@@ -282,7 +282,7 @@ func (s *Session) enqueueLocked(m *Message) error {
 func (s *Session) refused(err error) error {
 	if err == ErrSlowConsumer {
 		s.srv.count.limits[limitSlowConsumer].Add(1)
-		s.finish(&ending{reason: ReasonTransportError, err: err, abrupt: true, drop: dropSlowConsumer})
+		s.finish(&ending{reason: ReasonTransportError, err: err, abrupt: true, quiet: true, drop: dropSlowConsumer})
 	}
 	return err
 }
@@ -319,7 +319,7 @@ func (srv *Server) closeLongest() {
 		if excess <= 0 || srv.queued.bytes.Load() <= target {
 			return
 		}
-		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, drop: dropOutboxTotal})
+		b.s.finish(&ending{reason: ReasonTransportError, err: ErrOutboxTotal, abrupt: true, quiet: true, drop: dropOutboxTotal})
 		excess -= b.bytes
 	}
 }

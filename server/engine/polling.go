@@ -145,8 +145,8 @@ func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more 
 		g.answer.list = pending
 		g.wake()
 		return messages{}, true
-	case e.pollAnswer != nil:
-		p.answerLocked(e.pollAnswer)
+	case e.quiet:
+		p.answerLocked(noopPacket)
 	default:
 		p.answerLocked(closePacket)
 	}
@@ -176,7 +176,7 @@ type pollCloseTimer polling
 
 // Expired runs on the wheel's goroutine.
 func (t *pollCloseTimer) Expired(*timerwheel.Entry) {
-	t.s.finish(&ending{reason: ReasonForcedClose})
+	t.s.finishClosing()
 }
 
 // servePolling answers a verified request.
@@ -331,14 +331,14 @@ func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 		end := p.takeLocked(&g.answer)
 		s.mu.Unlock()
 		if end {
-			s.finish(&ending{reason: ReasonForcedClose})
+			s.finishClosing()
 		}
 		return &g.answer
 	}
 }
 
 // takeLocked fills body with what is queued. It reports whether the session ends with it: an orderly close appends its
-// packet to the poll after the one that took the last messages, as in the reference.
+// packet to the poll after the one that took the last messages, as in the reference; a client that should come back needs none.
 func (p *polling) takeLocked(body *pollBody) (end bool) {
 	body.list = p.s.takeLocked(p)
 	if p.shouldClose {
@@ -348,8 +348,8 @@ func (p *polling) takeLocked(body *pollBody) (end bool) {
 		}
 		return true
 	}
-	if p.s.state == stateClosing {
+	if p.s.state == stateClosing && !p.s.away {
 		p.awaitCloseLocked()
 	}
-	return false
+	return p.s.state == stateClosing && p.s.away
 }

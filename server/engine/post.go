@@ -68,7 +68,7 @@ func (s *Session) closeByPost(p *polling, turn *arrival) {
 	if !p.parked() {
 		inFlight.settle(turn)
 	}
-	s.finish(&ending{reason: ReasonTransportClose, pollAnswer: noopPacket, at: turn.time()})
+	s.finish(&ending{reason: ReasonTransportClose, quiet: true, at: turn.time()})
 }
 
 // refusePost answers a POST of which nothing was delivered.
@@ -97,7 +97,7 @@ func (s *Session) refusePost(w http.ResponseWriter, r *http.Request, p *polling,
 // failPost ends the session because a POST of its client has failed. A parked poll is told nothing: of a close packet, which
 // the reference sends, many clients other than the npm one conclude that they are not wanted and stay away.
 func (s *Session) failPost(err error) {
-	s.finish(&ending{reason: ReasonTransportError, err: err, pollAnswer: noopPacket})
+	s.finish(&ending{reason: ReasonTransportError, err: err, quiet: true})
 }
 
 // answerEmpty answers with a status alone.

@@ -22,8 +22,9 @@ import (
 const (
 	// wheelTick is the resolution of all deadlines.
 	wheelTick = 10 * time.Millisecond
-	// closeGrace is how long Server.Close waits for peers to answer the websocket closing handshake.
+	// closeGrace is how long Server.Close waits for peers, closeTick how often it looks whether they have gone.
 	closeGrace  = time.Second
+	closeTick   = 5 * time.Millisecond
 	tableShards = 16
 
 	// A session id is the server's tag and 96 random bits in base64url.
@@ -387,16 +388,20 @@ func (srv *Server) Sessions() []*Session {
 	return sessions
 }
 
-// Close ends all sessions as Discard does, refuses new ones with 503 and returns when every goroutine of the server has
-// ended. Peers get one second for the websocket closing handshake. It is safe at any time, from any goroutine except a
-// Handler's, and any number of times; the error is always nil.
+// Close refuses new sessions with 503, ends all there are as SendAway does, and returns when every goroutine of the server has
+// ended. Peers get one second to take what is queued and to end their connections; then what is left is discarded. It is safe at
+// any time, from any goroutine except a Handler's, and any number of times; the error is always nil.
 func (srv *Server) Close() error {
+	until := time.Now().Add(closeGrace)
+	srv.refusing.Store(true)
+	srv.sendAllAway(until)
 	srv.closed.Store(true)
 	for _, s := range srv.Sessions() {
+		s.SendAway()
 		s.Discard()
 	}
 	srv.waiting.close()
-	if srv.tasks.wait(closeGrace) {
+	if srv.tasks.wait(max(0, time.Until(until))) {
 		return nil
 	}
 	for _, c := range srv.stillLingering() {
@@ -404,6 +409,16 @@ func (srv *Server) Close() error {
 	}
 	srv.tasks.wait(-1)
 	return nil
+}
+
+// sendAllAway waits until all sessions have got what is queued and have ended, no longer than until some time.
+func (srv *Server) sendAllAway(until time.Time) {
+	for _, s := range srv.Sessions() {
+		s.SendAway()
+	}
+	for srv.Len() > 0 && time.Now().Before(until) {
+		time.Sleep(closeTick)
+	}
 }
 
 // closer is a connection that can be closed at once, from any goroutine.

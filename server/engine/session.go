@@ -38,6 +38,7 @@ type Session struct {
 	state      sessionState
 	calling    bool // accept or a method of handler is running
 	delivering bool // the transport hands over several packets, which belong together
+	away       bool // SendAway was called
 	reported   bool // OnClose was or is being called
 	spoken     bool // a packet has come
 	onDirty    bool // on the shard's dirty list
@@ -70,28 +71,6 @@ func (s *Session) extend() *extras {
 	return s.extras
 }
 
-// ending says how a session ends.
-type ending struct {
-	reason string
-	err    error
-	// pollAnswer is what a parked poll gets; nil means a close packet.
-	pollAnswer *Message
-	// at is when that arrived which is the cause, 0 if nobody knows: a poll that arrived later is refused.
-	at int64
-	// code and text of the close frame; 0 means none.
-	code int
-	text string
-	// moved hands what waits of the session to Options.Elsewhere.
-	moved bool
-	// abrupt closes the connection without a closing handshake.
-	abrupt bool
-	// drop names why queued packets are dropped.
-	drop dropReason
-}
-
-// leaving is the ending of a transport from which its session moves on, or to which it did not move.
-var leaving = &ending{}
-
 // ID returns the session id: 20 characters, the server's tag (see Server.SetTag) and 16 that carry 96 random bits.
 func (s *Session) ID() string { return s.id }
 
@@ -120,28 +99,6 @@ func (s *Session) Transport() string {
 	return s.transport.kind().name
 }
 
-// Close ends the session in an orderly way: what is queued is sent first, no further message is accepted or delivered.
-// Over polling a close packet goes out with the parked or the next poll; if none comes within 30 s the session ends
-// without. The reason is "forced close". It reports whether the session has ended by now; otherwise something has still
-// to be sent.
-func (s *Session) Close() (ended bool) {
-	s.mu.Lock()
-	if s.state != stateOpen {
-		defer s.mu.Unlock()
-		return s.state == stateClosed
-	}
-	s.state = stateClosing
-	ready := s.out.empty() && s.transport.readyLocked()
-	if !ready {
-		s.transport.wakeLocked()
-	}
-	s.mu.Unlock()
-	if ready {
-		s.finish(&ending{reason: ReasonForcedClose})
-	}
-	return ready
-}
-
 // Load is what a session takes of its server at the moment, in bytes.
 type Load struct {
 	State  int64 // what is kept for it as long as it lives: sockets, rooms, data
@@ -166,65 +123,6 @@ func (s *Session) Absent() bool {
 	defer s.mu.Unlock()
 	p := s.pollingLocked()
 	return p != nil && p.get == nil && s.out.bytes == s.out.pending.cost() // else an answer is being written
-}
-
-// Discard ends the session at once: what is queued is dropped. A parked poll gets a close packet, a websocket a close
-// frame. The reason is "forced close".
-func (s *Session) Discard() { s.finish(&ending{reason: ReasonForcedClose}) }
-
-// Fail ends the session at once, as Discard does, for a reason of the layer above, such as ReasonParseError.
-func (s *Session) Fail(reason string, err error) { s.finish(&ending{reason: reason, err: err}) }
-
-// fail ends the session for a violation or a broken connection.
-func (s *Session) fail(err error) { s.finish(&ending{reason: ReasonTransportError, err: err}) }
-
-// finish ends the session once; later calls do nothing. OnClose runs after the callback that is running, or else on a
-// goroutine of its own: the caller may hold locks that OnClose needs.
-func (s *Session) finish(e *ending) {
-	s.mu.Lock()
-	if s.state == stateClosed {
-		s.mu.Unlock()
-		return
-	}
-	s.state = stateClosed
-	// Close waits for what follows, on whose goroutine ever it runs.
-	s.srv.tasks.hold()
-	defer s.srv.tasks.done()
-	s.ending = e
-	s.stopHeartbeatLocked()
-	s.releaseReaderLocked()
-	t := s.transport
-	dropped, more := t.closeLocked(e, s.out.takeAll())
-	var tried candidate
-	if up := s.upgrade; up != nil && s.endUpgradeLocked(up, leaving) {
-		tried = up.to
-	}
-	s.srv.count.gauge(t.kind()).Add(-1)
-	report := !s.calling
-	s.reported = report
-	if !report {
-		s.srv.tasks.hold() // until called has reported
-	}
-	s.mu.Unlock()
-
-	s.srv.count.drops[e.drop].Add(uint64(dropped.release(s.srv.queued)))
-	s.srv.forget(s)
-	if tried != nil {
-		tried.closed(leaving)
-	}
-	if more {
-		t.closed(e)
-	}
-	if report {
-		s.srv.tasks.start(s.report)
-	}
-}
-
-func (s *Session) report() {
-	s.handler.OnClose(s.ending.reason, s.ending.err)
-	if s.observer() != nil {
-		s.observer().Closed(s.ending.reason, s.ending.err)
-	}
 }
 
 // setHandler ends the introduction of the session to the application.

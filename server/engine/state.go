@@ -2,8 +2,6 @@ package engine
 
 import (
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // What sessions keep as long as they live has a budget too, Options.StateTotal, and so has their number,
@@ -92,7 +90,7 @@ func (s *Session) silence() time.Duration {
 func (srv *Server) endFor(victims []*Session, err error) {
 	for _, s := range victims {
 		srv.count.limits[limitMadeRoom].Add(1)
-		s.finish(&ending{reason: ReasonTransportError, err: err, code: websocket.CloseTryAgainLater})
+		s.finish(&ending{reason: ReasonTransportError, err: err, quiet: true})
 	}
 	if len(victims) == 0 {
 		return

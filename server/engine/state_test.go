@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
 // speak sends one message, so that the session is no silent one.
@@ -117,7 +114,7 @@ func TestStateHoarder(t *testing.T) {
 		if !ordinary.KeepState(100 << 10) {
 			t.Error("there was no room for the ordinary client")
 		}
-		ws.expect(fmt.Sprintf("close %d", websocket.CloseTryAgainLater))
+		ws.expect("end")
 		g.expectEnd(hoarder, ReasonTransportError, ErrStateTotal)
 		ordinary.ReleaseState(160 << 10)
 		g.recorder(hoarder).s.ReleaseState(900 << 10)

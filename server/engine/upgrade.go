@@ -183,7 +183,7 @@ func (s *Session) completeUpgrade(c candidate) (moved bool) {
 		flushNow(c)
 	}
 	if end {
-		s.finish(&ending{reason: ReasonForcedClose})
+		s.finishClosing()
 	}
 	return true
 }

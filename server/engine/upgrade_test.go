@@ -162,7 +162,7 @@ func TestUpgradeWithPingOutstanding(t *testing.T) {
 		ws.expect("3probe")
 		ws.say("5")
 		start := time.Now()
-		ws.expect("close")
+		ws.expect("end")
 		if waited := time.Since(start).Round(time.Second); waited != 20*time.Second {
 			t.Errorf("closed after %v", waited)
 		}

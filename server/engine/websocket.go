@@ -78,6 +78,10 @@ func (c *wsConn) closeLocked(e *ending, pending messages) (rest messages, more b
 		c.closeSent = true
 		return pending, true
 	}
+	if e.quiet {
+		c.closeReceived = true // nothing more is expected of the peer
+		return pending, c.lingerLocked()
+	}
 	return pending, c.sendCloseLocked(e.code, e.text)
 }
 
@@ -398,7 +402,7 @@ func (c *wsConn) violated(err error) {
 		c.s.srv.warnTooLarge("websocket message too long", c.s.id)
 	}
 	// The parser is at its end: the peer's close frame will not be seen.
-	c.peerEnds(&ending{reason: ReasonTransportError, err: err, code: code})
+	c.peerEnds(&ending{reason: ReasonTransportError, err: err, code: code, quiet: code == websocket.CloseTooBig})
 }
 
 // peerEnds closes the connection when nothing more is expected of the peer.
@@ -424,7 +428,7 @@ func (c *wsConn) end(e *ending) {
 		return
 	}
 	s.mu.Unlock()
-	if e.abrupt { // only a session's own connection ends without a closing handshake
+	if e.abrupt || e.quiet { // only a session's own connection ends without a closing handshake
 		e = &ending{code: e.code, text: e.text}
 	}
 	if s.abandonUpgrade(c, e) {
@@ -492,8 +496,17 @@ func (c *wsConn) sendCloseLocked(code int, text string) (kick bool) {
 	if c.closeSent {
 		return false
 	}
-	c.closeSent = true
 	c.control = websocket.AppendClose(c.control, code, text)
+	return c.lingerLocked()
+}
+
+// lingerLocked has nothing more be queued, and bounds how long the peer may take to end the connection. It reports what
+// sendCloseLocked does.
+func (c *wsConn) lingerLocked() (kick bool) {
+	if c.closeSent {
+		return false
+	}
+	c.closeSent = true
 	c.linger = &linger{c: c}
 	c.s.srv.wheel.Set(&c.linger.Entry, c.linger, lingerTime)
 	c.s.srv.setLingering(c, true)
@@ -502,12 +515,17 @@ func (c *wsConn) sendCloseLocked(code int, text string) (kick bool) {
 	return kick
 }
 
-// shutdown ends the sending side after the closing handshake. The reading side is left to run to the peer's end, or the
-// kernel might discard our close frame.
+// shutdown ends the sending side, after the closing handshake or without one. The reading side is left to run to the peer's end,
+// or the kernel might discard what was sent last.
 func (c *wsConn) shutdown() {
-	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && c.raw != nil {
-		_ = half.CloseWrite()
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		c.close()
 		return
 	}
-	c.close()
+	if outer, ok := c.conn.(interface{ NetConn() net.Conn }); ok { // the end of TLS is not that of the connection
+		if half, ok := outer.NetConn().(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	}
 }

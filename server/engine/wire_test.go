@@ -98,6 +98,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// testTLS ends a connection by the client's close frame, and one by SendAway.
 func testTLS(t *testing.T, polled bool, version uint16) {
 	srv, err := New(&Options{MaxHTTPBufferSize: 1 << 20}, func(s *Session) Handler { return echoHandler{s} })
 	if err != nil {
@@ -110,19 +111,7 @@ func testTLS(t *testing.T, polled bool, version uint16) {
 	}
 	hs.StartTLS()
 	defer hs.Close()
-	tcp, err := net.Dial("tcp", hs.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	conn := tls.Client(pieces{tcp}, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // the test's own certificate
-	ws := &wsClient{t: t, conn: conn, r: bufio.NewReader(conn)}
-	fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n%s\r\n", wsHeaders)
-	if ws.res, err = http.ReadResponse(ws.r, nil); err != nil {
-		t.Fatal(err)
-	}
-	sid := parseOpen(t, ws.text()).SID
-	s := srv.lookup(sid)
+	ws, s := dialTLS(t, srv, hs, version)
 	if h := s.Handshake(); !h.Secure() || h.Address() != "127.0.0.1" {
 		t.Errorf("secure %v, address %q", h.Secure(), h.Address())
 	}
@@ -141,9 +130,35 @@ func testTLS(t *testing.T, polled bool, version uint16) {
 	}
 	ws.goodbye()
 	ws.expect("close", "end")
+
+	ws, s = dialTLS(t, srv, hs, version)
+	if err := s.Send(NewMessage([]byte("last"))); err != nil {
+		t.Fatal(err)
+	}
+	s.SendAway()
+	ws.expect("4last", "end") // which is an alert of TLS: a connection that is cut is an error
+	if n, err := ws.conn.(*tls.Conn).NetConn().Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("after the end of TLS: %d bytes, %v; want the end of the connection", n, err)
+	}
 	if err := srv.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// dialTLS opens a websocket session.
+func dialTLS(t *testing.T, srv *Server, hs *httptest.Server, version uint16) (*wsClient, *Session) {
+	tcp, err := net.Dial("tcp", hs.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tcp.Close() })
+	conn := tls.Client(pieces{tcp}, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // the test's own certificate
+	ws := &wsClient{t: t, conn: conn, r: bufio.NewReader(conn)}
+	fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: test\r\n%s\r\n", wsHeaders)
+	if ws.res, err = http.ReadResponse(ws.r, nil); err != nil {
+		t.Fatal(err)
+	}
+	return ws, srv.lookup(parseOpen(t, ws.text()).SID)
 }
 
 // Frames that arrive together with the handshake request must not be lost.
