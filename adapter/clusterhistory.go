@@ -106,7 +106,7 @@ func (h *clusterHistory) broadcast(m *Message) error {
 	m.numbered = func(seq uint64) { h.number(t, seq) }
 	err := h.c.publish(m)
 	if err != nil { // it will not be in the log
-		h.release(func(*pendingTurn) bool { return false }, "")
+		h.release(func(*pendingTurn) bool { return false }, nil)
 	}
 	return err
 }
@@ -142,29 +142,23 @@ func (h *clusterHistory) Turn(f func()) {
 	h.turns.yield()
 }
 
-// release delivers what is pending up to the last for which ready holds, with that one's offset, and what does not wait for the log
-// behind it. What stands before it and awaits the log will not come.
-func (h *clusterHistory) release(ready func(*pendingTurn) bool, offset string) {
+// release delivers what is pending, from the front up to the first that awaits the log and is not due. m is what came from the log,
+// nil if nothing did: its offset is the place of what has its number. What is due without that will not come any more.
+func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 	h.mu.Lock()
-	n := 0
-	for i := range h.pending {
-		if ready(h.pending[i]) {
-			n = i + 1
+	for len(h.pending) > 0 {
+		t, offset := h.pending[0], ""
+		if t.seq != 0 && !due(t) {
+			break
 		}
-	}
-	last := n - 1
-	for n < len(h.pending) && h.pending[n].seq == 0 {
-		n++
-	}
-	for i := range h.pending[:n] {
-		deliver, at := h.pending[i].deliver, ""
-		if i == last {
-			at = offset
+		if m != nil && t.seq != 0 && t.seq == m.Seq {
+			offset = m.Offset
 		}
-		h.turns.add(func() { deliver(at) })
-		h.pending[i] = nil
+		h.turns.add(func() { t.deliver(offset) })
+		h.pending[0] = nil
+		h.pending = h.pending[1:]
 	}
-	if h.pending = h.pending[n:]; len(h.pending) == 0 {
+	if len(h.pending) == 0 {
 		h.pending = nil
 		if h.timer != nil {
 			h.timer.Stop()
@@ -177,12 +171,12 @@ func (h *clusterHistory) release(ready func(*pendingTurn) bool, offset string) {
 // late runs when the first that is pending may have waited too long.
 func (h *clusterHistory) late() {
 	h.release(func(t *pendingTurn) bool {
-		over := t.seq != 0 && time.Until(h.dueLocked(t)) <= 0
+		over := time.Until(h.dueLocked(t)) <= 0
 		if over {
 			h.away.Store(true)
 		}
 		return over
-	}, "")
+	}, nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.pending) > 0 {
@@ -210,7 +204,7 @@ func (h *clusterHistory) arrive(m *Message) {
 	h.arrived = time.Now()
 	h.mu.Unlock()
 	if h.c.self(m.From) {
-		h.release(func(t *pendingTurn) bool { return t.seq != 0 && t.seq == m.Seq }, m.Offset)
+		h.release(func(t *pendingTurn) bool { return t.seq <= m.Seq }, m)
 		return
 	}
 	h.c.order.handle(m)
@@ -268,7 +262,7 @@ func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []stri
 
 // close has delivered what is pending.
 func (h *clusterHistory) close() {
-	h.release(func(*pendingTurn) bool { return true }, "")
+	h.release(func(*pendingTurn) bool { return true }, nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.timer != nil {

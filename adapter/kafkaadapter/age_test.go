@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/kafkatest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -52,11 +53,7 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
-func (n *node) broker() *broker {
-	n.kafka.mu.Lock()
-	defer n.kafka.mu.Unlock()
-	return n.kafka.brokers[0]
-}
+func (n *node) broker() *broker { return n.kafka.servers.Open()[0] }
 
 // logReader returns what reads the log.
 func (n *node) logReader() *reader {
@@ -100,7 +97,7 @@ func TestQueue(t *testing.T) {
 		}
 	}
 	s := from.kafka.Stats()
-	if s.Dropped[dropFull] != uint64(refused) || s.Dropped[dropStale]+s.Failed["timeout"] < uint64(accepted) || s.Queued > 2 {
+	if s.Dropped[outflow.Full] != uint64(refused) || s.Dropped[outflow.Stale]+s.Failed["timeout"] < uint64(accepted) || s.Queued > 2 {
 		t.Errorf("%+v", s)
 	}
 	server.Start()

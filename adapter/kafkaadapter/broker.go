@@ -142,8 +142,11 @@ func (b *broker) start() {
 	b.running.Go(func() { b.monitor.run(b.ctx) })
 }
 
-// ready waits until everything that is wanted is read.
-func (b *broker) ready(ctx context.Context) error {
+// Status implements brokerstate.Server, as does Ready.
+func (b *broker) Status() *brokerstate.Status { return b.status }
+
+// Ready waits until everything that is wanted is read.
+func (b *broker) Ready(ctx context.Context) error {
 	if err := b.status.WaitUp(ctx); err != nil {
 		return err
 	}
@@ -288,7 +291,7 @@ func (c *connections) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, 
 	delete(c.known, meta.NodeID)
 	c.mu.Unlock()
 	if again {
-		c.stats.reconnects.Add(1)
+		c.stats.Reconnects.Add(1)
 		c.wake()
 	}
 }

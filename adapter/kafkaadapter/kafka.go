@@ -2,12 +2,10 @@ package kafkaadapter
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
 
@@ -17,11 +15,7 @@ type Kafka struct {
 	opts  Options
 	stats *counters // of all servers
 
-	// Guarded by mu.
-	mu      sync.Mutex
-	brokers []*broker     // of the servers that are open
-	changed chan struct{} // closed with the next change of brokers, nil if nobody waits for it
-	retired uint64        // changes of state of servers that have closed
+	servers brokerstate.Servers[*broker]
 }
 
 // New connects nodes through the topics <prefix>.log, <prefix>.direct and <prefix>.control, see the package's documentation. What is
@@ -31,7 +25,7 @@ type Kafka struct {
 // was: nothing is lost, nothing is doubled, and what one node sends in a namespace arrives in order. What Kafka has removed meanwhile is
 // counted in Stats.Lost and logged. Questions, volatile packets and answers are of no use later and are dropped instead.
 func New(opts *Options) *Kafka {
-	k := &Kafka{stats: newCounters()}
+	k := &Kafka{stats: new(counters)}
 	if opts != nil {
 		k.opts = *opts
 	}
@@ -49,9 +43,9 @@ func (k *Kafka) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Clu
 	if err != nil {
 		return nil, err
 	}
-	b.closed = func() { k.remove(b) }
+	b.closed = func() { k.servers.Remove(b) }
 	b.start()
-	k.add(b)
+	k.servers.Add(b)
 	cluster, err := adapter.Join(self, changed, b, &adapter.ClusterOptions{
 		Timeout: k.opts.RequestsTimeout, Ordered: k.opts.Ordered, OverAfter: k.opts.NodeOverAfter, Logger: k.opts.Logger,
 		Settings: []membership.Setting{
@@ -72,55 +66,4 @@ func (k *Kafka) Stats() Stats { return k.figures() }
 
 // Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
 // yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
-func (k *Kafka) Ready(ctx context.Context) error {
-	brokers, err := k.some(ctx)
-	for _, b := range brokers {
-		if err == nil {
-			err = b.ready(ctx)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("kafka is not ready: %w", err)
-	}
-	return nil
-}
-
-func (k *Kafka) add(b *broker) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.brokers = append(k.brokers, b)
-	if k.changed != nil {
-		close(k.changed)
-		k.changed = nil
-	}
-}
-
-func (k *Kafka) remove(b *broker) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if i := slices.Index(k.brokers, b); i >= 0 {
-		k.brokers = slices.Delete(k.brokers, i, i+1)
-		k.retired += b.status.Changes()
-	}
-}
-
-// some returns the brokers as soon as there is one.
-func (k *Kafka) some(ctx context.Context) ([]*broker, error) {
-	for {
-		k.mu.Lock()
-		brokers := slices.Clone(k.brokers)
-		if k.changed == nil {
-			k.changed = make(chan struct{})
-		}
-		changed := k.changed
-		k.mu.Unlock()
-		if len(brokers) > 0 {
-			return brokers, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
+func (k *Kafka) Ready(ctx context.Context) error { return k.servers.Ready(ctx, "kafka") }

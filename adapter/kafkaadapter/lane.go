@@ -1,12 +1,12 @@
 package kafkaadapter
 
 import (
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -63,8 +63,7 @@ func (p *parcel) fail(err error) {
 // lane is what goes to one partition, in order. It is guarded by publisher.mu.
 type lane struct {
 	place   place
-	waiting []*parcel
-	head    int // of waiting
+	waiting outflow.Queue[*parcel]
 	flying  int // parcels that the client has
 	size    int // of these, in bytes
 	// heard is when something was last acknowledged, or nothing was under way; begun when the first parcel after a pause was handed
@@ -76,32 +75,9 @@ type lane struct {
 	tried   time.Time
 }
 
-func (l *lane) len() int { return len(l.waiting) - l.head }
-
-func (l *lane) push(p *parcel) {
-	if l.head > 1024 && l.head > len(l.waiting)/2 {
-		n := copy(l.waiting, l.waiting[l.head:])
-		clear(l.waiting[n:])
-		l.waiting, l.head = l.waiting[:n], 0
-	}
-	l.waiting = append(l.waiting, p)
-}
-
-func (l *lane) pop() *parcel {
-	p := l.waiting[l.head]
-	l.waiting[l.head] = nil
-	if l.head++; l.head == len(l.waiting) {
-		l.head = 0
-		if l.waiting = l.waiting[:0]; cap(l.waiting) > 4096 {
-			l.waiting = nil // the burst is over
-		}
-	}
-	return p
-}
-
 // take moves what may go out now from those that wait to those under way, and appends it to list.
 func (l *lane) take(list []*parcel, now time.Time) []*parcel {
-	if l.len() == 0 {
+	if l.waiting.Len() == 0 {
 		return list
 	}
 	if l.flying == 0 {
@@ -109,8 +85,8 @@ func (l *lane) take(list []*parcel, now time.Time) []*parcel {
 	} else if now.Sub(l.heard) > max(silentAfter, 2*l.trip) {
 		return list
 	}
-	for l.len() > 0 && (l.flying == 0 || l.size+l.waiting[l.head].size <= windowBytes) {
-		p := l.pop()
+	for l.waiting.Len() > 0 && (l.flying == 0 || l.size+l.waiting.First().size <= windowBytes) {
+		p := l.waiting.Pop()
 		l.flying++
 		l.size += p.size
 		list = append(list, p)
@@ -136,22 +112,4 @@ func (l *lane) owed(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(l.heard)
-}
-
-// takeIf takes those of the waiting out for which gone is true, and appends them to list.
-func (l *lane) takeIf(list []*parcel, gone func(*parcel) bool) []*parcel {
-	all := l.waiting[l.head:]
-	if !slices.ContainsFunc(all, gone) {
-		return list
-	}
-	var left []*parcel
-	for _, p := range all {
-		if gone(p) {
-			list = append(list, p)
-		} else {
-			left = append(left, p)
-		}
-	}
-	l.waiting, l.head = left, 0
-	return list
 }

@@ -113,9 +113,7 @@ func TestGarbage(t *testing.T) {
 	header := func(key, value string) kgo.RecordHeader { return kgo.RecordHeader{Key: key, Value: []byte(value)} }
 	good := []kgo.RecordHeader{header("v", "1"), header("from", "other"), header("kind", "broadcast"), header("nsp", "/chat")}
 	count := uint64(0)
-	to.kafka.mu.Lock()
-	b := to.kafka.brokers[0]
-	to.kafka.mu.Unlock()
+	b := to.broker()
 	for _, at := range []place{logOf(&b.opts, "/chat"), b.inbox, b.control} {
 		for _, r := range []*kgo.Record{
 			{Value: []byte("something else")},

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
-	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -43,6 +43,7 @@ type publisher struct {
 	opts   Options
 	status *brokerstate.Status
 	clock  *clock
+	losses *outflow.Losses
 	wake   chan struct{} // capacity 1
 
 	// Owned by run.
@@ -56,16 +57,17 @@ type publisher struct {
 	longest map[string]int // by topic: the longest message, in bytes
 	bytes   int
 	records int
-	losses  losses
 	closing bool
 	closeBy time.Time
 }
 
 func newPublisher(client *kgo.Client, stats *counters, opts Options, status *brokerstate.Status, clock *clock) *publisher {
-	return &publisher{
+	p := &publisher{
 		client: client, stats: stats, opts: opts, status: status, clock: clock, wake: make(chan struct{}, 1),
 		lanes: make(map[place]*lane), longest: make(map[string]int), pace: pace{gap: gatherTime},
 	}
+	p.losses = outflow.NewLosses("kafka", opts.Logger, p.figures)
+	return p
 }
 
 // send queues a letter. The error, which wraps adapter.ErrClusterUnavailable, says that it will not be sent: because Kafka has
@@ -84,16 +86,15 @@ func (p *publisher) send(l letter, to place, how post) error {
 	parcel.size = overhead + sizeOf(parcel.record)
 	p.mu.Lock()
 	if reason, err := p.refuseLocked(parcel, to); err != nil {
-		tell := reason == dropFull && p.losses.noteLocked(reason, 1)
 		p.mu.Unlock()
-		p.stats.drop(reason, 1)
-		if tell {
-			p.tellLosses()
+		p.stats.Drop(reason, 1)
+		if reason == outflow.Full {
+			p.losses.Add(reason, 1)
 		}
 		return err
 	}
 	parcel.lane = p.laneLocked(to)
-	parcel.lane.push(parcel)
+	parcel.lane.waiting.Push(parcel)
 	p.bytes += parcel.size
 	p.records++
 	p.mu.Unlock()
@@ -125,14 +126,14 @@ func (p *publisher) refuseLocked(parcel *parcel, to place) (reason string, err e
 	size := parcel.size - overhead + recordOverhead
 	switch {
 	case p.closing:
-		return dropClosed, unavailable(errClosed)
+		return outflow.Closed, unavailable(errClosed)
 	case longest > 0 && size > longest:
-		return dropTooLarge, unavailable(fmt.Errorf("%w: %d of %d bytes", errTooLarge, size, longest))
+		return outflow.TooLarge, unavailable(fmt.Errorf("%w: %d of %d bytes", errTooLarge, size, longest))
 	case p.bytes+parcel.size > p.opts.QueueLimit && p.bytes > 0:
-		return dropFull, adapter.ErrQueueFull
+		return outflow.Full, adapter.ErrQueueFull
 	case parcel.passing && !parcel.member && !parcel.reply:
 		if state, reason := p.status.Current(); state == Down {
-			return dropDown, unavailable(reason)
+			return outflow.Down, unavailable(reason)
 		}
 	}
 	l := p.lanes[to]
@@ -143,7 +144,7 @@ func (p *publisher) refuseLocked(parcel *parcel, to place) (reason string, err e
 		l.tried = parcel.queued
 		return "", nil
 	}
-	return dropRefused, unavailable(l.refused)
+	return outflow.Refused, unavailable(l.refused)
 }
 
 func (p *publisher) poke() {
@@ -239,23 +240,23 @@ func (p *publisher) landed(parcel *parcel, r *kgo.Record, err error) {
 	case "noperm", "auth":
 		l.refused, l.tried = fmt.Errorf("kafka refuses to write to %s: %w", l.place.topic, err), now
 	}
-	tell := err != nil && !p.closing && p.losses.noteLocked(lostFailed, 1)
-	more := l.len() > 0 || p.closing
+	lost := err != nil && !p.closing
+	more := l.waiting.Len() > 0 || p.closing
 	p.mu.Unlock()
 	if more {
 		p.poke()
 	}
 	if err == nil {
-		p.stats.sent.Add(1)
+		p.stats.Sent.Add(1)
 		if parcel.sent != nil {
 			parcel.sent(adapter.Receipt{Receivers: -1, Offset: strconv.FormatInt(r.Offset, 10)})
 		}
 		return
 	}
-	p.stats.fail(kind, 1)
+	p.stats.Fail(kind, 1)
 	parcel.fail(err)
-	if tell {
-		p.tellLosses("topic", l.place.topic, "partition", l.place.partition, "error", err)
+	if lost {
+		p.losses.Add(outflow.Failed, 1, "topic", l.place.topic, "partition", l.place.partition, "error", err)
 	}
 }
 
@@ -265,7 +266,7 @@ func (p *publisher) dropOld(now time.Time) {
 	var list []*parcel
 	p.mu.Lock()
 	for _, l := range p.lanes {
-		list = l.takeIf(list, old)
+		list = l.waiting.TakeIf(list, old)
 		if l.refused != nil && now.Sub(l.tried) > tryRefusedFor {
 			l.refused = nil
 		}
@@ -278,21 +279,13 @@ func (p *publisher) dropOld(now time.Time) {
 			kept++
 		}
 	}
-	tell := kept > 0 && p.losses.noteLocked(dropStale, kept)
-	over := p.losses.overLocked(p.records)
 	p.mu.Unlock()
-	if len(list) > 0 {
-		p.stats.drop(dropStale, len(list))
-	}
+	p.stats.Drop(outflow.Stale, len(list))
 	for _, c := range list {
 		c.fail(errTooOld)
 	}
-	if tell {
-		p.tellLosses()
-	}
-	if over != nil {
-		p.opts.Logger.Info("the queue to kafka has been sent; of what came before, messages were lost", over...)
-	}
+	p.losses.Add(outflow.Stale, kept)
+	p.losses.Settle()
 }
 
 // forget ends all that is left when the publisher closes. What the client has it ends itself.
@@ -300,16 +293,14 @@ func (p *publisher) forget() {
 	var list []*parcel
 	p.mu.Lock()
 	for _, l := range p.lanes {
-		list = l.takeIf(list, func(*parcel) bool { return true })
+		list = l.waiting.TakeIf(list, func(*parcel) bool { return true })
 	}
 	for _, c := range list {
 		p.bytes -= c.size
 		p.records--
 	}
 	p.mu.Unlock()
-	if len(list) > 0 {
-		p.stats.drop(dropClosed, len(list))
-	}
+	p.stats.Drop(outflow.Closed, len(list))
 	for _, c := range list {
 		c.fail(errClosed)
 	}
@@ -335,62 +326,4 @@ func (p *publisher) figures() (records, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.records, p.bytes
-}
-
-// tellLosses logs that messages of a burst or an outage are being lost.
-func (p *publisher) tellLosses(what ...any) {
-	p.mu.Lock()
-	figures := append(p.losses.figuresLocked(), "waiting", p.records, "waitingBytes", p.bytes)
-	p.mu.Unlock()
-	p.opts.Logger.Warn("messages for other nodes are lost: kafka does not take them as fast as they come, or not at all", append(figures, what...)...)
-}
-
-// losses are those since the queue was empty. It is guarded by publisher.mu.
-type losses struct {
-	full, stale, failed uint64
-	told                time.Time // zero if nothing was lost
-}
-
-// Reasons for which records are not sent, in Stats.Dropped.
-const (
-	dropDown     = "down"
-	dropFull     = "full"
-	dropStale    = "stale"
-	dropClosed   = "closed"
-	dropRefused  = "refused"
-	dropTooLarge = "toolarge"
-	// lostFailed is none of them: what the client could not send is in Stats.Failed.
-	lostFailed = "failed"
-)
-
-// noteLocked counts losses, and reports whether to tell of them.
-func (l *losses) noteLocked(reason string, n int) bool {
-	switch reason {
-	case dropFull:
-		l.full += uint64(n)
-	case dropStale:
-		l.stale += uint64(n)
-	case lostFailed:
-		l.failed += uint64(n)
-	}
-	now := time.Now()
-	if now.Sub(l.told) < inflow.TellEvery {
-		return false
-	}
-	l.told = now
-	return true
-}
-
-// overLocked returns the sums when nothing waits any more, once.
-func (l *losses) overLocked(waiting int) []any {
-	if waiting > 0 || l.told.IsZero() {
-		return nil
-	}
-	sums := l.figuresLocked()
-	*l = losses{}
-	return sums
-}
-
-func (l *losses) figuresLocked() []any {
-	return []any{"refusedAsFull", l.full, "tooOld", l.stale, "failed", l.failed}
 }

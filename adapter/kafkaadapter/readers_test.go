@@ -17,7 +17,7 @@ import (
 // newReaders returns readers that nobody serves.
 func newReaders() *readers {
 	opts := Options{Logger: quiet()}.withDefaults()
-	return &readers{stats: newCounters(), opts: opts, list: make(map[place]*reader), wake: func() {}}
+	return &readers{stats: new(counters), opts: opts, list: make(map[place]*reader), wake: func() {}}
 }
 
 // clientOf returns a client of a Kafka without the options of a node.

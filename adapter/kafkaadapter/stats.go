@@ -1,14 +1,12 @@
 package kafkaadapter
 
 import (
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 // Stats tells what an adapter has done since it was made, for all its namespaces together.
@@ -46,32 +44,11 @@ type Stats struct {
 
 // counters is the part of Stats that is only counted.
 type counters struct {
+	outflow.Counters
 	inflow                  inflow.Counters
-	sent, reconnects        atomic.Uint64
 	received, receivedBytes atomic.Uint64
 	outdated                atomic.Uint64
 	lost, gaps, newTopics   atomic.Uint64
-
-	// Guarded by mu.
-	mu      sync.Mutex
-	failed  map[string]uint64
-	dropped map[string]uint64
-}
-
-func newCounters() *counters {
-	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}}
-}
-
-func (c *counters) drop(reason string, n int) {
-	c.mu.Lock()
-	c.dropped[reason] += uint64(n)
-	c.mu.Unlock()
-}
-
-func (c *counters) fail(kind string, n int) {
-	c.mu.Lock()
-	c.failed[kind] += uint64(n)
-	c.mu.Unlock()
 }
 
 // lose counts records that were lost before they were read, at least one.
@@ -84,29 +61,20 @@ func (c *counters) lose(n int64) {
 func (k *Kafka) figures() Stats {
 	c := k.stats
 	s := Stats{
-		Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(),
+		Sent: c.Sent.Load(), Reconnects: c.Reconnects.Load(), Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(),
 		Foreign: c.inflow.Foreign.Load(), BadFrames: c.inflow.BadFrames.Load(), Outdated: c.outdated.Load(),
 		Lost: c.lost.Load(), Gaps: c.gaps.Load(), NewTopics: c.newTopics.Load(),
 	}
-	c.mu.Lock()
-	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
-	c.mu.Unlock()
-	k.mu.Lock()
-	brokers := slices.Clone(k.brokers)
-	s.StateChanges = k.retired
-	k.mu.Unlock()
-	for i, b := range brokers {
-		b.addTo(&s, i == 0)
+	s.Failed, s.Dropped = c.Failed(), c.Dropped()
+	s.State, s.Since, s.Reason, s.StateChanges = k.servers.Worst()
+	for _, b := range k.servers.Open() {
+		b.addTo(&s)
 	}
 	return s
 }
 
 // addTo adds what one server has.
-func (b *broker) addTo(s *Stats, first bool) {
-	if state, since, reason := b.status.Since(); first || state.Worse(s.State) {
-		s.State, s.Since, s.Reason = state, since, reason
-	}
-	s.StateChanges += b.status.Changes()
+func (b *broker) addTo(s *Stats) {
 	queued, bytes := b.pub.figures()
 	s.Queued += queued
 	s.QueuedBytes += bytes
@@ -118,26 +86,15 @@ func (b *broker) addTo(s *Stats, first bool) {
 // What there is a count for also before it has happened, so that the first time can be seen.
 var (
 	usualFailures = []string{"connection", "timeout", "noperm", "auth", "toolarge", "notopic", "noreplicas", "other"}
-	usualDrops    = []string{dropFull, dropStale, dropDown, dropRefused, dropClosed, dropTooLarge}
+	usualDrops    = []string{outflow.Full, outflow.Stale, outflow.Down, outflow.Refused, outflow.Closed, outflow.TooLarge}
 )
-
-// withZeros returns a copy with all keys.
-func withZeros(counts map[string]uint64, keys []string) map[string]uint64 {
-	all := maps.Clone(counts)
-	for _, key := range keys {
-		all[key] += 0
-	}
-	return all
-}
 
 // BrokerStats implements adapter.BrokerReporter. The state and the queue are those of this server, the counts those of all that
 // share the adapter.
 func (b *broker) BrokerStats() adapter.BrokerStats {
 	c := b.stats
-	s := adapter.BrokerStats{Up: b.status.Is(Up), Sent: c.sent.Load(), Received: c.received.Load(), Reconnects: c.reconnects.Load()}
-	c.mu.Lock()
-	s.Failed, s.Dropped = withZeros(c.failed, usualFailures), withZeros(c.dropped, usualDrops)
-	c.mu.Unlock()
+	s := adapter.BrokerStats{Up: b.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load(), Reconnects: c.Reconnects.Load()}
+	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load()
 	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
 	s.Dropped["outdated"] = c.outdated.Load()

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
@@ -31,6 +32,12 @@ var (
 func newBroker(id adapter.NodeID, b *Builder) *broker {
 	return &broker{hub: newHub(id, b.opts, b.stats), builder: b, id: id}
 }
+
+// Status implements brokerstate.Server, as does Ready.
+func (b *broker) Status() *brokerstate.Status { return b.hub.status }
+
+// Ready waits until everything that is wanted is heard.
+func (b *broker) Ready(ctx context.Context) error { return b.hub.ready(ctx) }
 
 // Bus makes the bus of a namespace.
 func (b *broker) Bus(local adapter.Local) (adapter.Bus, error) { return newBus(b.hub, b.id, local) }
@@ -123,7 +130,7 @@ func (b *broker) Close() error {
 		}
 		b.hub.close()
 		b.watching.Wait()
-		b.builder.remove(b)
+		b.builder.servers.Remove(b)
 	})
 	return nil
 }

@@ -2,11 +2,10 @@ package natsadapter
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
 
@@ -16,11 +15,7 @@ type Builder struct {
 	opts  Options
 	stats *counters // of all servers
 
-	// Guarded by mu.
-	mu      sync.Mutex
-	brokers []*broker     // of the servers that are open
-	changed chan struct{} // closed with the next change of brokers, nil if nobody waits for it
-	retired uint64        // changes of state of servers that have closed
+	servers brokerstate.Servers[*broker]
 }
 
 var _ adapter.Builder = (*Builder)(nil)
@@ -30,7 +25,7 @@ var _ adapter.Builder = (*Builder)(nil)
 // A broadcast to one room reaches only nodes with somebody in it, and Socket.Join returns when the broadcasts of other nodes arrive.
 // NATS delivers at most once: what is under way when a connection ends is lost, see Stats.
 func New(opts *Options) *Builder {
-	b := &Builder{stats: newCounters()}
+	b := &Builder{stats: new(counters)}
 	if opts != nil {
 		b.opts = *opts
 		b.opts.Servers, b.opts.Connect = slices.Clone(opts.Servers), slices.Clone(opts.Connect)
@@ -46,7 +41,7 @@ func (b *Builder) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 	}
 	self.Adapter = "nats"
 	br := newBroker(self.ID, b)
-	b.add(br)
+	b.servers.Add(br)
 	cluster, err := adapter.Join(self, changed, br, &adapter.ClusterOptions{
 		Logger: b.opts.Logger, OverAfter: b.opts.NodeOverAfter,
 		Settings: []membership.Setting{{Flag: "adapter", Value: "nats"}, {Flag: "key", Value: b.opts.Prefix}},
@@ -58,57 +53,6 @@ func (b *Builder) Open(self adapter.Node, changed func(adapter.Node)) (adapter.C
 	return cluster, nil
 }
 
-func (b *Builder) add(br *broker) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.brokers = append(b.brokers, br)
-	if b.changed != nil {
-		close(b.changed)
-		b.changed = nil
-	}
-}
-
-func (b *Builder) remove(br *broker) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if i := slices.Index(b.brokers, br); i >= 0 {
-		b.brokers = slices.Delete(b.brokers, i, i+1)
-		b.retired += br.hub.status.Changes()
-	}
-}
-
 // Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
 // yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
-func (b *Builder) Ready(ctx context.Context) error {
-	brokers, err := b.some(ctx)
-	for _, br := range brokers {
-		if err == nil {
-			err = br.hub.ready(ctx)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("nats is not ready: %w", err)
-	}
-	return nil
-}
-
-// some returns the brokers as soon as there is one.
-func (b *Builder) some(ctx context.Context) ([]*broker, error) {
-	for {
-		b.mu.Lock()
-		brokers := slices.Clone(b.brokers)
-		if b.changed == nil {
-			b.changed = make(chan struct{})
-		}
-		changed := b.changed
-		b.mu.Unlock()
-		if len(brokers) > 0 {
-			return brokers, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
+func (b *Builder) Ready(ctx context.Context) error { return b.servers.Ready(ctx, "nats") }

@@ -38,7 +38,7 @@ func FuzzSmall(f *testing.F) {
 	f.Add("sockeye.replies.abc.7", "?abc 7", "503")
 	f.Add("x", "!abc 7", "")
 	f.Fuzz(func(t *testing.T, subject, body, status string) {
-		h := newHub("abc", Options{Logger: quiet(), QueueLimit: 1 << 20}.withDefaults(), newCounters())
+		h := newHub("abc", Options{Logger: quiet(), QueueLimit: 1 << 20}.withDefaults(), new(counters))
 		defer h.cancel()
 		s := newSession(h)
 		s.replies, h.open = 7, s

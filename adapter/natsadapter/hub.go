@@ -152,7 +152,7 @@ func (h *hub) begin(s *session) (again bool) {
 	again = h.sessions > 1
 	h.mu.Unlock()
 	if again {
-		h.stats.reconnects.Add(1)
+		h.stats.Reconnects.Add(1)
 		h.stats.resubscribed.Add(uint64(subscriptions))
 	}
 	return again

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -30,7 +31,7 @@ func TestLeastPermissions(t *testing.T) {
 			a.connect(t, "a", "room")
 			a.knows(t, b)
 			crosses(t, a, b)
-			if absent, err := a.builder.brokers[0].hub.unheard(within(t), []adapter.NodeID{"nobody", b.cluster.Self().ID}); err != nil || len(absent) != 1 {
+			if absent, err := a.builder.servers.Open()[0].hub.unheard(within(t), []adapter.NodeID{"nobody", b.cluster.Self().ID}); err != nil || len(absent) != 1 {
 				t.Errorf("absent are %q, %v", absent, err)
 			}
 			refused := a.builder.Stats().Failed[troublePermission]
@@ -73,11 +74,11 @@ func TestQueueLimits(t *testing.T) {
 	if !errors.Is(err, adapter.ErrQueueFull) || taken < 5 || taken > 20 {
 		t.Errorf("%d were taken, and then %v", taken, err)
 	}
-	if s := b.Stats(); s.QueuedBytes > 20_000 || s.Queued != taken || s.Dropped[dropFull] != 1 {
+	if s := b.Stats(); s.QueuedBytes > 20_000 || s.Queued != taken || s.Dropped[outflow.Full] != 1 {
 		t.Errorf("%+v", s)
 	}
 	redistest.Eventually(t, "they are too old", func() bool { return b.Stats().Queued == 0 })
-	if s := b.Stats(); s.Dropped[dropStale] < uint64(taken) || s.QueuedBytes != 0 {
+	if s := b.Stats(); s.Dropped[outflow.Stale] < uint64(taken) || s.QueuedBytes != 0 {
 		t.Errorf("%+v", s)
 	}
 	server.Start()
@@ -89,7 +90,7 @@ func TestQueueLimits(t *testing.T) {
 func TestOverrun(t *testing.T) {
 	server := natstest.Single(t)
 	a, b := pairOn(t, server.URL, server.URL)
-	hub := b.builder.brokers[0].hub
+	hub := b.builder.servers.Open()[0].hub
 	standstill := make(chan struct{})
 	var release sync.Once
 	goOn := func() { release.Do(func() { close(standstill) }) }

@@ -2,14 +2,13 @@ package natsadapter
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -25,18 +24,6 @@ const (
 	closeWithin = time.Second
 	// overhead is about what a message takes beside its subject and its body.
 	overhead = 256
-	// manyItems is how many messages the queue has space for at least when it gives up some.
-	manyItems = 4096
-)
-
-// Reasons for which messages are not sent, in Stats.Dropped.
-const (
-	dropDown    = "down"
-	dropFull    = "full"
-	dropStale   = "stale"
-	dropClosed  = "closed"
-	dropRefused = "refused"
-	dropLarge   = "toolarge"
 )
 
 // post says what is to be done with a message.
@@ -98,18 +85,17 @@ func failAll(list []*outgoing, err error) {
 // queue has what waits to be written. All methods may be called concurrently, and none blocks.
 type queue struct {
 	// Static after construction.
-	opts  Options
-	stats *counters
-	wake  chan struct{} // capacity 1
+	opts   Options
+	stats  *counters
+	wake   chan struct{} // capacity 1
+	losses *outflow.Losses
 
 	// Guarded by mu.
 	mu       sync.Mutex
-	items    []*outgoing
-	head     int
+	waiting  outflow.Queue[*outgoing]
 	bytes    int
 	largest  int64               // what the server takes, 0 if it is not known
 	refusals map[string]*refusal // by subject
-	losses   losses
 	closing  bool
 	closeBy  time.Time
 }
@@ -122,7 +108,9 @@ type refusal struct {
 }
 
 func newQueue(opts Options, stats *counters) *queue {
-	return &queue{opts: opts, stats: stats, wake: make(chan struct{}, 1), refusals: make(map[string]*refusal)}
+	q := &queue{opts: opts, stats: stats, wake: make(chan struct{}, 1), refusals: make(map[string]*refusal)}
+	q.losses = outflow.NewLosses("nats", opts.Logger, q.figures)
+	return q
 }
 
 // put queues a message. away is the reason why NATS cannot be reached at the moment, if it cannot. The error, which wraps
@@ -131,19 +119,18 @@ func (q *queue) put(o *outgoing, away error) error {
 	q.mu.Lock()
 	reason, err := q.refuseLocked(o, away)
 	if err != nil {
-		tell := reason == dropFull && q.losses.noteLocked(reason, 1)
 		q.mu.Unlock()
-		q.stats.drop(reason, 1)
-		switch {
-		case tell:
-			q.tellLosses()
-		case reason == dropLarge:
+		q.stats.Drop(reason, 1)
+		switch reason {
+		case outflow.Full:
+			q.losses.Add(reason, 1)
+		case outflow.TooLarge:
 			q.tellLarge(o, err)
 		}
 		return err
 	}
 	q.bytes += o.size()
-	q.items = append(q.items, o)
+	q.waiting.Push(o)
 	q.mu.Unlock()
 	q.poke()
 	return nil
@@ -153,13 +140,13 @@ func (q *queue) put(o *outgoing, away error) error {
 func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error) {
 	switch {
 	case q.closing:
-		return dropClosed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
+		return outflow.Closed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
 	case away != nil && o.passing && !o.reply:
-		return dropDown, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, away)
+		return outflow.Down, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, away)
 	case q.largest > 0 && int64(len(o.body)) > q.largest:
-		return dropLarge, q.tooLargeLocked(o)
+		return outflow.TooLarge, q.tooLargeLocked(o)
 	case q.bytes+o.size() > q.opts.QueueLimit && q.bytes > 0:
-		return dropFull, adapter.ErrQueueFull
+		return outflow.Full, adapter.ErrQueueFull
 	}
 	r := q.refusals[o.subject]
 	if r == nil {
@@ -169,7 +156,7 @@ func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error)
 		r.tried = o.queued
 		return "", nil
 	}
-	return dropRefused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
+	return outflow.Refused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
 }
 
 func (q *queue) tooLargeLocked(o *outgoing) error {
@@ -178,7 +165,7 @@ func (q *queue) tooLargeLocked(o *outgoing) error {
 }
 
 func (q *queue) tellLarge(o *outgoing, err error) {
-	if held, ok := q.stats.worthTelling(dropLarge); ok {
+	if held, ok := q.stats.WorthTelling(outflow.TooLarge); ok {
 		q.opts.Logger.Error("message for other nodes is too large", "error", err, "namespace", o.namespace, "notLogged", held)
 	}
 }
@@ -195,10 +182,8 @@ func (q *queue) take(batch []*outgoing) []*outgoing {
 	now := time.Now()
 	var old, large []*outgoing
 	q.mu.Lock()
-	for q.head < len(q.items) && len(batch) < cap(batch) {
-		o := q.items[q.head]
-		q.items[q.head] = nil
-		q.head++
+	for q.waiting.Len() > 0 && len(batch) < cap(batch) {
+		o := q.waiting.Pop()
 		q.bytes -= o.size()
 		switch {
 		case o.tooOld(now, q.opts.QueueAge):
@@ -209,41 +194,23 @@ func (q *queue) take(batch []*outgoing) []*outgoing {
 			batch = append(batch, o)
 		}
 	}
-	q.shrinkLocked()
 	q.mu.Unlock()
-	q.ended(old, dropStale, errTooOld)
+	q.ended(old, outflow.Stale, errTooOld)
 	for _, o := range large {
 		q.mu.Lock()
 		err := q.tooLargeLocked(o)
 		q.mu.Unlock()
-		q.ended([]*outgoing{o}, dropLarge, err)
+		q.ended([]*outgoing{o}, outflow.TooLarge, err)
 		q.tellLarge(o, err)
 	}
 	return batch
 }
 
-// shrinkLocked gives up the space of what has been taken: when nothing waits, and now and then while something always does.
-func (q *queue) shrinkLocked() {
-	switch {
-	case q.head == len(q.items):
-		if q.items, q.head = q.items[:0], 0; cap(q.items) > manyItems {
-			q.items = nil // the burst is over
-		}
-	case q.head > manyItems && q.head > len(q.items)/2:
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
-	}
-}
-
 // putBack puts what could not be written in front of what waits.
 func (q *queue) putBack(list []*outgoing) {
-	if len(list) == 0 {
-		return
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.items, q.head = slices.Concat(list, q.items[q.head:]), 0
+	q.waiting.PutBack(list)
 	for _, o := range list {
 		q.bytes += o.size()
 	}
@@ -252,57 +219,32 @@ func (q *queue) putBack(list []*outgoing) {
 // dropOld ends what has waited for too long, and forgets what NATS refused long ago.
 func (q *queue) dropOld(now time.Time) {
 	q.mu.Lock()
-	old := q.takeOldLocked(now)
+	old := q.waiting.TakeIf(nil, func(o *outgoing) bool { return o.tooOld(now, q.opts.QueueAge) })
+	for _, o := range old {
+		q.bytes -= o.size()
+	}
 	for subject, r := range q.refusals {
 		if now.Sub(r.last) > tryRefusedFor {
 			delete(q.refusals, subject)
 		}
 	}
-	over := q.losses.overLocked(len(q.items) - q.head)
 	q.mu.Unlock()
-	q.ended(old, dropStale, errTooOld)
-	if over != nil {
-		q.opts.Logger.Info("the queue to nats has been sent; of what came before, messages were lost", over...)
-	}
-}
-
-// takeOldLocked takes out what has waited for too long.
-func (q *queue) takeOldLocked(now time.Time) (old []*outgoing) {
-	waiting := q.items[q.head:]
-	if !slices.ContainsFunc(waiting, func(o *outgoing) bool { return o.tooOld(now, q.opts.QueueAge) }) {
-		return nil
-	}
-	left := make([]*outgoing, 0, len(waiting))
-	for _, o := range waiting {
-		if o.tooOld(now, q.opts.QueueAge) {
-			old = append(old, o)
-			q.bytes -= o.size()
-		} else {
-			left = append(left, o)
-		}
-	}
-	q.items, q.head = left, 0
-	return old
+	q.ended(old, outflow.Stale, errTooOld)
+	q.losses.Settle()
 }
 
 // ended counts and ends what was not sent.
 func (q *queue) ended(list []*outgoing, reason string, err error) {
-	if len(list) == 0 {
-		return
-	}
-	q.stats.drop(reason, len(list))
+	q.stats.Drop(reason, len(list))
 	kept := 0
 	for _, o := range list {
 		if !o.passing {
 			kept++
 		}
 	}
-	q.mu.Lock()
-	tell := kept > 0 && reason == dropStale && q.losses.noteLocked(reason, kept)
-	q.mu.Unlock()
 	failAll(list, err)
-	if tell {
-		q.tellLosses()
+	if reason == outflow.Stale {
+		q.losses.Add(reason, kept)
 	}
 }
 
@@ -375,63 +317,21 @@ func (q *queue) ending() bool {
 func (q *queue) over() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.closing && (q.head == len(q.items) || time.Now().After(q.closeBy))
+	return q.closing && (q.waiting.Len() == 0 || time.Now().After(q.closeBy))
 }
 
 // forget ends all that is left.
 func (q *queue) forget() {
 	q.mu.Lock()
-	list := slices.Clone(q.items[q.head:])
-	q.items, q.head, q.bytes = nil, 0, 0
+	list := q.waiting.TakeAll()
+	q.bytes = 0
 	q.mu.Unlock()
-	q.ended(list, dropClosed, errClosed)
+	q.ended(list, outflow.Closed, errClosed)
 }
 
 // figures returns what waits.
 func (q *queue) figures() (messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) - q.head, q.bytes
+	return q.waiting.Len(), q.bytes
 }
-
-// tellLosses logs that messages of a burst or an outage are being lost.
-func (q *queue) tellLosses() {
-	q.mu.Lock()
-	figures := append(q.losses.figuresLocked(), "waiting", len(q.items)-q.head, "waitingBytes", q.bytes)
-	q.mu.Unlock()
-	q.opts.Logger.Warn("messages for other nodes are lost: nats does not take them as fast as they come, or not at all", figures...)
-}
-
-// losses are those since the queue was empty. It is guarded by queue.mu.
-type losses struct {
-	full, stale uint64
-	told        time.Time // zero if nothing was lost
-}
-
-// noteLocked counts losses, and reports whether to tell of them.
-func (l *losses) noteLocked(reason string, n int) bool {
-	switch reason {
-	case dropFull:
-		l.full += uint64(n)
-	case dropStale:
-		l.stale += uint64(n)
-	}
-	now := time.Now()
-	if now.Sub(l.told) < inflow.TellEvery {
-		return false
-	}
-	l.told = now
-	return true
-}
-
-// overLocked returns the sums when nothing waits any more, once.
-func (l *losses) overLocked(waiting int) []any {
-	if waiting > 0 || l.told.IsZero() {
-		return nil
-	}
-	sums := l.figuresLocked()
-	*l = losses{}
-	return sums
-}
-
-func (l *losses) figuresLocked() []any { return []any{"refusedAsFull", l.full, "tooOld", l.stale} }

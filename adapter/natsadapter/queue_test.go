@@ -11,32 +11,9 @@ import (
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
-// TestQueueNeverEmpty: a queue in which something always waits takes no more space the more has gone through it.
-func TestQueueNeverEmpty(t *testing.T) {
-	q := newQueue(Options{}.withDefaults(), newCounters())
-	batch := make([]*outgoing, 0, 1)
-	sent := 0
-	put := func() {
-		if err := q.put(&outgoing{subject: "s", body: []byte{byte(sent)}, queued: time.Now()}, nil); err != nil {
-			t.Fatal(err)
-		}
-		sent++
-	}
-	put()
-	for i := range 100_000 {
-		put()
-		if got := q.take(batch[:0]); len(got) != 1 || got[0].body[0] != byte(i) {
-			t.Fatalf("message %d is %+v", i, got)
-		}
-	}
-	if waiting, _ := q.figures(); waiting != 1 || cap(q.items) > 5*manyItems {
-		t.Errorf("%d wait, there is space for %d", waiting, cap(q.items))
-	}
-}
-
 // TestReceiptsAtEnd: what the server has confirmed is told also when the connection ends before that was sorted.
 func TestReceiptsAtEnd(t *testing.T) {
-	s := newSession(newHub("x", Options{Logger: quiet()}.withDefaults(), newCounters()))
+	s := newSession(newHub("x", Options{Logger: quiet()}.withDefaults(), new(counters)))
 	s.dialer = new(dialer)
 	var told []adapter.Receipt
 	sent := func(r adapter.Receipt) { told = append(told, r) }
@@ -61,7 +38,7 @@ func TestReceiptsAtClose(t *testing.T) {
 	server := natstest.Single(t)
 	opts := of(t, server.URL).opts
 	for range 10 {
-		h := newHub("x", opts, newCounters())
+		h := newHub("x", opts, new(counters))
 		h.subs.want(h.subjects.replies(), false, h.takeReply)
 		h.start()
 		if err := h.ready(within(t)); err != nil {
@@ -85,7 +62,7 @@ func TestReceiptsAtClose(t *testing.T) {
 func TestReceipts(t *testing.T) {
 	server := natstest.Single(t)
 	a, b := pairOn(t, server.URL, server.URL)
-	hub := a.builder.brokers[0].hub
+	hub := a.builder.servers.Open()[0].hub
 	subject := hub.subjects.namespace("/none").node(b.cluster.Self().ID)
 	var told, taken atomic.Int64
 	stop, done := make(chan struct{}), make(chan struct{})

@@ -20,14 +20,14 @@ func (s *session) trouble(sub *nats.Subscription, err error) {
 	h := s.hub
 	switch {
 	case trouble(err) == troublePermission:
-		h.stats.fail(err, 1)
+		h.stats.Fail(trouble(err), 1)
 		s.refused(err)
 	case sub != nil && err == nats.ErrSlowConsumer:
 		s.overrun(sub)
 	case trouble(err) == troubleLimit:
 		s.end(err)
 	default:
-		if held, ok := h.stats.worthTelling("other"); ok {
+		if held, ok := h.stats.WorthTelling("other"); ok {
 			h.opts.Logger.Warn("nats reports trouble", "error", err, "notLogged", held)
 		}
 	}
@@ -53,7 +53,7 @@ func (s *session) overrun(sub *nats.Subscription) {
 	h.stats.overrun.Add(uint64(n))
 	h.stats.losses.Add(1)
 	h.overruns.Add(1)
-	if held, ok := h.stats.worthTelling("overrun"); ok {
+	if held, ok := h.stats.WorthTelling("overrun"); ok {
 		h.opts.Logger.Warn("messages of other nodes are lost: they come faster than they can be sorted", "subject", sub.Subject, "notLogged", held)
 	}
 }
@@ -106,7 +106,7 @@ func (s *session) refused(err error) {
 		h.review()
 		return
 	}
-	if held, ok := h.stats.worthTelling("optional"); ok {
+	if held, ok := h.stats.WorthTelling("optional"); ok {
 		h.opts.Logger.Info("nats does not let this node do what it can do without", "error", err, "notLogged", held)
 	}
 }

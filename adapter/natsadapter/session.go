@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -196,7 +197,7 @@ func (s *session) write(o *outgoing) error {
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return s.because(err)
 	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
-		s.hub.queue.ended([]*outgoing{o}, dropLarge, err)
+		s.hub.queue.ended([]*outgoing{o}, outflow.TooLarge, err)
 	default: // some of it may have been written
 		s.wrote(r)
 		s.end(fmt.Errorf("write to nats: %w", err))
@@ -205,7 +206,7 @@ func (s *session) write(o *outgoing) error {
 }
 
 func (s *session) wrote(r receipt) {
-	s.hub.stats.sent.Add(1)
+	s.hub.stats.Sent.Add(1)
 	s.mu.Lock()
 	s.written++
 	if r.sent != nil {
@@ -473,7 +474,7 @@ func (s *session) giveUp() {
 		unconfirmed = 0 // it was flushed
 	}
 	if unconfirmed > 0 {
-		s.hub.stats.fail(reason, int(unconfirmed))
+		s.hub.stats.Fail(trouble(reason), int(unconfirmed))
 	}
 	for _, r := range receipts {
 		r.fail(reason)

@@ -1,15 +1,12 @@
 package natsadapter
 
 import (
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
-	"github.com/sockeye-io/sockeye/internal/seldom"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 // Stats tells what an adapter has done since it was made, for all its servers and namespaces together.
@@ -53,76 +50,33 @@ type Stats struct {
 
 // counters is the part of Stats that is only counted.
 type counters struct {
-	inflow                                  inflow.Counters
-	sent, reconnects, resubscribed, overrun atomic.Uint64
-	received, receivedBytes, members        atomic.Uint64
-	losses                                  atomic.Uint64
-	connections                             atomic.Int64
-
-	// Guarded by mu.
-	mu      sync.Mutex
-	failed  map[string]uint64
-	dropped map[string]uint64
-	told    map[string]*seldom.Counted
-}
-
-func newCounters() *counters {
-	return &counters{failed: map[string]uint64{}, dropped: map[string]uint64{}, told: map[string]*seldom.Counted{}}
-}
-
-func (c *counters) drop(reason string, n int) {
-	c.mu.Lock()
-	c.dropped[reason] += uint64(n)
-	c.mu.Unlock()
-}
-
-func (c *counters) fail(err error, n int) {
-	kind := trouble(err)
-	c.mu.Lock()
-	c.failed[kind] += uint64(n)
-	c.mu.Unlock()
-}
-
-// worthTelling reports whether something of a kind should be logged, and how many of its kind were not.
-func (c *counters) worthTelling(kind string) (held uint64, ok bool) {
-	c.mu.Lock()
-	gate := c.told[kind]
-	if gate == nil {
-		gate = new(seldom.Counted)
-		c.told[kind] = gate
-	}
-	c.mu.Unlock()
-	return gate.Pass(inflow.TellEvery)
+	outflow.Counters
+	inflow                           inflow.Counters
+	resubscribed, overrun            atomic.Uint64
+	received, receivedBytes, members atomic.Uint64
+	losses                           atomic.Uint64
+	connections                      atomic.Int64
 }
 
 // Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
 func (b *Builder) Stats() Stats {
 	c := b.stats
 	s := Stats{
-		Connections: int(c.connections.Load()), Sent: c.sent.Load(), Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Connections: int(c.connections.Load()), Sent: c.Sent.Load(), Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
 		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(), Overrun: c.overrun.Load(),
 		Members: c.members.Load(), Losses: c.losses.Load(),
 	}
-	c.mu.Lock()
-	s.Failed, s.Dropped = maps.Clone(c.failed), maps.Clone(c.dropped)
-	c.mu.Unlock()
-	b.mu.Lock()
-	brokers := slices.Clone(b.brokers)
-	s.StateChanges = b.retired
-	b.mu.Unlock()
-	for i, br := range brokers {
-		br.hub.addTo(&s, i == 0)
+	s.Failed, s.Dropped = c.Failed(), c.Dropped()
+	s.State, s.Since, s.Reason, s.StateChanges = b.servers.Worst()
+	for _, br := range b.servers.Open() {
+		br.hub.addTo(&s)
 	}
 	return s
 }
 
 // addTo adds what one server has.
-func (h *hub) addTo(s *Stats, first bool) {
-	if state, since, reason := h.status.Since(); first || state.Worse(s.State) {
-		s.State, s.Since, s.Reason = state, since, reason
-	}
-	s.StateChanges += h.status.Changes()
+func (h *hub) addTo(s *Stats) {
 	queued, bytes := h.queue.figures()
 	s.Queued += queued
 	s.QueuedBytes += bytes
@@ -134,29 +88,18 @@ func (h *hub) addTo(s *Stats, first bool) {
 // What there is a count for also before it has happened, so that the first time can be seen.
 var (
 	usualFailures = []string{troubleConnection, troubleTimeout, troublePermission}
-	usualDrops    = []string{dropFull, dropStale, dropDown, dropRefused, dropLarge, dropClosed}
+	usualDrops    = []string{outflow.Full, outflow.Stale, outflow.Down, outflow.Refused, outflow.TooLarge, outflow.Closed}
 )
-
-// withZeros returns a copy with all keys.
-func withZeros(counts map[string]uint64, keys []string) map[string]uint64 {
-	all := maps.Clone(counts)
-	for _, key := range keys {
-		all[key] += 0
-	}
-	return all
-}
 
 // BrokerStats implements adapter.BrokerReporter. The state and the queue are those of this server, the counts those of all that
 // share the adapter.
 func (b *broker) BrokerStats() adapter.BrokerStats {
 	c := b.hub.stats
 	s := adapter.BrokerStats{
-		Up: b.hub.status.Is(Up), Sent: c.sent.Load(), Received: c.received.Load() + c.members.Load(),
-		Reconnects: c.reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Up: b.hub.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load() + c.members.Load(),
+		Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 	}
-	c.mu.Lock()
-	s.Failed, s.Dropped = withZeros(c.failed, usualFailures), withZeros(c.dropped, usualDrops)
-	c.mu.Unlock()
+	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load() + c.overrun.Load()
 	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
 	s.Queued, s.QueuedBytes = b.hub.queue.figures()

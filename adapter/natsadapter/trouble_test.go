@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -108,7 +109,7 @@ func TestKilled(t *testing.T) {
 	if lost := taken - got; lost > failed {
 		t.Errorf("%d messages were lost, %d are counted", lost, failed)
 	}
-	if s.Losses < 3 || s.Reconnects != 3 || s.Dropped[dropDown] < 3 {
+	if s.Losses < 3 || s.Reconnects != 3 || s.Dropped[outflow.Down] < 3 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -297,7 +298,7 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	crosses(t, a, b)
-	if s := a.builder.Stats(); s.Dropped[dropLarge] != 1 || s.StateChanges != changes {
+	if s := a.builder.Stats(); s.Dropped[outflow.TooLarge] != 1 || s.StateChanges != changes {
 		t.Errorf("%+v", s)
 	}
 	// What waited for a server that takes less.
@@ -312,7 +313,7 @@ func TestTooLarge(t *testing.T) {
 	a.awaits(t, Up)
 	b.awaits(t, Up)
 	crosses(t, a, b)
-	if s := a.builder.Stats(); s.Dropped[dropLarge] != 2 || b.count(textOf(big)) != 0 {
+	if s := a.builder.Stats(); s.Dropped[outflow.TooLarge] != 2 || b.count(textOf(big)) != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -322,7 +323,7 @@ func TestGarbage(t *testing.T) {
 	server := natstest.Single(t)
 	a, b := pairOn(t, server.URL, server.URL)
 	nc := server.Client()
-	to := b.builder.brokers[0].hub
+	to := b.builder.servers.Open()[0].hub
 	var subjects []string
 	to.subs.mu.Lock()
 	for subject := range to.subs.all {
@@ -361,14 +362,14 @@ func TestAbsent(t *testing.T) {
 	}
 	a, b, c := members[0], members[1], members[2]
 	a.knows(t, b, c)
-	hub := a.builder.brokers[0].hub
+	hub := a.builder.servers.Open()[0].hub
 	ids := []adapter.NodeID{"nobody", b.cluster.Self().ID, c.cluster.Self().ID, a.cluster.Self().ID}
 	absent, err := hub.unheard(within(t), ids)
 	if err != nil || len(absent) != 1 || absent[0] != "nobody" {
 		t.Fatalf("%q, %v", absent, err)
 	}
 	// A node vanishes without a word, and a question does not wait for it.
-	gone := c.builder.brokers[0].hub
+	gone := c.builder.servers.Open()[0].hub
 	gone.queue.close() // nothing is said any more
 	gone.session().end(errClosed)
 	redistest.Eventually(t, "it is absent", func() bool {
@@ -396,7 +397,7 @@ func TestAbsent(t *testing.T) {
 // busOf makes one more bus of a member's namespace, for what only a bus tells.
 func busOf(t *testing.T, m *member) adapter.Bus {
 	t.Helper()
-	b, err := m.builder.brokers[0].Bus(newWitness(m.Name()))
+	b, err := m.builder.servers.Open()[0].Bus(newWitness(m.Name()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +461,7 @@ func TestRefusalGone(t *testing.T) {
 // TestEndsAtOnce: a connection that ends before the hub knows it is not taken for one that is open.
 func TestEndsAtOnce(t *testing.T) {
 	server := natstest.Single(t)
-	h := newHub("x", of(t, server.URL).opts, newCounters())
+	h := newHub("x", of(t, server.URL).opts, new(counters))
 	s, err := h.connect()
 	if err != nil {
 		t.Fatal(err)

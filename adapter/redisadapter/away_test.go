@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -121,7 +122,7 @@ func TestRefused(t *testing.T) {
 			if _, reason := p.a.status.Current(); trouble(reason) != tt.kind || !strings.Contains(reason.Error(), "/chat") {
 				t.Errorf("the reason is %v", reason)
 			}
-			if s := p.a.Stats(); s.Failed[tt.kind] == 0 || s.Dropped[dropRefused] == 0 {
+			if s := p.a.Stats(); s.Failed[tt.kind] == 0 || s.Dropped[outflow.Refused] == 0 {
 				t.Errorf("failed %v, dropped %v", s.Failed, s.Dropped)
 			}
 			if tt.verb != "publish" {

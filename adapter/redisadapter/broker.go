@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
@@ -43,8 +44,11 @@ func (b *broker) settings() []membership.Setting {
 	return all
 }
 
-// ready waits until everything that is wanted is heard.
-func (b *broker) ready(ctx context.Context) error {
+// Status implements brokerstate.Server, as does Ready.
+func (b *broker) Status() *brokerstate.Status { return b.hub.status }
+
+// Ready waits until everything that is wanted is heard.
+func (b *broker) Ready(ctx context.Context) error {
 	if b.streams != nil {
 		if err := b.streams.ready(ctx); err != nil {
 			return err

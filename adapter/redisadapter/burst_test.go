@@ -109,9 +109,7 @@ func crowdOf(f flavour) *crowd {
 	case *Streams:
 		b = &f.builder
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return &b.brokers[0].hub.running().pub.mon.crowd
+	return &b.servers.Open()[0].hub.running().pub.mon.crowd
 }
 
 // TestBursts sends more at once than Redis, or the way to it, takes at once: all of it arrives, in order.

@@ -2,7 +2,6 @@ package redisadapter
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -128,66 +127,4 @@ func (c *command) answer() response {
 		return response{text: cmd.Val(), isText: true, err: cmd.Err()}
 	}
 	return response{err: c.Err()}
-}
-
-// fifo is a queue of commands. The zero value is empty.
-type fifo struct {
-	items []*command
-	head  int
-}
-
-func (q *fifo) len() int        { return len(q.items) - q.head }
-func (q *fifo) all() []*command { return q.items[q.head:] }
-func (q *fifo) first() *command { return q.items[q.head] }
-
-func (q *fifo) push(c *command) {
-	if q.head > 1024 && q.head > len(q.items)/2 {
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
-	}
-	q.items = append(q.items, c)
-}
-
-func (q *fifo) pop() *command {
-	c := q.items[q.head]
-	q.items[q.head] = nil
-	if q.head++; q.head == len(q.items) {
-		q.head = 0
-		if q.items = q.items[:0]; cap(q.items) > 4096 {
-			q.items = nil // the burst is over
-		}
-	}
-	return c
-}
-
-// putBack puts commands in front of those that are there.
-func (q *fifo) putBack(list []*command) {
-	if len(list) > 0 {
-		q.items, q.head = slices.Concat(list, q.all()), 0
-	}
-}
-
-// takeAll empties the queue.
-func (q *fifo) takeAll() []*command {
-	list := q.all()
-	*q = fifo{}
-	return list
-}
-
-// takeIf takes those out for which gone is true, and appends them to list.
-func (q *fifo) takeIf(list []*command, gone func(*command) bool) []*command {
-	if !slices.ContainsFunc(q.all(), gone) {
-		return list
-	}
-	var left []*command
-	for _, c := range q.all() {
-		if gone(c) {
-			list = append(list, c)
-		} else {
-			left = append(left, c)
-		}
-	}
-	q.items, q.head = left, 0
-	return list
 }

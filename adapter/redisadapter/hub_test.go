@@ -51,11 +51,12 @@ func (b *inbox) all() []string {
 type bareHub struct{ *hub }
 
 func newBareHub(rdb redis.UniversalClient, opts Options) bareHub {
-	return bareHub{newHub(rdb, opts.withDefaults(), newCounters())}
+	return bareHub{newHub(rdb, opts.withDefaults(), new(counters))}
 }
 
 func (h bareHub) Stats() Stats {
-	b := builder{stats: h.stats, brokers: []*broker{{hub: h.hub}}}
+	b := builder{stats: h.stats}
+	b.servers.Add(&broker{hub: h.hub})
 	return b.figures()
 }
 

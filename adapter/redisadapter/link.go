@@ -119,7 +119,7 @@ func (l *link) run(ctx context.Context) {
 	}
 	if !errors.Is(err, errIdle) {
 		s.problem = fmt.Errorf("redis subscriptions at %s: %w", l.to.addr, err)
-		s.stats.reconnects.Add(1)
+		s.stats.Reconnects.Add(1)
 	}
 	l.live = false
 	if ctx.Err() == nil {
@@ -502,7 +502,7 @@ func (l *link) refuse(err error) error {
 		r.names[0].users = nil // the node goes on without
 		r.names[0].wakeLocked()
 	} else if r.kind == replySubscribed {
-		if held, ok := s.stats.worthTelling(err); ok {
+		if held, ok := s.stats.WorthTelling(trouble(err)); ok {
 			s.opts.Logger.Warn("redis refused a subscription", "channel", r.names[0].name, "error", err, "notLogged", held)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -34,15 +35,15 @@ type pipe struct {
 	wake chan struct{} // capacity 1
 
 	// Guarded by pub.mu.
-	waiting fifo
-	flying  fifo          // handed to the connection and not answered
-	size    int           // of flying
-	heard   time.Time     // when something was last answered, or there was nothing to answer
-	begun   time.Time     // when the first command after a pause was sent; zero once it is answered
-	trip    time.Duration // how long that took the last time
-	stopped error         // an answer says that the connection is of no use; nothing more is written
-	again   []*command    // answered so that they can be sent later
-	moved   []*command    // answered so that another server has to be asked
+	waiting outflow.Queue[*command]
+	flying  outflow.Queue[*command] // handed to the connection and not answered
+	size    int                     // of flying
+	heard   time.Time               // when something was last answered, or there was nothing to answer
+	begun   time.Time               // when the first command after a pause was sent; zero once it is answered
+	trip    time.Duration           // how long that took the last time
+	stopped error                   // an answer says that the connection is of no use; nothing more is written
+	again   []*command              // answered so that they can be sent later
+	moved   []*command              // answered so that another server has to be asked
 
 	// Owned by run.
 	batch  []*command
@@ -90,7 +91,7 @@ func (p *pipe) run(ctx context.Context) {
 func (p *pipe) awaitWork(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		p.pub.mu.Lock()
-		some := p.waiting.len() > 0
+		some := p.waiting.Len() > 0
 		if !some && p.pub.only == nil {
 			delete(p.pub.pipes, p.to)
 			p.pub.mu.Unlock()
@@ -175,28 +176,28 @@ func (p *pipe) take(now time.Time) (some bool, err error) {
 	p.batch = p.batch[:0]
 	p.pub.mu.Lock()
 	defer p.pub.mu.Unlock()
-	if p.stopped != nil && p.flying.len() == 0 {
+	if p.stopped != nil && p.flying.Len() == 0 {
 		return false, p.stopped
 	}
 	silent := now.Sub(p.heard)
 	switch {
-	case p.flying.len() == 0:
+	case p.flying.Len() == 0:
 		p.heard, p.begun = now, now
 	case silent > p.pub.servers.answer:
 		return false, errNoAnswer
 	case silent > max(silentAfter, 2*p.trip):
 		return false, nil
 	}
-	for size := 0; p.stopped == nil && p.waiting.len() > 0; {
-		next := p.waiting.first().size
-		if p.flying.len() > 0 && p.size+next > windowBytes || size > 0 && size+next > writeBytes {
+	for size := 0; p.stopped == nil && p.waiting.Len() > 0; {
+		next := p.waiting.First().size
+		if p.flying.Len() > 0 && p.size+next > windowBytes || size > 0 && size+next > writeBytes {
 			break
 		}
-		if pace := p.waiting.first().pace; pace != nil && !pace.begin(now) {
+		if pace := p.waiting.First().pace; pace != nil && !pace.begin(now) {
 			break
 		}
-		c := p.waiting.pop()
-		p.flying.push(c)
+		c := p.waiting.Pop()
+		p.flying.Push(c)
 		p.batch = append(p.batch, c)
 		size += next
 		p.size += next
@@ -241,7 +242,7 @@ func (p *pipe) writeAll(conn net.Conn, b []byte) (n int, err error) {
 		if took := time.Since(began); took > 10*time.Millisecond {
 			p.pub.mu.Lock()
 			p.heard = p.heard.Add(took)
-			if p.flying.len() > 0 {
+			if p.flying.Len() > 0 {
 				p.to.busy.Store(p.heard.UnixNano())
 			}
 			p.pub.mu.Unlock()
@@ -254,15 +255,12 @@ func (p *pipe) writeAll(conn net.Conn, b []byte) (n int, err error) {
 func (p *pipe) takeBack(n int) {
 	p.pub.mu.Lock()
 	defer p.pub.mu.Unlock()
-	all := p.flying.all()
-	n = min(n, len(all))
-	back := append([]*command(nil), all[len(all)-n:]...)
+	back := p.flying.TakeLast(n)
 	for _, c := range back {
 		p.size -= c.size
 		c.landed(response{})
 	}
-	p.flying.items = p.flying.items[:len(p.flying.items)-n]
-	p.waiting.putBack(back)
+	p.waiting.PutBack(back)
 }
 
 // read takes answers until the connection ends, and counts them.
@@ -303,12 +301,12 @@ func (p *pipe) settle(replies []response) error {
 	now := time.Now()
 	outcomes := p.outcomes[:0]
 	p.pub.mu.Lock()
-	if len(replies) > p.flying.len() {
+	if len(replies) > p.flying.Len() {
 		p.pub.mu.Unlock()
 		return errForm
 	}
 	for _, r := range replies {
-		c := p.flying.pop()
+		c := p.flying.Pop()
 		p.size -= c.size
 		c.landed(r)
 		if !p.postponedLocked(c, r.err) {
@@ -319,7 +317,7 @@ func (p *pipe) settle(replies []response) error {
 	if p.heard = now; !p.begun.IsZero() {
 		p.trip, p.begun = now.Sub(p.begun), time.Time{}
 	}
-	if p.flying.len() > 0 {
+	if p.flying.Len() > 0 {
 		p.to.busy.Store(now.UnixNano())
 	} else {
 		p.to.busy.Store(0)
@@ -374,16 +372,16 @@ func (pub *publisher) tell(outcomes []outcome) {
 			continue
 		}
 		refused = true
-		pub.stats.fail(o.err, 1)
+		pub.stats.Fail(trouble(o.err), 1)
 		o.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, o.err))
 		if o.optional() || !isReply(o.err) {
 			continue
 		}
-		if held, ok := pub.stats.worthTelling(o.err); ok {
+		if held, ok := pub.stats.WorthTelling(trouble(o.err)); ok {
 			pub.opts.Logger.Warn("redis refused a command", "command", o.Name(), "namespace", o.namespace, "error", o.err, "notLogged", held)
 		}
 	}
-	pub.stats.sent.Add(uint64(sent))
+	pub.stats.Sent.Add(uint64(sent))
 	if refused {
 		pub.mon.poke()
 	}
@@ -393,7 +391,7 @@ func (pub *publisher) tell(outcomes []outcome) {
 func (p *pipe) conclude(ctx context.Context, err error) {
 	pub := p.pub
 	pub.mu.Lock()
-	lost := p.flying.takeAll()
+	lost := p.flying.TakeAll()
 	for _, c := range lost {
 		c.landed(response{})
 		pub.endLocked(c)
@@ -402,14 +400,11 @@ func (p *pipe) conclude(ctx context.Context, err error) {
 	moved := p.moved
 	p.moved, p.size, p.stopped = nil, 0, nil
 	p.to.busy.Store(0)
-	tell := len(lost) > 0 && ctx.Err() == nil && pub.losses.noteLocked(lostUnanswered, len(lost))
 	pub.mu.Unlock()
-	if len(lost) > 0 {
-		pub.stats.fail(err, len(lost))
-	}
+	pub.stats.Fail(trouble(err), len(lost))
 	failAll(lost, err)
-	if tell {
-		pub.tellLosses()
+	if ctx.Err() == nil {
+		pub.losses.Add(outflow.Failed, len(lost))
 	}
 	p.redirect(ctx, moved)
 	if isReply(err) && notReady(err) {
@@ -422,10 +417,10 @@ func (p *pipe) conclude(ctx context.Context, err error) {
 	}
 	pub.mu.Lock()
 	defer pub.mu.Unlock()
-	p.waiting.putBack(p.again)
+	p.waiting.PutBack(p.again)
 	p.again = nil
 	if pub.only == nil {
-		pub.returnLocked(p.waiting.takeAll())
+		pub.returnLocked(p.waiting.TakeAll())
 	}
 }
 

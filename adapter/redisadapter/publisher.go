@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -41,17 +41,17 @@ type publisher struct {
 	opts    Options
 	wake    chan struct{} // capacity 1
 	mon     *monitor      // learns of servers that refuse commands, or cannot be reached
+	losses  *outflow.Losses
 
 	// Guarded by mu.
 	mu       sync.Mutex
 	only     *pipe // of the only server; nil with a Redis Cluster
 	pipes    map[*node]*pipe
-	intake   fifo               // with a Redis Cluster: what has no pipe yet
-	ways     map[string]*way    // with a Redis Cluster: by key
-	refusals map[scope]*refusal // what Redis does not let us do
+	intake   outflow.Queue[*command] // with a Redis Cluster: what has no pipe yet
+	ways     map[string]*way         // with a Redis Cluster: by key
+	refusals map[scope]*refusal      // what Redis does not let us do
 	bytes    int
 	commands int
-	losses   losses
 	closing  bool
 	closeBy  time.Time
 }
@@ -74,6 +74,7 @@ func newPublisher(servers *servers, stats *counters, opts Options, mon *monitor)
 		servers: servers, stats: stats, opts: opts, mon: mon, wake: make(chan struct{}, 1),
 		pipes: make(map[*node]*pipe), refusals: make(map[scope]*refusal), ways: make(map[string]*way),
 	}
+	p.losses = outflow.NewLosses("redis", opts.Logger, p.figures)
 	if servers.single != nil {
 		p.only = newPipe(p, servers.single)
 		p.pipes[servers.single] = p.only
@@ -90,20 +91,19 @@ func (p *publisher) send(cmd redis.Cmder, how post) error {
 	}
 	p.mu.Lock()
 	if reason, err := p.refuseLocked(c); err != nil {
-		full := reason == dropFull && p.losses.noteLocked(reason, 1)
 		p.mu.Unlock()
-		p.stats.drop(reason, 1)
-		if full {
-			p.tellLosses()
+		p.stats.Drop(reason, 1)
+		if reason == outflow.Full {
+			p.losses.Add(reason, 1)
 		}
 		return err
 	}
 	p.bytes += c.size
 	p.commands++
 	if p.only != nil {
-		p.only.waiting.push(c)
+		p.only.waiting.Push(c)
 	} else {
-		p.intake.push(c)
+		p.intake.Push(c)
 	}
 	p.mu.Unlock()
 	if p.only != nil {
@@ -121,9 +121,9 @@ func (p *publisher) unwanted(c *command) error {
 	case err == nil:
 		return nil
 	case trouble(err) == "auth": // only a person can change that
-		p.stats.drop(dropRefused, 1)
+		p.stats.Drop(outflow.Refused, 1)
 	case c.passing && !c.reply:
-		p.stats.drop(dropDown, 1)
+		p.stats.Drop(outflow.Down, 1)
 	default:
 		return nil
 	}
@@ -134,9 +134,9 @@ func (p *publisher) unwanted(c *command) error {
 func (p *publisher) refuseLocked(c *command) (reason string, err error) {
 	switch {
 	case p.closing:
-		return dropClosed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
+		return outflow.Closed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
 	case p.bytes+c.size > p.opts.QueueLimit && p.bytes > 0:
-		return dropFull, adapter.ErrQueueFull
+		return outflow.Full, adapter.ErrQueueFull
 	case len(p.refusals) == 0:
 		return "", nil
 	}
@@ -148,7 +148,7 @@ func (p *publisher) refuseLocked(c *command) (reason string, err error) {
 		r.tried = c.queued
 		return "", nil
 	}
-	return dropRefused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
+	return outflow.Refused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
 }
 
 func (p *publisher) poke() {
@@ -210,11 +210,11 @@ func (p *publisher) ended(now time.Time) bool {
 func (p *publisher) route(ctx context.Context, pipes *sync.WaitGroup) {
 	for {
 		p.mu.Lock()
-		if p.intake.len() == 0 {
+		if p.intake.Len() == 0 {
 			p.mu.Unlock()
 			return
 		}
-		c := p.intake.first()
+		c := p.intake.First()
 		if w := p.ways[c.key]; w != nil {
 			p.passOnLocked(w.pipe)
 			p.mu.Unlock()
@@ -228,7 +228,7 @@ func (p *publisher) route(ctx context.Context, pipes *sync.WaitGroup) {
 			p.mon.poke()
 			return
 		}
-		if p.intake.len() > 0 && p.intake.first() == c {
+		if p.intake.Len() > 0 && p.intake.First() == c {
 			p.passOnLocked(p.pipeLocked(ctx, pipes, to))
 		}
 		p.mu.Unlock()
@@ -237,14 +237,14 @@ func (p *publisher) route(ctx context.Context, pipes *sync.WaitGroup) {
 
 // passOnLocked puts the first command of the intake on a pipe.
 func (p *publisher) passOnLocked(to *pipe) {
-	c := p.intake.pop()
+	c := p.intake.Pop()
 	w := p.ways[c.key]
 	if w == nil {
 		w = &way{pipe: to}
 		p.ways[c.key] = w
 	}
 	w.commands++
-	to.waiting.push(c)
+	to.waiting.Push(c)
 	to.poke()
 }
 
@@ -283,7 +283,7 @@ func (p *publisher) returnLocked(list []*command) {
 	for _, c := range list {
 		p.leaveLocked(c)
 	}
-	p.intake.putBack(list)
+	p.intake.PutBack(list)
 	p.poke()
 }
 
@@ -300,10 +300,10 @@ func (p *publisher) serverFor(ctx context.Context, key string) (*node, error) {
 func (p *publisher) dropOld(now time.Time) {
 	old := func(c *command) bool { return c.tooOld(now, p.opts.QueueAge) }
 	p.mu.Lock()
-	list := p.intake.takeIf(nil, old)
+	list := p.intake.TakeIf(nil, old)
 	for _, l := range p.pipes {
 		begun := len(list)
-		list = l.waiting.takeIf(list, old)
+		list = l.waiting.TakeIf(list, old)
 		for _, c := range list[begun:] {
 			p.leaveLocked(c)
 		}
@@ -320,35 +320,25 @@ func (p *publisher) dropOld(now time.Time) {
 			kept++
 		}
 	}
-	tell := kept > 0 && p.losses.noteLocked(dropStale, kept)
-	over := p.losses.overLocked(p.commands)
 	p.mu.Unlock()
-	if len(list) > 0 {
-		p.stats.drop(dropStale, len(list))
-	}
+	p.stats.Drop(outflow.Stale, len(list))
 	failAll(list, errTooOld)
-	if tell {
-		p.tellLosses()
-	}
-	if over != nil {
-		p.opts.Logger.Info("the queue to redis has been sent; of what came before, messages were lost", over...)
-	}
+	p.losses.Add(outflow.Stale, kept)
+	p.losses.Settle()
 }
 
 // forget ends all that is left when the publisher closes.
 func (p *publisher) forget() {
 	p.mu.Lock()
-	list := p.intake.takeAll()
+	list := p.intake.TakeAll()
 	for _, l := range p.pipes {
-		list = append(list, l.waiting.takeAll()...)
+		list = append(list, l.waiting.TakeAll()...)
 	}
 	for _, c := range list {
 		p.endLocked(c)
 	}
 	p.mu.Unlock()
-	if len(list) > 0 {
-		p.stats.drop(dropClosed, len(list))
-	}
+	p.stats.Drop(outflow.Closed, len(list))
 	failAll(list, errClosed)
 }
 
@@ -391,61 +381,4 @@ func (p *publisher) figures() (commands, bytes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.commands, p.bytes
-}
-
-// tellLosses logs that messages of a burst or an outage are being lost.
-func (p *publisher) tellLosses() {
-	p.mu.Lock()
-	figures := append(p.losses.figuresLocked(), "waiting", p.commands, "waitingBytes", p.bytes)
-	p.mu.Unlock()
-	p.opts.Logger.Warn("messages for other nodes are lost: redis does not take them as fast as they come, or not at all", figures...)
-}
-
-// losses are those since the queue was empty. It is guarded by publisher.mu.
-type losses struct {
-	full, stale, unanswered uint64
-	told                    time.Time // zero if nothing was lost
-}
-
-// Reasons for which commands are not sent, in Stats.Dropped.
-const (
-	dropDown    = "down"
-	dropFull    = "full"
-	dropStale   = "stale"
-	dropClosed  = "closed"
-	dropRefused = "refused"
-	// lostUnanswered is none of them: what was under way when its connection ended is in Stats.Failed.
-	lostUnanswered = "unanswered"
-)
-
-// noteLocked counts losses, and reports whether to tell of them.
-func (l *losses) noteLocked(reason string, n int) bool {
-	switch reason {
-	case dropFull:
-		l.full += uint64(n)
-	case dropStale:
-		l.stale += uint64(n)
-	case lostUnanswered:
-		l.unanswered += uint64(n)
-	}
-	now := time.Now()
-	if now.Sub(l.told) < inflow.TellEvery {
-		return false
-	}
-	l.told = now
-	return true
-}
-
-// overLocked returns the sums when nothing waits any more, once.
-func (l *losses) overLocked(waiting int) []any {
-	if waiting > 0 || l.told.IsZero() {
-		return nil
-	}
-	sums := l.figuresLocked()
-	*l = losses{}
-	return sums
-}
-
-func (l *losses) figuresLocked() []any {
-	return []any{"refusedAsFull", l.full, "tooOld", l.stale, "unanswered", l.unanswered}
 }

@@ -63,7 +63,7 @@ const defaultKey = "socket.io"
 
 // Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
 // yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
-func (p *PubSub) Ready(ctx context.Context) error { return p.builder.ready(ctx) }
+func (p *PubSub) Ready(ctx context.Context) error { return p.builder.servers.Ready(ctx, "redis") }
 
 // Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
 func (p *PubSub) Stats() Stats { return p.builder.figures() }

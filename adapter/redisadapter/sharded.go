@@ -73,7 +73,7 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 
 // Ready waits until the servers with this adapter hear in all their namespaces what others say, for the first one if there is none
 // yet, and returns why not when ctx ends first. Without it a server starts at once and reaches other nodes as soon as it can.
-func (s *Sharded) Ready(ctx context.Context) error { return s.builder.ready(ctx) }
+func (s *Sharded) Ready(ctx context.Context) error { return s.builder.servers.Ready(ctx, "redis") }
 
 // Stats returns the current figures. With several servers they are sums, and the state is that of the one that is worst off.
 func (s *Sharded) Stats() Stats { return s.builder.figures() }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 func TestTrouble(t *testing.T) {
@@ -62,7 +63,7 @@ func TestQueueLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stats := newCounters()
+		stats := new(counters)
 		p := newPublisher(servers, stats, opts, newMonitor(servers, newStatus(Options{})))
 		ended := make(chan struct{})
 		go func() { p.run(); close(ended) }()
@@ -92,7 +93,7 @@ func TestQueueLimit(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second) // Redis is known to be away by now
 		synctest.Wait()
-		if err := send(true); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropDown] != 1 {
+		if err := send(true); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.Dropped()[outflow.Down] != 1 {
 			t.Errorf("a question while Redis is away: %v", err)
 		}
 		if err := send(false); err != nil {
@@ -100,16 +101,16 @@ func TestQueueLimit(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if n, bytes := p.figures(); n != 1 || bytes == 0 || stats.dropped[dropStale] != 10 || told != 10 {
-			t.Errorf("%d are left when the first are too old, dropped %v, told %d", n, stats.dropped, told)
+		if n, bytes := p.figures(); n != 1 || bytes == 0 || stats.Dropped()[outflow.Stale] != 10 || told != 10 {
+			t.Errorf("%d are left when the first are too old, dropped %v, told %d", n, stats.Dropped(), told)
 		}
 		p.close()
 		<-ended
-		if n, bytes := p.figures(); n != 0 || bytes != 0 || stats.dropped[dropClosed] != 1 || told != 11 {
-			t.Errorf("%d commands, %d bytes after the close, dropped %v, told %d", n, bytes, stats.dropped, told)
+		if n, bytes := p.figures(); n != 0 || bytes != 0 || stats.Dropped()[outflow.Closed] != 1 || told != 11 {
+			t.Errorf("%d commands, %d bytes after the close, dropped %v, told %d", n, bytes, stats.Dropped(), told)
 		}
-		if err := send(false); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.dropped[dropClosed] != 2 {
-			t.Errorf("a closed queue: %v, %v", err, stats.dropped)
+		if err := send(false); !errors.Is(err, adapter.ErrClusterUnavailable) || stats.Dropped()[outflow.Closed] != 2 {
+			t.Errorf("a closed queue: %v, %v", err, stats.Dropped())
 		}
 	})
 }

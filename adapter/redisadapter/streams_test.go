@@ -416,4 +416,4 @@ func TestSessions(t *testing.T) {
 }
 
 // streamsOf returns what the only server of a builder reads.
-func streamsOf(s *Streams) *streams { return s.builder.brokers[0].streams }
+func streamsOf(s *Streams) *streams { return s.builder.servers.Open()[0].streams }
