@@ -296,6 +296,22 @@ func TestFrozen(t *testing.T) {
 	})
 }
 
+// TestUnheardHolder: as long as there may be nodes without a directory, what is for a user goes to all nodes when none of those that
+// are heard holds it, and comes once.
+func TestUnheardHolder(t *testing.T) {
+	bubble(t, users.Options{Mixed: users.MixedOn}, "a b c", func(t *testing.T, w *world) {
+		_, su := w.nodes["a"].bind("u")
+		w.cluster.Freeze("a")
+		time.Sleep(15 * time.Second)
+		w.nodes["b"].mustEmit("u", "1") // b finds a in the store, but has not heard it for too long
+		w.cluster.Thaw("a")
+		w.nodes["b"].mustEmit("u", "2")
+		time.Sleep(5 * time.Second)
+		w.nodes["b"].mustEmit("u", "3")
+		w.expect("u", su, "1", "2", "3")
+	})
+}
+
 // TestTakenForDead: a node that was cut off until its life was declared over writes its users again.
 func TestTakenForDead(t *testing.T) {
 	bubble(t, users.Options{Mixed: users.MixedOff}, "a b c", func(t *testing.T, w *world) {

@@ -115,21 +115,25 @@ func (d *Directory) send(ctx context.Context, id string, e parcel) error {
 	case err != nil:
 		return err
 	case p.all:
-		d.counts.everywhere.Add(1)
-		return e.emit(d.nsp.To(d.room(id)))
+		return d.sendToAll(id, e)
 	case d.replays(e):
 		return d.sendReplayed(id, e, p)
 	}
 	mixed := d.mixed.on()
-	if mixed {
-		if err := d.sendForeign(id, e); err != nil {
-			return err
-		}
+	err = d.deliver(ctx, id, e, p)
+	switch {
+	case !mixed:
+		return err
+	case errors.Is(err, ErrOffline) || errors.Is(err, ErrAway):
+		return d.sendToAll(id, e) // who holds the user may keep the directory and not have been heard of yet
 	}
-	if err = d.deliver(ctx, id, e, p); mixed && (errors.Is(err, ErrOffline) || errors.Is(err, ErrAway)) {
-		return nil
-	}
-	return err
+	return errors.Join(err, d.sendForeign(id, e))
+}
+
+// sendToAll sends a message to all nodes, whether they are known or not.
+func (d *Directory) sendToAll(id string, e parcel) error {
+	d.counts.everywhere.Add(1)
+	return e.emit(d.nsp.To(d.room(id)))
 }
 
 // sendForeign sends a message to nodes that do not keep the directory.
