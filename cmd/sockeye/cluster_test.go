@@ -148,7 +148,10 @@ func launchNode(t *testing.T, name string, flags []string) *runningNode {
 	t.Cleanup(func() {
 		cancel()
 		if code := <-status; code != 0 {
-			t.Errorf("node %s ended with status %d after\n%s", name, code, n.log.String())
+			t.Errorf("node %s ended with status %d", name, code)
+		}
+		if t.Failed() {
+			t.Logf("node %s has logged\n%s", name, n.log.String())
 		}
 	})
 	return n
@@ -267,6 +270,6 @@ func (c *polling) await(prefix string) string {
 		}
 		c.packets = strings.Split(c.get(), "\x1e")
 	}
-	c.t.Fatalf("no %s among %q", prefix, seen)
+	c.t.Fatalf("no %s among %q", prefix, append(seen, c.packets...))
 	return ""
 }

@@ -27,7 +27,8 @@ func TestClusterOverKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	way := []string{"--kafka", kafka.Addr, "--kafka-user", "admin", "--kafka-password-file", secret, "--key", "chat"}
-	flags := append([]string{"--kafka-replication", "1"}, way...)
+	// The clients answer no pings while a slow machine starts Kafka.
+	flags := append([]string{"--kafka-replication", "1", "--ping-timeout", "3m"}, way...)
 	one, two := startNode(t, "n1", flags), startNode(t, "n2", flags)
 	one.waitFor("kafka adapter is down")
 	kafka.Start()
