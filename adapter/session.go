@@ -55,4 +55,15 @@ type SessionWrite struct {
 	Holder  NodeID
 	TTL     time.Duration
 	Remove  bool // nobody is to go on with it
+	Told    bool // SessionReaper.Reap is to return it when its time is over
+}
+
+// SessionReaper is implemented by a SessionKeeper that finds sessions with which nobody has gone on in their time, whatever has become of
+// their holders.
+type SessionReaper interface {
+	SessionKeeper
+
+	// Reap removes sessions that were written with Told and whose time is over, and returns them: each to one caller in the cluster. more
+	// says that there are more. With an error come those that are removed already.
+	Reap(ctx context.Context) (sessions []*Session, more bool, err error)
 }

@@ -27,6 +27,8 @@
 //   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
 //     worker. A namespace without middlewares needs none.
 //   - Server-side worker: exists while a namespace has events of other nodes to handle.
+//   - Keeper: exists while sessions of a namespace are to be written. Reaper: one for each namespace with RecoveryOptions.Expired, if
+//     sessions outlive their nodes.
 //
 // All of them are counted in Stats.Workers, and Shutdown waits for them. An idle socket has none, and no timer; a timer runs
 // for each connection only until it has joined a namespace, and while attachments are awaited.

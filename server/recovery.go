@@ -56,8 +56,9 @@ type RecoveryOptions struct {
 	// events and 4 MiB.
 	MaxMissed, MaxMissedBytes int
 
-	// Expired is told when a client that could have gone on has not come back in time, on the node that has saved the session. It
-	// must not block. With adapters whose sessions outlive the node nobody is told. Default: nobody is told.
+	// Expired is told when a client that could have gone on has not come back in time, on one node of the cluster: on that which has
+	// saved the session, or if sessions outlive their nodes on any. It is up to MaxDisconnectionDuration later if the client's node was
+	// killed, and a few seconds in any case. It must not block. Default: nobody is told.
 	Expired func(n *Namespace, e ExpiredSession)
 }
 
@@ -103,6 +104,7 @@ type recovery struct {
 	history adapter.History
 	store   adapter.SessionStore
 	keeper  *keeper // nil if the store ends with the node
+	reaper  *reaper // nil if nobody wants to know, or the store tells by itself, or cannot
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -133,6 +135,9 @@ func newRecovery(n *Namespace, a adapter.Adapter) *recovery {
 	if err == nil {
 		if store, ok := r.store.(adapter.SessionKeeper); ok {
 			r.keeper = newKeeper(r, store)
+		}
+		if store, ok := r.store.(adapter.SessionReaper); ok && opts.Expired != nil {
+			r.reaper = newReaper(r, store)
 		}
 		return r
 	}
@@ -325,6 +330,9 @@ func (r *recovery) gone(s *Socket) {
 func (r *recovery) close() {
 	if r.keeper != nil {
 		r.keeper.close()
+	}
+	if r.reaper != nil {
+		r.reaper.close()
 	}
 }
 

@@ -186,6 +186,7 @@ func (k *keeper) write(batch []keeping) bool {
 		}
 		writes[i] = adapter.SessionWrite{
 			Session: k.r.session(b.s), Holder: k.holder, TTL: ttl, Remove: b.ended && !recoverable(b.end.reason),
+			Told: k.r.opts.Expired != nil,
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), saveTimeout)

@@ -161,6 +161,10 @@ func (s *Socket) DisconnectClient() {
 	}
 }
 
+// CloseConn closes the client's connection behind what was emitted before. The client is not told that it shall stay away: it comes back
+// by itself.
+func (s *Socket) CloseConn() { s.inTurn(s.client.drop) }
+
 // inTurn calls f behind the events that were emitted before, some of which may wait for their place in the history.
 func (s *Socket) inTurn(f func()) {
 	if r := s.nsp.recovery; r != nil && s.Connected() {

@@ -29,13 +29,18 @@ type recoveryNode struct {
 
 func recoveryNodes(t *testing.T, s *redistest.Server, n int) []*recoveryNode {
 	t.Helper()
+	return recoveryNodesWith(t, s, n, server.RecoveryOptions{})
+}
+
+func recoveryNodesWith(t *testing.T, s *redistest.Server, n int, o server.RecoveryOptions) []*recoveryNode {
+	t.Helper()
 	nodes := make([]*recoveryNode, n)
 	for i := range nodes {
 		rdb := s.Client()
 		t.Cleanup(func() { _ = rdb.Close() })
 		quiet := slog.New(slog.DiscardHandler)
 		b := NewStreams(rdb, &StreamsOptions{Options: Options{Logger: quiet}})
-		srv, err := server.New(&server.Options{Adapter: b, NodeName: fmt.Sprint("node", i), Logger: quiet, Recovery: &server.RecoveryOptions{}})
+		srv, err := server.New(&server.Options{Adapter: b, NodeName: fmt.Sprint("node", i), Logger: quiet, Recovery: &o})
 		if err != nil {
 			t.Fatal(err)
 		}

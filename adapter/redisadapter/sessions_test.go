@@ -3,6 +3,8 @@ package redisadapter
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/redistest"
+	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -19,7 +22,8 @@ func TestSessionKeeper(t *testing.T) {
 	cluster.AwaitReady()
 	for name, rdb := range map[string]redis.UniversalClient{"single": redistest.Single(t).Client(), "cluster": cluster.Client()} {
 		for _, prefix := range []string{"sio:session:", "{app}:session:"} {
-			t.Run(name+" "+prefix, func(t *testing.T) { testSessionKeeper(t, sessionStore{rdb, prefix}, rdb) })
+			t.Run("reap "+name+" "+prefix, func(t *testing.T) { testSessionReaper(t, sessionStore{rdb, prefix, "/reap"}, rdb) })
+			t.Run(name+" "+prefix, func(t *testing.T) { testSessionKeeper(t, sessionStore{rdb, prefix, "/"}, rdb) })
 		}
 		t.Cleanup(func() { _ = rdb.Close() })
 	}
@@ -82,5 +86,109 @@ func testSessionKeeper(t *testing.T, s sessionStore, rdb redis.UniversalClient) 
 	cancel()
 	if _, err := s.Take(ended, "q", "a"); err == nil {
 		t.Error("a context that has ended")
+	}
+}
+
+// testSessionReaper: a session is told of once, by whoever looks first, when its time is over and only then.
+func testSessionReaper(t *testing.T, s sessionStore, rdb redis.UniversalClient) {
+	ctx := t.Context()
+	write := func(pid string, by adapter.NodeID, ttl time.Duration, remove bool) {
+		t.Helper()
+		w := adapter.SessionWrite{
+			Session: &adapter.Session{SocketID: "sid-" + pid, PID: pid, Rooms: []string{"sid-" + pid}, Data: parser.Payload{JSON: []byte(`{"a":1}`)}},
+			Holder:  by, TTL: ttl, Remove: remove, Told: true,
+		}
+		if held, err := s.Write(ctx, []adapter.SessionWrite{w}); err != nil || !held[0] {
+			t.Errorf("write of %s: %v, %v", pid, held, err)
+		}
+	}
+	const short = 50 * time.Millisecond
+	for i := range 3 {
+		write(fmt.Sprint("over", i), "dead", short, false)
+	}
+	write("left", "a", short, false)
+	write("left", "a", short, true)
+	write("renewed", "a", short, false)
+	write("renewed", "a", time.Minute, false)
+	write("taken", "a", short, false)
+	if got, err := s.Take(ctx, "taken", "b"); err != nil || got == nil {
+		t.Errorf("take: %v, %v", got, err)
+	}
+	write("node.js", "a", short, false)
+	if err := rdb.GetDel(ctx, s.prefix+"node.js").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(ctx, &adapter.Session{SocketID: "sid", PID: "node.js", Data: parser.Payload{JSON: []byte(`{}`)}}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]int{}
+	var mu sync.Mutex
+	redistest.Eventually(t, "three sessions are over", func() bool {
+		var looking sync.WaitGroup
+		for range 2 {
+			looking.Go(func() {
+				sessions, _, err := s.Reap(ctx)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+				for _, session := range sessions {
+					told[session.PID]++
+				}
+			})
+		}
+		looking.Wait()
+		return told["over0"]+told["over1"]+told["over2"] >= 3
+	})
+	redistest.Eventually(t, "what is not over yet is left", func() bool {
+		sessions, more, err := s.Reap(ctx)
+		if err != nil || more || len(sessions) > 0 {
+			t.Errorf("reaped %v, %v, %v", sessions, more, err)
+		}
+		left, err := rdb.ZRange(ctx, s.timesKey(), 0, -1).Result()
+		return err == nil && slices.Equal(left, []string{"taken", "renewed"})
+	})
+	if len(told) != 3 {
+		t.Errorf("told of %v", told)
+	}
+	for pid, want := range map[string]bool{"over0": false, "renewed": true, "taken": true, "node.js": true} {
+		if got, err := s.Take(ctx, pid, "c"); err != nil || (got != nil) != want {
+			t.Errorf("take of %s: %v, %v", pid, got, err)
+		}
+	}
+}
+
+// TestStreamsExpired: one node tells of a client that has not come back, also if its node was killed.
+func TestStreamsExpired(t *testing.T) {
+	told := make(chan string, 10)
+	s := redistest.Single(t)
+	nodes := recoveryNodesWith(t, s, 2, server.RecoveryOptions{
+		MaxDisconnectionDuration: 200 * time.Millisecond,
+		Expired:                  func(n *server.Namespace, e server.ExpiredSession) { told <- n.Name() + e.SocketID },
+	})
+	nodes[1].Of("/")
+	rdb := s.Client()
+	t.Cleanup(func() { _ = rdb.Close() })
+	dead := sessionStore{rdb, "sio:session:", "/"}
+	killed := adapter.SessionWrite{Session: &adapter.Session{SocketID: "killed", PID: "p", Rooms: []string{"killed"}}, Holder: "dead", TTL: time.Second, Told: true}
+	if _, err := dead.Write(t.Context(), []adapter.SessionWrite{killed}); err != nil {
+		t.Fatal(err)
+	}
+	r := &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
+	r.come(nodes[0])
+	stays := &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
+	stays.come(nodes[0])
+	r.c.Cut()
+	want := map[string]bool{"/" + r.sid: true, "/killed": true}
+	for len(want) > 0 {
+		if id := <-told; !want[id] {
+			t.Errorf("told of %s", id)
+		} else {
+			delete(want, id)
+		}
+	}
+	if _, ok := nodes[0].Of("/").Socket(stays.sid); !ok || len(told) > 0 {
+		t.Error("told of one that is there")
 	}
 }

@@ -22,7 +22,7 @@ func (b *streamsBus) InOrder() { b.recording.Store(true) }
 
 // Record implements adapter.Recorder: the stream is the log, and the ids of its entries are the offsets, as in Node.
 func (b *streamsBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
-	return streamLog{b}, sessionStore{b.streams.rdb, b.streams.opts.SessionKeyPrefix}, nil
+	return streamLog{b}, sessionStore{b.streams.rdb, b.streams.opts.SessionKeyPrefix, b.local.Name()}, nil
 }
 
 // openEntry hands an entry on.

@@ -223,5 +223,5 @@ func (l *live) close() {
 // is sent away would not come back by itself.
 func expire(s *server.Socket) {
 	_ = s.Emit(EventExpired, RefusalData{Code: CodeExpired}) // it may have gone
-	s.Conn().Close()
+	s.CloseConn()
 }
