@@ -145,7 +145,7 @@ func (c *client) warnEncoding(data []byte) {
 	sid := c.session.ID()
 	sid = sid[:min(len(sid), 12)] // whoever knows all of it can poll in the client's place
 	c.server.opts.Logger.Warn("a client speaks the msgpack encoding of Socket.IO, which this server does not: "+
-		"its page should load socket.io.js instead of socket.io.msgpack.min.js, or drop the option parser", "sid", sid,
+		"its page should load socket.io.js instead of socket.io.msgpack.min.js, or drop the option parser; in Python serializer=\"msgpack\"", "sid", sid,
 		"address", c.session.Handshake().Address())
 }
 

@@ -40,6 +40,7 @@ type serveCommand struct {
 	MaxHTTPBufferSize  int64           `group:"Connections" name:"max-http-buffer-size" default:"1000000" help:"Largest message in bytes."`
 	BodyTimeout        time.Duration   `group:"Connections" name:"http-request-body-timeout" default:"30s" help:"How long the body of a polling request may take to arrive."`
 	MaxBufferedChunks  int             `group:"Connections" default:"10000" help:"In how many small pieces the body of a polling request may come."`
+	MaxPollPackets     int             `group:"Connections" default:"0" help:"How many packets the answer to a poll may have, 0 for no bound; 16 is what Python's client takes."`
 	Transports         []string        `group:"Connections" default:"polling,websocket" enum:"polling,websocket" help:"Transports to offer."`
 	AllowUpgrades      bool            `group:"Connections" default:"true" negatable:"" help:"Let polling clients upgrade."`
 	InitialPacket      string          `group:"Connections" help:"Text message that follows the handshake of every session."`
@@ -206,6 +207,8 @@ func (c *serveCommand) Validate() error {
 		return fmt.Errorf("--max-http-buffer-size must be positive, got %d", c.MaxHTTPBufferSize)
 	case c.MaxBufferedChunks <= 0:
 		return fmt.Errorf("--max-buffered-chunks must be positive, got %d", c.MaxBufferedChunks)
+	case c.MaxPollPackets < 0:
+		return fmt.Errorf("--max-poll-packets must not be negative, got %d", c.MaxPollPackets)
 	case c.DeflateThreshold < 0:
 		return fmt.Errorf("--deflate-threshold must not be negative, got %d", c.DeflateThreshold)
 	case c.HTTPThreshold < 0:
@@ -280,6 +283,7 @@ func (c *serveCommand) engineOptions(log *slog.Logger, path string) engine.Optio
 		MaxHTTPBufferSize:      c.MaxHTTPBufferSize,
 		HTTPRequestBodyTimeout: c.BodyTimeout,
 		MaxBufferedChunks:      c.MaxBufferedChunks,
+		MaxPollPackets:         c.MaxPollPackets,
 		Transports:             c.Transports,
 		DisableUpgrades:        !c.AllowUpgrades,
 		TrustedProxies:         engine.TrustedProxies(c.TrustedProxies),

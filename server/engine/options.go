@@ -38,8 +38,8 @@ type Options struct {
 	UpgradeTimeout time.Duration
 
 	// MaxHTTPBufferSize is the largest body of a POST request and the largest websocket message, in bytes. Default
-	// 1,000,000, at most 1 GiB. A longer POST is answered 413 and ends the session, a longer websocket message closes the
-	// connection with 1009.
+	// 1,000,000, at most 1 GiB. A longer POST is answered 413 and ends the session, a longer websocket message ends the
+	// connection.
 	MaxHTTPBufferSize int64
 	// HTTPRequestBodyTimeout is how long the body of a POST request may take to arrive; a later one is answered 408 and ends
 	// the session. Whoever raises MaxHTTPBufferSize for clients on slow lines raises this too. Default 30 s, from 1 ms to 12
@@ -49,6 +49,11 @@ type Options struct {
 	// is answered 413 and ends the session. Pieces are what net/http reads at once: of chunks that arrive together it makes
 	// one. Default 10,000.
 	MaxBufferedChunks int
+
+	// MaxPollPackets is how many packets the answer to a poll may have; what is queued beyond them waits for the next poll. Python's
+	// client (python-engineio) ends when an answer has more than 16. An event and its attachments are one packet each, and are
+	// not parted: an event with more attachments goes out by itself. Default 0: no bound.
+	MaxPollPackets int
 
 	// Transports lists what clients may use. Default polling and websocket.
 	Transports []string
@@ -298,6 +303,9 @@ func (cfg *settings) setLimits() error {
 	}
 	if cfg.MaxBufferedChunks < 0 {
 		return fmt.Errorf("maximum number of buffered chunks %d must not be negative", cfg.MaxBufferedChunks)
+	}
+	if cfg.MaxPollPackets < 0 {
+		return fmt.Errorf("maximum number of packets of a poll %d must not be negative", cfg.MaxPollPackets)
 	}
 	if cfg.MaxHTTPBufferSize > maxBuffer {
 		return fmt.Errorf("maximum HTTP buffer size %d must not be more than 1 GiB", cfg.MaxHTTPBufferSize)

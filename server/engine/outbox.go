@@ -111,6 +111,35 @@ func (o *outbox) take() messages {
 	return taken
 }
 
+// cut moves the first messages to the caller, as many as have most packets together, but at least one; 0 means all.
+func (l *messages) cut(most int) (head messages) {
+	if most == 0 || l.first == nil {
+		return l.takeAll()
+	}
+	packets, rest := l.first.packets(), l.more()
+	n := 0
+	for n < len(rest) && packets+rest[n].packets() <= most {
+		packets += rest[n].packets()
+		n++
+	}
+	if n == len(rest) {
+		return l.takeAll()
+	}
+	head.first = l.first
+	for _, m := range rest[:n] {
+		head.add(m)
+	}
+	l.first = rest[n]
+	clear(rest[:n+1])
+	l.rest.items = rest[n+1:]
+	return head
+}
+
+func (l *messages) takeAll() (all messages) {
+	all, *l = *l, messages{}
+	return all
+}
+
 // takeAll also drops every charge.
 func (o *outbox) takeAll() messages {
 	o.bytes, o.stall = 0, nil

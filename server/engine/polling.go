@@ -142,9 +142,9 @@ func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more 
 		g.wake()
 	case !pending.empty():
 		p.get = nil
-		g.answer.list = pending
+		g.answer.list = pending.cut(p.s.srv.cfg.MaxPollPackets)
 		g.wake()
-		return messages{}, true
+		return pending, true
 	case e.quiet:
 		p.answerLocked(noopPacket)
 	default:
@@ -202,7 +202,7 @@ func newPolling(s *Session, rev *revision, base64 bool) *polling {
 
 // openPolling answers the first request of a session.
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, q *engineQuery) {
-	rev, e := verifyProtocol(r, q)
+	rev, e := srv.verifyProtocol(r, q)
 	if e != nil {
 		srv.refuse(w, r, e)
 		return
@@ -340,7 +340,10 @@ func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 // takeLocked fills body with what is queued. It reports whether the session ends with it: an orderly close appends its
 // packet to the poll after the one that took the last messages, as in the reference; a client that should come back needs none.
 func (p *polling) takeLocked(body *pollBody) (end bool) {
-	body.list = p.s.takeLocked(p)
+	body.list = p.s.takeSomeLocked(p, p.s.srv.cfg.MaxPollPackets)
+	if !p.s.out.empty() {
+		return false
+	}
 	if p.shouldClose {
 		body.extra = [2]*Message{closePacket}
 		if body.list.empty() {

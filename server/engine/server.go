@@ -79,6 +79,7 @@ type Server struct {
 	notHijackable  sync.Once
 	warnedTooLarge seldom.Gate
 	warnedContext  seldom.Gate
+	warnedRevision seldom.Counted
 	warnedInput    seldom.Counted
 	warnedState    seldom.Counted
 

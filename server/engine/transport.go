@@ -103,6 +103,14 @@ func (s *Session) takeLocked(t transport) messages {
 	return s.out.take()
 }
 
+// takeSomeLocked is takeLocked for at most so many packets, but one message at least; 0 means all.
+func (s *Session) takeSomeLocked(t transport, packets int) messages {
+	if s.transport != t || s.state == stateClosed {
+		return messages{}
+	}
+	return s.out.pending.cut(packets)
+}
+
 // settle ends the charge for packets that have been written, and returns how many they were.
 func (s *Session) settle(list *messages, cost int64) (packets int) {
 	if list.empty() {

@@ -82,14 +82,36 @@ func forbidden(r *http.Request, err error) *ConnectionError {
 }
 
 // verifyProtocol comes last in a handshake, as in the reference.
-func verifyProtocol(r *http.Request, q *engineQuery) (*revision, *ConnectionError) {
+func (srv *Server) verifyProtocol(r *http.Request, q *engineQuery) (*revision, *ConnectionError) {
 	protocol := q.protocol()
 	rev := spoken(protocol)
 	if rev == nil {
+		srv.warnRevision(r, q)
 		return nil, newConnectionError(r, CodeUnsupportedProtocol, map[string]any{"protocol": protocol})
 	}
 	return rev, nil
 }
+
+// revisionInterval is the least time between two warnings about clients of another revision.
+const revisionInterval = time.Minute
+
+// warnRevision says what is wrong with a client of Engine.IO 3, which shows its user only that it does not connect.
+func (srv *Server) warnRevision(r *http.Request, q *engineQuery) {
+	if q.eio != "3" { // some other request, which has no protocol
+		return
+	}
+	held, ok := srv.warnedRevision.Pass(revisionInterval)
+	if !ok {
+		return
+	}
+	agent := r.UserAgent()
+	srv.cfg.Logger.Warn("a client speaks Engine.IO 3, the protocol of Socket.IO 2, which this server does not: it needs a newer library, "+
+		"for example socket.io-client 3 or 4 (JavaScript), io.socket:socket.io-client 2 (Java), python-socketio 5 (Python)",
+		"address", srv.cfg.TrustedProxies.Peer(r).Address, "userAgent", agent[:min(len(agent), maxAgent)], "notLogged", held)
+}
+
+// maxAgent is how much of a User-Agent the log shows.
+const maxAgent = 120
 
 // validHeaderValue accepts the field-value characters of RFC 9110.
 func validHeaderValue(s string) bool {

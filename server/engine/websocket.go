@@ -119,7 +119,7 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engin
 	}
 	opens := session == nil && q.transport == TransportWebSocket
 	if opens {
-		rev, e := verifyProtocol(r, &q)
+		rev, e := srv.verifyProtocol(r, &q)
 		if e != nil {
 			srv.refuse(w, r, e)
 			return
