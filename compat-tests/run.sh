@@ -31,14 +31,23 @@ if [ "${COMPAT_SUBJECT:-}" != reference ]; then
 fi
 
 files=("$@")
-[ ${#files[@]} -gt 0 ] || files=(test/*.test.mjs)
+if [ ${#files[@]} = 0 ]; then
+  files=(test/*.test.mjs)
+  # Clients in other languages need their compilers and packages, which only the full run installs.
+  [ "${COMPAT_FULL:-}" ] || files=("${files[@]/test\/clients.test.mjs/}")
+  files=(${files[@]})
+fi
 
-# The page test needs a browser, clusters need Redis, proxies nginx; installing them takes longer than a test may.
+# The page test needs a browser, clusters need Redis, proxies nginx, foreign clients Python and Java; installing them takes longer than
+# a test may.
 case " ${files[*]} " in
 *page*) node -e 'import("./test/lib/browser.mjs").then((browser) => browser.provideChromium())' ;;
 esac
 case " ${files[*]} " in
 *proxy*) node -e 'import("./test/lib/nginx.mjs").then((nginx) => nginx.provideNginx())' ;;
+esac
+case " ${files[*]} " in
+*test/clients*) node -e 'import("./test/lib/clients.mjs").then((clients) => clients.provideClients())' ;;
 esac
 case " ${files[*]} " in
 *mixed*|*users*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
