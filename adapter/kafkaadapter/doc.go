@@ -58,6 +58,11 @@
 // userTable. Beyond some million users, or where nodes must be there within a second of their start, Redis keeps them better:
 // redisadapter.NewUserStore works beside every adapter.
 //
+// # Revoked tokens, the admin UI
+//
+// A [RevocationStore] keeps revoked tokens in <prefix>.revoked, an [AdminStore] the sessions of pages that have logged in to package
+// server/admin in <prefix>.admin: topics with one partition, from which Kafka removes what is old.
+//
 // # Other programs
 //
 // An [Emitter] writes to the log what a node would. An [Ingest] makes events of the records of any topic: their headers name the event,
@@ -87,5 +92,6 @@
 //   - a namespace: bus.go
 //   - users: what a change does: userstate.go; what the records of a partition say: usertable.go; records: userrecord.go; reading and
 //     writing the topic: userlog.go; the store: users.go
+//   - what is kept for a time in a topic of its own: ledger.go; revoked tokens: revocations.go; the admin UI's sessions: adminstore.go
 //   - programs that are no nodes: emitter.go; records that become events: ingest.go, ingestargs.go
 package kafkaadapter

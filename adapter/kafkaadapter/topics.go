@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,10 +71,11 @@ func (t *topic) command(opts *Options) string {
 // topicInfo is what was found out about a topic.
 type topicInfo struct {
 	id         kadm.TopicID
-	replicas   int  // the smallest number of any partition
-	maxMessage int  // 0 if we may not know
-	ownClock   bool // records have the clock of their senders, not the broker's
-	created    bool // just now, by this node
+	replicas   int           // the smallest number of any partition
+	maxMessage int           // 0 if we may not know
+	ownClock   bool          // records have the clock of their senders, not the broker's
+	created    bool          // just now, by this node
+	retention  time.Duration // 0 if we may not know, below 0 if it has no end
 }
 
 // ensureTopics creates the topics that are missing, as far as our rights allow, checks the others, and tells of all by name. The
@@ -193,6 +195,9 @@ func readConfigs(ctx context.Context, admin *kadm.Client, infos map[string]topic
 				info.maxMessage, _ = strconv.Atoi(c.MaybeValue())
 			case "message.timestamp.type":
 				info.ownClock = c.MaybeValue() == "CreateTime"
+			case "retention.ms":
+				ms, _ := strconv.ParseInt(c.MaybeValue(), 10, 64)
+				info.retention = time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 			}
 		}
 		infos[config.Name] = info

@@ -50,6 +50,13 @@
 // else would keep; after 500 ms the one with the smallest id begins. Where two keep, since a cluster was in two, the one that began later
 // goes on. A keeper that was frozen or lost NATS is none any more.
 //
+// # Revoked tokens, the admin UI
+//
+// Every user store also has a notebook: which tokens are revoked, and which pages have logged in to package server/admin. The keeper takes
+// a note and tells all stores; a store that reads asks the keeper for what it has not heard, and tells a new keeper what that does not
+// know. Notes only come, and end by themselves, so that notebooks of nodes that were apart can be put together. They are lost when all
+// nodes have ended: see [RevocationStore].
+//
 // # How it fits together
 //
 // A builder opens a broker for each server, which owns one hub: everything that the server has open to NATS, which is one connection
@@ -84,5 +91,6 @@
 //   - a connection from its beginning to its end: session.go; one after the other, up and down: hub.go
 //   - other servers know of a subscription: reach.go; what NATS refuses: refusals.go; who was there before an outage: peers.go
 //   - the user store: users.go, who keeps and what is kept: keeping.go; its wire form: userwire.go
+//   - what all nodes remember: notebook.go; revoked tokens and the admin UI's sessions in it: revocations.go
 //   - figures: stats.go; kinds of trouble: state.go
 package natsadapter

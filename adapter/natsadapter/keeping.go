@@ -31,9 +31,10 @@ type userSubjects struct{ prefix string }
 func (s userSubjects) beacons() string         { return s.prefix + ".users.beacon" }
 func (s userSubjects) keeper(id string) string { return s.prefix + ".users.keeper." + token(id) }
 func (s userSubjects) inbox() string           { return s.prefix + ".users.inbox" }
+func (s userSubjects) notes() string           { return s.prefix + ".users.notes" }
 
 // keeping knows which store keeps the users of the cluster, and keeps them if it is this one. A goroutine does what is due; nats.go has
-// one for each of two subscriptions. All methods may be called concurrently.
+// one for each of three subscriptions. All methods may be called concurrently.
 type keeping struct {
 	// Static after construction.
 	id       string
@@ -43,6 +44,8 @@ type keeping struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	wake     chan struct{} // capacity 1; there may be something to do
+	guest    bool          // it never keeps
+	notes    *notebook
 
 	urls []string // of servers that others have told of; only for run
 
@@ -60,13 +63,13 @@ type keeping struct {
 	changed    chan struct{} // closed with the next change, nil if nobody waits for it
 }
 
+// newKeeping makes a store, for run.
 func newKeeping(opts Options) *keeping {
 	k := &keeping{
 		id: string(adapter.NewNodeID()), opts: opts, subjects: userSubjects{opts.Prefix}, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		candidates: make(map[string]time.Time),
+		candidates: make(map[string]time.Time), notes: newNotebook(),
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	go k.run()
 	return k
 }
 
@@ -140,6 +143,9 @@ func (k *keeping) connect() (ended <-chan struct{}, err error) {
 		_, err = nc.Subscribe(k.subjects.keeper(k.id), k.serve)
 	}
 	if err == nil {
+		_, err = nc.Subscribe(k.subjects.notes(), k.hearNotes)
+	}
+	if err == nil {
 		err = nc.FlushTimeout(k.opts.AnswerTimeout)
 	}
 	if err != nil {
@@ -210,7 +216,7 @@ func (k *keeping) dueLocked(now time.Time) (say beacon, speaks bool) {
 	case k.users != nil:
 		k.heard = now
 		return k.now, true
-	case k.now.ID != "":
+	case k.now.ID != "" || k.guest:
 		return beacon{}, false
 	case k.choose.IsZero():
 	case now.Before(k.choose):
@@ -428,6 +434,14 @@ func (k *keeping) answer(q userQuestion) (a userAnswer) {
 		for _, user := range users.Held(q.Namespace, q.Life, int(size)) {
 			a.Users = append(a.Users, []byte(user))
 		}
+	case doNote:
+		err = k.keepNotes(q.Notes)
+	case doNotes:
+		if q.By != k.id {
+			q.From = 0
+		}
+		a.Keeper = k.id
+		a.Notes, a.Next = k.notes.after(q.From, int(size))
 	case doStrike:
 		users.Strike(q.Namespace, q.Life)
 	default:

@@ -45,6 +45,8 @@ type UserStoreOptions struct {
 // epoch, upon which every node writes its users anew, see package users. After a cluster was in two, the keeper that began last goes on.
 // As long as two keep, and for half a second around the choice of one, what they say of a user can be different: a user may be the
 // first one twice.
+//
+// A UserStore also has what keeps revoked tokens and the sessions of the admin UI, see Revocations and AdminSessions.
 type UserStore struct{ *keeping }
 
 var _ adapter.UserStore = (*UserStore)(nil)
@@ -52,15 +54,22 @@ var _ adapter.UserStore = (*UserStore)(nil)
 // NewUserStore makes the store of a node, which has a connection of its own to NATS and does not wait for it. opts may be nil. It is to
 // be closed after the server.
 func NewUserStore(opts *UserStoreOptions) (*UserStore, error) {
-	var o UserStoreOptions
-	if opts != nil {
-		o = *opts
-	}
-	all := Options{Servers: slices.Clone(o.Servers), Connect: slices.Clone(o.Connect), Prefix: o.Prefix, AnswerTimeout: o.AnswerTimeout, Logger: o.Logger}.withDefaults()
-	if err := all.check(); err != nil {
+	all, err := opts.complete()
+	if err != nil {
 		return nil, err
 	}
-	return &UserStore{newKeeping(all)}, nil
+	k := newKeeping(all)
+	go k.run()
+	return &UserStore{k}, nil
+}
+
+// complete returns the options of a connection. o may be nil.
+func (o *UserStoreOptions) complete() (Options, error) {
+	if o == nil {
+		o = new(UserStoreOptions)
+	}
+	all := Options{Servers: slices.Clone(o.Servers), Connect: slices.Clone(o.Connect), Prefix: o.Prefix, AnswerTimeout: o.AnswerTimeout, Logger: o.Logger}.withDefaults()
+	return all, all.check()
 }
 
 // Close gives up what the store keeps and ends its connection.

@@ -150,7 +150,7 @@ func TestKeeperLosesNATS(t *testing.T) {
 
 // bareKeeping is a store without a connection, whose time the test makes.
 func bareKeeping(id string) *keeping {
-	return &keeping{id: id, opts: Options{Logger: quiet()}, wake: make(chan struct{}, 1), candidates: make(map[string]time.Time)}
+	return &keeping{id: id, opts: Options{Logger: quiet()}, wake: make(chan struct{}, 1), candidates: make(map[string]time.Time), notes: newNotebook()}
 }
 
 func (k *keeping) says(now time.Time) (beacon, bool) {
@@ -319,6 +319,7 @@ func FuzzUserQuestion(f *testing.F) {
 	for _, q := range []userQuestion{
 		{Do: doEnrol, Namespace: "/", Life: "l", Node: "n"}, {Do: doLookup, Namespace: "/", User: []byte("u")}, {Do: doHeld, Life: "l"}, {Do: doStrike},
 		{Do: doApply, Changes: []userChange{{adapter.UserHold, []byte("u\xff"), "l"}}}, {Do: doClaim, Life: "l", By: "b", For: 1}, {Do: doRoll},
+		{Do: doNotes, By: "a", From: 1}, {Do: doNote, Notes: []note{{Kind: revokedNote, Name: []byte("u"), At: 1, Until: 1 << 60}}},
 	} {
 		body, _ := json.Marshal(q)
 		f.Add(body)

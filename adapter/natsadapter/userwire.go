@@ -20,9 +20,11 @@ type userQuestion struct {
 	Node      string       `json:"node,omitempty"`
 	By        string       `json:"by,omitempty"`
 	For       int64        `json:"for,omitempty"` // nanoseconds
+	Notes     []note       `json:"notes,omitempty"`
+	From      uint64       `json:"from,omitempty"` // place in the notebook of By
 }
 
-// userVerb is what is asked: a method of adapter.UserStore, or a part of Sweep.
+// userVerb is what is asked: a method of adapter.UserStore, a part of Sweep, or what is about notes.
 type userVerb string
 
 const (
@@ -33,6 +35,8 @@ const (
 	doClaim  userVerb = "claim"
 	doHeld   userVerb = "held"   // some users of a life
 	doStrike userVerb = "strike" // takes a life off the roll
+	doNote   userVerb = "note"   // takes notes
+	doNotes  userVerb = "notes"  // some notes behind a place
 )
 
 type userChange struct {
@@ -52,6 +56,9 @@ type userAnswer struct {
 	Epoch    string                `json:"epoch,omitempty"`
 	OK       bool                  `json:"ok,omitempty"`
 	Users    [][]byte              `json:"users,omitempty"`
+	Keeper   string                `json:"keeper,omitempty"` // whose the notes are
+	Notes    []note                `json:"notes,omitempty"`
+	Next     uint64                `json:"next,omitempty"` // the place behind them
 }
 
 // Bounds of what a keeper takes.
@@ -76,8 +83,13 @@ func (q *userQuestion) check() error {
 	if !utf8.ValidString(q.Namespace + q.Life + q.Node + q.By) {
 		return errors.New("a namespace, a life, the name of its node or who claims it is no text")
 	}
-	if len(q.Changes) > maxUserChanges {
-		return fmt.Errorf("%d changes are too many at once", len(q.Changes))
+	if n := max(len(q.Changes), len(q.Notes)); n > maxUserChanges {
+		return fmt.Errorf("%d changes are too many at once", n)
+	}
+	for _, n := range q.Notes {
+		if err := n.check(); err != nil {
+			return err
+		}
 	}
 	for _, c := range q.Changes {
 		switch {

@@ -43,7 +43,7 @@ func (f *authFlags) flags() []flag {
 	}
 }
 
-func (f *authFlags) validateAuth(app string, kind brokerKind) error {
+func (f *authFlags) validateAuth(app string) error {
 	if f.Auth != "jwt" {
 		for _, flag := range f.flags() {
 			if flag.given {
@@ -61,8 +61,6 @@ func (f *authFlags) validateAuth(app string, kind brokerKind) error {
 		return errors.New("--jwks-optional needs --jwks-url")
 	case f.DemoTokens && f.JWKSURL != "":
 		return errors.New("--demo-tokens needs --jwt-key: the keys of a URL sign nothing")
-	case !kind.keepsRevocations() && !f.ServeUnread:
-		return fmt.Errorf("--auth jwt over %s needs --auth-serve-unread: %s keeps no revocations, so a node takes tokens that were revoked before it started", kind, kind)
 	case (f.JWTCookie == "") != (len(f.JWTCookieOrigins) == 0):
 		return errors.New("--jwt-cookie and --jwt-cookie-origins need each other")
 	}
@@ -121,9 +119,7 @@ func (g *guard) protect(srv *server.Server, dir *users.Directory, others *cluste
 		Cookie: f.JWTCookie, CookieOrigins: f.JWTCookieOrigins, ServeUnread: f.ServeUnread, CheckSubject: checkSubject, Logger: g.log,
 	}
 	if others != nil {
-		if opts.Revocations = others.revocations(); opts.Revocations == nil {
-			g.log.Warn("the broker keeps no revocations: each node knows of those that it has heard of since it started, and takes other revoked tokens until they expire")
-		}
+		opts.Revocations = others.revocations()
 	}
 	if g.Auth, err = auth.New(opts); err == nil {
 		_, err = g.Protect(srv.Of("/"), dir)

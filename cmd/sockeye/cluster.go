@@ -28,17 +28,15 @@ const (
 	kafkaKind brokerKind = "Kafka"
 )
 
-// brokerKinds lists all, with the flags that choose each, the values of --adapter that go with it, of which the first is the default,
-// and whether it keeps which tokens are revoked.
+// brokerKinds lists all, with the flags that choose each and the values of --adapter that go with it, of which the first is the default.
 var brokerKinds = []struct {
-	kind        brokerKind
-	chosenBy    string
-	adapters    []string
-	revocations bool
+	kind     brokerKind
+	chosenBy string
+	adapters []string
 }{
-	{redisKind, "--redis", []string{pubSubAdapter, shardedAdapter, streamsAdapter}, true},
-	{natsKind, "--nats or --nats-embed", []string{natsAdapter}, false},
-	{kafkaKind, "--kafka", []string{kafkaAdapter}, false},
+	{redisKind, "--redis", []string{pubSubAdapter, shardedAdapter, streamsAdapter}},
+	{natsKind, "--nats or --nats-embed", []string{natsAdapter}},
+	{kafkaKind, "--kafka", []string{kafkaAdapter}},
 }
 
 // chosenBy names the flags that choose a kind, or any for "".
@@ -63,16 +61,6 @@ func (k brokerKind) adapters() []string {
 		}
 	}
 	return nil
-}
-
-// keepsRevocations reports whether a node that starts learns which tokens are revoked. A node that is alone keeps them itself.
-func (k brokerKind) keepsRevocations() bool {
-	for _, b := range brokerKinds {
-		if b.kind == k {
-			return b.revocations
-		}
-	}
-	return true
 }
 
 // clusterFlags say how the nodes of a cluster talk. Their defaults are those of the adapters; the flags have none of their own, so
@@ -170,15 +158,16 @@ func (f *clusterFlags) check(kind brokerKind, flags []brokerFlag) error {
 // access is the way of a command that is no node to a cluster.
 type access struct {
 	*adapter.Emitter
-	revocations adapter.RevocationStore // nil if the broker keeps none
-	close       func() error
+	// revoke keeps a revocation for a time at least, where the nodes read it.
+	revoke func(ctx context.Context, r adapter.Revocation, keep time.Duration) error
+	close  func() error
 }
 
 // access opens the way to the cluster.
 func (f *clusterFlags) access(ctx context.Context, log *slog.Logger) (*access, error) {
 	switch f.kind() {
 	case natsKind:
-		return f.accessNATS(ctx)
+		return f.accessNATS(ctx, log)
 	case kafkaKind:
 		return f.accessKafka(log)
 	default:
@@ -254,7 +243,7 @@ type broker interface {
 	health() brokerHealth
 	// users is where the directory is kept.
 	users() adapter.UserStore
-	// revocations and adminStore are nil if the broker keeps no such thing: then each node has its own.
+	// revocations is where revoked tokens are kept, adminStore where the sessions of pages that have logged in are.
 	revocations() adapter.RevocationStore
 	adminStore() admin.Store
 	// close comes last, after the adapters were closed.

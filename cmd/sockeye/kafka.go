@@ -175,11 +175,13 @@ func (f *kafkaFlags) kafkaTLS() (*tls.Config, error) {
 // kafkaBroker is Kafka between the nodes.
 type kafkaBroker struct {
 	// Static after construction.
-	nodes *kafkaadapter.Kafka
-	store *kafkaadapter.UserStore
+	nodes   *kafkaadapter.Kafka
+	store   *kafkaadapter.UserStore
+	revoked *kafkaadapter.RevocationStore
+	logins  *kafkaadapter.AdminStore
 }
 
-// openKafka makes the adapter and the directory's store. Neither connects yet.
+// openKafka makes the adapter and the stores. None of them connects yet.
 func (f *nodeFlags) openKafka(log *slog.Logger) (broker, error) {
 	opts, err := f.kafkaOptions(log.With("kafka", strings.Join(f.kafkaSeeds(), ","), "adapter", kafkaAdapter))
 	if err != nil {
@@ -189,11 +191,17 @@ func (f *nodeFlags) openKafka(log *slog.Logger) (broker, error) {
 	opts.AnswerTimeout, opts.NodeOverAfter = f.KafkaAnswerTimeout, f.NodeOverAfter
 	opts.Ordered = func(namespace string) bool { return slices.Contains(f.KafkaOrdered, namespace) }
 	opts.QueueLimit, opts.QueueAge = f.QueueLimit, f.QueueAge
-	store, err := kafkaadapter.NewUserStore(&kafkaadapter.UserStoreOptions{Options: *opts})
-	if err != nil {
+	b := &kafkaBroker{nodes: kafkaadapter.New(opts)}
+	if b.store, err = kafkaadapter.NewUserStore(&kafkaadapter.UserStoreOptions{Options: *opts}); err != nil {
 		return nil, err
 	}
-	return &kafkaBroker{nodes: kafkaadapter.New(opts), store: store}, nil
+	if b.revoked, err = kafkaadapter.NewRevocationStore(opts); err != nil {
+		return nil, err
+	}
+	if b.logins, err = kafkaadapter.NewAdminStore(&kafkaadapter.AdminStoreOptions{Options: *opts}); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // kafkaAddress is the host:port of the first broker that was named.
@@ -210,13 +218,13 @@ func (b *kafkaBroker) health() brokerHealth {
 
 func (b *kafkaBroker) users() adapter.UserStore { return b.store }
 
-// revocations is nil: Kafka keeps none.
-func (b *kafkaBroker) revocations() adapter.RevocationStore { return nil }
+func (b *kafkaBroker) revocations() adapter.RevocationStore { return b.revoked }
 
-// adminStore is nil: pages log in to each node.
-func (b *kafkaBroker) adminStore() admin.Store { return nil }
+func (b *kafkaBroker) adminStore() admin.Store { return b.logins }
 
-func (b *kafkaBroker) close() error { return b.store.Close() }
+func (b *kafkaBroker) close() error {
+	return errors.Join(b.store.Close(), b.revoked.Close(), b.logins.Close())
+}
 
 // accessKafka opens the way of a command to a cluster on Kafka.
 func (f *clusterFlags) accessKafka(log *slog.Logger) (*access, error) {
@@ -228,5 +236,9 @@ func (f *clusterFlags) accessKafka(log *slog.Logger) (*access, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return &access{Emitter: e.Emitter, close: e.Close}, nil
+	revoked, err := kafkaadapter.NewRevocationStore(opts)
+	if err != nil {
+		return nil, usageError{errors.Join(err, e.Close())}
+	}
+	return &access{e.Emitter, revoked.Revoke, func() error { return errors.Join(e.Close(), revoked.Close()) }}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -282,11 +283,9 @@ func (b *natsBroker) health() brokerHealth {
 
 func (b *natsBroker) users() adapter.UserStore { return b.store }
 
-// revocations is nil: NATS without storage keeps none.
-func (b *natsBroker) revocations() adapter.RevocationStore { return nil }
+func (b *natsBroker) revocations() adapter.RevocationStore { return b.store.Revocations() }
 
-// adminStore is nil: pages log in to each node.
-func (b *natsBroker) adminStore() admin.Store { return nil }
+func (b *natsBroker) adminStore() admin.Store { return b.store.AdminSessions(nil) }
 
 func (b *natsBroker) close() error {
 	err := b.store.Close()
@@ -297,7 +296,7 @@ func (b *natsBroker) close() error {
 }
 
 // accessNATS connects a command to a cluster on NATS.
-func (f *clusterFlags) accessNATS(ctx context.Context) (*access, error) {
+func (f *clusterFlags) accessNATS(ctx context.Context, log *slog.Logger) (*access, error) {
 	opts, err := f.natsConnection()
 	if err != nil {
 		return nil, usageError{err}
@@ -306,6 +305,7 @@ func (f *clusterFlags) accessNATS(ctx context.Context) (*access, error) {
 		opts = append(opts, nats.Timeout(time.Until(deadline)/time.Duration(len(f.NATS))))
 	}
 	ignored := func(*nats.Conn, *nats.Subscription, error) {} // the emitter returns what it was told
+	memory := &natsadapter.UserStoreOptions{Servers: f.natsServers(), Connect: slices.Clone(opts), Prefix: f.Key, Logger: log}
 	opts = append(opts, nats.Name("sockeye"), nats.NoReconnect(), nats.ErrorHandler(ignored))
 	conn, err := nats.Connect(strings.Join(f.natsServers(), ","), opts...)
 	if err != nil {
@@ -315,5 +315,12 @@ func (f *clusterFlags) accessNATS(ctx context.Context) (*access, error) {
 		conn.Close()
 		return nil
 	}
-	return &access{Emitter: natsadapter.NewEmitter(conn, &natsadapter.EmitterOptions{Prefix: f.Key}), close: closed}, nil
+	revoke := func(ctx context.Context, r adapter.Revocation, keep time.Duration) error {
+		store, err := natsadapter.NewRevocationStore(memory)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Revoke(ctx, r, keep), store.Close())
+	}
+	return &access{natsadapter.NewEmitter(conn, &natsadapter.EmitterOptions{Prefix: f.Key}), revoke, closed}, nil
 }

@@ -104,7 +104,6 @@ func TestNATSFlags(t *testing.T) {
 		{[]string{embed, "--nats-route-secret=a-secret", "--nats-route-secret-file=" + short}, "only one of"},
 		{[]string{embed, "--key=a b"}, "prefix"},
 		{[]string{embed, "--app=engine"}, "no cluster"},
-		{[]string{embed, "--auth=jwt", "--jwt-key=testdata/short-token"}, "--auth jwt over NATS needs --auth-serve-unread"},
 		{[]string{"--ready-needs-broker", "--admin-addr=127.0.0.1:0"}, "--ready-needs-broker needs --redis, --nats or --nats-embed"},
 	} {
 		for _, command := range []string{"serve", "check-config"} {

@@ -164,7 +164,7 @@ func (f *clusterFlags) accessRedis(log *slog.Logger) (*access, error) {
 		return nil, usageError{err}
 	}
 	store := redisadapter.NewRevocationStore(rdb, &redisadapter.RevocationStoreOptions{Prefix: f.redisPrefix()})
-	return &access{Emitter: f.redisEmitter(rdb), revocations: store, close: rdb.Close}, nil
+	return &access{Emitter: f.redisEmitter(rdb), revoke: store.Revoke, close: rdb.Close}, nil
 }
 
 func (f *clusterFlags) redisEmitter(rdb redis.UniversalClient) *adapter.Emitter {

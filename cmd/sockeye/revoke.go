@@ -56,19 +56,12 @@ func (c *revokeCommand) Run(ctx context.Context, out *streams) error {
 	}
 	defer way.close()
 	r := adapter.Revocation{User: c.User, Before: time.Now().Add(c.Ahead - c.Ago)}
-	if way.revocations != nil {
-		if err := way.revocations.Revoke(ctx, r, c.MaxLifetime+c.Ahead+leeway); err != nil {
-			return err
-		}
+	if err := way.revoke(ctx, r, c.MaxLifetime+c.Ahead+leeway); err != nil {
+		return err
 	}
 	event, notice := auth.Notice(r)
-	switch err := way.ServerSideEmit(ctx, event, notice); {
-	case err != nil && way.revocations != nil:
+	if err := way.ServerSideEmit(ctx, event, notice); err != nil {
 		return fmt.Errorf("the revocation is kept, and the nodes will read it, but they could not be told: %w", err)
-	case err == nil && way.revocations == nil:
-		_, err = fmt.Fprintf(out.stderr, "told the nodes that run now; %s keeps no revocations: a node that starts later takes the tokens until they expire\n", c.kind())
-		return err
-	default:
-		return err
 	}
+	return nil
 }

@@ -241,7 +241,7 @@ func (c *serveCommand) Validate() error {
 	if err := c.limitFlags.validateLimits(); err != nil {
 		return err
 	}
-	if err := c.validateAuth(c.App, c.kind()); err != nil {
+	if err := c.validateAuth(c.App); err != nil {
 		return err
 	}
 	return c.nodeFlags.validate()
