@@ -93,5 +93,5 @@
 //   - users: what a change does: userstate.go; what the records of a partition say: usertable.go; records: userrecord.go; reading and
 //     writing the topic: userlog.go; the store: users.go
 //   - what is kept for a time in a topic of its own: ledger.go; revoked tokens: revocations.go; the admin UI's sessions: adminstore.go
-//   - programs that are no nodes: emitter.go; records that become events: ingest.go, ingestargs.go
+//   - programs that are no nodes: emitter.go; records that become events: ingest.go, ingestargs.go; what others have done of them: ingestrecall.go
 package kafkaadapter

@@ -59,15 +59,18 @@ type IngestOptions struct {
 	// PassID has each event get one more argument, the last: the idempotency key, or topic/partition/offset of a record without one. It
 	// lets clients leave out what they get twice.
 	PassID bool
-	// IDs is how many idempotency keys this process remembers. Default: 100,000.
+	// IDs is how many idempotency keys this process remembers, and about how many records it reads back when it gets partitions.
+	// Default: 100,000.
 	IDs int
 }
 
 // Ingest makes events of records. It takes each at least once: a record is done when the broker of the cluster has its event, or
 // Kafka the dead letter. Records of one partition become events one after the other, in order.
 //
-// What was taken twice, after the end of a process or a move of partitions, is left out where its idempotency key was seen by this
-// process before; else the clients get it twice.
+// A record with an idempotency key that another one had before it becomes no event. Each process remembers the keys of what it has
+// done, and reads back those of what was done of a partition before that came to it, by another process or before a new start: the
+// last IDs records of its partitions together. Records with the same key have to be in the same partition, as those with the same
+// Kafka key are. What a process has emitted and could not commit before it was killed comes again.
 type Ingest struct {
 	// Static after construction.
 	opts   Options
@@ -79,6 +82,7 @@ type Ingest struct {
 	mu    sync.Mutex
 	stats IngestStats
 	ids   *recentIDs
+	mine  map[place]bool // partitions of this process, and whether what was done of them before is known
 }
 
 // IngestStats tells of an Ingest.
@@ -96,7 +100,7 @@ func NewIngest(opts *Options, ingest *IngestOptions, to *adapter.Emitter) (*Inge
 	if opts != nil {
 		o = *opts
 	}
-	i := &Ingest{opts: o.withDefaults(), to: to}
+	i := &Ingest{opts: o.withDefaults(), to: to, mine: make(map[place]bool)}
 	if ingest != nil {
 		i.ingest = *ingest
 	}
@@ -115,7 +119,7 @@ func NewIngest(opts *Options, ingest *IngestOptions, to *adapter.Emitter) (*Inge
 	if slices.Contains(i.ingest.Topics, i.ingest.DeadLetters) {
 		return nil, fmt.Errorf("topic %s cannot take the dead letters of itself", i.ingest.DeadLetters)
 	}
-	for _, own := range []string{i.opts.logTopic(), i.opts.directTopic(), i.opts.controlTopic(), i.opts.Prefix + ".users"} {
+	for _, own := range []string{i.opts.logTopic(), i.opts.directTopic(), i.opts.controlTopic(), i.opts.Prefix + ".users", i.opts.Prefix + ".revoked", i.opts.Prefix + ".admin"} {
 		if slices.Contains(i.ingest.Topics, own) || i.ingest.DeadLetters == own {
 			return nil, fmt.Errorf("topic %s is one of the cluster's own", own)
 		}
@@ -141,6 +145,7 @@ func (i *Ingest) Run(ctx context.Context) error {
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), // of dead letters
 		kgo.ConsumeTopics(i.ingest.Topics...), kgo.ConsumerGroup(i.ingest.Group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.OnPartitionsAssigned(i.assigned), kgo.OnPartitionsRevoked(i.lost), kgo.OnPartitionsLost(i.lost),
 	)...)
 	if err != nil {
 		return fmt.Errorf("make a kafka client: %w", err)
@@ -201,6 +206,9 @@ func (i *Ingest) some(ctx context.Context, client *kgo.Client) error {
 
 // partition takes records of one partition in order and returns the last that is done.
 func (i *Ingest) partition(ctx context.Context, client *kgo.Client, records []*kgo.Record) (last *kgo.Record) {
+	if len(records) > 0 {
+		i.recall(ctx, records[0])
+	}
 	for _, r := range records {
 		if !i.take(ctx, client, r) {
 			break
