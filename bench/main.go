@@ -98,7 +98,7 @@ func run(ctx context.Context, s settings) error {
 func measureAll(ctx context.Context, s settings, sc scenario, round int, t *tools, book *book) {
 	for i := range t.servers {
 		srv := t.servers[(i+round)%len(t.servers)] // so that nobody is always first
-		if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters {
+		if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters || sc.drops && !srv.recovers {
 			continue
 		}
 		figures, err := measure(ctx, s, sc, srv, t)

@@ -74,6 +74,8 @@ func (b *book) goal(sc scenario, row int, server string) (float64, bool) {
 	switch {
 	case server != sockeyePoller && server != sockeyeGoroutines:
 		return 0, false
+	case g.none:
+		return 0, true
 	case g.perNode != nil:
 		most, ok := g.perNode[server]
 		return most, ok
@@ -136,6 +138,8 @@ func (b *book) line(t *strings.Builder, sc scenario, i int) {
 func (b *book) goalText(sc scenario, i int) string {
 	g := sc.rows[i].goal
 	switch {
+	case g.none:
+		return "0"
 	case g.perNode != nil:
 		text := fmt.Sprintf("%g", g.perNode[sockeyePoller])
 		if most, ok := g.perNode[sockeyeGoroutines]; ok {
@@ -165,11 +169,14 @@ func number(v float64, ok bool) string {
 
 // losses tells what did not arrive, and which runs failed.
 func (b *book) losses(t *strings.Builder) {
-	t.WriteString("\nA figure in bold meets its goal. Over all runs, connections lost or refused / messages lost / messages twice or out of order:\n\n")
+	t.WriteString("\nA figure in bold meets its goal. Over all runs but those that cut connections, connections lost or refused / messages lost / messages twice or out of order:\n\n")
 	for _, server := range columns {
 		var sum [3]float64
 		runs := 0
 		for _, sc := range b.scenarios {
+			if sc.drops {
+				continue
+			}
 			for _, f := range b.Figures[sc.Name][server] {
 				runs++
 				for i := range sum {

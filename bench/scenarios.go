@@ -10,6 +10,8 @@ type scenario struct {
 	Name    string
 	flags   []string // of `sockeye bench`
 	cluster bool     // clients on one node, broadcasts asked of another
+	drops   bool     // connections are lost on purpose: what is lost with them is a row of the table, not a fault
+	recover bool     // the server keeps sessions for connection state recovery
 	tls     bool
 	floor   []string // arguments of the program floors, nil for none; it belongs to the first row
 	rows    []row
@@ -27,6 +29,7 @@ type row struct {
 // the floor. The zero value is none.
 type goal struct {
 	most    float64
+	none    bool               // nothing at all
 	perNode map[string]float64 // instead of most, by the server's name
 	floors  float64
 }
@@ -38,7 +41,14 @@ type result struct {
 	}
 	Connections struct{ Opened, Failed, Lost int64 }
 	Messages    struct{ Expected, Delivered, Lost, Duplicate, Late int64 }
-	Server      struct {
+	Drops       struct {
+		Delivered float64 `json:"share_delivered"`
+		Resumed   float64 `json:"share_resumed"`
+		Answer    struct {
+			P99 float64 `json:"p99_ms"`
+		}
+	}
+	Server struct {
 		CPU      float64 `json:"cpu_us_per_operation"`
 		Memory   float64 `json:"bytes_per_client"`
 		MemoryGC float64 `json:"bytes_per_client_after_gc"`
@@ -57,6 +67,31 @@ func p99(r result) float64 {
 	return r.Latency.P99
 }
 
+// missing and anew are what is not delivered, and how many clients start anew, in hundredths.
+func missing(r result) float64 { return 100 * (1 - r.Drops.Delivered) }
+
+func anew(r result) float64 { return 100 * (1 - r.Drops.Resumed) }
+
+// dropping are the scenarios in which connections are lost, with and without recovery. Messages go to all clients; in the last, in
+// which there are as many rooms as clients, to one: most clients have received nothing yet when their connection is lost.
+func dropping(n int) []scenario {
+	var list []scenario
+	for _, what := range []string{"jitter", "avalanche"} {
+		flags := []string{"--scenario=" + what, "--clients=" + strconv.Itoa(n), "--message-rate=4", "--duration=30s"}
+		list = append(list, scenario{Name: what, drops: true, flags: flags, rows: []row{
+			{what + ", without recovery: messages not delivered", "%", goal{}, missing},
+		}}, scenario{Name: what + "-recovery", drops: true, recover: true, flags: flags, rows: []row{
+			{what + " with recovery: messages not delivered", "%", goal{none: true}, missing},
+			{what + " with recovery: clients that start anew", "%", goal{none: true}, anew},
+			{what + " with recovery: p99 from the attempt to connect to CONNECT", "ms", goal{most: 1000}, func(r result) float64 { return r.Drops.Answer.P99 }},
+		}})
+	}
+	single := []string{"--scenario=jitter", "--clients=" + strconv.Itoa(n), "--rooms=" + strconv.Itoa(n), "--message-rate=" + strconv.Itoa(max(n/20, 1)), "--duration=30s"}
+	return append(list, scenario{Name: "jitter-single", drops: true, recover: true, flags: single, rows: []row{
+		{"jitter with recovery, messages to one client: not delivered", "%", goal{none: true}, missing},
+	}})
+}
+
 // kilobytes are 1,000 bytes, as in the goals.
 func kilobytes(bytes func(result) float64) func(result) float64 {
 	return func(r result) float64 { return bytes(r) / 1000 }
@@ -68,7 +103,7 @@ func scenarios(s settings) []scenario {
 	n := s.clients
 	few, many := n*2/5, n*2
 	clients := "--clients=" + strconv.Itoa(n)
-	return []scenario{
+	return append([]scenario{
 		{Name: "idle", flags: []string{"--scenario=idle", fmt.Sprintf("--steps=%d,%d", few, many), "--hold=" + s.hold.String()},
 			floor: []string{"-what=accept", fmt.Sprintf("-clients=%d", few), fmt.Sprintf("-more=%d", many), "-hold=" + s.hold.String()},
 			rows: []row{
@@ -123,5 +158,5 @@ func scenarios(s settings) []scenario {
 			rows: []row{
 				{"cluster (classic Redis): CPU per broadcast at the publishing node, bursts of 1,000", "us", goal{most: 10}, func(r result) float64 { return r.Via.CPU }},
 			}},
-	}
+	}, dropping(max(n*2/5, 1))...)
 }

@@ -34,6 +34,7 @@ const (
 type server struct {
 	name     string
 	clusters bool
+	recovers bool                             // has connection state recovery
 	command  func(place) ([]string, []string) // arguments, program first, and environment
 	extra    []string                         // further arguments
 }
@@ -44,6 +45,7 @@ type place struct {
 	pprof     int    // port for operators, with profiles, 0 for none; Sockeye only
 	redis     string // URL, "" for a node alone
 	cert, key string // files, "" for no TLS
+	recover   bool   // sessions are kept for clients that come back
 }
 
 func servers(sockeye, zishang string, redis bool) []server {
@@ -52,6 +54,9 @@ func servers(sockeye, zishang string, redis bool) []server {
 			args := []string{sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(p.port), "--read-mode=" + mode, "--log-level=warn"}
 			if p.redis != "" {
 				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
+			}
+			if p.recover {
+				args = append(args, "--connection-state-recovery=2m")
 			}
 			if p.pprof != 0 {
 				args = append(args, "--pprof", "--admin-addr=127.0.0.1:"+strconv.Itoa(p.pprof))
@@ -63,12 +68,16 @@ func servers(sockeye, zishang string, redis bool) []server {
 		}
 	}
 	environment := func(p place) []string {
-		return []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "CERT=" + p.cert, "KEY=" + p.key}
+		env := []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "CERT=" + p.cert, "KEY=" + p.key}
+		if p.recover {
+			env = append(env, "RECOVERY=1")
+		}
+		return env
 	}
 	return []server{
-		{name: sockeyePoller, clusters: redis, command: own("auto")},
+		{name: sockeyePoller, clusters: redis, recovers: true, command: own("auto")},
 		{name: sockeyeGoroutines, command: own("goroutine")},
-		{name: nodeReference, clusters: true, command: func(p place) ([]string, []string) {
+		{name: nodeReference, clusters: true, recovers: true, command: func(p place) ([]string, []string) {
 			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(p)
 		}},
 		{name: zishangServer, command: func(p place) ([]string, []string) { return []string{zishang}, environment(p) }},
@@ -139,7 +148,7 @@ func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools)
 		return nil, err
 	}
 	defer redis.end()
-	where := place{redis: redis.url}
+	where := place{redis: redis.url, recover: sc.recover}
 	scheme := "http://"
 	if sc.tls {
 		where.cert, where.key, scheme = t.cert, t.key, "https://"

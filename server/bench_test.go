@@ -178,3 +178,76 @@ func BenchmarkConnect(b *testing.B) {
 		_ = dial(b, n).Close()
 	}
 }
+
+// BenchmarkBroadcastWithAck measures a question to 5,000 sockets until the last has answered: all replies at once, one by one, and one by
+// one until the first. Clients are connections of the loopback network that answer at once.
+func BenchmarkBroadcastWithAck(b *testing.B) {
+	const members = 5000
+	n := start(b, nil)
+	main := n.Of("/")
+	for range members {
+		conn := dial(b, n)
+		go answerAll(conn)
+	}
+	for _, bench := range []struct {
+		name string
+		ask  func(ctx context.Context) (replies int, err error)
+	}{
+		{"all", func(ctx context.Context) (int, error) {
+			replies, err := server.BroadcastWithAck[int](ctx, main, "how many")
+			return len(replies.Values), err
+		}},
+		{"seq", func(ctx context.Context) (n int, err error) {
+			for _, err = range server.BroadcastWithAckSeq[int](ctx, main, "how many") {
+				n++
+			}
+			return n, err
+		}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if replies, err := bench.ask(b.Context()); err != nil || replies != members {
+					b.Fatalf("%d replies, %v", replies, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/members, "ns/reply")
+		})
+	}
+	b.Run("first", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, err := range server.BroadcastWithAckSeq[int](b.Context(), main, "how many") {
+				if err != nil {
+					b.Fatal(err)
+				}
+				break
+			}
+		}
+	})
+}
+
+// answerAll acknowledges every question of the form 42<id>["how many"] until the connection ends.
+func answerAll(conn net.Conn) {
+	buf := make([]byte, 4096)
+	held := 0
+	for {
+		n, err := conn.Read(buf[held:])
+		if err != nil {
+			return
+		}
+		rest := buf[:held+n]
+		for len(rest) >= 2 && len(rest) >= 2+int(rest[1]) { // all frames are short
+			payload := rest[2 : 2+int(rest[1])]
+			rest = rest[2+len(payload):]
+			if id, _, ok := strings.Cut(strings.TrimPrefix(string(payload), "42"), "["); ok {
+				answer := "43" + id + "[7]"
+				frame := append([]byte{0x81, 0x80 | byte(len(answer)), 0, 0, 0, 0}, answer...)
+				if _, err := conn.Write(frame); err != nil {
+					return
+				}
+			}
+		}
+		held = copy(buf, rest)
+	}
+}

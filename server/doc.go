@@ -72,7 +72,7 @@
 //   - what operators ask over HTTP: package api; the page of @socket.io/admin-ui: package admin
 //   - what traces are told of one socket: observe.go
 //   - what limits and metrics are asked and told: hooks.go; names from packages engine and adapter: names.go
-//   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go
+//   - acknowledgements to the client: reply.go; from the client: ack.go; of broadcasts: broadcast.go, one by one: ackstream.go
 //   - local delivery and everything else an adapter asks for: local.go; order among broadcasts: order.go; counting: count.go
 //   - handshake object: handshake.go; values of the request: context.go; sockets of other nodes: remote.go
 //   - what is said to some nodes alone, and told of by them; changes of rooms: directed.go

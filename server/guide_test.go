@@ -110,6 +110,9 @@ func sending(ctx context.Context, chat *server.Namespace, s *server.Socket, stor
 	log.Print(answer, err)
 	replies, err := server.BroadcastWithAck[string](ctx, chat.To("room1"), "question", q)
 	log.Print(replies, err)
+	for reply, err := range server.BroadcastWithAckSeq[string](ctx, chat.To("room1"), "question", q) { // as they come
+		log.Print(reply.SocketID, reply.Value, err)
+	}
 }
 
 func bundled() *server.Server {

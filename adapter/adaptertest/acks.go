@@ -179,3 +179,36 @@ func testAcksCancelled(t *testing.T, c *cluster) {
 	}
 	silent.Disconnect()
 }
+
+// testAcksBrokenOff gives up a question, of which sockets of other nodes owe answers, after the first reply: the call returns at once,
+// what comes later reaches nobody, and the next question has its own answers alone.
+func testAcksBrokenOff(t *testing.T, c *cluster) {
+	for round := range 2 {
+		c.answerWithID()
+		last := len(c.nodes) - 1
+		silent := c.sockets[fmt.Sprint([]string{"b", "c"}[round], last)]
+		silent.Answer(nil)
+		ctx, cancel := context.WithCancel(patient(t))
+		s := &sink{t: t, acked: make(chan struct{}, 3*len(c.nodes))}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := c.adapters[0].BroadcastWithAck(ctx, event(t, "/chat", "ask"), adapter.Selection{}, adapter.Flags{}, s)
+			s.end()
+			ended <- err
+		}()
+		<-s.acked
+		c.nodes[last].await(t, "the question", func() bool { return len(silent.waiting) == 1 })
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v, want the context's", err)
+		}
+		silent.Disconnect() // a late word, which the sink complains of
+		next := &sink{t: t}
+		want := []string{"a0"}
+		_, err := c.adapters[0].BroadcastWithAck(patient(t), event(t, "/chat", "ask"), adapter.Selection{Rooms: want}, adapter.Flags{}, next)
+		next.end()
+		if err != nil || next.expected != 1 || !slices.Equal(next.values, quoted(want)) || len(next.gone) != 0 {
+			t.Errorf("the next: error %v, %d expected, values %v, gone %v", err, next.expected, next.values, next.gone)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func Run(t *testing.T, nodes int, newCluster NewCluster, exceptions ...Exception
 		{"AcksGone", testAcksGone},
 		{"AcksCancelled", testAcksCancelled},
 		{"AcksLate", testAcksLate},
+		{"AcksBrokenOff", testAcksBrokenOff},
 		{"FetchSockets", testFetchSockets},
 		{"ListSockets", testListSockets},
 		{"JoinLeave", testJoinLeave},

@@ -51,6 +51,18 @@ func newServer() (*server.Server, error) {
 		}
 		return votes, nil
 	}))
+
+	// Everybody is asked, and the first who is willing does it; the answers of the others go nowhere.
+	shop.Handle("volunteer", server.FuncAck(func(ctx context.Context, s *server.Socket, task string) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		for reply, err := range server.BroadcastWithAckSeq[bool](ctx, s.Broadcast(), "will you?", task) {
+			if err == nil && reply.Value {
+				return reply.SocketID, nil
+			}
+		}
+		return "", &server.ClientError{Message: "nobody"}
+	}))
 	return srv, nil
 }
 

@@ -47,3 +47,25 @@ func TestVote(t *testing.T) {
 		t.Errorf("votes %s, want %s", reply.Data, want)
 	}
 }
+
+func TestVolunteer(t *testing.T) {
+	srv, err := newServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kit := servertest.New(t, srv, nil)
+	asker, lazy, keen := kit.Connect(t, "/", nil), kit.Connect(t, "/", nil), kit.Connect(t, "/", nil)
+	asker.Client().Send(`420["volunteer","dishes"]`)
+	question := lazy.Expect("will you?", "dishes")
+	keen.Expect("will you?", "dishes").Ack(true)
+	if reply, want := asker.Client().Next(), `430["`+keen.ID()+`"]`; reply.Data != want {
+		t.Errorf("volunteer %s, want %s", reply.Data, want)
+	}
+	question.Ack(true) // too late
+	asker.Client().Send(`421["volunteer","rubbish"]`)
+	lazy.Expect("will you?", "rubbish").Ack(false)
+	keen.Expect("will you?", "rubbish").Ack(false)
+	if reply, want := asker.Client().Next(), `431[{"error":{"message":"nobody"}}]`; reply.Data != want {
+		t.Errorf("volunteer %s, want %s", reply.Data, want)
+	}
+}
