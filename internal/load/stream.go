@@ -57,14 +57,15 @@ func (w *worker) hush() (int64, error) {
 	return s.sent, s.err
 }
 
-// send sends until ctx ends, or the connection.
+// send sends until ctx ends, and then one last message to each room: whoever is there gets it, and so has caught up.
 func (w *worker) send(ctx context.Context, c *Client, lost <-chan error) (int64, error) {
 	p := w.plan.Drops
 	pace := newPace(p.Rate)
 	var buf []byte
-	for n := int64(0); ; n++ {
-		if !pace.wait(ctx) || n == maxSeen {
-			return n, nil
+	end := int64(maxSeen)
+	for n := int64(0); n < end; n++ {
+		if end == maxSeen && !pace.wait(ctx) {
+			end = n + int64(p.Rooms)
 		}
 		select {
 		case err := <-lost:
@@ -72,10 +73,11 @@ func (w *worker) send(ctx context.Context, c *Client, lost <-chan error) (int64,
 		default:
 		}
 		buf = w.appendMessage(buf[:0], n)
-		if err := c.Emit(buf); err != nil && ctx.Err() == nil {
+		if err := c.Emit(buf); err != nil {
 			return n, fmt.Errorf("send: %w", err)
 		}
 	}
+	return end, nil
 }
 
 // appendMessage appends the packet of the n-th message, from 0.
