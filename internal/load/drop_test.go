@@ -2,9 +2,12 @@ package load
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,5 +147,17 @@ func TestLastString(t *testing.T) {
 		if ok != (want != "none") || ok && string(got) != want {
 			t.Errorf("%s: %q %v, want %q", array, got, ok, want)
 		}
+	}
+}
+
+// TestReason leaves out what differs from connection to connection, so that reasons can be counted.
+func TestReason(t *testing.T) {
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 41398}
+	err := fmt.Errorf("during the handshake: %w", &net.OpError{Op: "read", Net: "tcp", Source: addr, Addr: addr, Err: syscall.ECONNRESET})
+	if got, want := reason(err), "during the handshake: read: connection reset by peer"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := reason(errPeerClosed); got != errPeerClosed.Error() {
+		t.Errorf("got %q", got)
 	}
 }

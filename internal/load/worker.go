@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,7 +266,7 @@ func (w *worker) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.total.Failed++
-	w.reasonLocked("connect: " + err.Error())
+	w.reasonLocked("connect: " + reason(err))
 }
 
 // dial connects a client for the number i; s is its session, nil for none.
@@ -277,6 +278,15 @@ func (w *worker) dial(ctx context.Context, t *Target, i int, room string, h Hand
 		source = w.sources[i%len(w.sources)]
 	}
 	return resume(ctx, t, source, room, i, h, s)
+}
+
+// reason is an error's text without the addresses of the one connection that it is about.
+func reason(err error) string {
+	text := err.Error()
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		text = strings.Replace(text, op.Error(), op.Op+": "+op.Err.Error(), 1)
+	}
+	return text
 }
 
 // reasonLocked counts why something went wrong; a server may word each case differently, so that there is a bound.
@@ -372,7 +382,7 @@ func (w *worker) lost(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.total.Lost++
-	w.reasonLocked("lost: " + err.Error())
+	w.reasonLocked("lost: " + reason(err))
 }
 
 // report adds up what has been seen so far.
