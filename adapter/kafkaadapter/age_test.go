@@ -269,7 +269,7 @@ func TestOwnClocks(t *testing.T) {
 	}
 	redistest.Eventually(t, "the packet is written", func() bool {
 		for _, r := range client.PollFetches(within(t)).Records() {
-			if l, err := open(r); err == nil && l.kind == "broadcast" {
+			if l, err := new(names).open(r); err == nil && l.kind == "broadcast" {
 				if l.at == 0 {
 					t.Error("the packet does not say that it may be too old")
 				}

@@ -53,7 +53,7 @@ func (b *bus) Start(receive func(m *adapter.Message)) error {
 		Namespace: b.local.Name(), Limit: br.opts.FeedLimit, Counters: &br.stats.inflow, Logger: br.opts.Logger,
 	}, func(arrival) {}, receive)
 	br.mu.Lock()
-	br.buses[b.local.Name()] = append(br.buses[b.local.Name()], b)
+	br.buses[b.local.Name()] = append(slices.Clip(br.buses[b.local.Name()]), b)
 	br.mu.Unlock()
 	b.located = br.readers.want(b.log)
 	return nil
@@ -65,9 +65,13 @@ func (b *bus) take(a *arrived) {
 	if m != nil && b.ordered && a.place == b.log {
 		m.Offset = strconv.FormatInt(a.offset, 10)
 	}
+	source := ""
+	if err != nil {
+		source = a.source()
+	}
 	b.turn.Lock()
 	defer b.turn.Unlock()
-	b.mailbox.Deliver(m, err, a.source())
+	b.mailbox.Deliver(m, err, source)
 }
 
 // decode returns the message, or what remains of one that this node does not need.

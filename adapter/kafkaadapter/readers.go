@@ -33,6 +33,7 @@ type readers struct {
 	gaps   atomic.Uint64    // how often records were lost
 
 	complaints seldom.Counted
+	names      names // owned by run
 
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -175,13 +176,14 @@ func (r *reader) troubledLocked(err error) (gap step) {
 // sort opens records on the outside, and leaves out what this node does not need.
 func (rs *readers) sort(at place, records []*kgo.Record) arrival {
 	var a arrival
-	for _, r := range records {
+	direct, log := at.topic == rs.opts.directTopic(), at.topic == rs.opts.logTopic()
+	for i, r := range records {
 		if r.Attrs.IsControl() {
 			continue
 		}
 		rs.stats.received.Add(1)
 		rs.stats.receivedBytes.Add(uint64(len(r.Value)))
-		l, err := open(r)
+		l, err := rs.names.open(r)
 		if err != nil {
 			rs.stats.inflow.BadFrames.Add(1)
 			rs.complain(err, r)
@@ -192,16 +194,15 @@ func (rs *readers) sort(at place, records []*kgo.Record) arrival {
 		if own && byBroker && l.sent > 0 {
 			rs.clock.learn(l.sent, r.Timestamp)
 		}
-		switch at.topic {
-		case rs.opts.directTopic():
-			if l.to != rs.self {
-				rs.stats.inflow.Foreign.Add(1)
-				continue
-			}
-		case rs.opts.logTopic():
-			if own && !rs.opts.ordered(l.namespace) {
-				continue
-			}
+		switch {
+		case direct && l.to != rs.self:
+			rs.stats.inflow.Foreign.Add(1)
+			continue
+		case log && own && !rs.opts.ordered(l.namespace):
+			continue
+		}
+		if a.letters == nil {
+			a.letters = make([]arrived, 0, len(records)-i)
 		}
 		a.letters = append(a.letters, arrived{letter: l, place: at, offset: r.Offset, stamp: r.Timestamp, byBroker: byBroker})
 		a.size += overhead + len(r.Value)

@@ -116,8 +116,32 @@ var (
 	errVersion = errors.New("record of another version")
 )
 
+// names are strings that come again and again in headers, so that each is kept once. The zero value works, and is not for several
+// goroutines.
+type names struct{ known map[string]string }
+
+// maxNames is how many are kept: whoever can publish can invent some.
+const maxNames = 1024
+
+func (n *names) of(b []byte) string {
+	if s, ok := n.known[string(b)]; ok {
+		return s
+	}
+	if n.known == nil || len(n.known) >= maxNames {
+		n.known = make(map[string]string)
+	}
+	s := string(b)
+	if len(s) <= maxName {
+		n.known[s] = s
+	}
+	return s
+}
+
+// maxName is the length of what is kept, in bytes.
+const maxName = 256
+
 // open reads what is on the outside of a record.
-func open(r *kgo.Record) (letter, error) {
+func (n *names) open(r *kgo.Record) (letter, error) {
 	l := letter{body: r.Value, room: string(r.Key)}
 	if len(r.Headers) > maxHeaders {
 		return l, fmt.Errorf("%w: it has %d headers", errForeign, len(r.Headers))
@@ -128,7 +152,7 @@ func open(r *kgo.Record) (letter, error) {
 		if len(h.Value) > maxHeader {
 			return l, fmt.Errorf("%w: header of %d bytes", errForeign, len(h.Value))
 		}
-		if err := l.readHeader(h, &version); err != nil {
+		if err := n.read(h, &l, &version); err != nil {
 			return l, fmt.Errorf("%w: header %s: %w", errForeign, h.Key, err)
 		}
 	}
@@ -143,18 +167,18 @@ func open(r *kgo.Record) (letter, error) {
 	return l, nil
 }
 
-func (l *letter) readHeader(h *kgo.RecordHeader, version *string) (err error) {
+func (n *names) read(h *kgo.RecordHeader, l *letter, version *string) (err error) {
 	switch h.Key {
 	case headerVersion:
-		*version = string(h.Value)
+		*version = n.of(h.Value)
 	case headerFrom:
-		l.from = adapter.NodeID(h.Value)
+		l.from = adapter.NodeID(n.of(h.Value))
 	case headerKind:
-		l.kind = string(h.Value)
+		l.kind = n.of(h.Value)
 	case headerNamespace:
-		l.namespace = string(h.Value)
+		l.namespace = n.of(h.Value)
 	case headerTo:
-		l.to = adapter.NodeID(h.Value)
+		l.to = adapter.NodeID(n.of(h.Value))
 	case headerOrder:
 		err = l.readOrder(string(h.Value))
 	case headerAt:

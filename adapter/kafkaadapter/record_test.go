@@ -20,7 +20,7 @@ func TestRecord(t *testing.T) {
 		{from: "a", to: "a", kind: kindMember, at: 1, sent: 2, body: []byte("{}")},
 		{from: "a", kind: kindCommon, body: []byte("{}")},
 	} {
-		got, err := open(l.record("topic", 3))
+		got, err := new(names).open(l.record("topic", 3))
 		if err != nil || !reflect.DeepEqual(got, l) {
 			t.Errorf("%+v was read as %+v, %v", l, got, err)
 		}
@@ -126,14 +126,14 @@ func FuzzRecord(f *testing.F) {
 				r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: []byte(text)})
 			}
 		}
-		l, err := open(r)
+		l, err := new(names).open(r)
 		if err != nil {
 			return
 		}
 		if l.seq > maxNumber || l.after > maxNumber || l.directed > maxNumber {
 			t.Fatalf("numbers %d, %d, %d", l.seq, l.after, l.directed)
 		}
-		if again, err := open(l.record("topic", 0)); err != nil || !reflect.DeepEqual(again, l) && len(l.body) > 0 {
+		if again, err := new(names).open(l.record("topic", 0)); err != nil || !reflect.DeepEqual(again, l) && len(l.body) > 0 {
 			t.Fatalf("%+v is read again as %+v, %v", l, again, err)
 		}
 		newClock().stale(l.at, r.Timestamp, true)
