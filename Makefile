@@ -20,7 +20,8 @@ SERVE ?=
 run: build
 	$(BIN) serve $(SERVE)
 
-# Build everything and run a cluster: Redis, three nodes, and nginx on port 3000; with BROKER=embedded the nodes and nginx alone.
+# Build everything and run a cluster: Redis, three nodes, and nginx on port 3000; with BROKER=nats or kafka another broker, with
+# BROKER=embedded the nodes and nginx alone.
 # deploy/cluster.sh lists the variables.
 cluster: build
 	@deploy/cluster.sh

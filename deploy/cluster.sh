@@ -3,13 +3,15 @@
 #
 #   PORT=3000                       where nginx listens
 #   NODE_PORTS="3001 3002 3003"     one node for each
-#   BROKER=redis                    what stands between the nodes: redis, nats, or embedded for NATS inside the nodes, which needs
-#                                   nothing beside them
+#   BROKER=redis                    what stands between the nodes: redis, nats, kafka, or embedded for NATS inside the nodes, which
+#                                   needs nothing beside them
 #   ADAPTER=sharded                 redis: pubsub, sharded or streams
 #   REDIS_PORT=6390                 redis: where the Redis that is started listens
 #   REDIS=redis://…                 redis: an existing one instead; none is started then
 #   NATS_PORT=4290                  nats: where the NATS that is started listens
 #   NATS=nats://…                   nats: an existing one instead; none is started then
+#   KAFKA_PORT=9392                 kafka: where the Kafka that is started listens, on the next port, too. It is fetched with Maven
+#   KAFKA=host:port,…               kafka: an existing one instead; none is started then
 #   ROUTE_PORT=6222                 embedded: where the first node takes routes; the others have the next ports
 #   SERVE="--ping-interval 10s"     further flags for every node
 #   METRICS=1                       Prometheus too, and the dashboards of deploy/grafana; Grafana itself if it is installed
@@ -31,6 +33,8 @@ REDIS_PORT=${REDIS_PORT:-6390}
 REDIS=${REDIS:-}
 NATS_PORT=${NATS_PORT:-4290}
 NATS=${NATS:-}
+KAFKA_PORT=${KAFKA_PORT:-9392}
+KAFKA=${KAFKA:-}
 ROUTE_PORT=${ROUTE_PORT:-6222}
 read -ra flags <<< "${SERVE:-}"
 SOCKEYE=${SOCKEYE:-$here/../bin/sockeye}
@@ -63,10 +67,10 @@ check_ports() {
   local port seen=" "
   for port; do
     [[ $port =~ ^[0-9]{1,5}$ ]] && ((port > 0 && port < 65536)) || fail "$port is no port"
-    [[ $seen != *" $port "* ]] || fail "port $port is wanted twice; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, ROUTE_PORT and those for METRICS choose others"
+    [[ $seen != *" $port "* ]] || fail "port $port is wanted twice; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, KAFKA_PORT, ROUTE_PORT and those for METRICS choose others"
     seen+="$port "
     if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
-      fail "port $port is taken; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, ROUTE_PORT and those for METRICS choose others"
+      fail "port $port is taken; PORT, NODE_PORTS, REDIS_PORT, NATS_PORT, KAFKA_PORT, ROUTE_PORT and those for METRICS choose others"
     fi
   done
 }
@@ -89,11 +93,11 @@ did_not_start() {
   fail "${name_of[${running[-1]}]} did not start"
 }
 
-# await PORT: waits until something listens there, and fails when what was started last has ended.
+# await PORT [SECONDS]: waits until something listens there, and fails when what was started last has ended.
 await() {
   local tries=0
   until (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; do
-    kill -0 "${running[-1]}" 2> /dev/null && ((++tries <= 200)) || did_not_start
+    kill -0 "${running[-1]}" 2> /dev/null && ((++tries <= 20 * ${2:-10})) || did_not_start
     sleep 0.05
   done
   # Else somebody else listens there.
@@ -189,11 +193,12 @@ route_ports=()
 case $BROKER in
 redis) [ -n "$REDIS" ] || wanted+=("$REDIS_PORT") ;;
 nats) [ -n "$NATS" ] || wanted+=("$NATS_PORT") ;;
+kafka) [ -n "$KAFKA" ] || wanted+=("$KAFKA_PORT" "$((KAFKA_PORT + 1))") ;;
 embedded)
   for i in "${!ports[@]}"; do route_ports+=("$((ROUTE_PORT + i))"); done
   wanted+=("${route_ports[@]}")
   ;;
-*) fail "BROKER is redis, nats or embedded, not $BROKER" ;;
+*) fail "BROKER is redis, nats, kafka or embedded, not $BROKER" ;;
 esac
 admin_ports=()
 if [ -n "$METRICS" ]; then
@@ -202,6 +207,7 @@ if [ -n "$METRICS" ]; then
 fi
 [ "$BROKER" != redis ] || [ -n "$REDIS" ] || require redis-server redis-server
 [ "$BROKER" != nats ] || [ -n "$NATS" ] || require nats-server nats-server
+[ "$BROKER" != kafka ] || [ -n "$KAFKA" ] || require java default-jre-headless
 require nginx nginx-light
 [ -z "$METRICS" ] || require prometheus prometheus
 # After that: a package may have started what it installed.
@@ -211,6 +217,51 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/sockeye-cluster.XXXXXX")
 chmod 755 "$dir" # nginx as root gives its workers to another user
 trap stop_all EXIT
 trap 'echo; echo "cluster: stopping"; exit 0' INT TERM
+
+# fetch_kafka has Maven fetch the jars of Kafka, once, into the folder that the tests have, too, and sets where they are.
+fetch_kafka() {
+  local pom=$here/../internal/kafkatest/testdata/pom.xml home=${XDG_CACHE_HOME:-$HOME/.cache}/sockeye-kafkatest new sum
+  sum=$(sha256sum "$pom")
+  jars=$home/${sum:0:16}
+  [ ! -d "$jars" ] || return 0
+  require mvn maven
+  echo "cluster: fetching Kafka"
+  mkdir -p "$home"
+  new=$(mktemp -d "$home/new.XXXXXX")
+  cp "$pom" "$new/pom.xml"
+  (cd "$new" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib) || fail "Kafka cannot be fetched"
+  [ -d "$jars" ] || mv "$new/lib" "$jars" # somebody else may have been faster
+  rm -rf "$new"
+}
+
+# start_kafka starts one broker of Kafka, which is its own controller.
+start_kafka() {
+  local jars
+  fetch_kafka
+  mkdir -p "$dir/kafka"
+  cat > "$dir/kafka/server.properties" << EOF
+process.roles=broker,controller
+node.id=1
+log.dirs=$dir/kafka/data
+listeners=CLIENTS://127.0.0.1:$KAFKA_PORT,CONTROLLER://127.0.0.1:$((KAFKA_PORT + 1))
+advertised.listeners=CLIENTS://127.0.0.1:$KAFKA_PORT
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENTS
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers=127.0.0.1:$((KAFKA_PORT + 1))
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+log.cleaner.dedupe.buffer.size=8388608
+EOF
+  java -cp "$jars/*" -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format --standalone -t c29ja2V5ZS1jbHVzdGVyLg \
+    -c "$dir/kafka/server.properties" > "$dir/kafka.log" 2>&1 || fail "Kafka's storage cannot be made: $(tail -n 1 "$dir/kafka.log")"
+  launch kafka java -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.Kafka "$dir/kafka/server.properties"
+  await "$KAFKA_PORT" 60
+  KAFKA=127.0.0.1:$KAFKA_PORT
+}
 
 # start_broker starts what stands beside the nodes, and sets the flags with which all of them find it.
 start_broker() {
@@ -230,6 +281,10 @@ start_broker() {
       NATS=nats://127.0.0.1:$NATS_PORT
     fi
     broker=(--nats "$NATS")
+    ;;
+  kafka)
+    [ -n "$KAFKA" ] || start_kafka
+    broker=(--kafka "$KAFKA")
     ;;
   embedded)
     local routes
@@ -262,6 +317,7 @@ for pid in "${running[@]}"; do
   case ${name_of[$pid]} in
   redis) echo "  redis   $REDIS  process $pid" ;;
   nats) echo "  nats    $NATS  process $pid" ;;
+  kafka) echo "  kafka   $KAFKA  process $pid" ;;
   node-*) echo "  ${name_of[$pid]}  http://localhost:${ports[${name_of[$pid]#node-} - 1]}  process $pid" ;;
   nginx) echo "  nginx   process $pid" ;;
   prometheus) echo "  prometheus  http://localhost:$PROMETHEUS_PORT  process $pid" ;;
