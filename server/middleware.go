@@ -334,14 +334,21 @@ func (c *client) joinLocked(s *Socket, a *attempt, packet *engine.Message) (form
 	if packet == nil || c.closed || c.server.closing.Load() || a != nil && a.stale {
 		return nil, false, false
 	}
+	r := s.nsp.recovery
+	if r != nil {
+		r.claim(s)
+	}
 	start, ok = s.beginLocked(packet)
 	if !ok {
+		if r != nil {
+			r.gone(s)
+		}
 		return nil, false, false
 	}
 	former = c.detachLocked(s.nsp.name)
 	c.sockets = append(c.sockets, s)
 	s.nsp.counts.joined.Add(1)
-	if r := s.nsp.recovery; r != nil {
+	if r != nil {
 		r.enter(s)
 	}
 	if !c.joined {

@@ -232,7 +232,10 @@ func (r *recovery) end(ctx context.Context, asker *client, pid string) error {
 		r.awaited[s] = left
 	}
 	r.mu.Unlock()
-	if s.client != asker && s.Connected() {
+	s.client.mu.Lock() // it may be about to connect
+	connected := s.Connected()
+	s.client.mu.Unlock()
+	if s.client != asker && connected {
 		s.client.end(ReasonTransportClose)
 		s.client.session.Discard()
 	}
@@ -274,6 +277,14 @@ func (s *Socket) tellRecovery(err error) {
 	}
 }
 
+// claim says that the session is that of a socket which is about to connect: as soon as the client knows, it may come back. client.mu is
+// held. If the socket does not connect, gone ends it.
+func (r *recovery) claim(s *Socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live[s.ticket.pid] = s
+}
+
 // enter gives a socket that is about to connect what it can be found by, client.mu is held.
 func (r *recovery) enter(s *Socket) {
 	if s.restored == nil {
@@ -282,9 +293,6 @@ func (r *recovery) enter(s *Socket) {
 		_, _ = r.store.Delete(context.Background(), s.ticket.pid) // in memory it neither fails nor waits
 	}
 	s.ticket.entered.Store(true)
-	r.mu.Lock()
-	r.live[s.ticket.pid] = s
-	r.mu.Unlock()
 	r.changed(s)
 }
 

@@ -271,7 +271,9 @@ func (c chat) send(ctx context.Context, s *server.Socket, out outgoing) (deliver
 	if offline {
 		return delivery{Away: errors.Is(err, users.ErrKept)}, nil
 	}
-	return c.delivered(ctx, to.Count)
+	there, err := c.delivered(ctx, to.Count)
+	there.Away = !there.Online && c.sockets.RecoveryWindow() > 0 // it has lost its connection since
+	return there, err
 }
 
 func (c chat) sendToRoom(ctx context.Context, s *server.Socket, out outgoing, note about) (delivery, error) {
