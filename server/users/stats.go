@@ -31,7 +31,7 @@ type Stats struct {
 	Corrections uint64 // times that another node said where a user really is
 	Directed    uint64 // messages to nodes that hold the user
 	Forwarded   uint64 // of other nodes, or unheard, which were sent on to where the user is
-	Everywhere  uint64 // messages to all nodes, because the store was away or had lost its entries
+	Everywhere  uint64 // messages to all nodes, because the store was away or had lost its entries, or because clients that come back get them
 	Foreign     uint64 // messages for nodes that do not keep the directory
 	Lost        uint64 // messages that did not find their user
 }
