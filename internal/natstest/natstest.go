@@ -9,10 +9,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -229,7 +231,39 @@ func (s *Server) Kill() {
 // Embedded starts a server in this process, for nats.InProcessServer; it listens nowhere.
 func Embedded(t testing.TB) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
+	return inside(t, &server.Options{DontListen: true})
+}
+
+// EmbeddedRoute starts a server in this process, for nats.InProcessServer, that has a route to the one that takes routes at an address:
+// it is that one itself if nobody listens there yet. It has the settings of `sockeye serve --nats-embed` that decide on what it costs.
+func EmbeddedRoute(t testing.TB, at string) *server.Server {
+	t.Helper()
+	host, text, err := net.SplitHostPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken, err := net.DialTimeout("tcp", at, time.Second); err == nil {
+		_ = taken.Close()
+		port = server.RANDOM_PORT
+	}
+	return inside(t, &server.Options{
+		Host: host, Port: server.RANDOM_PORT, NoSystemAccount: true, Routes: server.RoutesFromStr("nats://" + at),
+		Cluster: server.ClusterOpts{
+			Name: "test", Host: host, Port: port, NoAdvertise: true, PoolSize: 1,
+			Compression: server.CompressionOpts{Mode: server.CompressionOff},
+		},
+	})
+}
+
+// inside starts a server in this process until the test ends.
+func inside(t testing.TB, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.NoLog, opts.NoSigs = true, true
+	s, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
