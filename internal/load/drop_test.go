@@ -67,7 +67,6 @@ func TestDropsStock(t *testing.T) {
 func TestDropsWithoutRecovery(t *testing.T) {
 	t.Parallel()
 	cfg := dropping(serve(t, app{}), Jitter, 1)
-	cfg.Timeout = stall
 	res, err := Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +112,6 @@ func TestDropsMistakes(t *testing.T) {
 				return tc.mangle(nsp, members[0], payload, *last)
 			}})
 			cfg := dropping(target, Avalanche, 1)
-			cfg.Timeout = stall
 			res, err := Run(t.Context(), cfg)
 			if err != nil {
 				t.Fatal(err)

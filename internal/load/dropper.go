@@ -212,7 +212,7 @@ func (d *dropper) comeBack(ctx context.Context, lost, back time.Time) {
 			return
 		}
 		if ctx.Err() == nil {
-			d.w.failed(err)
+			d.w.failed(err, &d.w.total.Again)
 		}
 		at = time.Now().Add(wait.next())
 	}

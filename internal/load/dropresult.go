@@ -13,6 +13,7 @@ type Drops struct {
 	Count     int64   `json:"count"`           // connections lost
 	Back      int64   `json:"back"`            // clients that came back
 	Resumed   int64   `json:"resumed"`         // those whose session went on
+	Failed    int64   `json:"failed_attempts"` // to come back; a later one may have succeeded
 	Delivered float64 `json:"share_delivered"` // of the messages that were due, 0 to 1
 	Share     float64 `json:"share_resumed"`   // of the connections lost, 0 to 1
 
@@ -27,7 +28,7 @@ type Drops struct {
 
 func newDrops(total *report, times []*hdrhistogram.Histogram) *Drops {
 	return &Drops{
-		Count: total.Drops, Back: total.Back, Resumed: total.Resumed, Share: ratio(total.Resumed, total.Drops),
+		Count: total.Drops, Back: total.Back, Resumed: total.Resumed, Failed: total.Again, Share: ratio(total.Resumed, total.Drops),
 		Resume: percentiles(times[0]), Answer: percentiles(times[1]), CaughtUp: percentiles(times[2]),
 	}
 }
@@ -53,7 +54,7 @@ func (d *Drops) text() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\ndelivered\t%s of the messages that were due\n", percent(d.Delivered))
-	fmt.Fprintf(w, "drops\t%d, after which %d came back, %d (%s) with their session\n", d.Count, d.Back, d.Resumed, percent(d.Share))
+	fmt.Fprintf(w, "drops\t%d, after which %d came back, %d (%s) with their session; %d attempts failed\n", d.Count, d.Back, d.Resumed, percent(d.Share), d.Failed)
 	w.Flush()
 	return b.String()
 }

@@ -90,6 +90,7 @@ type report struct {
 	Drops     int64  `json:"drops,omitempty"`
 	Back      int64  `json:"back,omitempty"` // clients that have come back
 	Resumed   int64  `json:"resumed,omitempty"`
+	Again     int64  `json:"again,omitempty"` // attempts to come back that failed
 	Resuming  string `json:"resuming,omitempty"`
 	Answering string `json:"answering,omitempty"`
 	Catching  string `json:"catching,omitempty"`
@@ -108,6 +109,7 @@ func (r *report) add(other *report) {
 	r.Drops += other.Drops
 	r.Back += other.Back
 	r.Resumed += other.Resumed
+	r.Again += other.Again
 	if r.Reasons == nil {
 		r.Reasons = maps.Clone(other.Reasons)
 		return

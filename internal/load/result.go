@@ -86,10 +86,11 @@ func (e *LossError) Error() string {
 // lost on purpose, after which every client must have come back, at whichever attempt.
 func (r *Result) Err() error {
 	m, c := r.Messages, r.Connections
-	if r.Drops != nil && r.Drops.Count == r.Drops.Back {
-		c.Failed = 0
+	away := int64(0)
+	if r.Drops != nil {
+		away = r.Drops.Count - r.Drops.Back
 	}
-	if m.Lost+m.Duplicate+m.Late+c.Lost+c.Failed > 0 {
+	if away+m.Lost+m.Duplicate+m.Late+c.Lost+c.Failed > 0 {
 		return &LossError{r}
 	}
 	return nil

@@ -235,7 +235,7 @@ func exhausted(err error) bool {
 func (w *worker) fill(ctx context.Context, i int) error {
 	err := w.fillSlot(ctx, i)
 	if err != nil && ctx.Err() == nil {
-		w.failed(err)
+		w.failed(err, &w.total.Failed)
 	}
 	return err
 }
@@ -261,11 +261,11 @@ func (w *worker) fillSlot(ctx context.Context, i int) error {
 	return nil
 }
 
-// failed counts a connection that did not come about.
-func (w *worker) failed(err error) {
+// failed counts a connection that did not come about; count is one of w.total.
+func (w *worker) failed(err error, count *int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.total.Failed++
+	*count++
 	w.reasonLocked("connect: " + reason(err))
 }
 
