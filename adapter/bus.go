@@ -154,6 +154,20 @@ type Recorder interface {
 	Record(opts HistoryOptions) (Log, SessionStore, error)
 }
 
+// LogBreaker is implemented by a Log that can be told that it is not complete.
+type LogBreaker interface {
+	Log
+	// Break has After return ErrHistoryGap for every offset up to the end that the log has now, on all nodes: something was delivered that
+	// is not, or may not be, in it. It does not block; until the log has taken it, After does so for every offset on this node.
+	Break()
+}
+
+// ExclusiveLog is a LogBreaker that nodes of other implementations do not write to. While there are some nobody goes on.
+type ExclusiveLog interface {
+	LogBreaker
+	Exclusive()
+}
+
 // Log is what a Recorder has. All methods may be called concurrently.
 type Log interface {
 	// Read returns the offset of the last message with which receive has been called, or of a later one that is not for it; "" while

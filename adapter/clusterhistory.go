@@ -31,6 +31,8 @@ type clusterHistory struct {
 
 	log atomic.Pointer[Log] // nil unless events are kept and get their offsets
 
+	strangers strangers // those who write past the log
+
 	delivered atomic.Pointer[string] // offset of the last message that was delivered; written in turn
 	away      atomic.Bool            // a broadcast did not come back in time, and nothing has come since: nobody waits
 
@@ -63,17 +65,27 @@ func (c *clustered) Keep(opts HistoryOptions) (History, SessionStore, error) {
 	}
 	h := c.history.Load()
 	h.log.Store(&log)
+	if exclusive, ok := log.(ExclusiveLog); ok {
+		h.strangers.begin(c, exclusive)
+		c.running.Go(h.strangers.watch)
+	}
 	return h, sessions, nil
 }
 
 // inOrder has what is broadcast delivered at its place in the bus's log. It returns false if the bus has none.
 func (c *clustered) inOrder(patience time.Duration) bool {
 	s, ok := c.bus.(Sequencer)
-	if !ok || c.parted == nil {
+	if !ok {
 		return false
 	}
 	if c.history.Load() == nil {
 		s.InOrder()
+		if p, ok := c.bus.(Parted); ok && p.Parted() { // it may be so from now on
+			c.parted = p
+		}
+		if c.parted == nil {
+			return false
+		}
 		c.history.Store(&clusterHistory{c: c, patience: patience})
 	}
 	return true
@@ -95,20 +107,61 @@ func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset
 func (h *clusterHistory) broadcast(m *Message) error {
 	p, sel, flags := m.Packet, m.Selection, m.Flags
 	deliver := func(offset string) { h.c.deliver(p, sel, flags, offset) }
-	if !Kept(p, flags) || h.away.Load() {
+	if kept := Kept(p, flags); !kept || h.away.Load() {
+		if kept {
+			h.watchSending(m)
+		}
 		here, err := h.c.tell(flags, m)
+		if kept && err != nil {
+			h.severed()
+		}
 		if here {
 			h.Turn(func() { deliver("") })
 		}
 		return err
 	}
+	h.watchSending(m)
 	t := &pendingTurn{since: time.Now(), deliver: deliver}
 	m.numbered = func(seq uint64) { h.number(t, seq) }
 	err := h.c.publish(m)
 	if err != nil { // it will not be in the log
+		h.severed()
 		h.release(func(*pendingTurn) bool { return false }, nil)
 	}
 	return err
+}
+
+// watchSending has the log broken if it turns out that a message, which is delivered here in any case, may not be in it.
+func (h *clusterHistory) watchSending(m *Message) {
+	breaker := h.breaker()
+	if breaker == nil {
+		return
+	}
+	tell := m.Sent
+	m.Sent = func(r Receipt) {
+		if r.Err != nil {
+			breaker.Break()
+		}
+		if tell != nil {
+			tell(r)
+		}
+	}
+}
+
+// breaker returns the log if it can be told that it is not complete, else nil.
+func (h *clusterHistory) breaker() LogBreaker {
+	if log := h.log.Load(); log != nil {
+		b, _ := (*log).(LogBreaker)
+		return b
+	}
+	return nil
+}
+
+// severed tells the log that something was delivered that is not in it.
+func (h *clusterHistory) severed() {
+	if b := h.breaker(); b != nil {
+		b.Break()
+	}
 }
 
 // number makes something wait for the log, or wait no more if seq is 0.
@@ -237,6 +290,9 @@ func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []stri
 	var missed Missed
 	bytes, exceeded := 0, false
 	log := *h.log.Load()
+	if err := h.strangers.none(ctx); err != nil {
+		return Missed{}, err
+	}
 	end, err := log.After(ctx, offset, func(m *Message) bool {
 		if !Kept(m.Packet, m.Flags) || !m.Selection.Selects(rooms) {
 			return true

@@ -17,8 +17,12 @@ type classicBus struct {
 	local    adapter.Local
 	codec    *classic.Codec
 	specific bool // answers go to the node that asked alone
-	exact    bool // no pattern is subscribed
 	expects  func(room string) bool
+	log      *pubLog // for clients that come back; of use once it is recording
+	sessions string  // begins the keys of sessions
+
+	exact     bool        // no pattern is subscribed; static after InOrder
+	recording atomic.Bool // broadcasts are kept in log
 
 	mailbox *inflow.Mailbox[delivery] // static after Start
 
@@ -31,6 +35,7 @@ func (b *classicBus) Losses() uint64 { return b.hub.status.Downs() }
 // Start subscribes. The channel of the requests is the last: who is counted hears everything.
 func (b *classicBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = b.hub.newMailbox(b.local.Name(), b.open, receive)
+	b.log.receive = b.mailbox.Deliver
 	if b.exact {
 		b.hub.subscribe(b.local.Name(), plain, b.codec.Broadcasts(), b.takeBroadcast)
 	} else {
@@ -50,6 +55,10 @@ func (b *classicBus) pattern() string { return escapeGlob(b.codec.Broadcasts()) 
 // takeBroadcast drops what nobody on this node needs by the channel alone: there it names the room, for this purpose. Not
 // so while requests wait, one of which may bring somebody into the room: then open decides.
 func (b *classicBus) takeBroadcast(channel, body string) {
+	if b.recording.Load() {
+		b.takeKept(channel, body)
+		return
+	}
 	switch {
 	case b.codec.OwnBroadcast(body):
 	case b.requests.Load() == 0 && !b.needs(channel):
@@ -101,6 +110,8 @@ func (b *classicBus) takeDirected(channel, body string) {
 // open decodes and hands on what has been published on a channel.
 func (b *classicBus) open(channel, body string) {
 	switch channel {
+	case b.log.names.notes:
+		b.log.note(body)
 	case b.codec.Requests():
 		b.openRequest(channel, []byte(body))
 		b.requests.Add(-1)
@@ -114,13 +125,27 @@ func (b *classicBus) open(channel, body string) {
 		m, err := b.codec.DecodeAnswer([]byte(body))
 		b.mailbox.Deliver(m, err, channel)
 	default:
-		if !b.needs(channel) {
-			b.hub.stats.inflow.Foreign.Add(1)
-			return
-		}
-		m, err := b.codec.DecodeBroadcast([]byte(body))
-		b.mailbox.Deliver(m, err, channel)
+		b.openBroadcast(channel, body)
 	}
+}
+
+func (b *classicBus) openBroadcast(channel, body string) {
+	open := func() (*adapter.Message, error) {
+		if !b.needs(channel) {
+			return nil, nil
+		}
+		return b.codec.DecodeBroadcast([]byte(body))
+	}
+	recording := b.recording.Load()
+	if n, noted := noteOf(body); recording && noted {
+		b.log.take(n, open)
+		return
+	}
+	m, err := open()
+	if recording && (m != nil || !b.log.writers[senderOf(body)]) {
+		b.log.heard(m, body)
+	}
+	b.mailbox.Deliver(m, err, channel)
 }
 
 func (b *classicBus) openRequest(channel string, body []byte) {
@@ -159,7 +184,11 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
-	return b.hub.publish(plain, channel, body, postOf(b.local.Name(), m))
+	how := postOf(b.local.Name(), m)
+	if b.recording.Load() && logged(m) {
+		return b.log.publish(channel, body, m, how)
+	}
+	return b.hub.publish(plain, channel, body, how)
 }
 
 // Send publishes on the node's private channel what all nodes would get on theirs.
@@ -214,6 +243,7 @@ func (b *classicBus) Nodes(ctx context.Context) ([]adapter.NodeID, error) {
 }
 
 func (b *classicBus) Close() error {
+	b.log.close()
 	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Requests())
 	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Responses())
 	b.hub.unsubscribe(b.local.Name(), plain, b.codec.Private(b.codec.UID()))
@@ -224,25 +254,4 @@ func (b *classicBus) Close() error {
 	}
 	b.mailbox.Close()
 	return nil
-}
-
-// exactBus subscribes to the channels of the rooms of this node one by one.
-type exactBus struct {
-	*classicBus
-	rooms *roomChannels
-}
-
-func (b *exactBus) RoomCreated(room string) {
-	b.rooms.created(room, b.codec.RoomChannel(room), b.takeBroadcast)
-}
-
-func (b *exactBus) RoomDeleted(room string) { b.rooms.deleted(room) }
-
-func (b *exactBus) WaitJoined(ctx context.Context, rooms []string) error {
-	return b.rooms.wait(ctx, rooms)
-}
-
-func (b *exactBus) Close() error {
-	b.rooms.close()
-	return b.classicBus.Close()
 }

@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ type post struct {
 	reply bool
 	// sent is told what has become of the command, if it was queued. It does not block; nil if nobody wants to know.
 	sent func(adapter.Receipt)
+	// key decides on the server if it is not the command's first argument.
+	key string
 	// pace is that of the stream that is written to; nil for what is published.
 	pace *pace
 }
@@ -45,7 +48,6 @@ const overhead = 448
 type command struct {
 	redis.Cmder
 	post
-	key    string // decides on the server; "" for what any master does
 	size   int
 	queued time.Time
 }
@@ -64,7 +66,7 @@ func newCommand(cmd redis.Cmder, how post) *command {
 			c.size += len(arg)
 		}
 	}
-	if len(args) > 1 && !strings.EqualFold(cmd.Name(), "publish") {
+	if c.key == "" && len(args) > 1 && !strings.EqualFold(cmd.Name(), "publish") {
 		c.key, _ = args[1].(string)
 	}
 	return c
@@ -111,8 +113,13 @@ func (c *command) landed(r response) {
 func (c *command) succeed(r response) {
 	switch {
 	case c.sent == nil:
-	case r.isText: // of XADD
-		c.sent(adapter.Receipt{Receivers: -1, Offset: r.text})
+	case r.isText: // of XADD, or of appendScript
+		receipt := adapter.Receipt{Receivers: -1, Offset: r.text}
+		if id, receivers, ok := strings.Cut(r.text, " "); ok {
+			receipt.Offset = id
+			receipt.Receivers, _ = strconv.Atoi(receivers)
+		}
+		c.sent(receipt)
 	default: // of PUBLISH
 		c.sent(adapter.Receipt{Receivers: int(r.number)})
 	}

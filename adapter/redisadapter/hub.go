@@ -142,14 +142,42 @@ func (h *hub) publish(s space, channel string, body []byte, how post) error {
 	command := "publish"
 	if s == shard {
 		command = "spublish"
-	} else if _, cluster := h.rdb.(*redis.ClusterClient); cluster && how.sent != nil {
-		all := how.sent
-		how.sent = func(r adapter.Receipt) {
-			r.Receivers = -1
-			all(r)
-		}
 	}
+	h.countReceivers(s, &how)
 	return h.send(redis.NewIntCmd(context.Background(), command, channel, body), how)
+}
+
+// countReceivers leaves the number of receivers out of a receipt that cannot have it.
+func (h *hub) countReceivers(s space, how *post) {
+	if _, cluster := h.rdb.(*redis.ClusterClient); s == shard || !cluster || how.sent == nil {
+		return
+	}
+	all := how.sent
+	how.sent = func(r adapter.Receipt) {
+		r.Receivers = -1
+		all(r)
+	}
+}
+
+// loadScripts has every connection on which commands are sent begin with the scripts of the logs from now on.
+func (h *hub) loadScripts() {
+	if r := h.running(); r != nil {
+		r.pub.scripts.Store(true)
+	}
+}
+
+// moved returns what is closed when the next subscription that was in place is lost; nil if the hub is closed.
+func (h *hub) moved() <-chan struct{} {
+	r := h.running()
+	if r == nil {
+		return nil
+	}
+	r.sub.mu.Lock()
+	defer r.sub.mu.Unlock()
+	if r.sub.moved == nil {
+		r.sub.moved = make(chan struct{})
+	}
+	return r.sub.moved
 }
 
 // poke makes the publisher look again whether it may send.

@@ -73,6 +73,7 @@ func (p *pipe) run(ctx context.Context) {
 			p.to.failed(err)
 		} else if err == nil {
 			p.to.answered()
+			p.pub.prepare(conn)
 			p.pub.mon.gather(ctx, p.to, p.before)
 			answered, err = p.serve(ctx, conn)
 			_ = conn.Close()
@@ -437,7 +438,10 @@ func (p *pipe) redirect(ctx context.Context, moved []*command) {
 		r := response{err: ctx.Err()}
 		if r.err == nil {
 			_ = p.pub.servers.cluster.Process(ctx, c)
-			r = c.answer()
+			if r = c.answer(); trouble(r.err) == "noscript" && p.pub.servers.loadScripts(ctx) == nil {
+				_ = p.pub.servers.cluster.Process(ctx, c)
+				r = c.answer()
+			}
 		}
 		outcomes = append(outcomes, outcome{c, r})
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,6 +43,7 @@ type publisher struct {
 	wake    chan struct{} // capacity 1
 	mon     *monitor      // learns of servers that refuse commands, or cannot be reached
 	losses  *outflow.Losses
+	scripts atomic.Bool // connections begin with loading the scripts of the logs
 
 	// Guarded by mu.
 	mu       sync.Mutex

@@ -29,8 +29,12 @@ type PubSubOptions struct {
 	// ExactChannels subscribes to the channels of the rooms that exist on this node, instead of to the pattern that covers
 	// all rooms of a namespace. The node then receives no broadcast to a single room that nobody here is in, and publishers
 	// do not notice a difference. In return Redis keeps a subscription for each room and for each socket, and a join takes
-	// effect in the cluster one round trip to Redis later: Socket.Join waits for it.
+	// effect in the cluster one round trip to Redis later: Socket.Join waits for it. It has no effect with connection state recovery.
 	ExactChannels bool
+
+	// RecoveryMaxLen is how many broadcasts of a namespace are kept, approximately, for clients that come back, see
+	// server.RecoveryOptions. Default: 10,000.
+	RecoveryMaxLen int
 }
 
 // PubSub is the builder of classic adapters, see NewPubSub.
@@ -55,6 +59,7 @@ func NewPubSub(rdb redis.UniversalClient, opts *PubSubOptions) *PubSub {
 		p.opts = *opts
 	}
 	setDefault(&p.opts.Key, defaultKey)
+	setDefault(&p.opts.RecoveryMaxLen, defaultMaxLen)
 	p.builder.init(rdb, p.opts.Options)
 	return p
 }
@@ -77,6 +82,7 @@ func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cl
 		b := &classicBus{
 			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{}),
 			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: inflow.Expects(local),
+			log: classicLog(h, local.Name(), self.ID, &p.opts), sessions: p.opts.Key + "-session:",
 		}
 		if p.opts.ExactChannels {
 			return &exactBus{classicBus: b, rooms: newRoomChannels(h, plain, local)}, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -42,6 +43,10 @@ type ShardedOptions struct {
 
 	// SubscriptionMode is the same on all nodes of a cluster. Default: Dynamic.
 	SubscriptionMode SubscriptionMode
+
+	// RecoveryMaxLen is how many broadcasts of a namespace are kept, approximately, for clients that come back, see
+	// server.RecoveryOptions. All nodes hear all that is kept, whatever the SubscriptionMode. Default: 10,000.
+	RecoveryMaxLen int
 }
 
 // Sharded is the builder of sharded adapters, see NewSharded.
@@ -67,6 +72,7 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 	}
 	setDefault(&s.opts.ChannelPrefix, defaultKey)
 	setDefault(&s.opts.SubscriptionMode, Dynamic)
+	setDefault(&s.opts.RecoveryMaxLen, defaultMaxLen)
 	s.builder.init(rdb, s.opts.Options)
 	return s
 }
@@ -102,13 +108,18 @@ func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapt
 		hub: h, local: local, uid: uid, codec: codec,
 		channels: channelsOf(s.opts.ChannelPrefix, local.Name(), s.opts.SubscriptionMode),
 		rooms:    newRoomChannels(h, shard, local),
+		sessions: s.opts.ChannelPrefix + "-session:",
+	}
+	if b.log, err = shardedLog(h, local.Name(), uid, b.channels.main, s.opts.RecoveryMaxLen); err != nil {
+		return nil, err
 	}
 	if s.opts.SubscriptionMode == Static {
 		return struct { // which does not observe the rooms
 			adapter.Bus
 			adapter.LossCounter
 			adapter.Parted
-		}{b, b, b}, nil
+			adapter.Recorder
+		}{b, b, b, b}, nil
 	}
 	return b, nil
 }
@@ -122,6 +133,10 @@ type shardedBus struct {
 	codec    *envelope.Codec
 	channels shardedChannels
 	rooms    *roomChannels
+	log      *pubLog // for clients that come back; of use once it is recording
+	sessions string  // begins the keys of sessions
+
+	recording atomic.Bool // broadcasts are kept in log
 
 	mailbox *inflow.Mailbox[delivery] // static after Start
 }
@@ -131,6 +146,7 @@ func (b *shardedBus) Losses() uint64 { return b.hub.status.Downs() }
 
 func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 	b.mailbox = b.hub.newMailbox(b.local.Name(), b.open, receive)
+	b.log.receive = b.mailbox.Deliver
 	// First the channel that makes a node known by its name, then the one that makes it count.
 	b.hub.subscribe(b.local.Name(), shard, b.channels.response(b.uid), b.take)
 	b.hub.subscribe(b.local.Name(), shard, b.channels.main, b.take)
@@ -140,14 +156,23 @@ func (b *shardedBus) Start(receive func(m *adapter.Message)) error {
 
 // take is the sink of all channels.
 func (b *shardedBus) take(channel, body string) {
-	if !b.codec.Own(body) {
+	if b.recording.Load() {
+		b.takeKept(channel, body)
+	} else if !b.codec.Own(body) {
 		b.mailbox.Push(delivery{channel, body})
 	}
 }
 
 // open decodes and hands on what has been published on a channel.
 func (b *shardedBus) open(channel, body string) {
+	recording := b.recording.Load()
+	if recording && b.openKept(channel, body) {
+		return
+	}
 	m, err := b.codec.Open(body)
+	if recording && err == nil && channel != b.channels.response(b.uid) {
+		b.log.heard(m, body)
+	}
 	b.mailbox.Deliver(m, err, channel)
 }
 
@@ -158,15 +183,26 @@ func (b *shardedBus) Listening(ctx context.Context) error {
 
 // Parted reports whether the channels have masters of their own: on a Redis Cluster, unless a hash tag binds them together.
 func (b *shardedBus) Parted() bool {
+	if b.recording.Load() { // this node's own messages are told by their numbers
+		return true
+	}
 	_, cluster := b.hub.rdb.(*redis.ClusterClient)
 	return cluster && slotOf(b.channels.main) != slotOf(b.channels.response(b.uid))
 }
 
 // ToAll reports whether a message goes through the main channel.
-func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channels.of(m) == b.channels.main }
+func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channelOf(m) == b.channels.main }
+
+// channelOf is where a message is published: what is kept is heard by all.
+func (b *shardedBus) channelOf(m *adapter.Message) string {
+	if b.recording.Load() && logged(m) {
+		return b.channels.main
+	}
+	return b.channels.of(m)
+}
 
 func (b *shardedBus) Publish(m *adapter.Message) error {
-	return b.send(b.channels.of(m), m, postOf(b.local.Name(), m))
+	return b.send(b.channelOf(m), m, postOf(b.local.Name(), m))
 }
 
 func (b *shardedBus) Send(to adapter.NodeID, m *adapter.Message) error {
@@ -186,6 +222,9 @@ func (b *shardedBus) send(channel string, m *adapter.Message, how post) error {
 	body, err := b.codec.Sharded(m)
 	if err != nil {
 		return err
+	}
+	if b.recording.Load() && channel == b.channels.main && logged(m) {
+		return b.log.publish(channel, body, m, how)
 	}
 	return b.hub.publish(shard, channel, body, how)
 }
@@ -217,6 +256,7 @@ func nodesOf(ctx context.Context, h *hub, s space, prefix string) ([]adapter.Nod
 }
 
 func (b *shardedBus) Close() error {
+	b.log.close()
 	b.rooms.close()
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.main)
 	b.hub.unsubscribe(b.local.Name(), shard, b.channels.response(b.uid))

@@ -200,9 +200,9 @@ func TestEmitters(t *testing.T) {
 		node    flavour
 		emitter *Emitter
 	}{
-		"static":          {NewSharded(clientOf(t, server), &ShardedOptions{Options{}, "s", Static}), NewShardedEmitter(clientOf(t, server), &ShardedEmitterOptions{"s", Static})},
+		"static":          {NewSharded(clientOf(t, server), &ShardedOptions{ChannelPrefix: "s", SubscriptionMode: Static}), NewShardedEmitter(clientOf(t, server), &ShardedEmitterOptions{"s", Static})},
 		"dynamic":         {NewSharded(clientOf(t, server), nil), NewShardedEmitter(clientOf(t, server), nil)},
-		"dynamic-private": {NewSharded(clientOf(t, server), &ShardedOptions{Options{}, "d", DynamicPrivate}), NewShardedEmitter(clientOf(t, server), &ShardedEmitterOptions{"d", DynamicPrivate})},
+		"dynamic-private": {NewSharded(clientOf(t, server), &ShardedOptions{ChannelPrefix: "d", SubscriptionMode: DynamicPrivate}), NewShardedEmitter(clientOf(t, server), &ShardedEmitterOptions{"d", DynamicPrivate})},
 		"streams":         {NewStreams(clientOf(t, server), nil), NewStreamsEmitter(clientOf(t, server), nil)},
 		// The nodes' own messages in this namespace take the stream "many--3".
 		"many streams": {NewStreams(clientOf(t, server), &StreamsOptions{StreamName: "many", StreamCount: 4}),

@@ -36,7 +36,7 @@ func trouble(err error) string {
 	if errors.As(err, &refusal) {
 		word, _, _ := strings.Cut(refusal.Error(), " ")
 		switch word {
-		case "READONLY", "LOADING", "CLUSTERDOWN", "OOM", "NOPERM", "MOVED", "ASK", "TRYAGAIN", "MASTERDOWN", "MISCONF", "BUSY", "NOREPLICAS":
+		case "READONLY", "LOADING", "CLUSTERDOWN", "OOM", "NOPERM", "MOVED", "ASK", "TRYAGAIN", "MASTERDOWN", "MISCONF", "BUSY", "NOREPLICAS", "NOSCRIPT":
 			return strings.ToLower(word)
 		case "NOAUTH", "WRONGPASS":
 			return "auth"
@@ -57,7 +57,7 @@ func trouble(err error) string {
 // notReady reports whether Redis answered that it takes no commands for now. It has not executed the command then.
 func notReady(err error) bool {
 	switch trouble(err) {
-	case "loading", "auth", "masterdown", "busy", "clusterdown", "tryagain":
+	case "loading", "auth", "masterdown", "busy", "clusterdown", "tryagain", "noscript":
 		return true
 	}
 	return false

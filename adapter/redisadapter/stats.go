@@ -45,6 +45,9 @@ type Stats struct {
 	// StreamLost counts entries that were removed from a stream before they were read, at least as far as Redis tells;
 	// StreamRestarts how often the reading of a stream was interrupted. Entries that are read count as received.
 	StreamLost, StreamRestarts uint64
+
+	// LogBroken counts how often something was missing in the log that goes with pub/sub for clients that come back.
+	LogBroken uint64
 }
 
 // counters is the part of Stats that is only counted.
@@ -54,6 +57,7 @@ type counters struct {
 	resubscribed                        atomic.Uint64
 	received, receivedBytes             atomic.Uint64
 	streamLost, streamRestarts, members atomic.Uint64
+	logBroken                           atomic.Uint64
 }
 
 // figures is described with PubSub.Stats.
@@ -64,6 +68,7 @@ func (b *builder) figures() Stats {
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
 		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(),
 		StreamLost: c.streamLost.Load(), StreamRestarts: c.streamRestarts.Load(), Members: c.members.Load(),
+		LogBroken: c.logBroken.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()
 	s.State, s.Since, s.Reason, s.StateChanges = b.servers.Worst()

@@ -59,7 +59,10 @@ func (l streamLog) Read() string {
 	return ""
 }
 
-func (l streamLog) Compare(a, b string) int {
+func (l streamLog) Compare(a, b string) int { return compareIDs(a, b) }
+
+// compareIDs tells which of two ids comes first. What is none comes before all.
+func compareIDs(a, b string) int {
 	switch x, y := idOf(a), idOf(b); {
 	case x.before(y):
 		return -1

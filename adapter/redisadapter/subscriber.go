@@ -75,6 +75,7 @@ type subscriber struct {
 	shared   []*channel    // those that are common
 	stale    bool          // the slots of the cluster have changed
 	lost     int           // channels that are lost
+	moved    chan struct{} // closed when the next one is lost; nil if nobody waits for it
 	failures map[*node]int // connections in a row that ended soon
 }
 
@@ -365,6 +366,10 @@ func (s *subscriber) displaceLocked(c *channel) {
 		if !c.lost {
 			c.lost = true
 			s.lost++
+		}
+		if s.moved != nil {
+			close(s.moved)
+			s.moved = nil
 		}
 	}
 	c.link.count--
