@@ -33,7 +33,7 @@ const (
 	// saveTimeout bounds how long a session's end waits for the store.
 	saveTimeout = 5 * time.Second
 	// endTimeout bounds how long a client that comes back waits until its session is saved.
-	endTimeout = time.Second
+	endTimeout = 5 * time.Second
 	// maxRestores is how many clients of a server read what they have missed at the same time.
 	maxRestores = 8
 )
@@ -91,10 +91,11 @@ const (
 	recoveryRefused        // Recheck or a middleware has refused it
 	recoveryFailed         // the store or the history could not be reached
 	recoveryGone           // the client went away meanwhile
+	recoveryForeign        // other nodes serve the namespace whose broadcasts are in no history
 	recoveryResults
 )
 
-var recoveryNames = [recoveryResults]string{"recovered", "unknown", "gap", "limit", "refused", "failed", "gone"}
+var recoveryNames = [recoveryResults]string{"recovered", "unknown", "gap", "limit", "refused", "failed", "gone", "foreign"}
 
 // recovery is what a namespace keeps for clients that come back.
 type recovery struct {
@@ -176,6 +177,7 @@ func (r *recovery) resume(ctx context.Context, c *client, auth []byte) *restorat
 	}
 	if err := r.end(ctx, c, asked.PID); err != nil {
 		r.count(recoveryFailed)
+		r.complain(err)
 		return nil
 	}
 	session, err := r.take(ctx, asked.PID)
@@ -268,12 +270,15 @@ func (s *Socket) tellRecovery(err error) {
 		r.count(recoveryUnknown)
 	case errors.Is(err, adapter.ErrHistoryGap):
 		r.count(recoveryGap)
+	case errors.Is(err, adapter.ErrHistoryForeign):
+		r.count(recoveryForeign)
 	case errors.Is(err, adapter.ErrHistoryLimit):
 		r.count(recoveryLimit)
 	case errors.Is(err, errRefusedRecovery):
 		r.count(recoveryRefused)
 	default:
 		r.count(recoveryFailed)
+		r.complain(err)
 	}
 }
 

@@ -46,7 +46,7 @@ func newKeeper(r *recovery, store adapter.SessionKeeper) *keeper {
 
 // take takes a session over. Its node may be about to write it: a client that has just come there may be here a moment later.
 func (k *keeper) take(ctx context.Context, pid string) (*adapter.Session, error) {
-	for _, pause := range [...]time.Duration{keepEvery, 2 * keepEvery, 0} {
+	for _, pause := range [...]time.Duration{keepEvery, 2 * keepEvery, 4 * keepEvery, 0} {
 		session, err := k.store.Take(ctx, pid, k.holder)
 		if session != nil || err != nil || pause == 0 {
 			return session, err

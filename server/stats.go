@@ -57,7 +57,8 @@ type Stats struct {
 
 	// Recovery counts clients that came back with the secret of a session, by result: "recovered", "unknown" (no such session, or not any
 	// more), "gap" (what was missed is not all known any more, or the offset is none), "limit" (too much was missed), "refused" (by
-	// RecoveryOptions.Recheck or a middleware), "failed" (the store or the history could not be reached), "gone" (the client, meanwhile).
+	// RecoveryOptions.Recheck or a middleware), "failed" (the store or the history could not be reached), "gone" (the client, meanwhile),
+	// "foreign" (other nodes serve the namespace whose broadcasts are in no history).
 	Recovery map[string]uint64
 
 	// Cluster is how the other nodes and the broker look from here.

@@ -29,7 +29,7 @@ func (b *classicBus) InOrder() {
 
 // Record implements adapter.Recorder.
 func (b *classicBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
-	return b.log, sessionStore{b.hub.rdb, b.sessions}, b.log.possible()
+	return b.log, sessionStore{b.hub.rdb, b.sessions, b.local.Name()}, b.log.possible()
 }
 
 // Parted reports whether messages have numbers: while broadcasts are kept this node's own are told by them.

@@ -62,7 +62,10 @@ type pubLog struct {
 const stuckAfter = 5 * time.Second
 
 func newPubLog(h *hub, namespace, uid string, names pubLogNames, maxLen int) *pubLog {
-	l := &pubLog{hub: h, namespace: namespace, uid: uid, names: names, maxLen: maxLen, kicked: make(chan struct{}, 1), marked: make(chan uint64, 1), writers: make(map[string]bool)}
+	l := &pubLog{
+		hub: h, namespace: namespace, uid: uid, names: names, maxLen: maxLen,
+		kicked: make(chan struct{}, 1), marked: make(chan uint64, 1), writers: make(map[string]bool),
+	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
 }
@@ -222,7 +225,7 @@ func (l *pubLog) catchUp() bool {
 func (l *pubLog) broken(read, next string) {
 	l.hub.stats.logBroken.Add(1)
 	if held, ok := l.trouble.Pass(inflow.TellEvery); ok {
-		l.hub.opts.Logger.Warn("the log of broadcasts has a hole: redis has lost some, or they were removed before this node has heard them; clients that have to go on from there start anew",
+		l.hub.opts.Logger.Warn("the log of broadcasts has a hole: clients that have to go on from before it start anew",
 			"namespace", l.namespace, "behind", read, "next", next, "notLogged", held)
 	}
 	l.Break()

@@ -24,7 +24,35 @@ import (
 // recoveryNode is a node whose clients can go on.
 type recoveryNode struct {
 	*server.Server
-	test *servertest.Server
+	flavour recoveryFlavour
+	test    *servertest.Server
+}
+
+// recoveryFlavour is an adapter that can keep what it broadcasts.
+type recoveryFlavour interface {
+	adapter.Builder
+	Ready(ctx context.Context) error
+	Stats() Stats
+}
+
+// recoveryFlavours are all of them, without log.
+func recoveryFlavours() map[string]func(rdb redis.UniversalClient) recoveryFlavour {
+	quiet := Options{Logger: slog.New(slog.DiscardHandler)}
+	return map[string]func(rdb redis.UniversalClient) recoveryFlavour{
+		"pubsub": func(rdb redis.UniversalClient) recoveryFlavour { return NewPubSub(rdb, &PubSubOptions{Options: quiet}) },
+		"exact": func(rdb redis.UniversalClient) recoveryFlavour {
+			return NewPubSub(rdb, &PubSubOptions{Options: quiet, ExactChannels: true})
+		},
+		"static": func(rdb redis.UniversalClient) recoveryFlavour {
+			return NewSharded(rdb, &ShardedOptions{Options: quiet, SubscriptionMode: Static})
+		},
+		"dynamic": func(rdb redis.UniversalClient) recoveryFlavour {
+			return NewSharded(rdb, &ShardedOptions{Options: quiet})
+		},
+		"streams": func(rdb redis.UniversalClient) recoveryFlavour {
+			return NewStreams(rdb, &StreamsOptions{Options: quiet})
+		},
+	}
 }
 
 func recoveryNodes(t *testing.T, s *redistest.Server, n int) []*recoveryNode {
@@ -34,17 +62,22 @@ func recoveryNodes(t *testing.T, s *redistest.Server, n int) []*recoveryNode {
 
 func recoveryNodesWith(t *testing.T, s *redistest.Server, n int, o server.RecoveryOptions) []*recoveryNode {
 	t.Helper()
+	return recoveryNodesOf(t, func() redis.UniversalClient { return s.Client() }, recoveryFlavours()["streams"], n, o)
+}
+
+func recoveryNodesOf(t *testing.T, client func() redis.UniversalClient, build func(redis.UniversalClient) recoveryFlavour, n int, o server.RecoveryOptions) []*recoveryNode {
+	t.Helper()
 	nodes := make([]*recoveryNode, n)
 	for i := range nodes {
-		rdb := s.Client()
+		rdb := client()
 		t.Cleanup(func() { _ = rdb.Close() })
 		quiet := slog.New(slog.DiscardHandler)
-		b := NewStreams(rdb, &StreamsOptions{Options: Options{Logger: quiet}})
+		b := build(rdb)
 		srv, err := server.New(&server.Options{Adapter: b, NodeName: fmt.Sprint("node", i), Logger: quiet, Recovery: &o})
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes[i] = &recoveryNode{srv, servertest.New(t, srv, nil)}
+		nodes[i] = &recoveryNode{srv, b, servertest.New(t, srv, nil)}
 		if err := b.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -129,11 +162,23 @@ func (r *returner) take(text string) {
 	}
 }
 
-// TestStreamsRecovery has clients go from node to node, some before their connection is known to be lost, while all nodes send: everybody
+// TestRecovery has clients go from node to node, some before their connection is known to be lost, while all nodes send: everybody
 // gets everything once, in each sender's order.
-func TestStreamsRecovery(t *testing.T) {
-	const clients, numbers = 9, 300
-	nodes := recoveryNodes(t, redistest.Single(t), 3)
+func TestRecovery(t *testing.T) {
+	single, cluster := redistest.Single(t), redistest.Cluster(t)
+	for name, build := range recoveryFlavours() {
+		t.Run(name, func(t *testing.T) {
+			testRecovery(t, recoveryNodesOf(t, func() redis.UniversalClient { return single.Client() }, build, 3, server.RecoveryOptions{}), 9, 200)
+		})
+		if name == "pubsub" || name == "dynamic" {
+			t.Run(name+", Redis Cluster", func(t *testing.T) {
+				testRecovery(t, recoveryNodesOf(t, func() redis.UniversalClient { return cluster.Client() }, build, 3, server.RecoveryOptions{}), 5, 100)
+			})
+		}
+	}
+}
+
+func testRecovery(t *testing.T, nodes []*recoveryNode, clients, numbers int) {
 	all := make([]*returner, clients)
 	for i := range all {
 		all[i] = &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
@@ -183,9 +228,17 @@ func TestStreamsRecovery(t *testing.T) {
 	t.Logf("%d times a client came back, %d events came without offset", recovered, early)
 }
 
-// TestStreamsRecoveryOrder: what ends a socket, or takes it out of a room, comes behind what was sent to it before.
-func TestStreamsRecoveryOrder(t *testing.T) {
-	nodes := recoveryNodes(t, redistest.Single(t), 1)
+// TestRecoveryOrder: what ends a socket, or takes it out of a room, comes behind what was sent to it before.
+func TestRecoveryOrder(t *testing.T) {
+	single := redistest.Single(t)
+	for name, build := range recoveryFlavours() {
+		t.Run(name, func(t *testing.T) {
+			testRecoveryOrder(t, recoveryNodesOf(t, func() redis.UniversalClient { return single.Client() }, build, 1, server.RecoveryOptions{}))
+		})
+	}
+}
+
+func testRecoveryOrder(t *testing.T, nodes []*recoveryNode) {
 	main := nodes[0].Of("/")
 	for name, end := range map[string]func(s *server.Socket){
 		"disconnect": func(s *server.Socket) {
@@ -220,5 +273,28 @@ func TestStreamsHistory(t *testing.T) {
 				return streamed(opts)(prefix)
 			}))
 		})
+	}
+}
+
+// TestPubSubHistory runs the suite of histories with the logs beside pub/sub.
+func TestPubSubHistory(t *testing.T) {
+	single, cluster := redistest.Single(t), redistest.Cluster(t)
+	classic := func(prefix string) func(redis.UniversalClient) adapter.Builder {
+		return func(rdb redis.UniversalClient) adapter.Builder { return NewPubSub(rdb, &PubSubOptions{Key: prefix}) }
+	}
+	dynamic := func(prefix string) func(redis.UniversalClient) adapter.Builder {
+		return func(rdb redis.UniversalClient) adapter.Builder {
+			return NewSharded(rdb, &ShardedOptions{ChannelPrefix: prefix})
+		}
+	}
+	one := func() redis.UniversalClient { return single.Client() }
+	many := func() redis.UniversalClient { return cluster.Client() }
+	for name, newCluster := range map[string]adaptertest.NewCluster{
+		"pubsub":                 everyNode(one, classic),
+		"sharded":                everyNode(one, dynamic),
+		"pubsub, Redis Cluster":  everyNode(many, classic),
+		"sharded, Redis Cluster": everyNode(many, dynamic),
+	} {
+		t.Run(name, func(t *testing.T) { adaptertest.RunHistory(t, 3, newCluster) })
 	}
 }

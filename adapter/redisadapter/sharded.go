@@ -114,15 +114,22 @@ func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapt
 		return nil, err
 	}
 	if s.opts.SubscriptionMode == Static {
-		return struct { // which does not observe the rooms
-			adapter.Bus
-			adapter.LossCounter
-			adapter.Parted
-			adapter.Recorder
-		}{b, b, b, b}, nil
+		return staticBus{b, b, b, b}, nil
 	}
 	return b, nil
 }
+
+// staticBus is the bus of a namespace in the mode Static. It does not observe the rooms.
+type staticBus struct {
+	adapter.Bus
+	adapter.LossCounter
+	parted // not adapter.Parted, a field that would hide the method of that name
+	adapter.Recorder
+}
+
+type parted = adapter.Parted
+
+var _ adapter.Parted = staticBus{}
 
 // shardedBus is the bus of a namespace. In a dynamic mode it observes the rooms.
 type shardedBus struct {

@@ -24,7 +24,7 @@ func (b *shardedBus) InOrder() {
 
 // Record implements adapter.Recorder.
 func (b *shardedBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
-	return b.log, sessionStore{b.hub.rdb, b.sessions}, b.log.possible()
+	return b.log, sessionStore{b.hub.rdb, b.sessions, b.local.Name()}, b.log.possible()
 }
 
 // takeKept is take while broadcasts are kept. Of this node's own the note is enough.

@@ -18,8 +18,8 @@ const until = async (what, check, ms = 10_000) => {
 };
 
 /** A scenario server that is told by commands. */
-async function node(side, key) {
-  const server = await start(side, "scenario", ["--redis", redis.url, "--adapter", "streams", "--stream-name", key, "--key", key, "--connection-state-recovery", "1m"]);
+async function node(side, key, adapter = ["streams", "--stream-name", key]) {
+  const server = await start(side, "scenario", ["--redis", redis.url, "--adapter", ...adapter, "--key", key, "--connection-state-recovery", "1m"]);
   const pending = new Map();
   let next = 1;
   server.onLine = (line) => {
@@ -111,3 +111,44 @@ test("a client goes on whose node was killed", { timeout: 60_000 }, async () => 
     await Promise.all([a.stop(), b.stop()]);
   }
 });
+
+// With the classic and the sharded adapter Node.js nodes hear what is kept, and write nothing into the log: nobody goes on while one is there.
+for (const adapter of [["pubsub"], ["sharded"], ["sharded", "--subscription-mode", "static"]]) {
+  test(`a client goes on with ${adapter.join(" ")}, and starts anew beside a Node.js node`, { timeout: 60_000 }, async () => {
+    const key = adapter.join("");
+    const [a, b] = await Promise.all([node("sockeye", key, adapter), node("sockeye", key, adapter)]);
+    const client = connect(a.url);
+    let foreign, other;
+    const come = async (url, missed) => {
+      client.io.uri = url;
+      const again = new Promise((resolve) => client.io.once("reconnect", () => client.once("connect", resolve)));
+      client.io.engine.transport.ws.terminate?.() ?? client.io.engine.transport.ws.close();
+      await b.run("emit", { event: "n", args: [missed] });
+      await again;
+    };
+    try {
+      await until("the nodes know each other", async () => (await count(a)) === 2 && (await count(b)) === 2);
+      await until("the client is connected", () => client.connected);
+      await b.run("emit", { event: "n", args: [0] });
+      await until("the first event is there", () => client.numbers.length === 1);
+      await come(b.url, 1);
+      assert.equal(client.recovered, true);
+      await until("what was missed is there", () => client.numbers.length === 2);
+      foreign = await node("reference", key, adapter);
+      other = connect(foreign.url);
+      await until("the other client is connected", () => other.connected);
+      await until("the Node.js node is counted", async () => (await count(a)) === 3 && (await count(foreign)) === 3);
+      await b.run("join", { socket: client.id, rooms: ["red"] });
+      for (const [i, from] of [a, b, foreign].entries()) await from.run("emit", { event: "n", args: [2 + i] });
+      await b.run("emit", { event: "n", to: ["red"], args: [-1] });
+      await until("everybody hears everybody", () => other.numbers.length === 3);
+      assert.deepEqual(other.numbers.toSorted(), [2, 3, 4]);
+      await come(a.url, 5);
+      assert.equal(client.recovered, false);
+    } finally {
+      client.disconnect();
+      other?.disconnect();
+      await Promise.all([a, b, foreign].map((one) => one?.stop()));
+    }
+  });
+}
