@@ -61,14 +61,29 @@ func through(opts Options, addr string) Options {
 // start starts a node, which may not be reached yet.
 func start(t testing.TB, opts Options) *node {
 	t.Helper()
-	n := &node{local: &witness{Node: adaptertest.NewNode("/chat")}, id: string(adapter.NewNodeID())}
+	return startAs(t, string(adapter.NewNodeID()), opts)
+}
+
+// startAs starts a node with an id.
+func startAs(t testing.TB, id string, opts Options) *node {
+	t.Helper()
+	local := &witness{Node: adaptertest.NewNode("/chat")}
+	n := startWith(t, id, opts, local)
+	n.local = local
+	return n
+}
+
+// startWith starts a node for a namespace of the test's.
+func startWith(t testing.TB, id string, opts Options, local adapter.Local) *node {
+	t.Helper()
+	n := &node{id: id}
 	n.kafka = New(&opts)
 	cluster, err := n.kafka.Open(adapter.Node{ID: adapter.NodeID(n.id), Name: t.Name() + n.id}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.cluster = cluster
-	a, err := cluster.New(n.local)
+	a, err := cluster.New(local)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +104,12 @@ func join(t testing.TB, all ...Options) []*node {
 	for i, opts := range all {
 		nodes[i] = start(t, opts)
 	}
+	return meet(t, nodes)
+}
+
+// meet waits until nodes know each other.
+func meet(t testing.TB, nodes []*node) []*node {
+	t.Helper()
 	for _, n := range nodes {
 		if err := n.kafka.Ready(within(t)); err != nil {
 			t.Fatal(err)

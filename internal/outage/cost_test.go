@@ -17,8 +17,12 @@ func TestCost(t *testing.T) {
 	if *cost {
 		loads, lasting = []struct{ rate, burst int }{{100, 1}, {1000, 1}, {20000, 20}, {20000, 1000}}, 5*time.Second
 	}
+	all := append(slices.Clip(flavours), embedded)
+	if *cost {
+		all = append(all, ordered, bare, bareLinger)
+	}
 	var table strings.Builder
-	for _, f := range append(slices.Clip(flavours), bare, bareLinger, embedded) {
+	for _, f := range all {
 		for _, l := range loads {
 			t.Run(fmt.Sprintf("%s/%d a second in bursts of %d", f.Name, l.rate, l.burst), func(t *testing.T) {
 				c := Measure(t, f, l.rate, l.burst, lasting)
