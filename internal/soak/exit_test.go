@@ -3,6 +3,7 @@ package soak
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 
@@ -276,7 +277,13 @@ var upgradePaths = []exitPath{
 }
 
 // wantCode checks how a connection ended.
+// noCloseFrame stands for the end of a connection without a close frame.
+const noCloseFrame = -1
+
 func wantCode(err error, code int) error {
+	if code == noCloseFrame && errors.Is(err, io.EOF) {
+		return nil
+	}
 	if ended := (*errClosed)(nil); errors.As(err, &ended) && ended.code == code {
 		return nil
 	}

@@ -193,7 +193,7 @@ var acknowledgementPaths = []exitPath{
 
 // violationPaths end because the client breaks a rule.
 var violationPaths = []exitPath{
-	{"oversize message", violation(websocket.CloseTooBig, func(p *peer) error {
+	{"oversize message", violation(noCloseFrame, func(p *peer) error {
 		return p.raw([]byte{0x82, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 1, 2, 3, 4})
 	}), []server.Reason{engine.ReasonTransportError}},
 	{"oversize body", func(c *churn, name string) error {

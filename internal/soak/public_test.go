@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sockeye-io/sockeye/internal/websocket"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/limits"
@@ -174,7 +173,7 @@ func inflate(h *hostile) error {
 		if err := p.frame(fin|1<<6|opText, bomb()); err != nil {
 			return err
 		}
-		if err := wantCode(p.awaitEnd(), websocket.CloseTooBig); err != nil {
+		if err := wantCode(p.awaitEnd(), noCloseFrame); err != nil {
 			return err
 		}
 	}

@@ -113,7 +113,7 @@ type Options struct {
 	OutboxTotal int64
 	// InputTotal bounds the memory of the whole server, in bytes, for input that cannot be let go yet: unfinished websocket
 	// messages, bodies of POST requests, and what the layer above holds (see Session.HoldInput). Beyond it those sessions end,
-	// over websocket with 1013, that have held most for longest; never one that holds no more than half of the budget divided
+	// that have held most for longest; never one that holds no more than half of the budget divided
 	// by the number of sessions. Default 256 MiB, or 32 times MaxHTTPBufferSize if that is more, or a quarter of the process's
 	// memory if that is less; at least 8 times MaxHTTPBufferSize.
 	InputTotal int64
