@@ -28,9 +28,9 @@ type memory struct {
 	closed atomic.Bool
 }
 
-// Keep implements Historian. It keeps at most 64 MiB of a namespace.
+// Keep implements Historian. It keeps at most 64 MiB and 100,000 sessions of a namespace.
 func (m *memory) Keep(opts HistoryOptions) (History, SessionStore, error) {
-	m.history, m.sessions = newMemoryHistory(opts.Retain), newMemorySessions(opts.Expired)
+	m.history, m.sessions = newMemoryHistory(opts.Retain), newMemorySessions(memorySessionsMax, opts.Expired)
 	return m.history, m.sessions, nil
 }
 

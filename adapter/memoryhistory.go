@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +16,9 @@ import (
 
 // memoryHistoryBytes bounds what a node without a broker keeps of one namespace; older broadcasts are forgotten early then.
 const memoryHistoryBytes = 64 << 20
+
+// memoryHistoryDead is how much more than what is kept may be there for readers.
+const memoryHistoryDead = 1 << 20
 
 // keptCost is what an entry takes beside its texts, in bytes.
 const keptCost = 160
@@ -28,9 +32,10 @@ type memoryHistory struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	entries []keptEvent // with consecutive numbers
+	entries []keptEvent // with consecutive numbers; what is in its array does not change, so that readers need no lock
 	next    uint64      // the number of the next one, from 1
 	bytes   int
+	dead    int // bytes of forgotten ones in the array, at most
 }
 
 type keptEvent struct {
@@ -78,10 +83,13 @@ func (h *memoryHistory) forgetLocked(now time.Time) {
 	n := 0
 	for n < len(h.entries)-1 && (h.bytes > memoryHistoryBytes || now.Sub(h.entries[n].at) > h.retain) {
 		h.bytes -= h.entries[n].bytes
-		h.entries[n] = keptEvent{}
+		h.dead += h.entries[n].bytes
 		n++
 	}
-	h.entries = h.entries[n:] // append moves them to the front of a new array now and then
+	h.entries = h.entries[n:]
+	if h.dead > memoryHistoryDead+h.bytes { // they are still in the array, which readers may be at
+		h.entries, h.dead = slices.Clone(h.entries), 0
+	}
 }
 
 func (h *memoryHistory) offset(n uint64) string { return h.epoch + strconv.FormatUint(n, 36) }
@@ -103,20 +111,20 @@ func (h *memoryHistory) Position() string {
 }
 
 func (h *memoryHistory) Missed(_ context.Context, offset string, rooms []string, limits HistoryLimits) (Missed, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	last, ok := h.number(offset)
-	oldest := h.next - uint64(len(h.entries))
-	if !ok || last >= h.next || last+1 < oldest {
+	h.mu.Lock()
+	entries, end := h.entries, h.next
+	h.mu.Unlock()
+	oldest := end - uint64(len(entries))
+	if !ok || last >= end || last+1 < oldest {
 		return Missed{}, ErrHistoryGap
 	}
-	end := h.next
 	m := Missed{Had: func(offset string) bool {
 		n, ok := h.number(offset)
 		return ok && n < end
 	}}
 	bytes := 0
-	for _, e := range h.entries[last+1-oldest:] {
+	for _, e := range entries[last+1-oldest:] {
 		if !e.sel.Selects(rooms) {
 			continue
 		}

@@ -1,50 +1,74 @@
 package adapter
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
 )
 
+// memorySessionsMax is how many sessions a node without a broker keeps of one namespace; the oldest expire early then.
+const memorySessionsMax = 100_000
+
 // memorySessions is the SessionStore of a cluster of one node.
 type memorySessions struct {
-	expired func(*Session) // static; may be nil
+	// Static after construction.
+	limit   int
+	expired func(*Session) // may be nil
 
 	mu sync.Mutex
 	// Guarded by mu.
 	sessions map[string]*keptSession // by pid; nil after close
+	saved    list.List               // of *keptSession, the oldest first
 }
 
 type keptSession struct {
 	*Session
 	timer *time.Timer
+	place *list.Element
 }
 
-func newMemorySessions(expired func(*Session)) *memorySessions {
-	return &memorySessions{expired: expired, sessions: make(map[string]*keptSession)}
+func newMemorySessions(limit int, expired func(*Session)) *memorySessions {
+	return &memorySessions{limit: limit, expired: expired, sessions: make(map[string]*keptSession)}
 }
 
 // Save implements SessionStore.
 func (m *memorySessions) Save(_ context.Context, s *Session, ttl time.Duration) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.sessions == nil {
+		m.mu.Unlock()
 		return ErrClosed
 	}
-	if old := m.sessions[s.PID]; old != nil {
-		old.timer.Stop()
-	}
+	m.removeLocked(m.sessions[s.PID])
 	k := &keptSession{Session: s}
 	k.timer = time.AfterFunc(ttl, func() { m.expire(k) })
+	k.place = m.saved.PushBack(k)
 	m.sessions[s.PID] = k
+	var oldest *keptSession
+	if len(m.sessions) > m.limit {
+		oldest = m.saved.Front().Value.(*keptSession)
+	}
+	m.mu.Unlock()
+	if oldest != nil {
+		m.expire(oldest)
+	}
 	return nil
+}
+
+// removeLocked forgets a session; nil is none.
+func (m *memorySessions) removeLocked(k *keptSession) {
+	if k != nil {
+		k.timer.Stop()
+		m.saved.Remove(k.place)
+		delete(m.sessions, k.PID)
+	}
 }
 
 func (m *memorySessions) expire(k *keptSession) {
 	m.mu.Lock()
 	kept := m.sessions[k.PID] == k
 	if kept {
-		delete(m.sessions, k.PID)
+		m.removeLocked(k)
 	}
 	m.mu.Unlock()
 	if kept && m.expired != nil {
@@ -70,8 +94,7 @@ func (m *memorySessions) Delete(_ context.Context, pid string) (bool, error) {
 	if k == nil {
 		return false, nil
 	}
-	k.timer.Stop()
-	delete(m.sessions, pid)
+	m.removeLocked(k)
 	return true, nil
 }
 
@@ -82,4 +105,5 @@ func (m *memorySessions) close() {
 		k.timer.Stop()
 	}
 	m.sessions = nil
+	m.saved.Init()
 }
