@@ -13,8 +13,13 @@ import (
 // TestMemorySessionsLimit: the oldest session is over early when there are too many, once, and who has it saved again is the youngest.
 func TestMemorySessionsLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var over []string
-		m := newMemorySessions(3, func(s *Session) { over = append(over, s.PID) })
+		m := newMemorySessions(3, func(s *Session) {
+			mu.Lock()
+			defer mu.Unlock()
+			over = append(over, s.PID)
+		})
 		for _, pid := range []string{"a", "b", "c", "a", "d", "e"} {
 			if err := m.Save(t.Context(), &Session{PID: pid}, time.Minute); err != nil {
 				t.Fatal(err)
@@ -28,6 +33,8 @@ func TestMemorySessionsLimit(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if len(over) != 4 || len(m.sessions) != 0 || m.saved.Len() != 0 {
 			t.Errorf("over are %v, left %d", over, len(m.sessions))
 		}
