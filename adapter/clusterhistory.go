@@ -41,6 +41,7 @@ type clusterHistory struct {
 	arrived time.Time      // when something last came from the log
 	pending []*pendingTurn // in the order in which it is to be delivered
 	timer   *time.Timer    // runs while something is pending; nil before the first
+	early   early          // what was delivered here before it was in the log
 }
 
 // pendingTurn is something that this node's sockets are to get.
@@ -110,6 +111,7 @@ func (h *clusterHistory) broadcast(m *Message) error {
 	if kept := Kept(p, flags); !kept || h.away.Load() {
 		if kept {
 			h.watchSending(m)
+			m.numbered = h.soon
 		}
 		here, err := h.c.tell(flags, m)
 		if kept && err != nil {
@@ -164,11 +166,19 @@ func (h *clusterHistory) severed() {
 	}
 }
 
+// soon notes that a broadcast is delivered here before it is in the log, where it will never be if seq is 0.
+func (h *clusterHistory) soon(seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.early.note(seq)
+}
+
 // number makes something wait for the log, or wait no more if seq is 0.
 func (h *clusterHistory) number(t *pendingTurn, seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.seq = seq; seq == 0 {
+		h.early.note(0)
 		return
 	}
 	h.pending = append(h.pending, t)
@@ -206,6 +216,8 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 		}
 		if m != nil && t.seq != 0 && t.seq == m.Seq {
 			offset = m.Offset
+		} else if t.seq != 0 {
+			h.early.note(t.seq)
 		}
 		h.turns.add(func() { t.deliver(offset) })
 		h.pending[0] = nil
@@ -216,6 +228,9 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 		if h.timer != nil {
 			h.timer.Stop()
 		}
+	}
+	if m != nil {
+		h.early.arrived(m)
 	}
 	h.mu.Unlock()
 	h.turns.run()
@@ -255,8 +270,12 @@ func (h *clusterHistory) arrive(m *Message) {
 	h.away.Store(false)
 	h.mu.Lock()
 	h.arrived = time.Now()
+	own := h.c.self(m.From)
+	if !own {
+		h.early.passed(m.Offset)
+	}
 	h.mu.Unlock()
-	if h.c.self(m.From) {
+	if own {
 		h.release(func(t *pendingTurn) bool { return t.seq <= m.Seq }, m)
 		return
 	}
@@ -291,6 +310,9 @@ func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []stri
 	bytes, exceeded := 0, false
 	log := *h.log.Load()
 	if err := h.strangers.none(ctx); err != nil {
+		return Missed{}, err
+	}
+	if err := h.placed(ctx, offset); err != nil {
 		return Missed{}, err
 	}
 	end, err := log.After(ctx, offset, func(m *Message) bool {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -34,16 +35,18 @@ const (
 // logger is called with one of them held, but to stop the reading of a partition.
 type broker struct {
 	// Static after construction.
-	id      adapter.NodeID
-	opts    Options
-	stats   *counters
-	client  *kgo.Client
-	status  *brokerstate.Status
-	clock   *clock
-	pub     *publisher
-	readers *readers
-	monitor *monitor
-	closed  func() // called by Close; may be nil
+	id       adapter.NodeID
+	opts     Options
+	stats    *counters
+	client   *kgo.Client
+	status   *brokerstate.Status
+	clock    *clock
+	pub      *publisher
+	readers  *readers
+	monitor  *monitor
+	past     *past
+	sessions *sessionLog
+	closed   func() // called by Close; may be nil
 
 	inbox, control place
 
@@ -86,7 +89,10 @@ func newBroker(id adapter.NodeID, opts Options, stats *counters) (*broker, error
 	b.pub = newPublisher(client, stats, opts, b.status, b.clock)
 	b.readers = &readers{
 		client: client, stats: stats, opts: opts, self: id, clock: b.clock, handle: b.handle, wake: b.monitor.poke, list: make(map[place]*reader),
+		ids: make(map[string]kadm.TopicID), own: b.hearsItself,
 	}
+	b.past = &past{opts: &b.opts}
+	b.sessions = newSessionLog(b)
 	b.monitor.client, b.monitor.readers, b.monitor.pub = client, b.readers, b.pub
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	return b, nil
@@ -178,6 +184,9 @@ func (b *broker) handle(a *arrived) {
 	case kindMember, kindCommon:
 		b.member(a)
 		return
+	case kindSession:
+		b.sessions.take(a)
+		return
 	}
 	b.mu.Lock()
 	buses := b.buses[a.namespace]
@@ -188,6 +197,18 @@ func (b *broker) handle(a *arrived) {
 	for _, bus := range buses {
 		bus.take(a)
 	}
+}
+
+// hearsItself reports whether a namespace needs what this node has written.
+func (b *broker) hearsItself(namespace string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, bus := range b.buses[namespace] {
+		if bus.ordered.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // member hands what was said to the membership on.
@@ -262,6 +283,8 @@ func (b *broker) Close() error {
 		<-b.sent
 		b.stop()
 		b.client.Close()
+		b.past.close()
+		b.sessions.close()
 		if b.closed != nil {
 			b.closed()
 		}

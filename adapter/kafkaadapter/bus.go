@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
@@ -22,7 +22,8 @@ type bus struct {
 	expects func(room string) bool
 	log     place
 
-	ordered bool // set by InOrder, before Start
+	ordered atomic.Bool          // set by InOrder
+	mark    atomic.Pointer[mark] // of the offsets; nil before the first
 
 	// Static after Start.
 	mailbox *inflow.Mailbox[arrival]
@@ -62,8 +63,8 @@ func (b *bus) Start(receive func(m *adapter.Message)) error {
 // take decodes and hands on what was read. It is called by the workers of the log and of the inbox.
 func (b *bus) take(a *arrived) {
 	m, err := b.decode(a)
-	if m != nil && b.ordered && a.place == b.log {
-		m.Offset = strconv.FormatInt(a.offset, 10)
+	if m != nil && a.place == b.log && b.ordered.Load() {
+		m.Offset = b.offsetOf(position{a.topic, a.epoch, a.offset + 1})
 	}
 	source := ""
 	if err != nil {
@@ -88,8 +89,8 @@ func (b *bus) decode(a *arrived) (*adapter.Message, error) {
 	return b.codec.Open(string(a.body))
 }
 
-// InOrder implements adapter.Sequencer. The records of this node are read with all others where Options.Ordered says so.
-func (b *bus) InOrder() { b.ordered = true }
+// InOrder implements adapter.Sequencer: the records of this node are read with all others.
+func (b *bus) InOrder() { b.ordered.Store(true) }
 
 // source says where a record is.
 func (a *arrived) source() string {

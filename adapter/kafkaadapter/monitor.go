@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type monitor struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	limits map[string]int // by topic: the longest message, 0 if it is not known
+	more   []topic        // that are needed beside those of every node
+	news   bool           // there is one that was not seen to
 }
 
 // newMonitor returns a monitor that gets the client and those that it watches before it runs.
@@ -66,6 +69,22 @@ func (m *monitor) longest(topic string) int32 {
 		return int32(min(max(n, 512), 1<<30))
 	}
 	return int32(min(m.opts.MaxMessage, cautiousMessage))
+}
+
+// need has one more topic seen to, before anything is read of it that is wanted from now on.
+func (m *monitor) need(t topic) {
+	m.mu.Lock()
+	m.more, m.news = append(m.more, t), true
+	m.mu.Unlock()
+	m.poke()
+}
+
+// needed lists all topics, and reports whether one is new.
+func (m *monitor) needed() (all []topic, news bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	news, m.news = m.news, false
+	return append(m.opts.topics(), m.more...), news
 }
 
 func (m *monitor) poke() {
@@ -130,8 +149,10 @@ func (m *monitor) judge(err error) {
 
 // look sees to the topics, if there is a reason, and surveys the partitions.
 func (m *monitor) look(ctx context.Context) error {
+	topics, news := m.needed()
+	m.checked = m.checked && !news
 	if !m.checked {
-		if err := m.check(ctx); err != nil {
+		if err := m.check(ctx, topics); err != nil {
 			return err
 		}
 	}
@@ -146,9 +167,9 @@ func (m *monitor) limited(ctx context.Context) (context.Context, context.CancelF
 }
 
 // check creates topics that are missing, and finds out whether one is another than before.
-func (m *monitor) check(ctx context.Context) error {
+func (m *monitor) check(ctx context.Context, topics []topic) error {
 	asked, cancel := m.limited(ctx)
-	infos, err := ensureTopics(asked, m.client, &m.opts, m.opts.topics()...)
+	infos, err := ensureTopics(asked, m.client, &m.opts, topics...)
 	cancel()
 	if err != nil {
 		m.complain(err)
@@ -168,6 +189,7 @@ func (m *monitor) check(ctx context.Context) error {
 	longest := make(map[string]int, len(infos))
 	for name, info := range infos {
 		m.warn(name, info)
+		m.readers.identify(name, info.id)
 		longest[name] = int(m.longest(name))
 		if was := before[name].id; !first && was != info.id && was != (kadm.TopicID{}) {
 			m.client.PurgeTopicsFromClient(name)
@@ -232,6 +254,11 @@ func (m *monitor) askProducerID(ctx context.Context) error {
 // survey asks for the bounds of all partitions that are read here.
 func (m *monitor) survey(ctx context.Context) error {
 	all, unknown := m.readers.places()
+	unseen := func(at place) bool { // of a topic that was needed a moment ago
+		_, seen := m.topics[at.topic]
+		return !seen
+	}
+	all, unknown = slices.DeleteFunc(all, unseen), slices.DeleteFunc(unknown, unseen)
 	if len(all) == 0 {
 		return nil
 	}

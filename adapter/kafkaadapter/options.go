@@ -130,8 +130,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (o *Options) ordered(namespace string) bool { return o.Ordered != nil && o.Ordered(namespace) }
-
 // positive returns v, or the default if it is not positive.
 func positive[T int | time.Duration](v, def T) T {
 	if v <= 0 {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
@@ -13,6 +14,7 @@ import (
 type arrival struct {
 	letters []arrived
 	size    int
+	end     position // behind the last record, of what is left out, too
 }
 
 // Size implements inflow.Item.
@@ -23,6 +25,8 @@ type arrived struct {
 	letter
 	place    place
 	offset   int64
+	topic    kadm.TopicID
+	epoch    int32 // of the leader that has written it
 	stamp    time.Time
 	byBroker bool // stamp is the broker's, not the sender's
 }
@@ -36,12 +40,17 @@ type reader struct {
 	feed    *inflow.Feed[arrival]
 	flow    flow
 
+	handed sync.Mutex
+	// Guarded by handed.
+	stand position // everything before it was handed over; zero until the place is known
+
 	// Guarded by readers.mu.
-	users  int   // how many want it
-	known  bool  // located is closed
-	next   int64 // offset of the next record
-	epoch  int32 // of the leader, when the place was found; -1 if it is not known
-	before int64 // next, when the ends were last asked for
+	topic  kadm.TopicID // of the topic that is read
+	users  int          // how many want it
+	known  bool         // located is closed
+	next   int64        // offset of the next record
+	epoch  int32        // of the leader, when the place was found; -1 if it is not known
+	before int64        // next, when the ends were last asked for
 	// goal is an end of the partition that is to be reached, since is when it was found, and moved when something was last read.
 	goal         int64
 	since, moved time.Time
@@ -49,6 +58,22 @@ type reader struct {
 	lost         bool      // the client does not read any more: it has to be told again
 	renewed      bool      // its topic is another one, of which nothing was read
 	tried        time.Time // when it was last told, or when there was an error
+}
+
+// reached notes that everything before a position was handed over.
+func (r *reader) reached(at position) {
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	if at.topic != r.stand.topic || at.next > r.stand.next {
+		r.stand = at
+	}
+}
+
+// restart notes that the reading goes on elsewhere.
+func (r *reader) restart(at position) {
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	r.stand = at
 }
 
 // readLocked returns what makes the client read from where the reader is.
@@ -66,6 +91,7 @@ func (r *reader) readLocked(now time.Time) step {
 func (r *reader) gapLocked(now time.Time, to, lost int64, why error) step {
 	was := r.next
 	r.next, r.goal, r.epoch, r.err, r.lost = to, 0, -1, nil, true
+	r.restart(position{r.topic, -1, to})
 	s := r.readLocked(now)
 	s.was, s.to, s.lost, s.why = was, to, lost, why
 	return s

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -28,9 +29,10 @@ type readers struct {
 	opts   Options
 	self   adapter.NodeID
 	clock  *clock
-	handle func(a *arrived) // on the worker of the partition
-	wake   func()           // tells the monitor that a place has to be found
-	gaps   atomic.Uint64    // how often records were lost
+	handle func(a *arrived)            // on the worker of the partition
+	own    func(namespace string) bool // whether records of this node are needed here
+	wake   func()                      // tells the monitor that a place has to be found
+	gaps   atomic.Uint64               // how often records were lost
 
 	complaints seldom.Counted
 	names      names // owned by run
@@ -38,7 +40,8 @@ type readers struct {
 	// Guarded by mu.
 	mu   sync.Mutex
 	list map[place]*reader
-	left []*reader // nobody wants them any more, but the client still reads them
+	ids  map[string]kadm.TopicID // by topic, as far as they are known
+	left []*reader               // nobody wants them any more, but the client still reads them
 }
 
 // want has a partition read from its present end on. The channel is closed when that is known: what is written from then on will be
@@ -63,8 +66,11 @@ func (rs *readers) newReader(at place) *reader {
 	r := &reader{place: at, located: make(chan struct{}), epoch: -1}
 	r.feed = inflow.NewFeed(math.MaxInt, &rs.stats.inflow.Dropped, func(a arrival) {
 		for i := range a.letters {
-			rs.handle(&a.letters[i])
+			l := &a.letters[i]
+			rs.handle(l)
+			r.reached(position{l.topic, l.epoch, l.offset + 1})
 		}
+		r.reached(a.end)
 		if r.feed.Waiting()-a.size < rs.opts.FeedLimit/2 { // what was just handled still counts
 			r.flow.resume(rs.client, at)
 		}
@@ -136,12 +142,16 @@ func (rs *readers) take(at place, p *kgo.FetchPartition) {
 	if n := len(records); n > 0 {
 		r.next, r.epoch, r.moved, r.err = records[n-1].Offset+1, records[n-1].LeaderEpoch, time.Now(), nil
 	}
+	end := position{r.topic, r.epoch, r.next}
 	rs.mu.Unlock()
 	rs.lose(gap)
 	if p.Err != nil {
 		rs.wake()
 	}
-	if a := rs.sort(at, records); len(a.letters) > 0 {
+	switch a := rs.sort(at, end, records); {
+	case len(a.letters) == 0 && r.feed.Waiting() == 0:
+		r.reached(end)
+	case len(records) > 0:
 		r.feed.Push(a)
 		if r.feed.Waiting() > rs.opts.FeedLimit {
 			r.flow.stop(rs.client, at)
@@ -165,7 +175,8 @@ func (rs *readers) relieve() {
 func (r *reader) troubledLocked(err error) (gap step) {
 	var loss *kgo.ErrDataLoss
 	if errors.As(err, &loss) { // the client goes on by itself
-		r.next, r.goal = loss.ResetTo, 0
+		r.next, r.goal, r.epoch = loss.ResetTo, 0, -1
+		r.restart(position{r.topic, -1, loss.ResetTo})
 		return step{place: r.place, was: loss.ConsumedTo, to: loss.ResetTo, lost: loss.ConsumedTo - loss.ResetTo, why: err}
 	}
 	r.err = fmt.Errorf("read partition %d of %s: %w", r.place.partition, r.place.topic, err)
@@ -174,8 +185,8 @@ func (r *reader) troubledLocked(err error) (gap step) {
 }
 
 // sort opens records on the outside, and leaves out what this node does not need.
-func (rs *readers) sort(at place, records []*kgo.Record) arrival {
-	var a arrival
+func (rs *readers) sort(at place, end position, records []*kgo.Record) arrival {
+	a := arrival{end: end}
 	direct, log := at.topic == rs.opts.directTopic(), at.topic == rs.opts.logTopic()
 	for i, r := range records {
 		if r.Attrs.IsControl() {
@@ -198,13 +209,15 @@ func (rs *readers) sort(at place, records []*kgo.Record) arrival {
 		case direct && l.to != rs.self:
 			rs.stats.inflow.Foreign.Add(1)
 			continue
-		case log && own && !rs.opts.ordered(l.namespace):
+		case log && own && !rs.own(l.namespace):
 			continue
 		}
 		if a.letters == nil {
 			a.letters = make([]arrived, 0, len(records)-i)
 		}
-		a.letters = append(a.letters, arrived{letter: l, place: at, offset: r.Offset, stamp: r.Timestamp, byBroker: byBroker})
+		a.letters = append(a.letters, arrived{
+			letter: l, place: at, offset: r.Offset, topic: end.topic, epoch: r.LeaderEpoch, stamp: r.Timestamp, byBroker: byBroker,
+		})
 		a.size += overhead + len(r.Value)
 	}
 	return a
@@ -278,12 +291,13 @@ func (rs *readers) found(at place, b bounds) (s step, some bool) {
 	switch {
 	case !r.known:
 		r.next, r.epoch, r.moved = b.end, b.epoch, now
-		r.known = true
+		r.known, r.topic = true, rs.ids[at.topic]
+		r.restart(position{r.topic, r.epoch, r.next})
 		close(r.located)
 		r.lost = rs.succeedLocked(at)
 		return r.readLocked(now), true
 	case r.renewed:
-		r.renewed = false
+		r.renewed, r.topic = false, rs.ids[at.topic]
 		return r.gapLocked(now, b.start, 1, errNewTopic), true
 	case r.lost && r.next < b.start: // time has passed
 		return r.gapLocked(now, b.start, b.start-r.next, kerr.OffsetOutOfRange), true
@@ -306,6 +320,27 @@ func (rs *readers) succeedLocked(at place) bool {
 	n := len(rs.left)
 	rs.left = slices.DeleteFunc(rs.left, func(old *reader) bool { return old.place == at })
 	return len(rs.left) < n
+}
+
+// position returns what is known of how far a partition was handed over.
+func (rs *readers) position(at place) (position, bool) {
+	rs.mu.Lock()
+	r := rs.list[at]
+	known := r != nil && r.known && !r.renewed
+	rs.mu.Unlock()
+	if !known {
+		return position{}, false
+	}
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	return r.stand, true
+}
+
+// identify notes the id of a topic.
+func (rs *readers) identify(topic string, id kadm.TopicID) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.ids[topic] = id
 }
 
 // renew notes that a topic is another one than before, of which nothing was read.

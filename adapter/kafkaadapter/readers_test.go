@@ -17,7 +17,10 @@ import (
 // newReaders returns readers that nobody serves.
 func newReaders() *readers {
 	opts := Options{Logger: quiet()}.withDefaults()
-	return &readers{stats: new(counters), opts: opts, list: make(map[place]*reader), wake: func() {}}
+	return &readers{
+		stats: new(counters), opts: opts, list: make(map[place]*reader), wake: func() {},
+		ids: make(map[string]kadm.TopicID), own: func(string) bool { return false },
+	}
 }
 
 // clientOf returns a client of a Kafka without the options of a node.

@@ -1,0 +1,365 @@
+package kafkaadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+)
+
+const (
+	// sessionSweep is how often sessions are looked for whose time is over, sessionRetry how long the topic is left alone that could not
+	// be read.
+	sessionSweep = 10 * time.Second
+	sessionRetry = 500 * time.Millisecond
+)
+
+var errSessionsUnread = errors.New("the topic of sessions has not been read yet")
+
+// sessionLog is the topic of sessions, in the memory of this node. A change is a record; what came of it is known when it was read back.
+type sessionLog struct {
+	// Static.
+	b     *broker
+	place place
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	begun   bool
+	ready   chan struct{} // closed when the topic was read; made by begin
+	window  time.Duration // how far back it is read
+	early   []arrived     // came while the topic is being read
+	table   sessionTable
+	number  uint64
+	waiting map[uint64]func(sessionTold, error) // by number of the step
+	sweep   *time.Timer
+	closed  bool
+}
+
+func newSessionLog(b *broker) *sessionLog {
+	return &sessionLog{
+		b: b, place: place{b.opts.sessionsTopic(), 0}, ready: make(chan struct{}), waiting: make(map[uint64]func(sessionTold, error)),
+		table: sessionTable{entries: make(map[sessionKey]sessionEntry)},
+	}
+}
+
+// sessionsTopic is read by nodes whose clients can go on.
+func (o *Options) sessionsTopic() string { return o.Prefix + ".sessions" }
+
+// sessionsKept is how long the topic has to keep what it is told: sessions of sockets that are connected are kept for twice the time that
+// clients may be away, and are written again in the meantime.
+func sessionsKept(away time.Duration) time.Duration { return 4*away + time.Minute }
+
+// of returns the store of a namespace, and begins to read the topic for the first one.
+func (l *sessionLog) of(namespace string, opts adapter.HistoryOptions) *sessionStore {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun && !l.closed {
+		l.begun, l.window = true, sessionsKept(opts.Retain)
+		l.b.monitor.need(topic{l.place.topic, 1, l.b.opts.kept(max(shortRetention, 2*l.window), 32<<20)})
+		located := l.b.readers.want(l.place)
+		l.b.running.Go(func() { l.load(located) })
+	}
+	return &sessionStore{l, namespace}
+}
+
+// load reads what the topic has of the last time, again and again until that was possible.
+func (l *sessionLog) load(located <-chan struct{}) {
+	ctx := l.b.ctx
+	select {
+	case <-located:
+	case <-ctx.Done():
+		return
+	}
+	for {
+		table := sessionTable{entries: make(map[sessionKey]sessionEntry)}
+		end, err := l.read(ctx, &table)
+		if err == nil {
+			l.begin(table, end)
+			return
+		}
+		if held, ok := l.b.readers.complaints.Pass(time.Minute); ok && ctx.Err() == nil {
+			l.b.opts.Logger.Warn("sessions of clients cannot be read", "topic", l.place.topic, "error", err, "notLogged", held)
+		}
+		if pause(ctx, sessionRetry) != nil {
+			return
+		}
+	}
+}
+
+// read reads the topic up to its present end.
+func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end int64, err error) {
+	at, _ := l.b.readers.position(l.place)
+	at.epoch = -1
+	var known names
+	from, err := l.b.past.since(ctx, l.place, at, l.window)
+	for err == nil {
+		var stop position
+		stop, err = l.b.past.read(ctx, l.place, from, func(r *kgo.Record) bool {
+			from.next = r.Offset + 1
+			if sealed, err := known.open(r); err == nil && sealed.kind == kindSession {
+				if s, err := decodeSessionStep(sealed.body); err == nil {
+					table.take(sealed.namespace, &s, r.Timestamp)
+				}
+			}
+			return true
+		})
+		if err == nil {
+			return stop.next, nil
+		}
+		if errors.Is(err, adapter.ErrHistoryLimit) { // there is more of it than one client is worth
+			err = ctx.Err()
+		}
+	}
+	return 0, err
+}
+
+// begin goes on with what came meanwhile.
+func (l *sessionLog) begin(table sessionTable, end int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table = table
+	early := l.early
+	l.early = nil
+	for i := range early {
+		if early[i].offset >= end {
+			l.doLocked(&early[i])
+		}
+	}
+	close(l.ready)
+	if !l.closed {
+		l.sweep = time.AfterFunc(sessionSweep, l.expire)
+	}
+}
+
+func (l *sessionLog) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.expire()
+	if !l.closed {
+		l.sweep.Reset(sessionSweep)
+	}
+}
+
+// take takes a record, on the worker of the partition.
+func (l *sessionLog) take(a *arrived) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.ready:
+		l.doLocked(a)
+	default:
+		l.early = append(l.early, *a)
+	}
+}
+
+func (l *sessionLog) doLocked(a *arrived) {
+	s, err := decodeSessionStep(a.body)
+	if err != nil {
+		l.b.stats.inflow.BadFrames.Add(1)
+		return
+	}
+	told := l.table.take(a.namespace, &s, a.stamp)
+	if a.from == l.b.id {
+		if done := l.waiterLocked(a.seq); done != nil {
+			done(told, nil)
+		}
+	}
+}
+
+func (l *sessionLog) waiterLocked(number uint64) func(sessionTold, error) {
+	done := l.waiting[number]
+	delete(l.waiting, number)
+	return done
+}
+
+// write appends a step and calls done, which must not block, at most once: when it was read back, or when it is known that it will not be.
+func (l *sessionLog) write(namespace string, s *sessionStep, done func(sessionTold, error)) (number uint64, err error) {
+	l.mu.Lock()
+	l.number++
+	number = l.number
+	l.waiting[number] = done
+	l.mu.Unlock()
+	sent := func(r adapter.Receipt) {
+		if r.Err == nil {
+			return
+		}
+		l.mu.Lock()
+		done := l.waiterLocked(number)
+		l.mu.Unlock()
+		if done != nil {
+			done(sessionTold{}, r.Err)
+		}
+	}
+	sealed := letter{from: l.b.id, kind: kindSession, namespace: namespace, seq: number, body: s.encode()}
+	if err := l.b.pub.send(sealed, l.place, post{passing: true, sent: sent}); err != nil {
+		l.forget(number)
+		return 0, err
+	}
+	return number, nil
+}
+
+// forget takes back that somebody waits.
+func (l *sessionLog) forget(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting, number)
+}
+
+// close ends what waits.
+func (l *sessionLog) close() {
+	l.mu.Lock()
+	l.closed = true
+	if l.sweep != nil {
+		l.sweep.Stop()
+	}
+	waiting := l.waiting
+	l.waiting = make(map[uint64]func(sessionTold, error))
+	l.mu.Unlock()
+	for _, done := range waiting {
+		done(sessionTold{}, unavailable(errClosed))
+	}
+}
+
+// await waits until the topic was read.
+func (l *sessionLog) await(ctx context.Context) error {
+	select {
+	case <-l.ready:
+		return ctx.Err()
+	case <-l.b.ctx.Done():
+		return unavailable(errClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", unavailable(errSessionsUnread), ctx.Err())
+	}
+}
+
+// do makes steps in their order and returns what each has done.
+func (l *sessionLog) do(ctx context.Context, namespace string, steps ...sessionStep) ([]sessionTold, error) {
+	if err := l.await(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*l.b.opts.AnswerTimeout)
+	defer cancel()
+	type outcome struct {
+		i    int
+		told sessionTold
+		err  error
+	}
+	outcomes := make(chan outcome, len(steps))
+	numbers := make([]uint64, 0, len(steps))
+	defer func() {
+		for _, n := range numbers {
+			l.forget(n)
+		}
+	}()
+	for i := range steps {
+		done := func(told sessionTold, err error) { outcomes <- outcome{i, told, err} }
+		n, err := l.write(namespace, &steps[i], done)
+		if errors.Is(err, adapter.ErrTooLarge) { // what has no place in Kafka cannot be gone on with
+			n, err = l.write(namespace, &sessionStep{do: sessionRemove, holder: steps[i].holder, pid: steps[i].pid}, done)
+		}
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
+	}
+	all := make([]sessionTold, len(steps))
+	for range steps {
+		select {
+		case o := <-outcomes:
+			if o.err != nil {
+				return nil, o.err
+			}
+			all[o.i] = o.told
+		case <-ctx.Done():
+			return nil, unavailable(ctx.Err())
+		}
+	}
+	return all, nil
+}
+
+// sessionStore is the adapter.SessionKeeper of a namespace.
+type sessionStore struct {
+	log       *sessionLog
+	namespace string
+}
+
+var _ adapter.SessionKeeper = (*sessionStore)(nil)
+
+func (s *sessionStore) one(ctx context.Context, step sessionStep) (sessionTold, error) {
+	told, err := s.log.do(ctx, s.namespace, step)
+	if err != nil {
+		return sessionTold{}, err
+	}
+	return told[0], nil
+}
+
+// session opens what was told.
+func (s *sessionStore) session(ctx context.Context, step sessionStep) (*adapter.Session, error) {
+	told, err := s.one(ctx, step)
+	if err != nil || told.text == "" {
+		return nil, err
+	}
+	return envelope.DecodeSession(told.text)
+}
+
+// Save implements adapter.SessionStore, as do Load and Delete.
+func (s *sessionStore) Save(ctx context.Context, session *adapter.Session, ttl time.Duration) error {
+	text, err := envelope.EncodeSession(session)
+	if err == nil {
+		_, err = s.one(ctx, sessionStep{do: sessionSave, ttl: ttl, pid: session.PID, text: text})
+	}
+	if err != nil {
+		return fmt.Errorf("save session: %w", err)
+	}
+	return nil
+}
+
+func (s *sessionStore) Load(ctx context.Context, pid string) (*adapter.Session, error) {
+	session, err := s.session(ctx, sessionStep{do: sessionLook, pid: pid})
+	if err != nil {
+		return nil, fmt.Errorf("load session: %w", err)
+	}
+	return session, nil
+}
+
+func (s *sessionStore) Delete(ctx context.Context, pid string) (bool, error) {
+	told, err := s.one(ctx, sessionStep{do: sessionDelete, pid: pid})
+	if err != nil {
+		return false, fmt.Errorf("delete session: %w", err)
+	}
+	return told.held, nil
+}
+
+// Take implements adapter.SessionKeeper, as does Write.
+func (s *sessionStore) Take(ctx context.Context, pid string, holder adapter.NodeID) (*adapter.Session, error) {
+	session, err := s.session(ctx, sessionStep{do: sessionTake, pid: pid, holder: holder})
+	if err != nil {
+		return nil, fmt.Errorf("take session: %w", err)
+	}
+	return session, nil
+}
+
+func (s *sessionStore) Write(ctx context.Context, writes []adapter.SessionWrite) ([]bool, error) {
+	steps := make([]sessionStep, len(writes))
+	for i, w := range writes {
+		steps[i] = sessionStep{do: sessionRemove, holder: w.Holder, pid: w.Session.PID}
+		if text, err := envelope.EncodeSession(w.Session); err == nil && !w.Remove { // what has no form on the wire cannot be gone on with
+			steps[i].do, steps[i].ttl, steps[i].text = sessionKeep, w.TTL, text
+		}
+	}
+	told, err := s.log.do(ctx, s.namespace, steps...)
+	if err != nil {
+		return nil, fmt.Errorf("write sessions: %w", err)
+	}
+	held := make([]bool, len(told))
+	for i := range told {
+		held[i] = told[i].held
+	}
+	return held, nil
+}
