@@ -367,6 +367,23 @@ func (h *historians) settleTaking(t *testing.T, each int) {
 	}
 }
 
+// again does something until the broker is not too slow for it.
+func again(t *testing.T, do func() error) {
+	t.Helper()
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	for ctx := patient(t); ; {
+		err := do()
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, adapter.ErrClusterUnavailable) || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		<-pause.C
+	}
+}
+
 // testComeBack: a socket that goes on in the middle of what everybody sends gets the rest once: what it has missed, and of what is
 // delivered to it since it was selected again that which it has not.
 func testComeBack(t *testing.T, h *historians) {
@@ -381,10 +398,11 @@ func testComeBack(t *testing.T, h *historians) {
 	s := h.sockets[last]
 	h.nodes[last].await(t, "the first", func() bool { return len(s.got) > each/3 })
 	back := h.nodes[last].Connect("back")
-	m, err := h.histories[last].Missed(within(t), begun, []string{"back"}, someLimits)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var m adapter.Missed
+	again(t, func() (err error) {
+		m, err = h.histories[last].Missed(within(t), begun, []string{"back"}, someLimits)
+		return err
+	})
 	<-done
 	h.nodes[last].await(t, "everything", func() bool { return len(s.got) >= each*len(h.nodes) })
 	times := make(map[string]int)
