@@ -8,7 +8,6 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/internal/kafkatest"
-	"github.com/sockeye-io/sockeye/internal/recoverytest"
 )
 
 // TestHistory runs the suite of histories on a real Kafka.
@@ -31,8 +30,8 @@ func testHistory(t *testing.T, seeds []string) {
 // TestRecovery has clients go from node to node.
 func TestRecovery(t *testing.T) {
 	seeds := []string{kafkatest.Shared(t).Addr}
-	recoverytest.Run(t, func(t *testing.T) func() recoverytest.Builder {
+	runRecovery(t, func(t *testing.T) func() nodeBuilder {
 		prefix := prefixOf(t)
-		return func() recoverytest.Builder { return New(&Options{Seeds: seeds, Prefix: prefix, Logger: quiet()}) }
+		return func() nodeBuilder { return New(&Options{Seeds: seeds, Prefix: prefix, Logger: quiet()}) }
 	})
 }

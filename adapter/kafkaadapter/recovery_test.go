@@ -1,6 +1,4 @@
-// Package recoverytest has clients lose their connection and come back to another node, over any broker: what package server, an
-// adapter and its log and store of sessions do together.
-package recoverytest
+package kafkaadapter
 
 import (
 	"context"
@@ -18,28 +16,28 @@ import (
 	"github.com/sockeye-io/sockeye/server/servertest"
 )
 
-// Builder makes the adapters of a node.
-type Builder interface {
+// nodeBuilder makes the adapters of a node.
+type nodeBuilder interface {
 	server.AdapterBuilder
 	Ready(ctx context.Context) error
 }
 
-// Run runs the suite. Each node of a cluster gets a builder of its own; a test has a fresh cluster.
-func Run(t *testing.T, build func(t *testing.T) func() Builder) {
+// runRecovery has clients come back. Each node of a cluster gets a builder of its own; a test has a fresh cluster.
+func runRecovery(t *testing.T, build func(t *testing.T) func() nodeBuilder) {
 	t.Run("Roaming", func(t *testing.T) { testRoaming(t, build(t)) })
 	t.Run("Order", func(t *testing.T) { testOrder(t, build(t)) })
 }
 
-// Node is a node whose clients can go on.
-type Node struct {
+// serverNode is a node whose clients can go on.
+type serverNode struct {
 	*server.Server
 	test *servertest.Server
 }
 
-// Nodes starts nodes whose clients can go on.
-func Nodes(t *testing.T, n int, build func() Builder) []*Node {
+// serverNodes starts nodes whose clients can go on.
+func serverNodes(t *testing.T, n int, build func() nodeBuilder) []*serverNode {
 	t.Helper()
-	nodes := make([]*Node, n)
+	nodes := make([]*serverNode, n)
 	quiet := slog.New(slog.DiscardHandler)
 	for i := range nodes {
 		b := build()
@@ -47,7 +45,7 @@ func Nodes(t *testing.T, n int, build func() Builder) []*Node {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes[i] = &Node{srv, servertest.New(t, srv, nil)}
+		nodes[i] = &serverNode{srv, servertest.New(t, srv, nil)}
 		if err := b.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +53,8 @@ func Nodes(t *testing.T, n int, build func() Builder) []*Node {
 	return nodes
 }
 
-// Client is a client that comes back, as the npm client does.
-type Client struct {
+// returner is a client that comes back, as the npm client does.
+type returner struct {
 	t           *testing.T
 	c           *servertest.Client
 	sid         string
@@ -67,12 +65,12 @@ type Client struct {
 }
 
 // NewClient returns a client that has not been there before.
-func NewClient(t *testing.T) *Client {
-	return &Client{t: t, next: map[string]int{}, early: map[string]bool{}}
+func NewClient(t *testing.T) *returner {
+	return &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
 }
 
 // Come connects to a node, with the secret if there is one.
-func (r *Client) Come(n *Node) (recovered bool) {
+func (r *returner) Come(n *serverNode) (recovered bool) {
 	r.t.Helper()
 	r.c = n.test.Dial(r.t, nil)
 	auth := ""
@@ -100,7 +98,7 @@ func (r *Client) Come(n *Node) (recovered bool) {
 	}
 }
 
-func (r *Client) read() string {
+func (r *returner) read() string {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
@@ -117,7 +115,7 @@ const warmUp = "warm-up"
 
 // take takes an event ["sender", number, offset]. One without offset, which its node has delivered before it was in the log, may come
 // again.
-func (r *Client) take(text string) {
+func (r *returner) take(text string) {
 	r.t.Helper()
 	var list []any
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(text, "42")), &list); err != nil || len(list) < 2 {
@@ -145,10 +143,10 @@ func (r *Client) take(text string) {
 
 // testRoaming has clients go from node to node, some before their connection is known to be lost, while all nodes send: everybody
 // gets everything once, in each sender's order.
-func testRoaming(t *testing.T, build func() Builder) {
+func testRoaming(t *testing.T, build func() nodeBuilder) {
 	const clients, numbers = 9, 300
-	nodes := Nodes(t, 3, build)
-	all := make([]*Client, clients)
+	nodes := serverNodes(t, 3, build)
+	all := make([]*returner, clients)
 	if err := nodes[0].Of("/").Emit(warmUp, 0); err != nil { // a stream that has never had anything knows no position
 		t.Fatal(err)
 	}
@@ -203,8 +201,8 @@ func testRoaming(t *testing.T, build func() Builder) {
 }
 
 // testOrder: what ends a socket, or takes it out of a room, comes behind what was sent to it before.
-func testOrder(t *testing.T, build func() Builder) {
-	nodes := Nodes(t, 1, build)
+func testOrder(t *testing.T, build func() nodeBuilder) {
+	nodes := serverNodes(t, 1, build)
 	main := nodes[0].Of("/")
 	for name, end := range map[string]func(s *server.Socket){
 		"disconnect": func(s *server.Socket) {
