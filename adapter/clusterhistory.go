@@ -32,6 +32,7 @@ type clusterHistory struct {
 	log atomic.Pointer[Log] // nil unless events are kept and get their offsets
 
 	strangers strangers // those who write past the log
+	reads     missedReads
 
 	delivered atomic.Pointer[string] // offset of the last message that was delivered; written in turn
 	away      atomic.Bool            // a broadcast did not come back in time, and nothing has come since: nobody waits
@@ -87,7 +88,9 @@ func (c *clustered) inOrder(patience time.Duration) bool {
 		if c.parted == nil {
 			return false
 		}
-		c.history.Store(&clusterHistory{c: c, patience: patience})
+		h := &clusterHistory{c: c, patience: patience}
+		h.reads.h = h
+		c.history.Store(h)
 	}
 	return true
 }
@@ -306,36 +309,10 @@ func (h *clusterHistory) Compare(a, b string) int { return (*h.log.Load()).Compa
 
 // Missed implements History.
 func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []string, limits HistoryLimits) (Missed, error) {
-	var missed Missed
-	bytes, exceeded := 0, false
-	log := *h.log.Load()
-	if err := h.strangers.none(ctx); err != nil {
-		return Missed{}, err
-	}
 	if err := h.placed(ctx, offset); err != nil {
 		return Missed{}, err
 	}
-	end, err := log.After(ctx, offset, func(m *Message) bool {
-		if !Kept(m.Packet, m.Flags) || !m.Selection.Selects(rooms) {
-			return true
-		}
-		event := withOffset(m.Packet, m.Offset).Payload
-		missed.Events = append(missed.Events, event)
-		bytes += keptCost + len(event.JSON)
-		for _, a := range event.Attachments {
-			bytes += len(a)
-		}
-		exceeded = bytes > limits.Bytes || len(missed.Events) > limits.Packets
-		return !exceeded
-	})
-	switch {
-	case err != nil:
-		return Missed{}, err
-	case exceeded:
-		return Missed{}, ErrHistoryLimit
-	}
-	missed.Had = func(offset string) bool { return log.Compare(offset, end) <= 0 }
-	return missed, nil
+	return h.reads.read(ctx, offset, rooms, limits)
 }
 
 // close has delivered what is pending.

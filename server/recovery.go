@@ -34,8 +34,8 @@ const (
 	saveTimeout = 5 * time.Second
 	// endTimeout bounds how long a client that comes back waits until its session is saved.
 	endTimeout = 5 * time.Second
-	// maxRestores is how many clients of a server read what they have missed at the same time.
-	maxRestores = 8
+	// maxRestores is how many clients of a server wait for what they have missed at the same time. Those of a cluster read it together.
+	maxRestores = 256
 )
 
 // RecoveryOptions configure connection state recovery, see Options.Recovery.
