@@ -13,8 +13,8 @@ import (
 // How long this node's sockets wait for the place of a broadcast in the log; they get it without offset then, and once more if they
 // come back later and it is in the log after all.
 const (
-	placePatience = 200 * time.Millisecond // while nothing comes from the log, unless the namespace is an ordered one
-	maxPlace      = 2 * time.Second        // in any case
+	placePatience = time.Second     // while nothing comes from the log, unless the namespace is an ordered one
+	maxPlace      = 2 * time.Second // in any case
 )
 
 // clusterHistory is the History of a cluster whose bus has a log, or the order alone, see ClusterOptions.Ordered. What is broadcast on
