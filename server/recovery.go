@@ -33,7 +33,7 @@ const (
 	// saveTimeout bounds how long a session's end waits for the store.
 	saveTimeout = 5 * time.Second
 	// endTimeout bounds how long a client that comes back waits until its session is saved.
-	endTimeout = 5 * time.Second
+	endTimeout = 2 * time.Second
 	// maxRestores is how many clients of a server wait for what they have missed at the same time. Those of a cluster read it together.
 	maxRestores = 256
 )

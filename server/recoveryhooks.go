@@ -38,7 +38,7 @@ func (s *Socket) Recovered() bool { return s.restored != nil && s.state.Load() !
 // Recoverable reports whether the client of a socket that has disconnected can go on with it, as far as this node knows: see
 // Options.Recovery. It may have gone on already.
 func (s *Socket) Recoverable() bool {
-	if s.nsp.recovery == nil || s.state.Load() != stateClosed || !s.ticket.entered.Load() || s.ticket.taken.Load() {
+	if s.nsp.recovery == nil || s.state.Load() != stateClosed || !s.ticket.entered.Load() && s.restored == nil || s.ticket.taken.Load() {
 		return false
 	}
 	s.mu.Lock()

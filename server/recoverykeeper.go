@@ -29,12 +29,13 @@ type keeper struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	queue   []*Socket         // to be written, each once
-	queued  map[*Socket]bool  // what is in queue
-	running chan struct{}     // closed when the goroutine has ended; nil without one
-	renewal *time.Timer       // nil before the first socket, and after close
-	closed  bool              // nothing is begun any more
-	ended   map[*Socket]ended // sockets that have ended and whose sessions are not written
+	queue    []*Socket         // to be written, each once
+	queued   map[*Socket]bool  // what is in queue
+	renewals []*Socket         // to be written when queue is empty: nothing of them has changed
+	running  chan struct{}     // closed when the goroutine has ended; nil without one
+	renewal  *time.Timer       // nil before the first socket, and after close
+	closed   bool              // nothing is begun any more
+	ended    map[*Socket]ended // sockets that have ended and whose sessions are not written
 }
 
 func newKeeper(r *recovery, store adapter.SessionKeeper) *keeper {
@@ -82,6 +83,11 @@ func (k *keeper) putLocked(s *Socket) {
 		k.queued[s] = true
 		k.queue = append(k.queue, s)
 	}
+	k.beginLocked()
+}
+
+// beginLocked sees to it that somebody writes.
+func (k *keeper) beginLocked() {
 	if k.running == nil && !k.closed {
 		k.running = make(chan struct{})
 		go k.work(k.running)
@@ -109,9 +115,10 @@ func (k *keeper) renew() {
 	if k.closed {
 		return
 	}
-	for _, s := range live {
-		k.putLocked(s)
+	if len(k.renewals) == 0 { // else the store is slow, and those have waited longest
+		k.renewals = live
 	}
+	k.beginLocked()
 	k.renewal.Reset(k.renewEvery())
 }
 
@@ -155,18 +162,23 @@ type keeping struct {
 func (k *keeper) next() []keeping {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	var batch []keeping
 	n := min(len(k.queue), keepBatch)
-	if n == 0 {
-		k.running = nil
-		return nil
-	}
-	batch := make([]keeping, n)
-	for i, s := range k.queue[:n] {
+	for _, s := range k.queue[:n] {
 		end, ended := k.ended[s]
-		batch[i] = keeping{s, ended, end}
+		batch = append(batch, keeping{s, ended, end})
 		delete(k.queued, s)
 	}
 	k.queue = slices.Delete(k.queue, 0, n)
+	for len(k.renewals) > 0 && len(batch) < keepBatch {
+		s := k.renewals[0]
+		if k.renewals = k.renewals[1:]; s.Connected() { // the end of one that is not is written by itself
+			batch = append(batch, keeping{s: s})
+		}
+	}
+	if len(batch) == 0 {
+		k.running, k.renewals = nil, nil
+	}
 	return batch
 }
 
@@ -247,7 +259,7 @@ func (k *keeper) forget(s *Socket) {
 // close returns when everything is written, or cannot be.
 func (k *keeper) close() {
 	k.mu.Lock()
-	k.closed = true
+	k.closed, k.renewals = true, nil
 	if k.renewal != nil {
 		k.renewal.Stop()
 	}

@@ -71,7 +71,7 @@ func TestKeeperAway(t *testing.T) {
 		if n.come(t, &r) {
 			t.Error("went on")
 		}
-		if took := time.Since(began); took > 2*time.Second || n.Stats().Recovery["failed"] != 1 {
+		if took := time.Since(began); took > 3*time.Second || n.Stats().Recovery["failed"] != 1 {
 			t.Errorf("answered after %v, %v", took, n.Stats().Recovery)
 		}
 		r.close()
@@ -181,4 +181,35 @@ func TestRecoveryForgedOffset(t *testing.T) {
 	if got := n.Stats().Recovery; got["gap"] != 1 {
 		t.Errorf("results %v", got)
 	}
+}
+
+// TestKeeperChangesFirst: what has changed is written soon, also while the sessions of many sockets are renewed.
+func TestKeeperChangesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sockets, changed = 2000, 10
+		var wrote atomic.Int64
+		o := recovering(server.RecoveryOptions{MaxDisconnectionDuration: 10 * time.Second})
+		n, stop := startInMemory(t, withKeeper(o, new(atomic.Bool), func(writes []adapter.SessionWrite) error {
+			for _, w := range writes {
+				if strings.Contains(string(w.Session.Data.JSON), `"a":1`) {
+					wrote.Add(1)
+				}
+			}
+			return nil
+		}))
+		defer stop()
+		n.Of("/")
+		for range sockets {
+			n.come(t, new(returner))
+		}
+		time.Sleep(5*time.Second + 10*time.Millisecond)
+		for _, s := range n.Of("/").Sockets()[:changed] {
+			must(t, s.Data().Set("a", 1))
+		}
+		time.Sleep(2 * 50 * time.Millisecond)
+		synctest.Wait()
+		if got := wrote.Load(); got < changed {
+			t.Errorf("%d of %d changes are written within two turns", got, changed)
+		}
+	})
 }

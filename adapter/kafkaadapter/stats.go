@@ -66,7 +66,7 @@ func (k *Kafka) figures() Stats {
 		Lost: c.lost.Load(), Gaps: c.gaps.Load(), NewTopics: c.newTopics.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()
-	s.State, s.Since, s.Reason, s.StateChanges = k.servers.Worst()
+	s.State, s.Since, s.StateChanges, s.Reason = k.servers.Worst()
 	for _, b := range k.servers.Open() {
 		b.addTo(&s)
 	}

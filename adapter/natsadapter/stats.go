@@ -68,7 +68,7 @@ func (b *Builder) Stats() Stats {
 		Members: c.members.Load(), Losses: c.losses.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()
-	s.State, s.Since, s.Reason, s.StateChanges = b.servers.Worst()
+	s.State, s.Since, s.StateChanges, s.Reason = b.servers.Worst()
 	for _, br := range b.servers.Open() {
 		br.hub.addTo(&s)
 	}

@@ -71,7 +71,7 @@ func (b *builder) figures() Stats {
 		LogBroken: c.logBroken.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()
-	s.State, s.Since, s.Reason, s.StateChanges = b.servers.Worst()
+	s.State, s.Since, s.StateChanges, s.Reason = b.servers.Worst()
 	for _, br := range b.servers.Open() {
 		br.hub.addTo(&s)
 	}

@@ -37,6 +37,21 @@ func (srv *Server) ServeFor(client Peer, w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// AnswerPoll answers the poll that waits for a session, if there is one, with a packet that says nothing: the client polls again, by
+// another way perhaps. It reports whether there is such a session.
+func (srv *Server) AnswerPoll(id string) bool {
+	s := srv.lookup(id)
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pollingLocked(); p != nil {
+		p.releaseLocked()
+	}
+	return true
+}
+
 // Peer returns who has sent a request, see TrustedProxies.Peer; for one that another server has passed on, whom that names.
 // The host has the port of X-Forwarded-Port if it has none of its own.
 func (srv *Server) Peer(r *http.Request) Peer {

@@ -33,6 +33,7 @@ type Forwarder struct {
 	relays   *relays
 	pointers *pointers
 	arrivals arrivals
+	polls    polls
 	count    counters
 	refused  seldom.Keyed
 	unknown  seldom.Keyed
@@ -163,6 +164,7 @@ func (f *Forwarder) shutdown(ctx context.Context) error {
 	f.relays.close()
 	ctx, cancel := context.WithTimeout(ctx, shutdownTime)
 	defer cancel()
+	f.endPolls(ctx)
 	if err := f.web.Shutdown(ctx); err != nil {
 		_ = f.web.Close() // what is still there waits for clients of other nodes
 	}

@@ -85,17 +85,7 @@ var errNotReleased = errors.New("the session is not young any more")
 func (f *Forwarder) askRelease(c *call, r *http.Request) (*engine.Transfer, error) {
 	ctx, cancel := context.WithTimeout(c.to.life, releaseTime)
 	defer cancel()
-	scheme := "http"
-	if f.opts.TLS != nil {
-		scheme = "https"
-	}
-	target := &url.URL{Scheme: scheme, Host: c.to.node.Load().Address, Path: "/"}
-	ask, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	ask.Header.Set(headerName, f.signFor(c, passRelease, http.MethodPost, target.RequestURI(), f.engine.Peer(r)))
-	resp, err := f.client.RoundTrip(ask)
+	resp, err := f.askFor(ctx, c, passRelease, f.engine.Peer(r))
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +107,21 @@ func (f *Forwarder) askRelease(c *call, r *http.Request) (*engine.Transfer, erro
 		return nil, errors.New("another session than was asked for came") // ids are secrets: the text may be logged
 	}
 	return t, nil
+}
+
+// askFor asks the node of a session for something else than a client does.
+func (f *Forwarder) askFor(ctx context.Context, c *call, kind string, client engine.Peer) (*http.Response, error) {
+	scheme := "http"
+	if f.opts.TLS != nil {
+		scheme = "https"
+	}
+	target := &url.URL{Scheme: scheme, Host: c.to.node.Load().Address, Path: "/"}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set(headerName, f.signFor(c, kind, http.MethodPost, target.RequestURI(), client))
+	return f.client.RoundTrip(r)
 }
 
 // serveRelease gives a session away, if it is young.

@@ -34,8 +34,12 @@ func (f *Forwarder) servePeer(w http.ResponseWriter, r *http.Request) {
 	f.count.served.Add(1)
 	r.Header.Del(headerName)
 	w.Header().Set(headerName, string(f.self))
-	if p.Kind == passRelease {
+	switch p.Kind {
+	case passRelease:
 		f.serveRelease(w, p)
+		return
+	case passAnswer:
+		f.serveAnswer(w, p)
 		return
 	}
 	f.arrivals.await(r.Context(), p.SID)

@@ -104,6 +104,9 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, c *call) Reason
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), callKey{}, c))
 	defer cancel()
 	defer context.AfterFunc(c.to.life, cancel)()
+	if r.Method == http.MethodGet {
+		defer f.polls.add(c, cancel)()
+	}
 	r = r.WithContext(ctx)
 	if r.ContentLength != 0 {
 		c.body = f.watchBody(w, r)

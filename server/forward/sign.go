@@ -28,6 +28,7 @@ const (
 const (
 	passRequest = "request" // for a client's request, which is sent along
 	passRelease = "release" // asks for a young session, see handover.go
+	passAnswer  = "answer"  // asks for the answer of a poll that waits, see polls.go
 )
 
 // pass is what a node says of a request that it sends to another one. It is one header line: fields with spaces between them, the
@@ -92,7 +93,7 @@ func checkPass(key []byte, value, method, target string) (*pass, error) {
 
 func parsePass(text string) (*pass, error) {
 	f := strings.Split(text, " ")
-	if len(f) != passFields-1 || f[0] != passVersion || f[1] != passRequest && f[1] != passRelease || !validSID(f[6]) {
+	if len(f) != passFields-1 || f[0] != passVersion || f[1] != passRequest && f[1] != passRelease && f[1] != passAnswer || !validSID(f[6]) {
 		return nil, errMalformed
 	}
 	p := &pass{Kind: f[1], From: adapter.NodeID(f[2]), To: adapter.NodeID(f[3]), SID: f[6]}

@@ -3,6 +3,7 @@ package users
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/server"
@@ -16,6 +17,8 @@ type notice struct {
 	From    adapter.NodeID `json:"from"`
 	Hold    []string       `json:"hold,omitempty"`    // users that From holds, and the receiver may hold or have in its cache
 	Release []string       `json:"release,omitempty"` // users that it does not hold any more
+	// Waits is for how many milliseconds a client of a user of Release may go on that has lost its connection to From or before.
+	Waits map[string]int64 `json:"waits,omitempty"`
 	// Holders belongs to User: a message of the receiver has not found it, or not only, where it was sent to.
 	User    string           `json:"user,omitempty"`
 	Holders []adapter.NodeID `json:"holders,omitempty"`
@@ -30,8 +33,8 @@ const (
 // outbox are users that another node has to be told of: by what is true of them when it is told, so that nothing can be told in
 // the wrong order. Guarded by Directory.mu.
 type outbox struct {
-	users   map[string]bool
-	running bool // a goroutine tells
+	users   map[string]time.Time // until then a client that was here may go on
+	running bool                 // a goroutine tells
 }
 
 // tellLocked has a node told whether this one holds a user.
@@ -41,10 +44,14 @@ func (d *Directory) tellLocked(node adapter.NodeID, id string) {
 	}
 	box := d.boxes[node]
 	if box == nil {
-		box = &outbox{users: make(map[string]bool)}
+		box = &outbox{users: make(map[string]time.Time)}
 		d.boxes[node] = box
 	}
-	box.users[id] = true
+	var waits time.Time
+	if u := d.users[id]; u != nil {
+		waits = u.waits
+	}
+	box.users[id] = later(box.users[id], waits)
 	d.tellAgainLocked(node)
 }
 
@@ -86,8 +93,8 @@ func (d *Directory) nextNotice(node adapter.NodeID, box *outbox) (n notice, ok b
 		return n, false
 	}
 	n.From = d.members.self
-	bytes := 0
-	for id := range box.users {
+	bytes, now := 0, time.Now()
+	for id, waits := range box.users {
 		if u := d.users[id]; u != nil && u.count > 0 {
 			n.Hold = append(n.Hold, id)
 			if i := u.find(node); i >= 0 {
@@ -95,6 +102,12 @@ func (d *Directory) nextNotice(node adapter.NodeID, box *outbox) (n notice, ok b
 			}
 		} else {
 			n.Release = append(n.Release, id)
+			if waits.After(now) {
+				if n.Waits == nil {
+					n.Waits = make(map[string]int64)
+				}
+				n.Waits[id] = waits.Sub(now).Milliseconds()
+			}
 		}
 		delete(box.users, id)
 		if bytes += len(id); len(n.Hold)+len(n.Release) >= noticeUsers || bytes >= noticeBytes {
@@ -114,7 +127,7 @@ func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, holds [
 	defer d.mu.Unlock()
 	if err != nil {
 		for _, id := range slices.Concat(n.Hold, n.Release) {
-			box.users[id] = true
+			box.users[id] = later(box.users[id], n.waits(id))
 		}
 		return
 	}
@@ -123,15 +136,44 @@ func (d *Directory) noticed(node adapter.NodeID, box *outbox, n *notice, holds [
 		if u == nil {
 			continue
 		}
+		_, again := box.users[id]
 		switch i := u.find(node); {
 		case i < 0:
 		case !too[id] && !u.others[i].heard:
 			u.forget(node)
-		case !box.users[id]:
+		case !again:
 			u.others[i].told = true
 			u.changedLocked()
 		}
 	}
+}
+
+// waits is until when a client of a user may go on, zero if none may.
+func (n *notice) waits(id string) (until time.Time) {
+	if ms := n.Waits[id]; ms > 0 {
+		until = time.Now().Add(time.Duration(min(ms, maxWaits)) * time.Millisecond)
+	}
+	return until
+}
+
+// maxWaits bounds what another node says, in milliseconds.
+const maxWaits = 30 * 24 * 3600 * 1000
+
+// waitsLocked notes that a client that another node had may go on.
+func (d *Directory) waitsLocked(u *user, until time.Time) {
+	if !until.After(u.waits) {
+		return
+	}
+	if u.waits = until; u.count == 0 && u.stored == storedAway {
+		d.awayLocked(u)
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // told takes in what another node tells. The answer names those of n.Hold that this node holds too.
@@ -149,6 +191,7 @@ func (d *Directory) told(_ context.Context, n notice) (holds []string, err error
 	for _, id := range n.Release {
 		if u := d.users[id]; u != nil {
 			u.forget(n.From)
+			d.waitsLocked(u, n.waits(id))
 		}
 	}
 	d.mu.Unlock()
@@ -164,6 +207,9 @@ func (d *Directory) heldElsewhereLocked(id string, node adapter.NodeID) {
 	switch {
 	case u == nil || node == d.members.self:
 	case u.stored == storedAway && u.count == 0: // it has come back there
+		if u.waits.After(time.Now()) { // another client of it may still come back
+			d.tellLocked(node, id)
+		}
 		u.stored = storedNothing
 		d.queueLocked(u)
 	case u.find(node) < 0:

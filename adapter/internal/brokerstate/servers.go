@@ -93,7 +93,7 @@ func (l *Servers[S]) some(ctx context.Context) ([]S, error) {
 }
 
 // Worst returns the state of the server that is worst off, and how often the states of all have changed.
-func (l *Servers[S]) Worst() (state adapter.BrokerState, since time.Time, reason error, changes uint64) {
+func (l *Servers[S]) Worst() (state adapter.BrokerState, since time.Time, changes uint64, reason error) {
 	l.mu.Lock()
 	servers, changes := slices.Clone(l.open), l.retired
 	l.mu.Unlock()
@@ -103,5 +103,5 @@ func (l *Servers[S]) Worst() (state adapter.BrokerState, since time.Time, reason
 		}
 		changes += s.Status().Changes()
 	}
-	return state, since, reason, changes
+	return state, since, changes, reason
 }

@@ -54,12 +54,12 @@ func TestServers(t *testing.T) {
 		if err := list.Ready(t.Context(), "carrier"); !errors.Is(err, reason) {
 			t.Errorf("one of two is not ready: %v", err)
 		}
-		if state, _, why, changes := list.Worst(); state != adapter.BrokerDown || !errors.Is(why, reason) || changes != 3 {
+		if state, _, changes, why := list.Worst(); state != adapter.BrokerDown || !errors.Is(why, reason) || changes != 3 {
 			t.Errorf("%v, %v, %d changes", state, why, changes)
 		}
 		list.Remove(b)
 		list.Remove(b)
-		if state, _, why, changes := list.Worst(); state != adapter.BrokerUp || why != nil || changes != 3 || len(list.Open()) != 1 {
+		if state, _, changes, why := list.Worst(); state != adapter.BrokerUp || why != nil || changes != 3 || len(list.Open()) != 1 {
 			t.Errorf("one has closed: %v, %v, %d changes, %d open", state, why, changes, len(list.Open()))
 		}
 	})
