@@ -32,10 +32,12 @@ func (c *clustered) BroadcastWithAck(ctx context.Context, p *parser.Packet, sel 
 	if !flags.Local && !c.self(flags.Node) {
 		var q *openQuestion
 		q, err = c.ask(ctx, &Message{Kind: KindBroadcast, Packet: p, Selection: sel, Flags: flags}, acks)
-		if q != nil {
+		if q == nil {
+			summary.Missing, summary.Unanswered = c.unasked(flags.Node, err)
+		} else {
 			var end question.Outcome[NodeID]
 			end, err = c.wait(q)
-			summary = AckSummary{Missing: end.Missing, Unanswered: end.Unanswered}
+			summary = AckSummary{Missing: end.Missing, Unanswered: unheard(end.Unanswered, err)}
 		}
 	}
 	if own != nil {

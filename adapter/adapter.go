@@ -159,7 +159,8 @@ type Result[T any] struct {
 	Values []T
 	// Missing names the nodes that did not answer, as far as they are known by name.
 	Missing []NodeID
-	// Unanswered counts all nodes that did not answer, named or not.
+	// Unanswered counts all nodes that did not answer, named or not. Beside ErrClusterUnavailable it is 1 at least: whether there are
+	// others is not known then.
 	Unanswered int
 }
 

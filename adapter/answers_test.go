@@ -209,8 +209,8 @@ func TestHesitantBroker(t *testing.T) {
 		want answer
 	}{
 		"no count": {hesitantBus{count: context.Canceled},
-			answer{values: "[b c]", err: adapter.ErrClusterUnavailable, took: 5 * time.Second}},
-		"no count, no list":    {hesitantBus{count: context.Canceled, nodes: context.Canceled}, answer{values: "[b c]", err: adapter.ErrClusterUnavailable, took: 5 * time.Second}},
+			answer{values: "[b c]", unanswered: 1, err: adapter.ErrClusterUnavailable, took: 5 * time.Second}},
+		"no count, no list":    {hesitantBus{count: context.Canceled, nodes: context.Canceled}, answer{values: "[b c]", unanswered: 1, err: adapter.ErrClusterUnavailable, took: 5 * time.Second}},
 		"no list":              {hesitantBus{nodes: context.Canceled}, answer{values: "[b c]", unanswered: 1, took: 5 * time.Second}},
 		"list fails":           {hesitantBus{nodes: odd}, answer{values: "[b c]", unanswered: 1, took: 5 * time.Second}},
 		"unavailable for list": {hesitantBus{nodes: adapter.ErrClusterUnavailable}, answer{values: "[b c]", unanswered: 1, err: adapter.ErrClusterUnavailable, took: 250 * time.Millisecond}},

@@ -74,14 +74,32 @@ func gather[T any](ctx context.Context, c *clustered, m *Message, local func() [
 		result.Values = local()
 	}
 	if err != nil {
+		result.Missing, result.Unanswered = c.unasked(m.Flags.Node, err)
 		return result, err
 	}
 	end, err := c.wait(q)
 	for _, a := range q.answers {
 		result.Values = append(result.Values, values(a)...)
 	}
-	result.Missing, result.Unanswered = end.Missing, end.Unanswered
+	result.Missing, result.Unanswered = end.Missing, unheard(end.Unanswered, err)
 	return result, err
+}
+
+// unasked tells who does not answer a question that could not be sent, as far as they are known.
+func (c *clustered) unasked(to NodeID, err error) ([]NodeID, int) {
+	missing := c.present()
+	if to != "" {
+		missing = []NodeID{to}
+	}
+	return missing, unheard(len(missing), err)
+}
+
+// unheard is how many nodes did not answer. While the broker is away there may be one that nobody can name.
+func unheard(known int, err error) int {
+	if errors.Is(err, ErrClusterUnavailable) {
+		return max(known, 1)
+	}
+	return known
 }
 
 // ask sends a question. It must be waited for unless there is an error.

@@ -352,18 +352,18 @@ func TestUnavailable(t *testing.T) {
 		for id := range n.adapters {
 			n.Cut(id)
 		}
-		own := answer{values: "[a1 a2]", err: adapter.ErrClusterUnavailable}
+		own := answer{values: "[a1 a2]", missing: ids{"b", "c"}, unanswered: 2, err: adapter.ErrClusterUnavailable}
 		n.fetch(t.Context()).check(t, "fetch", own)
-		n.serverSide(t.Context()).check(t, "server-side", answer{values: "[]", err: adapter.ErrClusterUnavailable})
+		n.serverSide(t.Context()).check(t, "server-side", answer{values: "[]", missing: ids{"b", "c"}, unanswered: 2, err: adapter.ErrClusterUnavailable})
 		a := n.adapters["a"]
 		rooms, err := a.Rooms(t.Context())
-		if sorted(rooms.Values) != "[a1 a2 room]" || !errors.Is(err, adapter.ErrClusterUnavailable) {
+		if sorted(rooms.Values) != "[a1 a2 room]" || rooms.Complete() || !errors.Is(err, adapter.ErrClusterUnavailable) {
 			t.Errorf("rooms: %+v, error %v", rooms, err)
 		}
 		n.silence("a2")
 		asked := later(func() answer { return n.acks(t, t.Context(), 2) })
 		n.sockets["a2"].Disconnect()
-		(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2!]", err: adapter.ErrClusterUnavailable})
+		(<-asked).check(t, "acks", answer{values: "[/a1=a1 /a2!]", missing: ids{"b", "c"}, unanswered: 2, err: adapter.ErrClusterUnavailable})
 		sel := adapter.Selection{Rooms: []string{"a1"}}
 		_, countErr := a.ServerCount(t.Context())
 		for name, err := range map[string]error{

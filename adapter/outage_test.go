@@ -57,7 +57,7 @@ func TestReassemble(t *testing.T) {
 		for range 2 {
 			bus.losses.Add(1)
 			bus.down.Store(true)
-			n.fetch(t.Context()).check(t, "down", answer{values: "[]", err: adapter.ErrClusterUnavailable})
+			n.fetch(t.Context()).check(t, "down", answer{values: "[]", missing: ids{"a", "b", "c"}, unanswered: 3, err: adapter.ErrClusterUnavailable})
 			bus.down.Store(false)
 			bus.scattered.Store(2)
 			asked := bus.asked.Load()

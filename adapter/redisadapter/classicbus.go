@@ -150,8 +150,11 @@ func (b *classicBus) openBroadcast(channel, body string) {
 
 func (b *classicBus) openRequest(channel string, body []byte) {
 	q, err := b.codec.DecodeRequest(body)
-	if q == nil {
+	if q == nil || err != nil {
 		b.mailbox.Deliver(nil, err, channel)
+		if q != nil { // who asks would wait for nothing
+			b.Respond(&q.Message, q.Empty())
+		}
 		return
 	}
 	if q.Socket != "" && !b.has(q.Socket) {

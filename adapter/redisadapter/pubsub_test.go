@@ -272,6 +272,34 @@ func TestPubSubBadFrames(t *testing.T) {
 	}
 }
 
+// TestPubSubOddSenders hears emitters in other languages, and tells whose message is refused, and why.
+func TestPubSubOddSenders(t *testing.T) {
+	server := redistest.Single(t)
+	var log lockedBuffer
+	n := startPubSub(t, server, PubSubOptions{Options: Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	n.Connect("s", "r")
+	publish := func(channel, body string) {
+		t.Helper()
+		if err := n.rdb.Publish(within(t), channel, body).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// pip socket.io-emitter: Of("/chat").Emit("python"); PHP's emitter; npm's adapter: except(undefined).emit("node").
+	publish("socket.io#/chat#", "\x93\xa7emitter\x83\xa4data\x91\xa6python\xa4type\x02\xa3nsp\xa5/chat\x82\xa5flags\xa0\xa5rooms\xa0")
+	publish("socket.io#/chat#r#", "\x93\xa7emitter\x83\xa4type\x02\xa4data\x91\xa3php\xa3nsp\xa5/chat\x82\xa5rooms\x91\xa1r\xa5flags\x90")
+	publish("socket.io#/chat#", "\x93\xa6uvwxyz\x83\xa4type\x02\xa4data\x91\xa4node\xa3nsp\xa5/chat\x83\xa5rooms\x90\xa6except\x91\xc0\xa5flags\x80")
+	for _, name := range []string{"python", "php", "node"} {
+		arrives(t, n, `2/chat,["`+name+`"]`)
+	}
+	publish("socket.io#/chat#", "\x93\xa6uvwxyz\x83\xa4type\x02\xa4data\x91\xa1m\xa3nsp\xa5/chat\x81\xa5rooms\x05")
+	redistest.Eventually(t, "the refused message is told", func() bool { return strings.Contains(log.String(), "cannot be decoded") })
+	for _, part := range []string{"source=socket.io#/chat#", `uvwxyz`, "field opts.rooms: not a list of rooms"} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("the log does not say %s:\n%s", part, log.String())
+		}
+	}
+}
+
 // lockedBuffer is a bytes.Buffer for several goroutines.
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -327,6 +355,10 @@ func TestPubSubRequests(t *testing.T) {
 		{`{"uid":"peer-1","requestId":"9","type":77}`, "", ""},
 		{`{"uid":"peer-1","requestId":"10","type":7,"packet":{"type":2,"data":["q"]},"opts":{"rooms":["nowhere"],"except":[]}}`, private, `{"type":8,"requestId":"10","clientCount":0,"uid":"UID"}`},
 		{`{"uid":"peer-1","requestId":"11","type":5,"opts":{"rooms":["a"],"except":["a"]}}`, private, `{"requestId":"11","sockets":[],"uid":"UID"}`},
+		{`{"uid":"peer-1","requestId":13,"type":5,"opts":{"rooms":[null,"r"],"except":"","flags":[]}}`, private, `{"requestId":13,"sockets":[],"uid":"UID"}`},
+		{`{"uid":7,"requestId":null,"type":0,"rooms":[null,{}]}`, shared, `{"requestId":null,"sockets":[],"uid":"UID"}`},
+		{`{"uid":"peer-1","requestId":"14","type":5,"opts":{"rooms":5}}`, private, `{"requestId":"14","sockets":[],"uid":"UID"}`},
+		{`{"uid":"peer-1","requestId":"15","type":7,"packet":{"type":2,"data":"x"},"opts":{}}`, private, `{"type":8,"requestId":"15","clientCount":0,"uid":"UID"}`},
 		{`{"type":4,"sid":"s","close":true,"requestId":"12"}`, shared, `{"requestId":"12"}`},
 	} {
 		if err := peer.Publish(within(t), "socket.io-request#/chat#", tt.request).Err(); err != nil {

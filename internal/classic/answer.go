@@ -12,7 +12,7 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 		f, err = c.encoding.DecodeAnswer(body)
 	}
 	if err != nil {
-		return nil, wrapFrame(err)
+		return nil, refused(f.UID, err)
 	}
 	request, ok := c.questionOf(f.RequestID)
 	if !ok || f.UID == c.uid {
@@ -20,7 +20,7 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 	}
 	m := &adapter.Message{From: nodeID(f.UID), Request: request, SocketID: f.SID}
 	if err := f.Numbers.set(m); err != nil {
-		return nil, err
+		return nil, refused(f.UID, err)
 	}
 	switch {
 	case f.Type == typeServerSide:
@@ -39,7 +39,7 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 	case f.HasRooms:
 		m.Kind, m.Rooms = adapter.KindRooms, f.Rooms
 	default:
-		return nil, frameError("answer of no known kind")
+		return nil, refused(f.UID, frameError("answer of no known kind"))
 	}
 	return m, nil
 }

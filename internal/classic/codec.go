@@ -124,7 +124,7 @@ func (c *Codec) questionOf(requestID string) (request string, ok bool) {
 // Ours reports whether a question that has been decoded was asked by one of our nodes, which hears answers on its private channel
 // whatever its options are. Node's ids have no dot.
 func Ours(question *adapter.Message) bool {
-	_, id := askerOf(question.Request)
+	_, id, _ := askerOf(question.Request)
 	rest, ok := strings.CutPrefix(id, string(question.From))
 	return ok && question.From != "" && strings.HasPrefix(rest, ".")
 }
@@ -149,11 +149,24 @@ const (
 
 func (a asker) request(id string) string { return string(rune(a)) + id }
 
-func askerOf(request string) (a asker, id string) {
-	if request == "" {
-		return anyNode, ""
+// oddID is what the first byte has less when the id is no text but JSON, or "" when there is none.
+const oddID = 'a' - 'A'
+
+func (a asker) question(id string, odd bool) string {
+	if odd {
+		a -= oddID
 	}
-	return asker(request[0]), request[1:]
+	return a.request(id)
+}
+
+func askerOf(request string) (a asker, id string, odd bool) {
+	if request == "" {
+		return anyNode, "", true
+	}
+	if a = asker(request[0]); a < 'a' {
+		return a + oddID, request[1:], true
+	}
+	return a, request[1:], false
 }
 
 // unique returns the strings each once, in the order in which they first came, and never nil: Node's sets.

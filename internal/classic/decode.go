@@ -3,38 +3,18 @@ package classic
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
-
-// Errors of decoding, beside those of the formats themselves.
-var (
-	// ErrMalformed is wrapped by the errors of frames that Node would not send.
-	ErrMalformed = errors.New("classic adapter: malformed message")
-	// ErrUnknownRequest is the error of a request of a type that 8.3 does not know. Node is silent then and so are we: an
-	// answer without the key that Node awaits is worse than none, because it is counted and then does not complete the
-	// call.
-	ErrUnknownRequest = errors.New("classic adapter: unknown request type")
-)
-
-func frameError(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
-
-// wrapFrame turns an error of a decoder into one of a frame.
-func wrapFrame(err error) error {
-	if err == nil || errors.Is(err, ErrMalformed) || errors.Is(err, ErrUnknownRequest) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrMalformed, err)
-}
 
 // DecodeBroadcast reads [uid, packet, opts]. It returns nil for a message of this node or of another namespace.
 func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
 	f, err := c.encoding.DecodeBroadcast(body)
 	if err != nil {
-		return nil, wrapFrame(err)
+		return nil, refused(f.UID, err)
 	}
 	if f.UID == c.uid || cmp.Or(f.Packet.Namespace, "/") != c.namespace {
 		return nil, nil
@@ -44,7 +24,7 @@ func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
 		err = f.Options.set(m)
 	}
 	if err != nil {
-		return nil, wrapFrame(err)
+		return nil, refused(f.UID, err)
 	}
 	return m, nil
 }
@@ -53,17 +33,14 @@ func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
 // one. Nothing else is broadcast, and a client told to disconnect by a broadcast would be one that no node knows to be gone.
 func (p *Packet) event(namespace string) (*parser.Packet, error) {
 	if p.Type != parser.Event && p.Type != parser.BinaryEvent {
-		return nil, frameError("packet is no event")
+		return nil, inField("packet.type", errors.New("not an event"))
 	}
 	event := &parser.Packet{Type: parser.Event, Namespace: namespace, ID: max(p.ID, parser.NoID), Payload: p.Data}
 	name, _, err := event.Event()
-	if err != nil {
-		return nil, err
+	if err == nil && parser.ReservedEvent(name) {
+		err = errors.New("event with a reserved name")
 	}
-	if parser.ReservedEvent(name) {
-		return nil, frameError("event with a reserved name")
-	}
-	return event, nil
+	return event, inField("packet.data", err)
 }
 
 // set fills in what options say.
@@ -88,9 +65,11 @@ type Request struct {
 	Socket string
 
 	requestID string
+	oddID     bool
 }
 
-// DecodeRequest reads a request in either format. It returns nil for one of this node.
+// DecodeRequest reads a request in either format. It returns nil for one of this node. Beside an error it returns a question that
+// someone waits for nevertheless, see Empty, and else nil.
 func (c *Codec) DecodeRequest(body []byte) (*Request, error) {
 	var f RequestFrame
 	var err error
@@ -102,63 +81,86 @@ func (c *Codec) DecodeRequest(body []byte) (*Request, error) {
 	if err == nil && f.UID == c.uid {
 		return nil, nil
 	}
-	q := &Request{requestID: f.RequestID}
+	q := &Request{requestID: f.RequestID, oddID: f.OddID}
 	if err == nil {
 		err = q.fill(&f, c.namespace)
 	}
 	if err != nil {
-		return nil, wrapFrame(err)
+		return unread(&f, c.uid), refused(f.UID, err)
 	}
 	return q, nil
 }
 
+// unread is the question in a frame that is refused, without what it asks; nil if nobody waits for an answer.
+func unread(f *RequestFrame, uid string) *Request {
+	q := &Request{Message: adapter.Message{From: nodeID(f.UID)}}
+	who := anyNode
+	switch f.Type {
+	case typeSockets:
+		q.Message.Kind, who = adapter.KindFetch, wantsIDs
+	case typeFetch:
+		q.Message.Kind = adapter.KindFetch
+	case typeBroadcast:
+		q.Message.Kind = adapter.KindBroadcast
+	default:
+		return nil
+	}
+	if f.RequestID == "" || f.UID == uid {
+		return nil
+	}
+	q.Message.Request = who.question(f.RequestID, f.OddID)
+	return q
+}
+
+// Empty is the answer to a question that is refused: no socket, or none that has got the broadcast.
+func (q *Request) Empty() *adapter.Message {
+	if q.Message.Kind == adapter.KindBroadcast {
+		return &adapter.Message{Kind: adapter.KindCount, Request: q.Message.Request}
+	}
+	return &adapter.Message{Kind: adapter.KindSockets, Request: q.Message.Request}
+}
+
 // fill makes the message of a frame and refuses what Node would not send.
-func (q *Request) fill(f *RequestFrame, namespace string) error {
+func (q *Request) fill(f *RequestFrame, namespace string) (err error) {
 	m := &q.Message
 	m.From = nodeID(f.UID)
 	if err := f.Options.set(m); err != nil {
-		return err
+		return inField("opts", err)
 	}
-	asks, who := false, anyNode
+	asks, who := true, anyNode
 	switch f.Type {
 	case typeSockets:
-		m.Kind, asks, who = adapter.KindFetch, true, wantsIDs
-		m.Selection.Rooms = f.Rooms
+		m.Kind, who = adapter.KindFetch, wantsIDs
+		if m.Selection.Rooms, err = lenient.Rooms(string(f.Rooms.JSON)); err != nil {
+			return inField("rooms", err)
+		}
 	case typeAllRooms:
-		m.Kind, asks = adapter.KindListRooms, true
+		m.Kind = adapter.KindListRooms
 	case typeJoin, typeLeave, typeDisconnect:
 		return q.fillCommand(f)
 	case typeFetch:
-		if !f.HasOptions {
-			return frameError("fetch without opts")
-		}
-		m.Kind, m.Want, asks = adapter.KindFetch, f.Only, true
+		m.Kind, m.Want = adapter.KindFetch, f.Only
 	case typeServerSide:
 		if _, err := f.Data.Args(); err != nil || len(f.Data.JSON) == 0 {
-			return frameError("server-side event without arguments")
+			return inField("data", errors.New("not the arguments of an event"))
 		}
 		m.Kind, m.Payload = adapter.KindServerSide, f.Data
+		asks = !f.OddID || f.RequestID != ""
 	case typeBroadcast:
-		if !f.HasOptions {
-			return frameError("broadcast without opts")
-		}
 		p, err := f.Packet.event(namespace)
 		if err != nil {
 			return err
 		}
 		p.ID = parser.NoID
-		m.Kind, m.Packet, asks = adapter.KindBroadcast, p, true
+		m.Kind, m.Packet = adapter.KindBroadcast, p
 		if f.SIDs {
 			who = sockeye
 		}
 	default:
 		return ErrUnknownRequest
 	}
-	if asks && f.RequestID == "" {
-		return frameError("question without an id")
-	}
-	if f.RequestID != "" {
-		m.Request = who.request(f.RequestID)
+	if asks {
+		m.Request = who.question(f.RequestID, f.OddID)
 	}
 	return nil
 }
@@ -169,12 +171,16 @@ func (q *Request) fillCommand(f *RequestFrame) error {
 	m.Kind = map[int]adapter.Kind{
 		typeJoin: adapter.KindJoin, typeLeave: adapter.KindLeave, typeDisconnect: adapter.KindDisconnect,
 	}[f.Type]
-	m.Rooms, m.Close = f.Rooms, f.Close
-	if f.HasOptions {
+	m.Close = f.Close
+	names, err := lenient.Names(string(f.Rooms.JSON))
+	if err != nil {
+		return inField("rooms", err)
+	}
+	if m.Rooms = names; f.HasOptions {
 		return nil
 	}
 	if f.SID == "" {
-		return frameError("command without a selection")
+		return inField("opts", errors.New("neither they nor sid are there"))
 	}
 	q.Socket = f.SID
 	m.Selection.Rooms = []string{f.SID}

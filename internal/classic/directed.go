@@ -29,7 +29,7 @@ func (c *Codec) DecodeDirected(body []byte) (*adapter.Message, error) {
 		return c.DecodeBroadcast(body)
 	case ShapeRequest:
 		q, err := c.DecodeRequest(body)
-		if q == nil {
+		if q == nil || err != nil {
 			return nil, err
 		}
 		if q.Socket != "" {

@@ -1,6 +1,7 @@
 package classic
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -35,7 +36,7 @@ type numbered struct {
 // answer is an answer in JSON. The answers to fetchSockets and allRooms have no type.
 type answer struct {
 	Type        int             `json:"type,omitempty"`
-	RequestID   string          `json:"requestId"`
+	RequestID   any             `json:"requestId,omitempty"`
 	Sockets     any             `json:"sockets,omitempty"`
 	Rooms       []string        `json:"rooms,omitzero"`
 	Data        *parser.Payload `json:"data,omitempty"`
@@ -127,8 +128,8 @@ func newCommand[opts any](c *Codec, m *adapter.Message, o opts) *command[opts] {
 // EncodeAnswer writes an answer to a question that has been decoded. It returns nil when the node that asked would not
 // understand it.
 func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
-	to, requestID := askerOf(question.Request)
-	a := &answer{RequestID: requestID, Numbers: numbersOf(m), UID: c.uid}
+	to, requestID, odd := askerOf(question.Request)
+	a := &answer{RequestID: idOf(requestID, odd), Numbers: numbersOf(m), UID: c.uid}
 	switch m.Kind {
 	case adapter.KindSockets:
 		a.setSockets(to, m)
@@ -144,7 +145,7 @@ func (c *Codec) EncodeAnswer(question, m *adapter.Message) ([]byte, error) {
 	case adapter.KindCount:
 		a.Type, a.ClientCount = typeCount, &m.Count
 	case adapter.KindAck:
-		return c.ack(to, requestID, m)
+		return c.ack(question, m)
 	case adapter.KindGone:
 		if to != sockeye {
 			return nil, nil
@@ -169,7 +170,20 @@ func (a *answer) setSockets(to asker, m *adapter.Message) {
 }
 
 // Confirm writes the answer to a command about one socket.
-func Confirm(q *Request) ([]byte, error) { return encodeJSON(&answer{RequestID: q.requestID}) }
+func Confirm(q *Request) ([]byte, error) {
+	return encodeJSON(&answer{RequestID: idOf(q.requestID, q.oddID)})
+}
+
+// idOf is the id of a question as it is written in the answer in JSON, nil if it has none.
+func idOf(id string, odd bool) any {
+	switch {
+	case !odd:
+		return id
+	case id == "":
+		return nil
+	}
+	return json.RawMessage(id)
+}
 
 // encodeJSON writes v as JSON.stringify does, with binary data as it writes Buffers.
 func encodeJSON(v any) ([]byte, error) {
@@ -210,8 +224,9 @@ func socketIDs(sockets []adapter.SocketDetails) []string {
 func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
 // ack writes an acknowledgement. Without a first argument, which is undefined in Node, there is no packet.
-func (c *Codec) ack(to asker, requestID string, m *adapter.Message) ([]byte, error) {
-	f := AnswerFrame{Type: typeAck, RequestID: requestID, UID: c.uid, Value: m.Payload, Numbers: numbersOf(m)}
+func (c *Codec) ack(question, m *adapter.Message) ([]byte, error) {
+	to, requestID, odd := askerOf(question.Request)
+	f := AnswerFrame{Type: typeAck, RequestID: requestID, OddID: odd, UID: c.uid, Value: m.Payload, Numbers: numbersOf(m)}
 	if to == sockeye {
 		f.SID = m.SocketID
 	}

@@ -21,7 +21,8 @@ type Encoding interface {
 	// EncodeQuestion writes the map {uid, requestId, type, packet, opts, sids} of a broadcast that asks for
 	// acknowledgements, with the uid first.
 	EncodeQuestion(f RequestFrame) ([]byte, error)
-	// DecodeRequest reads a request of any type: old nodes encode more of them.
+	// DecodeRequest reads a request of any type: old nodes encode more of them. What it makes of values of odd kinds is told
+	// by package lenient.
 	DecodeRequest(body []byte) (RequestFrame, error)
 
 	// EncodeAck writes the map {type, requestId, packet, sid, seq, after, directed, uid} of an acknowledgement, with the uid
@@ -60,15 +61,16 @@ type BroadcastFrame struct {
 	Options Options
 }
 
-// RequestFrame is a question or a command on the wire.
+// RequestFrame is a question or a command on the wire. One that is read says who has sent it even beside an error, if that is known.
 type RequestFrame struct {
 	UID        string
 	RequestID  string
-	Type       int // -1 when there is none
+	OddID      bool // RequestID is the JSON of an id that is no text, "" of none
+	Type       int  // -1 when there is none
 	HasOptions bool
 	Options    Options
-	Rooms      []string
-	SID, Room  string // in commands of old nodes
+	Rooms      parser.Payload // what they are depends on the type
+	SID, Room  string         // in commands of old nodes
 	Close      bool
 	SIDs       bool // the node that asks is one of ours
 	Only       adapter.Want
@@ -80,6 +82,7 @@ type RequestFrame struct {
 type AnswerFrame struct {
 	Type       int // -1 when there is none
 	RequestID  string
+	OddID      bool // as in RequestFrame; only written
 	UID        string
 	Sockets    []adapter.SocketDetails
 	HasSockets bool

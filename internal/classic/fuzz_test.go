@@ -13,6 +13,9 @@ var fuzzSeeds = []string{
 	"93a675767778797a83a47479706502a46461746192a568656c6c6fc403010203a36e7370a52f6368617483a5726f6f6d739105a665786365707490a5666c61677381a774696d656f7574cd03e8",
 	"85a3756964a675767778797aa9726571756573744964a171a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747383a5726f6f6d7391a27231a665786365707490a5666c61677381a774696d656f7574cd03e8",
 	"83a47479706509a9726571756573744964a86162636465662e31a67061636b6574c40107",
+	// Of emitters in Python and PHP.
+	"93a7656d697474657283a46461746192a16da178a47479706502a36e7370a12f82a5666c616773a0a5726f6f6d73a0",
+	"93a7656d697474657283a47479706502a46461746192a16da178a36e7370a12f82a5726f6f6d7391a172a5666c61677390",
 	// Of nodes of ours, with numbers.
 	"93a675767778797a83a47479706502a46461746191a26869a36e7370a52f6368617486a5726f6f6d7391a27231a665786365707490a5666c61677380a373657107a56166746572cd012ca86469726563746564cf001fffffffffffff",
 	"86a3756964a675767778797aa9726571756573744964a875767778797a2e21a47479706507a67061636b657483a47479706502a46461746191a171a36e7370a52f63686174a46f70747385a5726f6f6d7390a665786365707490a5666c61677380a5616674657201a8646972656374656402a473696473c3",
@@ -69,17 +72,24 @@ func FuzzRequest(f *testing.F) {
 		`{"uid":"uvwxyz","requestId":"oa6kFM","type":5,"opts":{"rooms":["r1"],"except":[],"flags":{"timeout":1.5}}}`,
 		`{"uid":"uvwxyz","requestId":"q","type":6,"data":["ev",1,{"type":"Buffer","data":[1]}]}`,
 		`{"requestId":"q","type":0,"rooms":["a"]}`, `{"type":2,"sid":"s","room":5,"requestId":"q"}`, `{"type":3,"sid":"s","room":"a","requestId":"q"}`,
+		`{"requestId":7,"type":5,"opts":{"rooms":[null,"a",{}],"except":"","flags":[]}}`, `{"requestId":{"a":[1]},"type":0,"rooms":"ab"}`,
+		`{"type":2,"opts":[],"rooms":"a"}`, `{"requestId":null,"type":7,"opts":{"rooms":5}}`,
 		`{"requestId":"q","type":1}`, `{"requestId":"q","type":7,"packet":{"type":2,"data":["e"]},"opts":{}}`,
 	)
 	ours, theirs := codec(ourUID), codec(theirUID)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		q, err := ours.DecodeRequest(body)
+		if q != nil && q.Message.Request != "" {
+			if _, err := theirs.EncodeAnswer(&q.Message, &adapter.Message{Kind: adapter.KindCount}); err != nil {
+				t.Fatalf("question %q cannot be answered: %v", q.Message.Request, err)
+			}
+		}
 		if q == nil || err != nil {
 			return
 		}
 		m := q.Message
 		if m.Request != "" {
-			if a, id := askerOf(m.Request); id != q.requestID || a != anyNode && a != sockeye && a != wantsIDs {
+			if a, id, odd := askerOf(m.Request); odd != q.oddID || id != q.requestID || a != anyNode && a != sockeye && a != wantsIDs {
 				t.Fatalf("question %q with the id %q", m.Request, q.requestID)
 			}
 		}

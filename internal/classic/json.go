@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -24,74 +25,99 @@ func unmarshalJSON(body []byte, v any) error {
 	return json.Unmarshal(body, v)
 }
 
-// rawPayload is a payload that is valid JSON of a depth that everything after it can bear.
-type rawPayload struct{ parser.Payload }
+// value is a value of JSON as it stands in a frame, nil for undefined.
+type value = json.RawMessage
 
-func (p *rawPayload) UnmarshalJSON(text []byte) error {
-	return parser.Payload{JSON: bytes.Clone(text)}.Unmarshal(&p.Payload)
+// payload checks that a value has a depth that everything after it can bear.
+func payload(v value) (p parser.Payload, err error) {
+	if len(v) > 0 {
+		err = parser.Payload{JSON: v}.Unmarshal(&p)
+	}
+	return p, err
 }
 
-// roomName is the name of a room, which may be a number.
-type roomName string
+// text reads a text; what is none is "".
+func text(v value) string {
+	if len(v) == 0 || v[0] != '"' {
+		return ""
+	}
+	var s string
+	_ = json.Unmarshal(v, &s)
+	return s
+}
 
-func (n *roomName) UnmarshalJSON(text []byte) error {
-	if string(text) == "null" {
-		return nil
-	}
-	if text[0] == '"' {
-		return parser.Payload{JSON: text}.Unmarshal((*string)(n))
-	}
+// integer reads a whole number and holds it to 32 bits; what is none is -1.
+func integer(v value) int {
 	var f float64
-	if err := json.Unmarshal(text, &f); err != nil {
-		return err
+	if len(v) == 0 || json.Unmarshal(v, &f) != nil || f != math.Trunc(f) || f < 0 {
+		return -1
 	}
-	spelled, err := parser.Marshal(f)
-	*n = roomName(spelled.JSON)
-	return err
+	return int(min(f, math.MaxInt32))
 }
 
-func roomNames(list []roomName) []string {
-	if list == nil {
-		return nil
-	}
-	names := make([]string, len(list))
-	for i, n := range list {
-		names[i] = string(n)
-	}
-	return names
-}
+// isObject tells an object from what JavaScript finds nothing in.
+func isObject(v value) bool { return len(v) > 0 && v[0] == '{' }
 
 type jsonOptions struct {
-	Rooms  []roomName `json:"rooms"`
-	Except []roomName `json:"except"`
-	Flags  struct {
-		Volatile json.RawMessage `json:"volatile"`
-		Compress json.RawMessage `json:"compress"`
-		Timeout  json.RawMessage `json:"timeout"`
-		Foreign  json.RawMessage `json:"foreign"`
-		Holders  []roomName      `json:"holders"`
-	} `json:"flags"`
+	Rooms, Except, Flags value
 	Numbers
 }
 
-func (o *jsonOptions) options() Options {
-	f := adapter.Flags{
-		Volatile: string(o.Flags.Volatile) == "true", NoCompress: string(o.Flags.Compress) == "false", Foreign: string(o.Flags.Foreign) == "true",
+type jsonFlags struct {
+	Volatile, Compress, Timeout, Foreign, Holders value
+}
+
+// options reads the opts of a message. Nothing is in a list, and what JavaScript takes for false counts as if it were not there.
+func (o *Options) options(v value) (has bool, err error) {
+	switch {
+	case !lenient.Truth(string(v)):
+		return false, nil
+	case v[0] == '[':
+		return true, nil
+	case v[0] != '{':
+		return true, errNoOptions
 	}
-	if holders := roomNames(o.Flags.Holders); len(holders) > 0 {
+	var from jsonOptions
+	if err := json.Unmarshal(v, &from); err != nil {
+		return true, err
+	}
+	o.Numbers, o.Flags = from.Numbers, from.flags()
+	if o.Rooms, err = lenient.Rooms(string(from.Rooms)); err != nil {
+		return true, inField("rooms", err)
+	}
+	o.Except, err = lenient.Rooms(string(from.Except))
+	return true, inField("except", err)
+}
+
+// flags reads the flags that mean something to a node that receives them. Those of an odd kind are none.
+func (o *jsonOptions) flags() (f adapter.Flags) {
+	var from jsonFlags
+	if !isObject(o.Flags) || json.Unmarshal(o.Flags, &from) != nil {
+		return f
+	}
+	f.Volatile, f.NoCompress, f.Foreign = lenient.Truth(string(from.Volatile)), string(from.Compress) == "false", string(from.Foreign) == "true"
+	if holders, err := lenient.Names(string(from.Holders)); err == nil && len(holders) > 0 {
 		f.Direction = &adapter.Direction{Holders: adapter.NodeIDs(holders)}
 	}
 	var ms float64
-	if json.Unmarshal(o.Flags.Timeout, &ms) == nil {
+	if json.Unmarshal(from.Timeout, &ms) == nil {
 		f.Timeout = timeoutOf(int64(math.Min(math.Max(ms, 0), maxTimeoutMillis)))
 	}
-	return Options{roomNames(o.Rooms), roomNames(o.Except), f, o.Numbers}
+	return f
 }
 
-type jsonPacket struct {
-	Type      int        `json:"type"`
-	Namespace *string    `json:"nsp"`
-	Data      rawPayload `json:"data"`
+// packet reads the packet of a broadcast. Its namespace is that of the channel.
+func (p *Packet) packet(v value) (err error) {
+	var from struct{ Type, Data value }
+	if !isObject(v) {
+		return errNoObject
+	}
+	if err := json.Unmarshal(v, &from); err != nil {
+		return err
+	}
+	p.Type, p.ID = parser.Type(min(max(integer(from.Type), 0), 0xff)), parser.NoID
+	p.Data, err = payload(from.Data)
+	return inField("data", err)
 }
 
 // isJSON tells whether a request or an answer is in JSON, in the way of Node.
@@ -101,86 +127,91 @@ func isJSON(body []byte) bool { return len(body) > 0 && body[0] == '{' }
 // the latter; emitters leave it out, and old nodes do, none of which speak to one node alone.
 const jsonRequest = `{"uid":`
 
-// decodeJSONRequest reads a request. A key of another case is taken too, as encoding/json does.
+// decodeJSONRequest reads a request. A key of another case is taken too, as encoding/json does. The sender is known even beside an
+// error, if it can be.
 func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
 	var v struct {
-		UID       string       `json:"uid"`
-		RequestID string       `json:"requestId"`
-		Type      *int         `json:"type"`
-		Opts      *jsonOptions `json:"opts"`
-		Rooms     []roomName   `json:"rooms"`
-		SID       string       `json:"sid"`
-		Room      roomName     `json:"room"`
-		Close     bool         `json:"close"`
-		SIDs      bool         `json:"sids"`
-		Only      adapter.Want `json:"only"`
-		Packet    jsonPacket   `json:"packet"`
-		Data      rawPayload   `json:"data"`
+		UID, RequestID, Type, Opts, Rooms, SID, Room, Close, SIDs, Only, Packet, Data value
 	}
+	f.Type = -1
 	if err := unmarshalJSON(body, &v); err != nil {
 		return f, err
 	}
 	f = RequestFrame{
-		UID: v.UID, RequestID: v.RequestID, Type: -1, Rooms: roomNames(v.Rooms), SID: v.SID, Room: string(v.Room),
-		Close: v.Close, SIDs: v.SIDs, Only: v.Only, Data: v.Data.Payload,
-		Packet: Packet{Type: parser.Type(min(max(v.Packet.Type, 0), 0xff)), ID: parser.NoID, Data: v.Packet.Data.Payload},
+		UID: text(v.UID), Type: integer(v.Type), Rooms: parser.Payload{JSON: v.Rooms}, SID: text(v.SID),
+		Close: lenient.Truth(string(v.Close)), SIDs: string(v.SIDs) == "true", Only: adapter.Want(text(v.Only)),
 	}
-	if v.Type != nil {
-		f.Type = *v.Type
+	f.RequestID, f.OddID = requestID(v.RequestID)
+	if f.Room, _, err = lenient.Name(string(v.Room)); err != nil {
+		return f, inField("room", err)
 	}
-	if v.Opts != nil {
-		f.HasOptions, f.Options = true, v.Opts.options()
+	if f.HasOptions, err = f.Options.options(v.Opts); err != nil {
+		return f, inField("opts", err)
 	}
-	return f, nil
+	if f.Type == typeBroadcast {
+		return f, inField("packet", f.Packet.packet(v.Packet))
+	}
+	f.Data, err = payload(v.Data)
+	return f, inField("data", err)
+}
+
+// requestID reads the id of a question, which may be anything. One that is no text stays as it is, "" when there is none.
+func requestID(v value) (id string, odd bool) {
+	if len(v) == 0 || v[0] != '"' {
+		return string(v), true
+	}
+	return text(v), false
 }
 
 // decodeJSONAnswer reads an answer.
 func decodeJSONAnswer(body []byte) (f AnswerFrame, err error) {
 	var v struct {
-		Type        *int        `json:"type"`
-		RequestID   string      `json:"requestId"`
-		UID         string      `json:"uid"`
-		Sockets     *[]socket   `json:"sockets"`
-		Rooms       *[]roomName `json:"rooms"`
-		Data        rawPayload  `json:"data"`
-		Packet      rawPayload  `json:"packet"`
-		ClientCount *int        `json:"clientCount"`
-		SID         string      `json:"sid"`
-		SIDs        []string    `json:"sids"`
+		Type, RequestID, UID, Sockets, Rooms, Data, Packet, ClientCount, SID, SIDs value
 		Numbers
 	}
 	if err := unmarshalJSON(body, &v); err != nil {
 		return f, err
 	}
-	f = AnswerFrame{
-		Type: -1, RequestID: v.RequestID, UID: v.UID, Value: v.Data.Payload, SID: v.SID, SIDs: v.SIDs, Numbers: v.Numbers,
-	}
-	if v.Type != nil {
-		f.Type = *v.Type
-	}
+	f = AnswerFrame{Type: integer(v.Type), RequestID: text(v.RequestID), UID: text(v.UID), SID: text(v.SID), Numbers: v.Numbers}
+	f.Count = integer(v.ClientCount)
+	f.HasCount = f.Count >= 0
+	name, data := "data", v.Data
 	if f.Type == typeAck {
-		f.Value = v.Packet.Payload
+		name, data = "packet", v.Packet
 	}
-	if v.ClientCount != nil {
-		f.Count, f.HasCount = *v.ClientCount, true
+	if f.Value, err = payload(data); err != nil {
+		return f, inField(name, err)
 	}
-	if v.Rooms != nil {
-		f.Rooms, f.HasRooms = roomNames(*v.Rooms), true
+	if f.SIDs, err = lenient.Names(string(v.SIDs)); err != nil {
+		return f, inField("sids", err)
 	}
-	if v.Sockets != nil {
-		f.HasSockets = true
-		f.Sockets = make([]adapter.SocketDetails, len(*v.Sockets))
-		for i, s := range *v.Sockets {
-			f.Sockets[i] = adapter.SocketDetails{ID: s.ID, Handshake: s.Handshake, Rooms: roomNames(s.Rooms), Data: s.Data}
-		}
+	if f.Rooms, err = lenient.Names(string(v.Rooms)); err != nil {
+		return f, inField("rooms", err)
 	}
-	return f, nil
+	f.HasRooms = f.Rooms != nil
+	return f, inField("sockets", f.sockets(v.Sockets))
 }
 
-// socket is a socket's description as it comes.
-type socket struct {
-	ID        string          `json:"id"`
-	Handshake json.RawMessage `json:"handshake"`
-	Rooms     []roomName      `json:"rooms"`
-	Data      json.RawMessage `json:"data"`
+// sockets reads the descriptions of sockets.
+func (f *AnswerFrame) sockets(v value) error {
+	if len(v) == 0 || string(v) == "null" {
+		return nil
+	}
+	var list []struct {
+		ID                     string
+		Handshake, Rooms, Data value
+	}
+	if err := json.Unmarshal(v, &list); err != nil {
+		return err
+	}
+	f.HasSockets = true
+	f.Sockets = make([]adapter.SocketDetails, len(list))
+	for i, s := range list {
+		rooms, err := lenient.Names(string(s.Rooms))
+		if err != nil {
+			return inField("rooms", err)
+		}
+		f.Sockets[i] = adapter.SocketDetails{ID: s.ID, Handshake: s.Handshake, Rooms: rooms, Data: s.Data}
+	}
+	return nil
 }

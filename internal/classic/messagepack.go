@@ -73,10 +73,11 @@ func (*MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 	dst := msgpack.AppendMap(room(aroundAck, &f.Value), n)
 	dst = msgpack.AppendKey(dst, "type")
 	dst = msgpack.AppendInt(dst, int64(f.Type))
-	dst = msgpack.AppendKey(dst, "requestId")
-	dst = msgpack.AppendString(dst, f.RequestID)
+	dst, err := appendRequestID(msgpack.AppendKey(dst, "requestId"), &f)
+	if err != nil {
+		return nil, err
+	}
 	if hasValue {
-		var err error
 		dst, err = msgpack.AppendPayload(msgpack.AppendKey(dst, "packet"), msgpack.Notepack, f.Value)
 		if err != nil {
 			return nil, err
@@ -87,6 +88,13 @@ func (*MessagePack) EncodeAck(f AnswerFrame) ([]byte, error) {
 	}
 	dst = appendNumbers(dst, &f.Numbers)
 	return msgpack.AppendString(msgpack.AppendKey(dst, "uid"), f.UID), nil
+}
+
+func appendRequestID(dst []byte, f *AnswerFrame) ([]byte, error) {
+	if f.OddID {
+		return msgpack.AppendPayload(dst, msgpack.Notepack, parser.Payload{JSON: []byte(f.RequestID)})
+	}
+	return msgpack.AppendString(dst, f.RequestID), nil
 }
 
 // Marks implements Encoding. The heads of maps and arrays are part of the marks: what a message may have besides what Node

@@ -2,6 +2,7 @@ package classic
 
 import (
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -19,14 +20,14 @@ func (*MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
 	if n < 3 {
 		return f, frameError("broadcast is too short")
 	}
-	if f.UID, err = r.Text(); err != nil {
+	if f.UID, err = readText(&r); err != nil {
 		return f, err
 	}
 	if err := readPacket(&r, &f.Packet); err != nil {
-		return f, err
+		return f, inField("packet", err)
 	}
-	if err := readOptions(&r, &f.Options); err != nil {
-		return f, err
+	if _, err := readOptions(&r, &f.Options); err != nil {
+		return f, inField("opts", err)
 	}
 	for range n - 3 {
 		if err := r.Skip(); err != nil {
@@ -38,7 +39,7 @@ func (*MessagePack) DecodeBroadcast(body []byte) (f BroadcastFrame, err error) {
 
 // DecodeRequest implements Encoding.
 func (*MessagePack) DecodeRequest(body []byte) (f RequestFrame, err error) {
-	f.Type = -1
+	f.Type, f.OddID = -1, true
 	r, err := msgpack.NewReader(body, nil)
 	if err != nil {
 		return f, err
@@ -55,30 +56,27 @@ func readRequestEntry(r *msgpack.Reader, key []byte, f *RequestFrame) (err error
 	}
 	switch string(key) {
 	case "uid":
-		f.UID, err = r.Text()
+		f.UID, err = readText(r)
 	case "requestId":
-		f.RequestID, err = r.Text()
+		f.RequestID, f.OddID, err = readRequestID(r)
 	case "type":
-		var kind int64
-		kind, err = r.Int()
-		f.Type = int(min(max(kind, -1), 1<<16))
+		f.Type, err = readSmall(r)
 	case "opts":
-		f.HasOptions = true
-		err = readOptions(r, &f.Options)
+		f.HasOptions, err = readOptions(r, &f.Options)
 	case "rooms":
-		f.Rooms, err = r.Texts()
+		f.Rooms, err = r.Payload()
 	case "sid":
-		f.SID, err = r.Text()
+		f.SID, err = readText(r)
 	case "room":
 		f.Room, err = readRoom(r)
 	case "close":
-		f.Close, err = r.Bool()
+		f.Close, err = readTruth(r)
 	case "packet":
 		err = readPacket(r, &f.Packet)
 	case "data":
 		f.Data, err = r.Payload()
 	case "sids":
-		f.SIDs, err = r.Bool()
+		f.SIDs, err = readTruth(r)
 	default:
 		err = r.Skip()
 	}
@@ -111,19 +109,19 @@ func readAnswerEntry(r *msgpack.Reader, key []byte, f *AnswerFrame) (err error) 
 	case "type":
 		f.Type, err = readSmall(r)
 	case "requestId":
-		f.RequestID, err = r.Text()
+		f.RequestID, err = readText(r)
 	case "uid":
-		f.UID, err = r.Text()
+		f.UID, err = readText(r)
 	case "clientCount":
-		f.HasCount = true
 		f.Count, err = readSmall(r)
+		f.HasCount = f.Count >= 0
 	case "sid":
-		f.SID, err = r.Text()
+		f.SID, err = readText(r)
 	case "sids":
-		f.SIDs, err = r.Texts()
+		f.SIDs, err = readList(r, lenient.Names)
 	case "rooms":
 		f.HasRooms = true
-		f.Rooms, err = r.Texts()
+		f.Rooms, err = readList(r, lenient.Names)
 	case "sockets":
 		f.HasSockets = true
 		f.Sockets, err = readSockets(r)
@@ -135,19 +133,22 @@ func readAnswerEntry(r *msgpack.Reader, key []byte, f *AnswerFrame) (err error) 
 
 func readPacket(r *msgpack.Reader, p *Packet) error {
 	p.ID = parser.NoID
+	if r.Kind() != msgpack.Map {
+		return errNoObject
+	}
 	return readMap(r, func(key []byte) (err error) {
 		switch string(key) {
 		case "type":
-			var kind int64
-			kind, err = r.Int()
+			var kind int
+			kind, err = readSmall(r)
 			p.Type = parser.Type(min(max(kind, 0), 0xff))
 		case "nsp":
 			if !r.Nil() {
 				p.Namespace, err = r.Text()
 			}
 		case "id":
-			if !r.Nil() {
-				p.ID, err = r.Int()
+			if p.ID, err = r.Int(); err != nil {
+				p.ID, err = parser.NoID, r.Skip()
 			}
 		case "data":
 			p.Data, err = r.Payload()
@@ -170,23 +171,35 @@ func readMap(r *msgpack.Reader, value func(key []byte) error) error {
 			return err
 		}
 		if err := value(key); err != nil {
-			return err
+			return inField(string(key[:min(len(key), maxField)]), err)
 		}
 	}
 	return nil
 }
 
-func readOptions(r *msgpack.Reader, o *Options) error {
-	return readMap(r, func(key []byte) (err error) {
+// readOptions reads the opts of a message. Nothing is in a list, and what JavaScript takes for false counts as if it were not there.
+func readOptions(r *msgpack.Reader, o *Options) (has bool, err error) {
+	switch r.Kind() {
+	case msgpack.Map:
+	case msgpack.Array:
+		return true, r.Skip()
+	default:
+		if has, err = readTruth(r); has && err == nil {
+			err = errNoOptions
+		}
+		return has, err
+	}
+	return true, readMap(r, func(key []byte) (err error) {
 		switch string(key) {
 		case "rooms":
-			o.Rooms, err = readTexts(r)
+			o.Rooms, err = readList(r, lenient.Rooms)
 		case "except":
-			o.Except, err = readTexts(r)
+			o.Except, err = readList(r, lenient.Rooms)
 		case "flags":
-			if !r.Nil() {
-				err = readFlags(r, &o.Flags)
+			if r.Kind() != msgpack.Map {
+				return r.Skip()
 			}
+			err = readFlags(r, &o.Flags)
 		default:
 			err = readNumber(r, key, &o.Numbers)
 		}
@@ -218,11 +231,49 @@ func readNumber(r *msgpack.Reader, key []byte, n *Numbers) error {
 	return err
 }
 
-func readTexts(r *msgpack.Reader) ([]string, error) {
+// readList reads a list of names; the other function makes them of what is no list of texts and numbers alone.
+func readList(r *msgpack.Reader, odd func(text string) ([]string, error)) ([]string, error) {
 	if r.Nil() {
 		return nil, nil
 	}
-	return r.Texts()
+	if list, err := r.Texts(); err == nil {
+		return list, nil
+	}
+	p, err := r.Payload()
+	if err != nil {
+		return nil, err
+	}
+	return odd(string(p.JSON))
+}
+
+// readText reads a text; what is none is "".
+func readText(r *msgpack.Reader) (string, error) {
+	if r.Kind() != msgpack.String {
+		return "", r.Skip()
+	}
+	return r.Text()
+}
+
+// readTruth reads a value of any kind as JavaScript does where it wants a boolean.
+func readTruth(r *msgpack.Reader) (bool, error) {
+	if r.Kind() == msgpack.Bool {
+		return r.Bool()
+	}
+	p, err := r.Payload()
+	return lenient.Truth(string(p.JSON)), err
+}
+
+// readRequestID reads the id of a question, see RequestFrame.
+func readRequestID(r *msgpack.Reader) (id string, odd bool, err error) {
+	if r.Kind() == msgpack.String {
+		id, err = r.Text()
+		return id, false, err
+	}
+	p, err := r.Payload()
+	if err == nil {
+		p, err = p.Inline()
+	}
+	return string(p.JSON), true, err
 }
 
 // readFlags reads the flags that mean something to a node that receives them.
@@ -230,8 +281,8 @@ func readFlags(r *msgpack.Reader, f *adapter.Flags) error {
 	return readMap(r, func(key []byte) error {
 		name, kind := string(key), r.Kind()
 		switch {
-		case name == "volatile" && kind == msgpack.Bool:
-			on, err := r.Bool()
+		case name == "volatile":
+			on, err := readTruth(r)
 			f.Volatile = on
 			return err
 		case name == "compress" && kind == msgpack.Bool:
@@ -243,7 +294,7 @@ func readFlags(r *msgpack.Reader, f *adapter.Flags) error {
 			f.Foreign = on
 			return err
 		case name == "holders" && kind == msgpack.Array:
-			holders, err := r.Texts()
+			holders, err := readList(r, lenient.Names)
 			if len(holders) > 0 {
 				f.Direction = &adapter.Direction{Holders: adapter.NodeIDs(holders)}
 			}
@@ -258,20 +309,23 @@ func readFlags(r *msgpack.Reader, f *adapter.Flags) error {
 	})
 }
 
-// readRoom reads a room's name, which may be a number.
+// readRoom reads a room's name, which may be a number; what is neither is "".
 func readRoom(r *msgpack.Reader) (string, error) {
 	switch r.Kind() {
 	case msgpack.Int, msgpack.Float:
 		key, err := r.Key()
 		return string(key), err
 	}
-	return r.Text()
+	return readText(r)
 }
 
-// readSmall reads an integer and holds it to 32 bits.
+// readSmall reads an integer and holds it to 32 bits; what is none is -1.
 func readSmall(r *msgpack.Reader) (int, error) {
 	n, err := r.Int()
-	return int(min(max(n, -1), 1<<31-1)), err
+	if err != nil {
+		return -1, r.Skip()
+	}
+	return int(min(max(n, -1), 1<<31-1)), nil
 }
 
 // readSockets reads the descriptions of sockets. Binary data in them becomes what JSON.stringify makes of it.
@@ -290,7 +344,7 @@ func readSockets(r *msgpack.Reader) ([]adapter.SocketDetails, error) {
 			case "handshake":
 				s.Handshake, err = readInline(r)
 			case "rooms":
-				s.Rooms, err = readTexts(r)
+				s.Rooms, err = readList(r, lenient.Names)
 			case "data":
 				s.Data, err = readInline(r)
 			default:

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -70,31 +71,36 @@ func order(value string) (uint64, bool) {
 	return n, err == nil && n <= maxNumber
 }
 
-// readOpts reads the selection and the flags. Node writes all three always; what other implementations leave out is empty.
-func (c *contents) readOpts() bool {
-	if c.kind > typeFetch || c.kind == typeServerSide {
-		return true
+// readOpts reads the selection and the flags, and returns the field that is wrong, "" if none. Node writes all three always; what
+// other implementations leave out is empty, as is all in a list, and flags of an odd kind are none.
+func (c *contents) readOpts() (wrong string) {
+	if c.kind > typeFetch || c.kind == typeServerSide || strings.HasPrefix(c.opts, "[") {
+		return ""
 	}
-	flags := true
-	ok := eachMember(c.opts, func(key, value string) (ok bool) {
+	if !eachMember(c.opts, func(key, value string) (ok bool) {
 		ok = true
 		switch key {
 		case "rooms":
-			c.selection.Rooms, ok = names(value)
+			c.selection.Rooms, ok = rooms(value)
 		case "except":
-			c.selection.Except, ok = names(value)
+			c.selection.Except, ok = rooms(value)
 		case "flags":
-			flags = value == "null" || eachMember(value, c.readFlag)
+			ok = !strings.HasPrefix(value, "{") || eachMember(value, c.readFlag)
+		}
+		if !ok {
+			wrong = "opts." + key
 		}
 		return ok
-	})
-	return ok && flags
+	}) && wrong == "" {
+		wrong = "opts"
+	}
+	return wrong
 }
 
 func (c *contents) readFlag(key, value string) (ok bool) {
 	switch key {
 	case "volatile":
-		c.flags.Volatile = value == "true"
+		c.flags.Volatile = lenient.Truth(value)
 	case "compress":
 		c.flags.NoCompress = value == "false"
 	case "timeout":
@@ -112,9 +118,9 @@ func (c *contents) readFlag(key, value string) (ok bool) {
 	return true
 }
 
-// read fills in the rest of a message.
-func (c *contents) read(m *adapter.Message, nsp string) error {
-	ok := true
+// read fills in the rest of a message, and tells whether it is one.
+func (c *contents) read(m *adapter.Message, nsp string) (ok bool) {
+	ok = true
 	switch c.kind {
 	case typeBroadcast:
 		m.Kind = adapter.KindBroadcast
@@ -126,7 +132,7 @@ func (c *contents) read(m *adapter.Message, nsp string) error {
 		}
 		m.Rooms, ok = names(c.rooms)
 	case typeDisconnect:
-		m.Kind, m.Close = adapter.KindDisconnect, c.close == "true"
+		m.Kind, m.Close = adapter.KindDisconnect, lenient.Truth(c.close)
 	case typeFetch:
 		m.Kind, m.Want, ok = adapter.KindFetch, adapter.Want(c.only), m.Request != ""
 		if c.only == "rooms" {
@@ -141,10 +147,7 @@ func (c *contents) read(m *adapter.Message, nsp string) error {
 	default:
 		ok = m.Request != "" && c.readAnswer(m)
 	}
-	if !ok {
-		return badFrame("data of type " + strconv.Itoa(int(c.kind)))
-	}
-	return nil
+	return ok
 }
 
 func (c *contents) readAnswer(m *adapter.Message) (ok bool) {

@@ -20,6 +20,11 @@ const maxFrame = 64 << 20
 
 func badFrame(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
+// badFrom says who has sent a frame that is refused.
+func badFrom(h header, what string) error {
+	return fmt.Errorf("%w from %.40q: %s", ErrMalformed, h.uid, what)
+}
+
 // header is an envelope whose data is still encoded: as JSON, or else in MessagePack.
 type header struct {
 	kind   messageType
@@ -150,21 +155,23 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 		h.text, in.attachments = string(p.JSON), p.Attachments
 	}
 	if !eachMember(h.text, in.member) {
-		return nil, badFrame("no data")
+		return nil, badFrom(h, "no data")
 	}
 	if h.kind >= typeJoin && h.kind <= typeDisconnect {
 		in.request = "" // nobody answers these
 	}
-	if h.kind <= typeFetch && !in.readOpts() {
-		return nil, badFrame("options")
+	if h.kind <= typeFetch {
+		if wrong := in.readOpts(); wrong != "" {
+			return nil, badFrom(h, "field data."+wrong)
+		}
 	}
 	if h.hasRooms() && in.request == "" && in.flags.Direction == nil && c.foreign(in.selection.Rooms) {
 		return h.passed(in.numbers), nil
 	}
 	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
 	m.Seq, m.After, m.Directed = in.numbers.seq, in.numbers.after, in.numbers.directed
-	if err := in.read(m, c.namespace); err != nil {
-		return nil, err
+	if !in.read(m, c.namespace) {
+		return nil, badFrom(h, "data of type "+strconv.Itoa(int(h.kind)))
 	}
 	return m, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -293,7 +294,12 @@ func TestLenient(t *testing.T) {
 		"empty lists left out": {`{"opts":{"flags":null},"requestId":null,"packet":{"data":["e"],"type":2}}`,
 			adapter.Message{Packet: event(text(`["e"]`))}},
 		"rooms that are no strings": {`{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[42,null,"a"],"except":[true],"flags":{}}}`,
-			adapter.Message{Selection: adapter.Selection{Rooms: []string{"42", "null", "a"}, Except: []string{"true"}}, Packet: event(text(`["e"]`))}},
+			adapter.Message{Selection: adapter.Selection{Rooms: []string{"42", "a"}, Except: []string{lenient.Nobody}}, Packet: event(text(`["e"]`))}},
+		"flags and lists of odd kinds": {`{"packet":{"type":2,"data":["e"]},"opts":{"rooms":"","except":null,"flags":[]}}`,
+			adapter.Message{Selection: adapter.Selection{Rooms: []string{}}, Packet: event(text(`["e"]`))}},
+		"flags of odd kinds": {`{"packet":{"type":2,"data":["e"]},"opts":{"flags":{"volatile":1,"compress":0,"timeout":"x"}}}`,
+			adapter.Message{Flags: adapter.Flags{Volatile: true}, Packet: event(text(`["e"]`))}},
+		"options are a list": {`{"packet":{"type":2,"data":["e"]},"opts":[]}`, adapter.Message{Packet: event(text(`["e"]`))}},
 		"invalid UTF-8": {`{"packet":{"type":2,"data":["e` + "\xff" + `"]},` + all + `}`,
 			adapter.Message{Selection: everyone, Packet: event(text(`["e` + "\ufffd" + `"]`))}},
 		"white space": {" {\n\"packet\" : { \"type\" : 2 , \"data\" : [ \"e\" ] } ,\t\"opts\" : { \"rooms\" : [ \"a\" , \"b\" ] , \"except\" : [ ] } } ",
@@ -304,6 +310,25 @@ func TestLenient(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, &tt.want) {
 			t.Errorf("%s: error %v, opened\n%+v, want\n%+v", name, err, got, &tt.want)
 		}
+	}
+}
+
+// TestOddCommands: what Node writes of odd arguments.
+func TestOddCommands(t *testing.T) {
+	for data, want := range map[string]adapter.Message{
+		`6,{"opts":{"rooms":["a"],"except":[]},"close":1}`:              {Kind: adapter.KindDisconnect, Selection: adapter.Selection{Rooms: []string{"a"}, Except: []string{}}, Close: true},
+		`4,{"opts":{"rooms":[null,"a"],"except":[]},"rooms":[null,43]}`: {Kind: adapter.KindJoin, Selection: adapter.Selection{Rooms: []string{"a"}, Except: []string{}}, Rooms: []string{"43"}},
+		`4,{"opts":{"rooms":["a"],"except":[]},"rooms":"b"}`:            {Kind: adapter.KindJoin, Selection: adapter.Selection{Rooms: []string{"a"}, Except: []string{}}, Rooms: []string{"b"}},
+	} {
+		kind, data, _ := strings.Cut(data, ",")
+		got, err := here.Open(`{"nsp":"/chat","uid":"emitter","data":` + data + `,"type":` + kind + `}`)
+		if err != nil || !reflect.DeepEqual(got, &want) {
+			t.Errorf("%s: error %v, opened %+v", data, err, got)
+		}
+	}
+	_, err := here.Open(`{"nsp":"/chat","uid":"stranger","data":{"packet":{"type":2,"data":["e"]},"opts":{"rooms":5}},"type":3}`)
+	if want := `malformed frame from "stranger": field data.opts.rooms`; err == nil || err.Error() != want {
+		t.Errorf("refused with %v", err)
 	}
 }
 
@@ -321,8 +346,8 @@ func TestMalformed(t *testing.T) {
 		"event in broken JSON": {"3", `{"packet":{"type":2,"data":["e",tru]},` + all + `}`},
 		"mismatched brackets":  {"3", `{"packet":{"type":2,"data":["e",[}]]},` + all + `}`},
 		"deep":                 {"3", `{"packet":{"type":2,"data":["e",` + deep + strings.Repeat("]", maxDepth) + `]},` + all + `}`},
-		"rooms are no list":    {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"rooms":"a","except":[],"flags":{}}}`},
-		"flags are no object":  {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[],"except":[],"flags":1}}`},
+		"rooms are no list":    {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"rooms":5,"except":[],"flags":{}}}`},
+		"except is no list":    {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"except":{},"flags":{}}}`},
 		"request is a number":  {"3", `{"packet":{"type":2,"data":["e"]},"requestId":1,` + all + `}`},
 		"rooms missing":        {"4", `{` + all + `}`},
 		"fetch without id":     {"7", `{` + all + `}`},

@@ -3,6 +3,7 @@ package envelope
 import (
 	"strings"
 
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -158,18 +159,25 @@ func textOf(s string) (string, bool) {
 // valid puts U+FFFD in the place of invalid UTF-8.
 func valid(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
 
-// names decodes an array of room names. In Node a room can be any value; one that is no string goes by the text that
-// JSON has for it here, so that 42 is the room "42".
+// rooms decodes the rooms that a message is for, or not for, names those that are told or joined. Both are lists of texts; what
+// else they may be is told by package lenient.
+func rooms(s string) (list []string, ok bool) { return texts(s, lenient.Rooms) }
+
 func names(s string) (list []string, ok bool) {
+	list, ok = texts(s, lenient.Names)
+	return list, ok && s != ""
+}
+
+func texts(s string, odd func(text string) ([]string, error)) (list []string, ok bool) {
 	list = []string{}
 	ok = eachItem(s, func(item string) bool {
-		if item[0] != '"' {
-			list = append(list, valid(item))
-			return true
-		}
 		name, ok := textOf(item)
 		list = append(list, name)
 		return ok
 	})
-	return list, ok
+	if ok {
+		return list, true
+	}
+	list, err := odd(valid(s))
+	return list, err == nil
 }
