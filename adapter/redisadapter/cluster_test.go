@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -191,6 +193,31 @@ func TestSentinel(t *testing.T) {
 	p.crosses(recovery, plainAndPattern...)
 	if sub, err := p.b.numSub(context.Background(), plain, "q"); err != nil || sub != 1 {
 		t.Errorf("the new master counts %d subscribers, %v", sub, err)
+	}
+}
+
+// TestExplained says what an operator can do about a Redis that wants TLS, or a user who may not PING.
+func TestExplained(t *testing.T) {
+	reason := func(s *redistest.Server) string {
+		rdb := redis.NewClient(&redis.Options{Addr: s.Addr, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
+		t.Cleanup(func() { rdb.Close() })
+		n := NewPubSub(rdb, &PubSubOptions{Options: Options{Logger: slog.New(slog.DiscardHandler)}})
+		adapterOf(t, n, newWitness("/chat"))
+		var stats Stats
+		redistest.Eventually(t, "the state is down", func() bool {
+			stats = n.Stats()
+			return stats.State == Down
+		})
+		return stats.Reason.Error()
+	}
+	secured, _ := redistest.TLS(t)
+	if text := reason(secured); !strings.Contains(text, "if it speaks TLS, use rediss://") {
+		t.Errorf("of a port with TLS: %s", text)
+	}
+	strict := redistest.Single(t)
+	strict.Do("ACL", "SETUSER", "default", "-ping")
+	if text := reason(strict); !strings.Contains(text, "the user needs the right to PING, +ping in its ACL rules") {
+		t.Errorf("of a user who may not PING: %s", text)
 	}
 }
 

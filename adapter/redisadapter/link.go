@@ -118,7 +118,7 @@ func (l *link) run(ctx context.Context) {
 		s.failures[l.to]++
 	}
 	if !errors.Is(err, errIdle) {
-		s.problem = fmt.Errorf("redis subscriptions at %s: %w", l.to.addr, err)
+		s.problem = fmt.Errorf("redis subscriptions at %s: %w", l.to.addr, l.to.explained(err))
 		s.stats.Reconnects.Add(1)
 	}
 	l.live = false

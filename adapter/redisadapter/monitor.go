@@ -109,7 +109,7 @@ func (m *monitor) look() {
 		}
 		some = true
 		if err != nil && down == nil {
-			down = fmt.Errorf("redis at %s: %w", n.addr, err)
+			down = fmt.Errorf("redis at %s: %w", n.addr, n.explained(err))
 		}
 	}
 	if err := m.servers.failure(); err != nil {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,6 +28,7 @@ type node struct {
 	rdb  *redis.Client // the caller's client with our timeouts; shares its connections, never to be closed
 
 	down    atomic.Bool  // err is not nil
+	heard   atomic.Bool  // it has answered once
 	busy    atomic.Int64 // since when something is under way on the pipe and nothing is answered, Unix nanoseconds; 0 with nothing under way
 	probing atomic.Int64 // when the monitor's question was sent; 0 without one
 	used    atomic.Int64 // when the last command was sent
@@ -44,6 +48,9 @@ func (n *node) failed(err error) {
 
 // answered notes that the server has answered.
 func (n *node) answered() {
+	if !n.heard.Load() {
+		n.heard.Store(true)
+	}
 	if !n.down.Load() {
 		return
 	}
@@ -60,6 +67,18 @@ func (n *node) trouble() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.err
+}
+
+// explained says more about an error that Redis, or the network, is short about.
+func (n *node) explained(err error) error {
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	switch {
+	case closed && !n.heard.Load() && n.rdb.Options().TLSConfig == nil:
+		return fmt.Errorf("%w: the server has closed the connection without an answer; if it speaks TLS, use rediss:// or TLSConfig", err)
+	case trouble(err) == "noperm" && strings.Contains(err.Error(), "'ping'"):
+		return fmt.Errorf("%w: the user needs the right to PING, +ping in its ACL rules", err)
+	}
+	return err
 }
 
 // connect makes a connection of our own, with whatever the caller's client does to make one, and hands it over once Redis has
