@@ -49,6 +49,7 @@ type clusterHistory struct {
 type pendingTurn struct {
 	seq     uint64 // of a broadcast that is awaited from the log; 0 if only what stands before it is waited for
 	since   time.Time
+	unsent  bool // it was awaited from the log, where it will not be
 	deliver func(offset string)
 }
 
@@ -107,45 +108,49 @@ func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset
 	h.delivered.Store(&offset)
 }
 
-// broadcast publishes a broadcast and has it delivered here in its turn.
+// broadcast publishes a broadcast and has it delivered here in its turn. One that is kept goes into the log, whatever node it is for.
 func (h *clusterHistory) broadcast(m *Message) error {
 	p, sel, flags := m.Packet, m.Selection, m.Flags
 	deliver := func(offset string) { h.c.deliver(p, sel, flags, offset) }
-	if kept := Kept(p, flags); !kept || h.away.Load() {
-		if kept {
-			h.watchSending(m)
-			m.numbered = h.soon
-		}
+	if !Kept(p, flags) {
 		here, err := h.c.tell(flags, m)
-		if kept && err != nil {
-			h.severed()
-		}
 		if here {
 			h.Turn(func() { deliver("") })
 		}
 		return err
 	}
-	h.watchSending(m)
 	t := &pendingTurn{since: time.Now(), deliver: deliver}
-	m.numbered = func(seq uint64) { h.number(t, seq) }
+	var number uint64
+	early := h.away.Load()
+	m.numbered = func(seq uint64) {
+		switch {
+		case seq == 0:
+			h.unsent(number)
+		case early:
+			h.soon(seq)
+		default:
+			h.number(t, seq)
+		}
+		number = seq
+	}
+	h.watchSending(m, func() { h.unsent(number) })
 	err := h.c.publish(m)
 	if err != nil { // it will not be in the log
 		h.severed()
-		h.release(func(*pendingTurn) bool { return false }, nil)
+	}
+	if early {
+		h.Turn(func() { deliver("") })
 	}
 	return err
 }
 
-// watchSending has the log broken if it turns out that a message, which is delivered here in any case, may not be in it.
-func (h *clusterHistory) watchSending(m *Message) {
-	breaker := h.breaker()
-	if breaker == nil {
-		return
-	}
+// watchSending calls unsent, and has the log broken, if it turns out that a message, which is delivered here in any case, may not be in it.
+func (h *clusterHistory) watchSending(m *Message, unsent func()) {
 	tell := m.Sent
 	m.Sent = func(r Receipt) {
 		if r.Err != nil {
-			breaker.Break()
+			unsent()
+			h.severed()
 		}
 		if tell != nil {
 			tell(r)
@@ -169,21 +174,32 @@ func (h *clusterHistory) severed() {
 	}
 }
 
-// soon notes that a broadcast is delivered here before it is in the log, where it will never be if seq is 0.
+// soon notes that a broadcast is delivered here before it is in the log.
 func (h *clusterHistory) soon(seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.early.note(seq)
 }
 
-// number makes something wait for the log, or wait no more if seq is 0.
+// unsent notes that a broadcast is not in the log: nobody waits for it any more. It does not block.
+func (h *clusterHistory) unsent(seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.pending {
+		if t.seq == seq { // it is missing from when it is delivered
+			t.seq, t.unsent = 0, true
+			h.timer.Reset(0) // who calls this is not to deliver it
+			return
+		}
+	}
+	h.early.never(seq)
+}
+
+// number makes something wait for the log.
 func (h *clusterHistory) number(t *pendingTurn, seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t.seq = seq; seq == 0 {
-		h.early.note(0)
-		return
-	}
+	t.seq = seq
 	h.pending = append(h.pending, t)
 	switch {
 	case len(h.pending) > 1:
@@ -211,12 +227,14 @@ func (h *clusterHistory) Turn(f func()) {
 // release delivers what is pending, from the front up to the first that awaits the log and is not due. m is what came from the log,
 // nil if nothing did: its offset is the place of what has its number. What is due without that will not come any more.
 func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
+	missing := false // something is delivered that is not in the log, perhaps behind m
 	h.mu.Lock()
 	for len(h.pending) > 0 {
 		t, offset := h.pending[0], ""
 		if t.seq != 0 && !due(t) {
 			break
 		}
+		missing = missing || t.unsent
 		if m != nil && t.seq != 0 && t.seq == m.Seq {
 			offset = m.Offset
 		} else if t.seq != 0 {
@@ -235,6 +253,7 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 	if m != nil {
 		h.early.arrived(m)
 	}
+	h.early.missing = h.early.missing || missing
 	h.mu.Unlock()
 	h.turns.run()
 }

@@ -27,16 +27,29 @@ type early struct {
 	lost    string        // offset of what came first after such a one
 }
 
-// note takes the number of a broadcast; 0 is one that will never be in the log.
+// note takes the number of a broadcast.
 func (e *early) note(seq uint64) {
-	if seq == 0 {
-		e.missing = true
-		return
-	}
 	i, _ := slices.BinarySearch(e.seqs, seq)
 	e.seqs = slices.Insert(e.seqs, i, seq)
 	if len(e.seqs) > maxEarly {
-		e.seqs, e.missing = slices.Delete(e.seqs, 0, 1), true
+		e.seqs, e.missing = e.seqs[1:], true
+	}
+}
+
+// never takes the number of a broadcast that will never be in the log.
+func (e *early) never(seq uint64) {
+	e.missing = true
+	if i, found := slices.BinarySearch(e.seqs, seq); found {
+		e.seqs = slices.Delete(e.seqs, i, i+1)
+	}
+	e.wake()
+}
+
+// wake tells those who wait when none is left.
+func (e *early) wake() {
+	if len(e.seqs) == 0 && e.drained != nil {
+		close(e.drained)
+		e.drained = nil
 	}
 }
 
@@ -49,10 +62,7 @@ func (e *early) arrived(m *Message) {
 	}
 	e.seqs = e.seqs[n:]
 	e.passed(m.Offset)
-	if len(e.seqs) == 0 && e.drained != nil {
-		close(e.drained)
-		e.drained = nil
-	}
+	e.wake()
 }
 
 // passed takes the offset of anything that has come from the log.

@@ -41,6 +41,7 @@ type missedRead struct {
 	missed   Missed
 	bytes    int
 	exceeded bool
+	passed   bool // a reading has come past the offset
 	err      error
 	done     chan struct{}
 }
@@ -83,26 +84,43 @@ func (r *missedReads) work() {
 }
 
 // serve reads what came after the oldest offset of a group that is sorted by offset. If not all of that is known any more, or it is too
-// much, the newer half may still get what it has missed.
+// much, the newer half may still get what it has missed. A reading tells of the offset at which it began and of those that it has
+// passed that they belong to the log; others are asked about apart.
 func (r *missedReads) serve(log Log, group []*missedRead) {
 	group = slices.DeleteFunc(group, func(q *missedRead) bool { return q.ctx.Err() != nil })
 	if len(group) == 0 {
 		return
 	}
+	for _, q := range group { // what a reading has brought that came to nothing is not to come twice
+		q.missed, q.bytes, q.exceeded, q.passed = Missed{}, 0, false, false
+	}
 	ctx, cancel := context.WithTimeout(r.h.c.ctx, readTimeout)
 	defer cancel()
 	err := r.h.strangers.none(ctx)
-	end := ""
+	end, first := "", group[0].offset
 	if err == nil {
-		end, err = log.After(ctx, group[0].offset, func(m *Message) bool { return take(log, group, m) })
+		end, err = log.After(ctx, first, func(m *Message) bool { return take(log, group, m) })
 	}
-	if half := len(group) / 2; half > 0 && (errors.Is(err, ErrHistoryGap) || errors.Is(err, ErrHistoryLimit)) {
+	if half := len(group) / 2; group[len(group)-1].offset != first && (errors.Is(err, ErrHistoryGap) || errors.Is(err, ErrHistoryLimit)) {
 		r.serve(log, group[half:])
 		r.serve(log, group[:half])
 		return
 	}
+	var apart []*missedRead
 	for _, q := range group {
+		if err == nil && q.offset != first && !q.passed {
+			apart = append(apart, q)
+			continue
+		}
 		q.finish(log, end, err)
+	}
+	for len(apart) > 0 {
+		n := 1
+		for n < len(apart) && apart[n].offset == apart[0].offset {
+			n++
+		}
+		r.serve(log, apart[:n:n])
+		apart = apart[n:]
 	}
 }
 
@@ -112,6 +130,7 @@ func take(log Log, group []*missedRead, m *Message) bool {
 	var event *parser.Payload
 	more := false
 	for _, q := range group {
+		q.passed = q.passed || q.offset == m.Offset
 		if q.exceeded {
 			continue
 		}
@@ -139,9 +158,6 @@ func (q *missedRead) add(event parser.Payload) {
 
 // finish tells a client what has become of its wish. end is up to where the log was read.
 func (q *missedRead) finish(log Log, end string, err error) {
-	if log.Compare(end, q.offset) < 0 {
-		end = q.offset
-	}
 	switch {
 	case err != nil:
 		q.missed, q.err = Missed{}, err

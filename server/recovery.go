@@ -285,6 +285,9 @@ func (s *Socket) tellRecovery(err error) {
 // claim says that the session is that of a socket which is about to connect: as soon as the client knows, it may come back. client.mu is
 // held. If the socket does not connect, gone ends it.
 func (r *recovery) claim(s *Socket) {
+	if s.restored == nil {
+		s.ticket.position = r.history.Position() // before the keeper can see it
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[s.ticket.pid] = s
@@ -292,9 +295,7 @@ func (r *recovery) claim(s *Socket) {
 
 // enter gives a socket that is about to connect what it can be found by, client.mu is held.
 func (r *recovery) enter(s *Socket) {
-	if s.restored == nil {
-		s.ticket.position = r.history.Position()
-	} else if r.keeper == nil {
+	if s.restored != nil && r.keeper == nil {
 		_, _ = r.store.Delete(context.Background(), s.ticket.pid) // in memory it neither fails nor waits
 	}
 	s.ticket.entered.Store(true)

@@ -77,6 +77,9 @@ func (l *sessionLog) load(located <-chan struct{}) {
 		return
 	}
 	for {
+		l.mu.Lock()
+		l.early = nil // what has come by now is in the topic
+		l.mu.Unlock()
 		table := sessionTable{entries: make(map[sessionKey]sessionEntry)}
 		end, err := l.read(ctx, &table)
 		if err == nil {
@@ -100,6 +103,7 @@ func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end int64, 
 	from, err := l.b.past.since(ctx, l.place, at, l.window)
 	for err == nil {
 		var stop position
+		began := from.next
 		stop, err = l.b.past.read(ctx, l.place, from, func(r *kgo.Record) bool {
 			from.next = r.Offset + 1
 			if sealed, err := known.open(r); err == nil && sealed.kind == kindSession {
@@ -112,7 +116,8 @@ func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end int64, 
 		if err == nil {
 			return stop.next, nil
 		}
-		if errors.Is(err, adapter.ErrHistoryLimit) { // there is more of it than one client is worth
+		// There is more of it than one client is worth, or than can be read in the time of one.
+		if errors.Is(err, adapter.ErrHistoryLimit) || from.next > began && !errors.Is(err, adapter.ErrHistoryGap) {
 			err = ctx.Err()
 		}
 	}
