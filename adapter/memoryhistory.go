@@ -34,6 +34,7 @@ type memoryHistory struct {
 	// Guarded by mu.
 	entries []keptEvent // with consecutive numbers; what is in its array does not change, so that readers need no lock
 	next    uint64      // the number of the next one, from 1
+	served  uint64      // the number of the last one that was delivered
 	bytes   int
 	dead    int // bytes of forgotten ones in the array, at most
 }
@@ -54,10 +55,15 @@ func newMemoryHistory(retain time.Duration) *memoryHistory {
 // deliver delivers a packet in its turn, with its offset if it is kept.
 func (h *memoryHistory) deliver(local Local, p *parser.Packet, sel Selection, flags Flags) {
 	h.turns.take(func() {
-		if Kept(p, flags) {
-			p, flags.Offset = h.keep(p, sel)
+		if !Kept(p, flags) {
+			local.Deliver(p, sel, flags)
+			return
 		}
+		p, flags.Offset = h.keep(p, sel)
 		local.Deliver(p, sel, flags)
+		h.mu.Lock()
+		h.served = h.next - 1 // one at a time
+		h.mu.Unlock()
 	})
 }
 
@@ -107,7 +113,7 @@ func (h *memoryHistory) number(offset string) (n uint64, ok bool) {
 func (h *memoryHistory) Position() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.offset(h.next - 1)
+	return h.offset(h.served) // a socket that connects while one is delivered may be selected
 }
 
 func (h *memoryHistory) Missed(_ context.Context, offset string, rooms []string, limits HistoryLimits) (Missed, error) {

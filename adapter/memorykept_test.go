@@ -46,6 +46,7 @@ func TestMemorySessionsLimit(t *testing.T) {
 func TestMemoryHistoryStorm(t *testing.T) {
 	const events = 3000
 	h := newMemoryHistory(time.Nanosecond) // everything but the newest is forgotten at once
+	local := &askingLocal{h: h}
 	p := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
 	var storm sync.WaitGroup
 	for range 8 {
@@ -66,15 +67,41 @@ func TestMemoryHistoryStorm(t *testing.T) {
 		})
 	}
 	for range events {
-		h.keep(p, Selection{})
+		h.deliver(local, p, Selection{}, Flags{})
 	}
 	storm.Wait()
 	quiet := h.Position()
-	h.keep(p, Selection{})
+	h.deliver(local, p, Selection{}, Flags{})
 	if missed, err := h.Missed(t.Context(), quiet, nil, HistoryLimits{Packets: 1, Bytes: 1 << 20}); err != nil || len(missed.Events) != 1 {
 		t.Errorf("a quiet client gets %v, %v", missed.Events, err)
 	}
 	if _, err := h.Missed(t.Context(), h.offset(0), nil, HistoryLimits{Packets: events, Bytes: 1 << 30}); err != ErrHistoryGap {
 		t.Errorf("what was forgotten is no gap: %v", err)
+	}
+}
+
+// askingLocal asks for the position while something is delivered.
+type askingLocal struct {
+	Local
+	h        *memoryHistory
+	position string
+}
+
+func (l *askingLocal) Deliver(*parser.Packet, Selection, Flags) { l.position = l.h.Position() }
+
+// TestMemoryPosition: a socket that connects while a broadcast is delivered, and may be selected, goes on from before it.
+func TestMemoryPosition(t *testing.T) {
+	h := newMemoryHistory(time.Minute)
+	local := &askingLocal{h: h}
+	packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
+	for i := range 2 {
+		h.deliver(local, packet, Selection{}, Flags{})
+		missed, err := h.Missed(t.Context(), local.position, nil, HistoryLimits{Packets: 10, Bytes: 1 << 20})
+		if err != nil || len(missed.Events) != 1 {
+			t.Errorf("broadcast %d: %d missed, %v, want it", i, len(missed.Events), err)
+		}
+		if missed, err := h.Missed(t.Context(), h.Position(), nil, HistoryLimits{Packets: 10, Bytes: 1 << 20}); err != nil || len(missed.Events) != 0 {
+			t.Errorf("behind broadcast %d: %d missed, %v", i, len(missed.Events), err)
+		}
 	}
 }
