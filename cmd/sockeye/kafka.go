@@ -152,24 +152,29 @@ func (f *kafkaFlags) kafkaTLS() (*tls.Config, error) {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.KafkaTLSCA != "" {
-		text, err := os.ReadFile(f.KafkaTLSCA)
+	return config, readBrokerTLS(config, "--kafka-tls-", f.KafkaTLSCA, f.KafkaTLSCert, f.KafkaTLSKey)
+}
+
+// readBrokerTLS reads the files of a client of a broker, those that are named. The flags that name them begin alike.
+func readBrokerTLS(config *tls.Config, flags, ca, cert, key string) error {
+	if ca != "" {
+		text, err := os.ReadFile(ca)
 		if err != nil {
-			return nil, fmt.Errorf("--kafka-tls-ca: %w", err)
+			return fmt.Errorf("%sca: %w", flags, err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--kafka-tls-ca: %s has no certificate", f.KafkaTLSCA)
+			return fmt.Errorf("%sca: %s has no certificate", flags, ca)
 		}
 	}
-	if f.KafkaTLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(f.KafkaTLSCert, f.KafkaTLSKey)
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("--kafka-tls-cert: %w", err)
+			return fmt.Errorf("%scert: %w", flags, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return config, nil
+	return nil
 }
 
 // kafkaBroker is Kafka between the nodes.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,9 @@ const (
 type redisFlags struct {
 	Redis        []string `secret:"url" placeholder:"URL" help:"Redis that connects the nodes: redis://, rediss:// or unix://, with user:password@, /database and the query parameters of go-redis. Several URLs are seeds of a Redis Cluster, or with ?master_name=NAME Sentinels."`
 	RedisCluster bool     `help:"The one URL of --redis is a seed of a Redis Cluster."`
+	RedisCA      string   `name:"redis-ca" type:"existingfile" help:"PEM file of the authority that has signed the certificate of Redis, for rediss://; by default those of the system are trusted."`
+	RedisCert    string   `name:"redis-cert" type:"existingfile" help:"PEM file of the certificate that Redis asks for."`
+	RedisKey     string   `name:"redis-key" type:"existingfile" help:"PEM file of its private key."`
 
 	SubscriptionMode string `enum:",static,dynamic,dynamic-private" default:"" placeholder:"MODE" help:"sharded: which rooms have channels of their own: static (none), dynamic (default; public ones) or dynamic-private (all). The same on all nodes."`
 	StreamName       string `placeholder:"NAME" help:"streams: name of the stream; socket.io by default."`
@@ -49,6 +53,9 @@ type redisNodeFlags struct {
 func (f *redisFlags) flags() []brokerFlag {
 	return []brokerFlag{
 		{flag{"--redis-cluster", f.RedisCluster}, redisKind, ""},
+		{flag{"--redis-ca", f.RedisCA != ""}, redisKind, ""},
+		{flag{"--redis-cert", f.RedisCert != ""}, redisKind, ""},
+		{flag{"--redis-key", f.RedisKey != ""}, redisKind, ""},
 		{flag{"--subscription-mode", f.SubscriptionMode != ""}, redisKind, shardedAdapter},
 		{flag{"--stream-name", f.StreamName != ""}, redisKind, streamsAdapter},
 		{flag{"--stream-count", f.StreamCount != 0}, redisKind, streamsAdapter},
@@ -58,6 +65,8 @@ func (f *redisFlags) flags() []brokerFlag {
 
 func (f *redisFlags) checkRedis() error {
 	switch {
+	case (f.RedisCert == "") != (f.RedisKey == ""):
+		return errors.New("--redis-cert and --redis-key need each other")
 	case f.StreamCount < 0:
 		return fmt.Errorf("--stream-count must be positive, got %d", f.StreamCount)
 	case f.StreamMaxLen < 0:
@@ -195,6 +204,9 @@ func (f *redisFlags) redisClient(log *slog.Logger) (redis.UniversalClient, error
 		if err != nil {
 			return nil, refusedURL(err)
 		}
+		if err := f.secure(opts.TLSConfig); err != nil {
+			return nil, err
+		}
 		return redis.NewFailoverClient(opts), nil
 	case f.RedisCluster || query.Has("addr"):
 		if strings.Trim(first.Path, "/") != "" {
@@ -204,14 +216,31 @@ func (f *redisFlags) redisClient(log *slog.Logger) (redis.UniversalClient, error
 		if err != nil {
 			return nil, refusedURL(err)
 		}
+		if err := f.secure(opts.TLSConfig); err != nil {
+			return nil, err
+		}
 		return redis.NewClusterClient(opts), nil
 	default:
 		opts, err := redis.ParseURL(first.String())
 		if err != nil {
 			return nil, refusedURL(err)
 		}
+		if err := f.secure(opts.TLSConfig); err != nil {
+			return nil, err
+		}
 		return redis.NewClient(opts), nil
 	}
+}
+
+// secure completes what a URL says about TLS; config is nil for one without.
+func (f *redisFlags) secure(config *tls.Config) error {
+	switch {
+	case f.RedisCA == "" && f.RedisCert == "":
+		return nil
+	case config == nil:
+		return errors.New("--redis-ca, --redis-cert and --redis-key need a URL that begins with rediss://")
+	}
+	return readBrokerTLS(config, "--redis-", f.RedisCA, f.RedisCert, f.RedisKey)
 }
 
 // merged makes one URL of all, with the addresses of the others as parameters, as go-redis wants it.

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
 func TestRedisClient(t *testing.T) {
@@ -56,6 +60,50 @@ func TestRedisClient(t *testing.T) {
 	}
 }
 
+// TestRedisTLSFiles shakes hands with a server that wants a certificate.
+func TestRedisTLSFiles(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	pool := redistest.Certificate(t, cert, key)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			err = conn.(*tls.Conn).Handshake()
+			_ = conn.Close()
+		}
+		served <- err
+	}()
+	flags := redisFlags{Redis: []string{"rediss://" + listener.Addr().String()}, RedisCA: cert, RedisCert: cert, RedisKey: key}
+	client, err := flags.redisClient(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := tls.Dial("tcp", listener.Addr().String(), client.(*redis.Client).Options().TLSConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if err := (&redisFlags{RedisCert: cert}).checkRedis(); err == nil {
+		t.Error("a certificate without a key is taken")
+	}
+}
+
 func TestRedisURLsThatAreRefused(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	for _, tc := range []struct {
@@ -71,6 +119,8 @@ func TestRedisURLsThatAreRefused(t *testing.T) {
 		{redisFlags{Redis: []string{"unix:///run/redis.sock", "unix:///run/other.sock"}}, "further ones"},
 		{redisFlags{Redis: []string{"redis://:secret@a:1/2", "redis://b:1"}}, "no numbered databases"},
 		{redisFlags{Redis: []string{"unix:///run/redis.sock"}, RedisCluster: true}, "unix socket"},
+		{redisFlags{Redis: []string{"redis://:secret@a:1"}, RedisCA: "redis_test.go"}, "rediss://"},
+		{redisFlags{Redis: []string{"rediss://:secret@a:1"}, RedisCA: "redis_test.go"}, "no certificate"},
 	} {
 		client, err := tc.flags.redisClient(log)
 		if err == nil {
