@@ -183,7 +183,7 @@ func TestHung(t *testing.T) {
 	}
 	redistest.Eventually(t, "it arrives", func() bool { return in.count("before") == 1 })
 	link.Cut()
-	const number = 200_000 // more than is under way at once
+	const number = 4 * windowBytes / overhead // more than is under way at once
 	for i := range number {
 		if err := a.tell(publish("q", fmt.Sprint(i))); err != nil {
 			if !errors.Is(err, adapter.ErrQueueFull) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/redistest"
+	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/users"
 )
 
@@ -52,6 +53,7 @@ func TestStreamsAwayUsers(t *testing.T) {
 		if err := dirs[i%3].Bind(t.Context(), socket, fmt.Sprint("user", i), nil); err != nil {
 			t.Fatal(err)
 		}
+		awaitWritten(t, s, all[i], socket)
 	}
 	var sending sync.WaitGroup
 	for i, n := range nodes {
@@ -86,6 +88,18 @@ func TestStreamsAwayUsers(t *testing.T) {
 		early += len(r.early)
 	}
 	t.Logf("%d events came without offset", early)
+}
+
+// awaitWritten waits until the session in Redis has the socket's rooms, its user's among them: a client that moves on before that, within
+// 50 ms, goes on with the former ones.
+func awaitWritten(t *testing.T, s *redistest.Server, r *returner, socket *server.Socket) {
+	t.Helper()
+	rdb := s.Client()
+	defer rdb.Close()
+	redistest.Eventually(t, "the session with the user's room is written", func() bool {
+		session, err := sessionStore{rdb: rdb, prefix: "sio:session:"}.Load(t.Context(), r.pid)
+		return err == nil && session != nil && len(session.Rooms) > 1 && len(session.Rooms) == len(socket.Rooms())
+	})
 }
 
 // wander has a client read, and go on at another node now and then, until it has seen enough.
@@ -125,6 +139,7 @@ func TestStreamsAwayRemote(t *testing.T) {
 	if err != nil || len(found.Values) != 1 {
 		t.Fatalf("%+v, %v", found, err)
 	}
+	awaitWritten(t, s, r, socket)
 	r.c.Cut()
 	redistest.Eventually(t, "the user is away", func() bool {
 		nodes, err := dirs[1].User("u").Nodes(t.Context())
