@@ -198,27 +198,22 @@ func TestSentinel(t *testing.T) {
 
 // TestExplained says what an operator can do about a Redis that wants TLS, or a user who may not PING.
 func TestExplained(t *testing.T) {
-	reason := func(s *redistest.Server) string {
+	says := func(s *redistest.Server, want string) {
+		t.Helper()
 		rdb := redis.NewClient(&redis.Options{Addr: s.Addr, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}})
 		t.Cleanup(func() { rdb.Close() })
 		n := NewPubSub(rdb, &PubSubOptions{Options: Options{Logger: slog.New(slog.DiscardHandler)}})
 		adapterOf(t, n, newWitness("/chat"))
-		var stats Stats
-		redistest.Eventually(t, "the state is down", func() bool {
-			stats = n.Stats()
-			return stats.State == Down
+		redistest.Eventually(t, "the reason is "+want, func() bool {
+			stats := n.Stats()
+			return stats.State == Down && strings.Contains(stats.Reason.Error(), want)
 		})
-		return stats.Reason.Error()
 	}
 	secured, _ := redistest.TLS(t)
-	if text := reason(secured); !strings.Contains(text, "if it speaks TLS, use rediss://") {
-		t.Errorf("of a port with TLS: %s", text)
-	}
+	says(secured, "if it speaks TLS, use rediss://")
 	strict := redistest.Single(t)
 	strict.Do("ACL", "SETUSER", "default", "-ping")
-	if text := reason(strict); !strings.Contains(text, "the user needs the right to PING, +ping in its ACL rules") {
-		t.Errorf("of a user who may not PING: %s", text)
-	}
+	says(strict, "the user needs the right to PING, +ping in its ACL rules")
 }
 
 // TestConnections reaches Redis in the other ways that go-redis knows.
