@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -132,7 +131,7 @@ func (r *returner) read() string {
 	p, err := r.c.Read(ctx)
 	if err != nil {
 		r.t.Errorf("client %s with %d events: %v", r.sid, r.seen, err)
-		runtime.Goexit()
+		r.t.FailNow()
 	}
 	return p.Data
 }
@@ -144,7 +143,7 @@ func (r *returner) take(text string) {
 	var list []any
 	if err := json.Unmarshal([]byte(strings.TrimPrefix(text, "42")), &list); err != nil || len(list) < 2 {
 		r.t.Errorf("no event: %s", text)
-		runtime.Goexit()
+		r.t.FailNow()
 	}
 	sender, n := list[0].(string), int(list[1].(float64))
 	if len(list) == 3 {

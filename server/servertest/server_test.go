@@ -205,7 +205,8 @@ func TestEnds(t *testing.T) {
 // TestShutdown shuts the server down before the test ends, as a user's test may.
 func TestShutdown(t *testing.T) {
 	for transport, want := range map[string]servertest.CloseError{
-		engine.TransportWebSocket: {Code: 1005}, engine.TransportPolling: {Status: 200, Reason: "close packet"},
+		// nothing that says that the server does not want this client: it comes back
+		engine.TransportWebSocket: {Code: 1006, Reason: "EOF"}, engine.TransportPolling: {Status: 503, Reason: "server shutting down\n"},
 	} {
 		bubble(t, transport, func(t *testing.T) {
 			n := start(t, nil, nil)
