@@ -64,7 +64,7 @@ func (l *Losses) Add(reason string, n int, what ...any) {
 	l.mu.Unlock()
 	messages, bytes := l.waiting()
 	sums = append(append(sums, "waiting", messages, "waitingBytes", bytes), what...)
-	l.log.Warn("messages for other nodes are lost: "+l.broker+" does not take them as fast as they come, or not at all", sums...)
+	l.log.Warn("messages for other nodes are lost: the broker does not take them as fast as they come, or not at all", sums...)
 }
 
 // Settle logs the sums when nothing waits any more, once, and begins anew.
@@ -82,11 +82,11 @@ func (l *Losses) Settle() {
 	sums := l.sumsLocked()
 	l.full, l.stale, l.failed, l.told = 0, 0, 0, time.Time{}
 	l.mu.Unlock()
-	l.log.Info("the queue to "+l.broker+" has been sent; of what came before, messages were lost", sums...)
+	l.log.Info("the queue to the broker has been sent; of what came before, messages were lost", sums...)
 }
 
 func (l *Losses) sumsLocked() []any {
-	sums := []any{"refusedAsFull", l.full, "tooOld", l.stale}
+	sums := []any{"broker", l.broker, "refusedAsFull", l.full, "tooOld", l.stale}
 	if l.failed > 0 {
 		sums = append(sums, "failed", l.failed)
 	}

@@ -96,7 +96,7 @@ func TestLosses(t *testing.T) {
 		l.Add(Full, 2)
 		l.Add(Stale, 5)
 		l.Settle() // something waits
-		if got := lines(); len(got) != 1 || !strings.Contains(got[0], "carrier does not take them") ||
+		if got := lines(); len(got) != 1 || !strings.Contains(got[0], "the broker does not take them as fast as they come, or not at all\" broker=carrier ") ||
 			!strings.Contains(got[0], "refusedAsFull=2 tooOld=0 waiting=3 waitingBytes=300") {
 			t.Errorf("a burst begins: %q", got)
 		}
