@@ -143,6 +143,9 @@ func (p *polling) closeLocked(e *ending, pending messages) (rest messages, more 
 	case !pending.empty():
 		p.get = nil
 		g.answer.list = pending.cut(p.s.srv.cfg.MaxPollPackets)
+		if !pending.empty() {
+			p.s.srv.count.limits[limitPollPackets].Add(1)
+		}
 		g.wake()
 		return pending, true
 	case e.quiet:
@@ -342,6 +345,7 @@ func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 func (p *polling) takeLocked(body *pollBody) (end bool) {
 	body.list = p.s.takeSomeLocked(p, p.s.srv.cfg.MaxPollPackets)
 	if !p.s.out.empty() {
+		p.s.srv.count.limits[limitPollPackets].Add(1)
 		return false
 	}
 	if p.shouldClose {

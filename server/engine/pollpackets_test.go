@@ -54,6 +54,9 @@ func TestMaxPollPackets(t *testing.T) {
 		if n := g.srv.queued.bytes.Load(); n != 0 {
 			t.Errorf("%d bytes of the budget are still taken", n)
 		}
+		if n := g.srv.Stats().Limits["poll_packets"]; n != 6 {
+			t.Errorf("%d answers left packets to the next poll, want 6", n)
+		}
 	})
 }
 

@@ -52,9 +52,9 @@ type Stats struct {
 	// writable), "closed" (it ended first), "slow_consumer", "outbox_total".
 	Drops map[string]uint64
 	// Limits counts how often a limit was hit: "body_size", "body_time", "body_chunks", "message_size", "handshake_size",
-	// "slow_consumer", "outbox_total", "input_total" (sessions that were ended), "upgrade_timeout", "sessions" (new ones that were
-	// refused), "state_total" (what was refused), "made_room" (sessions that were ended for the last two), "half_open" and
-	// "idle" (connections that were closed, see Server.ConnState).
+	// "slow_consumer", "outbox_total", "input_total" (sessions that were ended), "poll_packets" (answers that left packets to the
+	// next poll), "upgrade_timeout", "sessions" (new ones that were refused), "state_total" (what was refused), "made_room"
+	// (sessions that were ended for the last two), "half_open" and "idle" (connections that were closed, see Server.ConnState).
 	Limits map[string]uint64
 }
 
@@ -96,6 +96,7 @@ const (
 	limitSlowConsumer
 	limitOutboxTotal
 	limitInputTotal
+	limitPollPackets
 	limitUpgradeTimeout
 	limitSessions
 	limitStateTotal
@@ -106,8 +107,8 @@ const (
 )
 
 var limitNames = [limitKinds]string{
-	"body_size", "body_time", "body_chunks", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "upgrade_timeout",
-	"sessions", "state_total", "made_room", "half_open", "idle",
+	"body_size", "body_time", "body_chunks", "message_size", "handshake_size", "slow_consumer", "outbox_total", "input_total", "poll_packets",
+	"upgrade_timeout", "sessions", "state_total", "made_room", "half_open", "idle",
 }
 
 // counters are the server's totals that change rarely; those that change with every packet are in the shards.
