@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
@@ -21,7 +22,7 @@ type bus struct {
 	codec    *envelope.Codec
 	subjects namespaceSubjects
 	rooms    *roomSubjects
-	fresh    freshRooms
+	fresh    freshrooms.Rooms
 
 	mailbox *inflow.Mailbox[delivery] // static after Start
 }
@@ -74,18 +75,23 @@ func (b *bus) Listening(ctx context.Context) error {
 }
 
 func (b *bus) Publish(m *adapter.Message) error {
+	b.fresh.Note(m, b.freshFor())
 	return b.send(b.subjectOf(m), m, postOf(b.local.Name(), m))
 }
 
 // subjectOf chooses the subject of a message that is not for one node.
 func (b *bus) subjectOf(m *adapter.Message) string {
-	return b.fresh.subjectOf(b.subjects, m, b.freshFor())
+	subject := b.subjects.of(m)
+	if subject != b.subjects.all && b.fresh.ToAll(m) {
+		return b.subjects.all
+	}
+	return subject
 }
 
 func (b *bus) Send(to adapter.NodeID, m *adapter.Message) error {
 	how := postOf(b.local.Name(), m)
 	how.single = true
-	b.fresh.note(m, time.Now(), b.freshFor())
+	b.fresh.Note(m, b.freshFor())
 	return b.send(b.subjects.node(to), m, how)
 }
 
@@ -144,7 +150,7 @@ func (b *bus) WaitJoined(ctx context.Context, rooms []string) error { return b.r
 // freshFor returns how long a room that others are made to join stays fresh: longer while that message may have to wait for NATS.
 func (b *bus) freshFor() time.Duration {
 	if b.hub.status.Is(Up) {
-		return freshFor
+		return freshrooms.For
 	}
-	return freshFor + b.hub.opts.QueueAge
+	return freshrooms.For + b.hub.opts.QueueAge
 }

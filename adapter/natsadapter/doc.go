@@ -86,7 +86,7 @@
 //
 //   - options, addresses, prefixes: options.go; what a connection is told, servers, dialing: connect.go
 //   - subjects, names in them: subjects.go
-//   - what is said in a namespace: bus.go; rooms: rooms.go, freshrooms.go; what members say: broker.go
+//   - what is said in a namespace: bus.go; rooms: rooms.go, ../internal/freshrooms; what members say: broker.go
 //   - what waits, what is dropped and why: queue.go; subscriptions: subscriptions.go
 //   - a connection from its beginning to its end: session.go; one after the other, up and down: hub.go
 //   - other servers know of a subscription: reach.go; what NATS refuses: refusals.go; who was there before an outage: peers.go

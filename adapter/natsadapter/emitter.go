@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
@@ -23,7 +24,7 @@ type EmitterOptions struct {
 // server has it, after 10 s at most if the context has no deadline. The server hands it on to the nodes that are connected then. opts may
 // be nil. The caller closes the connection.
 func NewEmitter(conn *nats.Conn, opts *EmitterOptions) *adapter.Emitter {
-	w := emitterWire{conn: conn, fresh: new(freshRooms)}
+	w := emitterWire{conn: conn, fresh: new(freshrooms.Rooms)}
 	if opts != nil {
 		w.prefix = opts.Prefix
 	}
@@ -38,7 +39,7 @@ const emitterPatience = 10 * time.Second
 type emitterWire struct {
 	conn   *nats.Conn
 	prefix string
-	fresh  *freshRooms // of all namespaces
+	fresh  *freshrooms.Rooms // of all namespaces
 }
 
 // Send publishes a message where a node would.
@@ -54,7 +55,12 @@ func (w emitterWire) Send(ctx context.Context, namespace string, m *adapter.Mess
 	if err != nil {
 		return err
 	}
-	subject := w.fresh.subjectOf(subjects{prefix: w.prefix}.namespace(namespace), m, freshFor)
+	w.fresh.Note(m, freshrooms.For)
+	to := subjects{prefix: w.prefix}.namespace(namespace)
+	subject := to.of(m)
+	if subject != to.all && w.fresh.ToAll(m) {
+		subject = to.all
+	}
 	err = w.conn.Publish(subject, []byte(body))
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return fmt.Errorf("publish: %w: %w", adapter.ErrTooLarge, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -172,37 +173,10 @@ func TestFreshWhileAway(t *testing.T) {
 	if err := b.Publish(&adapter.Message{Kind: adapter.KindJoin, Rooms: []string{"late"}}); err != nil {
 		t.Fatal(err)
 	}
-	age := b.hub.opts.QueueAge
-	if now := time.Now(); !b.fresh.has("late", now.Add(age+freshFor/2)) || b.fresh.has("late", now.Add(age+freshFor)) {
-		t.Errorf("fresh until %v, it is %v", b.fresh.until, now)
+	if got, want := b.freshFor(), b.hub.opts.QueueAge+freshrooms.For; got != want {
+		t.Errorf("fresh for %v, want %v", got, want)
 	}
-}
-
-func TestFreshRooms(t *testing.T) {
-	var f freshRooms
-	now := time.Now()
-	joins := func(rooms ...string) *adapter.Message { return &adapter.Message{Kind: adapter.KindJoin, Rooms: rooms} }
-	f.note(&adapter.Message{Kind: adapter.KindLeave, Rooms: []string{"left"}}, now, freshFor)
-	f.note(joins("a", "b"), now, freshFor)
-	later := now.Add(freshFor - 1)
-	f.note(joins("c"), later, freshFor)
-	over := now.Add(freshFor)
-	for _, tt := range []struct {
-		room string
-		at   time.Time
-		want bool
-	}{{"left", now, false}, {"a", now, true}, {"a", later, true}, {"x", later, false}, {"a", over, false}, {"b", over, false}, {"c", over, true}, {"c", over.Add(freshFor), false}} {
-		if got := f.has(tt.room, tt.at); got != tt.want {
-			t.Errorf("%s at %v: %v", tt.room, tt.at.Sub(now), got)
-		}
-	}
-	if f.some.Load() {
-		t.Error("something is remembered")
-	}
-	for i := range maxFresh + 1 {
-		f.note(joins(fmt.Sprint(i)), over, freshFor)
-	}
-	if n := len(f.until); n > maxFresh || !f.has("x", over) || f.has("x", over.Add(freshFor)) {
-		t.Errorf("%d rooms", n)
+	if to := b.subjectOf(&adapter.Message{Kind: adapter.KindBroadcast, Selection: adapter.Selection{Rooms: []string{"late"}}}); to != b.subjects.all {
+		t.Errorf("goes to %s", to)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/classic"
 )
@@ -25,6 +26,8 @@ type classicBus struct {
 	recording atomic.Bool // broadcasts are kept in log
 
 	mailbox *inflow.Mailbox[delivery] // static after Start
+
+	fresh freshrooms.Rooms // of use if the bus is exact
 
 	requests atomic.Int64 // requests of others that wait to be decoded: who is in which room may change with each
 }
@@ -161,6 +164,7 @@ func (b *classicBus) openRequest(channel string, body []byte) {
 		b.mailbox.Deliver(nil, nil, channel)
 		return
 	}
+	b.fresh.Note(&q.Message, freshrooms.For) // this node may send there before the others can have subscribed
 	b.mailbox.Deliver(&q.Message, nil, channel)
 	if q.Socket != "" {
 		answer, err := classic.Confirm(q)
@@ -187,6 +191,10 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
+	b.fresh.Note(m, b.hub.freshFor())
+	if b.exact && m.Kind == adapter.KindBroadcast && m.Request == "" && channel != b.codec.Broadcasts() && b.fresh.ToAll(m) {
+		channel = b.codec.Broadcasts()
+	}
 	how := postOf(b.local.Name(), m)
 	if b.recording.Load() && logged(m) {
 		return b.log.publish(channel, body, m, how)
@@ -200,6 +208,7 @@ func (b *classicBus) Send(to adapter.NodeID, m *adapter.Message) error {
 	if err != nil {
 		return err
 	}
+	b.fresh.Note(m, b.hub.freshFor())
 	return b.hub.publish(plain, b.codec.Private(string(to)), body, postOf(b.local.Name(), m))
 }
 

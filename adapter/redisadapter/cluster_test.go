@@ -196,7 +196,7 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-// TestExplained says what an operator can do about a Redis that wants TLS, or a user who may not PING.
+// TestExplained says what an operator can do about a Redis that wants TLS.
 func TestExplained(t *testing.T) {
 	says := func(s *redistest.Server, want string) {
 		t.Helper()
@@ -211,9 +211,6 @@ func TestExplained(t *testing.T) {
 	}
 	secured, _ := redistest.TLS(t)
 	says(secured, "if it speaks TLS, use rediss://")
-	strict := redistest.Single(t)
-	strict.Do("ACL", "SETUSER", "default", "-ping")
-	says(strict, "the user needs the right to PING, +ping in its ACL rules")
 }
 
 // TestConnections reaches Redis in the other ways that go-redis knows.

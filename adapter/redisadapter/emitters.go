@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/internal/classic"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
@@ -87,7 +88,7 @@ type ShardedEmitterOptions struct {
 // NewShardedEmitter returns an emitter for the namespace "/" of a cluster of sharded adapters, Go or Node. There is none
 // in npm; it writes what a node would write. opts may be nil.
 func NewShardedEmitter(rdb redis.UniversalClient, opts *ShardedEmitterOptions) *Emitter {
-	var w shardedEmitter
+	w := shardedEmitter{fresh: new(freshrooms.Rooms)}
 	if opts != nil {
 		w.opts = *opts
 	}
@@ -97,7 +98,10 @@ func NewShardedEmitter(rdb redis.UniversalClient, opts *ShardedEmitterOptions) *
 }
 
 // shardedEmitter is the emitterForm of sharded adapters.
-type shardedEmitter struct{ opts ShardedEmitterOptions }
+type shardedEmitter struct {
+	opts  ShardedEmitterOptions
+	fresh *freshrooms.Rooms // of all namespaces
+}
 
 func (e shardedEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
 	if err := e.opts.SubscriptionMode.check(); err != nil {
@@ -111,7 +115,12 @@ func (e shardedEmitter) command(ctx context.Context, namespace string, m *adapte
 	if err != nil {
 		return nil, err
 	}
-	channel := channelsOf(e.opts.ChannelPrefix, namespace, e.opts.SubscriptionMode).of(m)
+	e.fresh.Note(m, freshrooms.For)
+	channels := channelsOf(e.opts.ChannelPrefix, namespace, e.opts.SubscriptionMode)
+	channel := channels.of(m)
+	if channel != channels.main && e.fresh.ToAll(m) {
+		channel = channels.main
+	}
 	return redis.NewIntCmd(ctx, "spublish", channel, body), nil
 }
 

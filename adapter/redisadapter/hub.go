@@ -7,11 +7,13 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 )
 
 // space is one of the three spaces of channels that Redis keeps apart. A name is not used in both plain and shard: a
@@ -192,6 +194,14 @@ func (h *hub) common(s space, name string) {
 	if r := h.running(); r != nil {
 		r.sub.common(s, name)
 	}
+}
+
+// freshFor returns how long a room that others are made to join stays fresh: longer while that message may have to wait for Redis.
+func (h *hub) freshFor() time.Duration {
+	if h.status.Is(Up) {
+		return freshrooms.For
+	}
+	return freshrooms.For + h.opts.QueueAge
 }
 
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has

@@ -28,6 +28,7 @@ type monitor struct {
 	wake    chan struct{} // capacity 1
 	probed  chan struct{} // capacity 1
 
+	refused   sync.Once // says that the user may not PING
 	probing   atomic.Bool
 	uncounted atomic.Pointer[link] // a connection whose subscription Redis did not count
 	counted   atomic.Bool          // Redis has counted a subscription of every connection since the last trouble
@@ -228,7 +229,7 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 	if time.Since(began) > m.servers.answer { // go-redis has tried another connection
 		m.pub.renew(n)
 	}
-	if err := ping.Err(); err != nil {
+	if err := ping.Err(); err != nil && !m.mayNotPing(err) {
 		n.failed(err)
 		m.pub.renew(n)
 		return false, err
@@ -249,4 +250,15 @@ func (m *monitor) ask(ctx context.Context, n *node, l *link) (counted bool, err 
 		m.crowd.saw(numSub.Val())
 	}
 	return true, nil
+}
+
+// mayNotPing reports whether Redis has only refused the PING to this user: that is an answer, too.
+func (m *monitor) mayNotPing(err error) bool {
+	if !isReply(err) || trouble(err) != "noperm" {
+		return false
+	}
+	m.refused.Do(func() {
+		m.sub.opts.Logger.Warn("redis does not let this user PING; its refusal counts as a sign of life, +ping in the ACL rules ends this warning", "error", err)
+	})
+	return true
 }

@@ -224,6 +224,41 @@ func TestWithoutCommonChannel(t *testing.T) {
 	}
 }
 
+// TestMayNotPing: a user who may not PING goes on without, as with Node, after one line in the log.
+func TestMayNotPing(t *testing.T) {
+	server := redistest.Single(t)
+	server.Do("ACL", "SETUSER", "default", "-ping")
+	for name, build := range map[string]func(redis.UniversalClient, Options) flavour{
+		"pubsub": func(rdb redis.UniversalClient, o Options) flavour { return NewPubSub(rdb, &PubSubOptions{Options: o}) },
+		"sharded": func(rdb redis.UniversalClient, o Options) flavour {
+			return NewSharded(rdb, &ShardedOptions{Options: o})
+		},
+		"streams": func(rdb redis.UniversalClient, o Options) flavour {
+			return NewStreams(rdb, &StreamsOptions{Options: o, ChannelPrefix: "socket.io-streams"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var logs [2]logbook
+			var members []*member
+			for i := range logs {
+				members = append(members, join(t, build(clientOf(t, server), Options{Logger: logs[i].logger()}), "/"))
+			}
+			members[1].connect(t, "s")
+			known(t, serverOf(t, members[0].builder), serverOf(t, members[1].builder).Self().ID, "/")
+			server.Do("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "no") // nobody has to PING to come back either
+			redistest.Eventually(t, "messages arrive again", func() bool {
+				send(t, members[0], "again")
+				return len(members[1].got()) > 0 && members[0].builder.Stats().State == Up
+			})
+			for i := range logs {
+				if n := logs[i].count("does not let this user PING"); n != 1 {
+					t.Errorf("%d warnings: %s", n, logs[i].all())
+				}
+			}
+		})
+	}
+}
+
 // TestGoodByeIsSent: when a server has left the cluster Redis has got its good-bye, so that the process may end.
 func TestGoodByeIsSent(t *testing.T) {
 	server := redistest.Single(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,11 +71,8 @@ func (n *node) trouble() error {
 // explained says more about an error that Redis, or the network, is short about.
 func (n *node) explained(err error) error {
 	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
-	switch {
-	case closed && !n.heard.Load() && n.rdb.Options().TLSConfig == nil:
+	if closed && !n.heard.Load() && n.rdb.Options().TLSConfig == nil {
 		return fmt.Errorf("%w: the server has closed the connection without an answer; if it speaks TLS, use rediss:// or TLSConfig", err)
-	case trouble(err) == "noperm" && strings.Contains(err.Error(), "'ping'"):
-		return fmt.Errorf("%w: the user needs the right to PING, +ping in its ACL rules", err)
 	}
 	return err
 }

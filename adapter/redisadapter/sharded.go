@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 	"github.com/sockeye-io/sockeye/internal/envelope"
@@ -59,7 +60,7 @@ type Sharded struct {
 // @socket.io/redis-adapter 8.3. opts may be nil.
 //
 // In the dynamic modes a broadcast to one room reaches only nodes with somebody in it, and Socket.Join returns when the
-// broadcasts of other nodes arrive. On a Redis Cluster each channel belongs to one of the masters, and messages on
+// broadcasts of other nodes arrive. SocketsJoin does not wait: for five seconds what is sent to its rooms goes to all nodes. On a Redis Cluster each channel belongs to one of the masters, and messages on
 // different channels may overtake each other: a broadcast to one room and the next one to another, or to everybody. With
 // a hash tag in the prefix, such as "{app}", all channels belong to one master and every sender's messages keep their order.
 //
@@ -140,6 +141,7 @@ type shardedBus struct {
 	codec    *envelope.Codec
 	channels shardedChannels
 	rooms    *roomChannels
+	fresh    freshrooms.Rooms
 	log      *pubLog // for clients that come back; of use once it is recording
 	sessions string  // begins the keys of sessions
 
@@ -177,10 +179,16 @@ func (b *shardedBus) open(channel, body string) {
 		return
 	}
 	m, err := b.codec.Open(body)
+	if m != nil {
+		b.fresh.Note(m, freshrooms.For) // this node may send there before the others can have subscribed
+	}
 	if recording && err == nil && channel != b.channels.response(b.uid) {
 		b.log.heard(m, body)
 	}
 	b.mailbox.Deliver(m, err, channel)
+	if q, answer := envelope.Unanswered(err); q != nil {
+		b.Respond(q, answer)
+	}
 }
 
 // Listening waits for both channels, which may be on different servers.
@@ -200,19 +208,25 @@ func (b *shardedBus) Parted() bool {
 // ToAll reports whether a message goes through the main channel.
 func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channelOf(m) == b.channels.main }
 
-// channelOf is where a message is published: what is kept is heard by all.
+// channelOf is where a message is published: what is kept is heard by all, and so is what is for a fresh room.
 func (b *shardedBus) channelOf(m *adapter.Message) string {
 	if b.recording.Load() && logged(m) {
 		return b.channels.main
 	}
-	return b.channels.of(m)
+	channel := b.channels.of(m)
+	if channel != b.channels.main && b.fresh.ToAll(m) {
+		return b.channels.main
+	}
+	return channel
 }
 
 func (b *shardedBus) Publish(m *adapter.Message) error {
+	b.fresh.Note(m, b.hub.freshFor())
 	return b.send(b.channelOf(m), m, postOf(b.local.Name(), m))
 }
 
 func (b *shardedBus) Send(to adapter.NodeID, m *adapter.Message) error {
+	b.fresh.Note(m, b.hub.freshFor())
 	return b.send(b.channels.response(to), m, postOf(b.local.Name(), m))
 }
 

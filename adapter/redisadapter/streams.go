@@ -376,8 +376,11 @@ func (b *streamsBus) open(channel, body string) {
 // deliver hands on what comes through the stream, and through the channels.
 func (b *streamsBus) deliver(m *adapter.Message, err error, source string) {
 	b.turn.Lock()
-	defer b.turn.Unlock()
 	b.mailbox.Deliver(m, err, source)
+	b.turn.Unlock()
+	if q, answer := envelope.Unanswered(err); q != nil {
+		b.Respond(q, answer)
+	}
 }
 
 // private is the channel for answers to one node.

@@ -45,9 +45,7 @@ func (c *contents) member(key, value string) (ok bool) {
 	case "sids":
 		c.sids = value
 	case "requestId":
-		if value != "null" {
-			c.request, ok = textOf(value)
-		}
+		c.request, ok = c.requestOf(value)
 	case "sid":
 		c.sid, ok = textOf(value)
 	case "only":
@@ -72,9 +70,11 @@ func order(value string) (uint64, bool) {
 }
 
 // readOpts reads the selection and the flags, and returns the field that is wrong, "" if none. Node writes all three always; what
-// other implementations leave out is empty, as is all in a list, and flags of an odd kind are none.
+// other implementations leave out is empty, as is all in a list, and flags of an odd kind are none. What JavaScript takes for false is
+// everybody where nobody has to go.
 func (c *contents) readOpts() (wrong string) {
-	if c.kind > typeFetch || c.kind == typeServerSide || strings.HasPrefix(c.opts, "[") {
+	command := c.kind >= typeJoin && c.kind <= typeDisconnect
+	if strings.HasPrefix(c.opts, "[") || !command && !lenient.Truth(c.opts) {
 		return ""
 	}
 	if !eachMember(c.opts, func(key, value string) (ok bool) {
@@ -104,8 +104,7 @@ func (c *contents) readFlag(key, value string) (ok bool) {
 	case "compress":
 		c.flags.NoCompress = value == "false"
 	case "timeout":
-		ms, _ := number(value)
-		c.flags.Timeout = time.Duration(min(max(ms, 0), int(24*time.Hour/time.Millisecond))) * time.Millisecond
+		c.flags.Timeout = time.Duration(min(max(lenient.Number(value), 0), float64(24*time.Hour/time.Millisecond))) * time.Millisecond
 	case "foreign":
 		c.flags.Foreign = value == "true"
 	case "holders":
@@ -134,7 +133,10 @@ func (c *contents) read(m *adapter.Message, nsp string) (ok bool) {
 	case typeDisconnect:
 		m.Kind, m.Close = adapter.KindDisconnect, lenient.Truth(c.close)
 	case typeFetch:
-		m.Kind, m.Want, ok = adapter.KindFetch, adapter.Want(c.only), m.Request != ""
+		m.Kind, m.Want = adapter.KindFetch, adapter.Want(c.only)
+		if m.Request == "" {
+			m.Request = oddRequest
+		}
 		if c.only == "rooms" {
 			m.Kind, m.Want = adapter.KindListRooms, adapter.WantAll
 		}

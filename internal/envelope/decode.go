@@ -21,7 +21,7 @@ const maxFrame = 64 << 20
 func badFrame(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
 // badFrom says who has sent a frame that is refused.
-func badFrom(h header, what string) error {
+func badFrom(h *header, what string) error {
 	return fmt.Errorf("%w from %.40q: %s", ErrMalformed, h.uid, what)
 }
 
@@ -82,9 +82,9 @@ func (h *header) member(key, value string) (ok bool) {
 		n, ok = number(value)
 		h.kind = messageType(n)
 	case "uid":
-		h.uid, ok = textOf(value)
+		h.uid, ok = nameOf(value)
 	case "nsp":
-		h.nsp, ok = textOf(value)
+		h.nsp, ok = nameOf(value)
 	case "data":
 		h.text, ok = value, true
 	default:
@@ -155,14 +155,14 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 		h.text, in.attachments = string(p.JSON), p.Attachments
 	}
 	if !eachMember(h.text, in.member) {
-		return nil, badFrom(h, "no data")
+		return nil, h.refuse(&in, badFrom(&h, "no data"))
 	}
 	if h.kind >= typeJoin && h.kind <= typeDisconnect {
 		in.request = "" // nobody answers these
 	}
 	if h.kind <= typeFetch {
 		if wrong := in.readOpts(); wrong != "" {
-			return nil, badFrom(h, "field data."+wrong)
+			return nil, h.refuse(&in, badFrom(&h, "field data."+wrong))
 		}
 	}
 	if h.hasRooms() && in.request == "" && in.flags.Direction == nil && c.foreign(in.selection.Rooms) {
@@ -171,7 +171,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
 	m.Seq, m.After, m.Directed = in.numbers.seq, in.numbers.after, in.numbers.directed
 	if !in.read(m, c.namespace) {
-		return nil, badFrom(h, "data of type "+strconv.Itoa(int(h.kind)))
+		return nil, h.refuse(&in, badFrom(&h, "data of type "+strconv.Itoa(int(h.kind))))
 	}
 	return m, nil
 }

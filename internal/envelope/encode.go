@@ -68,7 +68,7 @@ type (
 	}
 	broadcastData struct {
 		Packet  packetData `json:"packet"`
-		Request string     `json:"requestId,omitempty"`
+		Request requestID  `json:"requestId,omitzero"`
 		Opts    optsData   `json:"opts"`
 	}
 	membershipData struct {
@@ -80,33 +80,33 @@ type (
 		Close bool     `json:"close"`
 	}
 	fetchData struct {
-		Opts    optsData `json:"opts"`
-		Request string   `json:"requestId"`
-		Only    string   `json:"only,omitempty"` // ours: "rooms" asks for them alone, else an adapter.Want
+		Opts    optsData  `json:"opts"`
+		Request requestID `json:"requestId,omitzero"`
+		Only    string    `json:"only,omitempty"` // ours: "rooms" asks for them alone, else an adapter.Want
 	}
 	socketsData struct {
-		Request string                  `json:"requestId"`
+		Request requestID               `json:"requestId,omitzero"`
 		Sockets []adapter.SocketDetails `json:"sockets"`
 		Rooms   []string                `json:"rooms,omitempty"`       // ours: the answer to a question for the rooms
 		SIDs    []string                `json:"sids,omitempty"`        // ours: to one for ids
 		Count   int                     `json:"clientCount,omitempty"` // ours: to one for a number
 	}
 	serverSideData struct {
-		Request string         `json:"requestId,omitempty"`
+		Request requestID      `json:"requestId,omitzero"`
 		Packet  parser.Payload `json:"packet"`
 	}
 	valueData struct {
-		Request string         `json:"requestId"`
+		Request requestID      `json:"requestId,omitzero"`
 		Packet  parser.Payload `json:"packet,omitzero"`
 		SID     string         `json:"sid,omitempty"` // ours: whose acknowledgement it is
 	}
 	countData struct {
-		Request string `json:"requestId"`
-		Count   int    `json:"clientCount"`
+		Request requestID `json:"requestId,omitzero"`
+		Count   int       `json:"clientCount"`
 	}
 	goneData struct {
-		Request string   `json:"requestId"`
-		SIDs    []string `json:"sids"`
+		Request requestID `json:"requestId,omitzero"`
+		SIDs    []string  `json:"sids"`
 	}
 )
 
@@ -115,7 +115,7 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
-		return typeBroadcast, broadcastData{packet, m.Request, optsOf(m)}, nil
+		return typeBroadcast, broadcastData{packet, requestID(m.Request), optsOf(m)}, nil
 	case adapter.KindJoin:
 		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
 	case adapter.KindLeave:
@@ -123,23 +123,23 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	case adapter.KindDisconnect:
 		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
 	case adapter.KindFetch:
-		return typeFetch, fetchData{optsOf(m), m.Request, string(m.Want)}, nil
+		return typeFetch, fetchData{optsOf(m), requestID(m.Request), string(m.Want)}, nil
 	case adapter.KindListRooms:
-		return typeFetch, fetchData{optsOf(m), m.Request + roomsMark, "rooms"}, nil
+		return typeFetch, fetchData{optsOf(m), requestID(m.Request + roomsMark), "rooms"}, nil
 	case adapter.KindSockets:
-		return typeSockets, socketsData{Request: m.Request, Sockets: socketsOf(m), SIDs: m.SocketIDs, Count: m.Count}, nil
+		return typeSockets, socketsData{Request: requestID(m.Request), Sockets: socketsOf(m), SIDs: m.SocketIDs, Count: m.Count}, nil
 	case adapter.KindRooms:
-		return typeSockets, socketsData{Request: m.Request, Sockets: []adapter.SocketDetails{}, Rooms: m.Rooms}, nil
+		return typeSockets, socketsData{Request: requestID(m.Request), Sockets: []adapter.SocketDetails{}, Rooms: m.Rooms}, nil
 	case adapter.KindServerSide:
-		return typeServerSide, serverSideData{m.Request, m.Payload}, nil
+		return typeServerSide, serverSideData{requestID(m.Request), m.Payload}, nil
 	case adapter.KindServerReply:
-		return typeServerReply, valueData{Request: m.Request, Packet: defined(m.Payload)}, nil
+		return typeServerReply, valueData{Request: requestID(m.Request), Packet: defined(m.Payload)}, nil
 	case adapter.KindCount:
-		return typeCount, countData{m.Request, m.Count}, nil
+		return typeCount, countData{requestID(m.Request), m.Count}, nil
 	case adapter.KindAck:
-		return typeAck, valueData{m.Request, defined(m.Payload), m.SocketID}, nil
+		return typeAck, valueData{requestID(m.Request), defined(m.Payload), m.SocketID}, nil
 	case adapter.KindGone:
-		return typeGone, goneData{m.Request, orEmpty(m.SocketIDs)}, nil
+		return typeGone, goneData{requestID(m.Request), orEmpty(m.SocketIDs)}, nil
 	}
 	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
 }

@@ -291,7 +291,7 @@ func TestLenient(t *testing.T) {
 	}{
 		"emitter's packet": {`{"packet":{"type":5,"data":["e"],"nsp":"/chat","id":7},"opts":{"rooms":[],"except":[]}}`,
 			adapter.Message{Selection: everyone, Packet: event(text(`["e"]`))}},
-		"empty lists left out": {`{"opts":{"flags":null},"requestId":null,"packet":{"data":["e"],"type":2}}`,
+		"empty lists left out": {`{"opts":{"flags":null},"packet":{"data":["e"],"type":2}}`,
 			adapter.Message{Packet: event(text(`["e"]`))}},
 		"rooms that are no strings": {`{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[42,null,"a"],"except":[true],"flags":{}}}`,
 			adapter.Message{Selection: adapter.Selection{Rooms: []string{"42", "a"}, Except: []string{lenient.Nobody}}, Packet: event(text(`["e"]`))}},
@@ -299,6 +299,10 @@ func TestLenient(t *testing.T) {
 			adapter.Message{Selection: adapter.Selection{Rooms: []string{}}, Packet: event(text(`["e"]`))}},
 		"flags of odd kinds": {`{"packet":{"type":2,"data":["e"]},"opts":{"flags":{"volatile":1,"compress":0,"timeout":"x"}}}`,
 			adapter.Message{Flags: adapter.Flags{Volatile: true}, Packet: event(text(`["e"]`))}},
+		"no options":       {`{"packet":{"type":2,"data":["e"]}}`, adapter.Message{Packet: event(text(`["e"]`))}},
+		"options are null": {`{"packet":{"type":2,"data":["e"]},"opts":null}`, adapter.Message{Packet: event(text(`["e"]`))}},
+		"a timeout that is a float": {`{"packet":{"type":2,"data":["e"]},"opts":{"flags":{"timeout":5e2}}}`,
+			adapter.Message{Flags: adapter.Flags{Timeout: 500 * time.Millisecond}, Packet: event(text(`["e"]`))}},
 		"options are a list": {`{"packet":{"type":2,"data":["e"]},"opts":[]}`, adapter.Message{Packet: event(text(`["e"]`))}},
 		"invalid UTF-8": {`{"packet":{"type":2,"data":["e` + "\xff" + `"]},` + all + `}`,
 			adapter.Message{Selection: everyone, Packet: event(text(`["e` + "\ufffd" + `"]`))}},
@@ -332,12 +336,76 @@ func TestOddCommands(t *testing.T) {
 	}
 }
 
+// TestOddIDs: who asks with an id that is no text is answered with it, as by Node.
+func TestOddIDs(t *testing.T) {
+	for _, id := range []string{`"q"`, `""`, `7`, `1.5`, `null`, `true`, `{"a":[1]}`, `["q"]`} {
+		for kind, answer := range map[string]adapter.Message{"3": {Kind: adapter.KindCount, Count: 2}, "7": {Kind: adapter.KindSockets}, "9": {Kind: adapter.KindServerReply}} {
+			q, err := here.Open(`{"nsp":"/chat","uid":"u","data":{"requestId":` + id + `,"packet":{"type":2,"data":["e"]},` + all + `},"type":` + kind + `}`)
+			if kind == "9" {
+				q, err = here.Open(`{"nsp":"/chat","uid":"u","data":{"requestId":` + id + `,"packet":["e"]},"type":9}`)
+			}
+			if err != nil || q.Request == "" {
+				t.Fatalf("id %s in type %s: error %v, opened %+v", id, kind, err, q)
+			}
+			answer.Request = q.Request
+			body, err := here.Sharded(&answer)
+			if err != nil || !strings.Contains(string(body), `{"requestId":`+id) {
+				t.Errorf("id %s in type %s: answered %s, error %v", id, kind, body, err)
+			}
+			packed, err := here.Packed(&answer)
+			if again, err2 := away.Open(string(packed)); err != nil || err2 != nil || again.Request != q.Request {
+				t.Errorf("id %s in type %s: answered %x, errors %v, %v", id, kind, packed, err, err2)
+			}
+		}
+	}
+	q, err := here.Open(`{"nsp":"/chat","uid":7,"data":{` + all + `},"type":7}`)
+	if err != nil || q.From != "7" {
+		t.Fatalf("no id: error %v, opened %+v", err, q)
+	}
+	if body, err := here.Sharded(&adapter.Message{Kind: adapter.KindSockets, Request: q.Request}); err != nil || !strings.Contains(string(body), `{"sockets":[]}`) {
+		t.Errorf("no id: answered %s, error %v", body, err)
+	}
+}
+
+// TestUnanswered: of what is refused the questions are known that somebody waits for.
+func TestUnanswered(t *testing.T) {
+	for _, tt := range []struct{ kind, data, answer string }{
+		{"3", `{"requestId":"q","packet":{"type":2,"data":{}},"opts":{}}`, `"data":{"requestId":"q","clientCount":0}`},
+		{"3", `{"requestId":7,"packet":null,"opts":{}}`, `"data":{"requestId":7,"clientCount":0}`},
+		{"3", `{"requestId":"q","packet":{"type":2,"data":["e"]},"opts":{"rooms":5}}`, `"data":{"requestId":"q","clientCount":0}`},
+		{"3", `{"requestId":"q","packet":{"type":2,"data":["e"]},"opts":true}`, `"data":{"requestId":"q","clientCount":0}`},
+		{"3", `{"packet":null,"opts":{}}`, ""},
+		{"6", `{"requestId":"q","opts":true}`, ""},
+		{"7", `{"requestId":"q","opts":{"except":true}}`, `"data":{"requestId":"q","sockets":[]}`},
+		{"7", `{"opts":5}`, `"data":{"sockets":[]}`},
+		{"9", `{"requestId":"q","packet":{}}`, ""},
+	} {
+		_, err := here.Open(`{"nsp":"/chat","uid":"u","data":` + tt.data + `,"type":` + tt.kind + `}`)
+		q, answer := Unanswered(err)
+		if err == nil || (q == nil) != (tt.answer == "") {
+			t.Errorf("type %s %s: %+v, error %v", tt.kind, tt.data, q, err)
+		}
+		if q == nil {
+			continue
+		}
+		answer.Request = q.Request
+		if body, err := here.Sharded(answer); err != nil || q.From != "u" || !strings.Contains(string(body), tt.answer) {
+			t.Errorf("type %s %s: answered %s, error %v", tt.kind, tt.data, body, err)
+		}
+	}
+	if q, _ := Unanswered(errors.New("other")); q != nil {
+		t.Errorf("%+v", q)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	deep := strings.Repeat("[", maxDepth)
 	for name, tt := range map[string]struct{ kind, data string }{
 		"no data":              {"3", `null`},
 		"no packet":            {"3", `{` + all + `}`},
-		"no options":           {"3", `{"packet":{"type":2,"data":["e"]}}`},
+		"no options":           {"6", `{"close":true}`},
+		"options are null":     {"6", `{"opts":null,"close":true}`},
+		"options are true":     {"3", `{"packet":{"type":2,"data":["e"]},"opts":true}`},
 		"packet type":          {"3", `{"packet":{"type":0,"data":["e"]},` + all + `}`},
 		"event without data":   {"3", `{"packet":{"type":2},` + all + `}`},
 		"event without name":   {"3", `{"packet":{"type":2,"data":[]},` + all + `}`},
@@ -348,9 +416,7 @@ func TestMalformed(t *testing.T) {
 		"deep":                 {"3", `{"packet":{"type":2,"data":["e",` + deep + strings.Repeat("]", maxDepth) + `]},` + all + `}`},
 		"rooms are no list":    {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"rooms":5,"except":[],"flags":{}}}`},
 		"except is no list":    {"3", `{"packet":{"type":2,"data":["e"]},"opts":{"except":{},"flags":{}}}`},
-		"request is a number":  {"3", `{"packet":{"type":2,"data":["e"]},"requestId":1,` + all + `}`},
 		"rooms missing":        {"4", `{` + all + `}`},
-		"fetch without id":     {"7", `{` + all + `}`},
 		"sockets missing":      {"8", `{"requestId":"q"}`},
 		"socket without id":    {"8", `{"requestId":"q","sockets":[{}]}`},
 		"side event":           {"9", `{"packet":"e"}`},
@@ -379,7 +445,7 @@ func TestMalformed(t *testing.T) {
 		"no colon":              `{"type",3}`,
 		"trailing":              `{"type":3}x`,
 		"type is a text":        `{"type":"3","uid":"u","nsp":"/chat"}`,
-		"uid is a number":       `{"type":3,"uid":1,"nsp":"/chat"}`,
+		"no data":               `{"type":3,"uid":1,"nsp":"/chat"}`,
 		"string without end":    `{"type":3,"uid":"u`,
 		"MessagePack trailing":  "\x80\xc0",
 		"MessagePack cut short": "\x84\xa4type",

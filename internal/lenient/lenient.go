@@ -107,6 +107,15 @@ func number(text string) (float64, bool) {
 	return f, json.Unmarshal([]byte(text), &f) == nil
 }
 
+// Number reads a number; what is none is 0.
+func Number(text string) float64 {
+	if text == "" {
+		return 0
+	}
+	f, _ := number(text)
+	return f
+}
+
 // Truth tells whether JavaScript takes a value for true.
 func Truth(text string) bool {
 	switch text {
