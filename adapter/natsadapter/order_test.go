@@ -3,7 +3,6 @@ package natsadapter
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/freshrooms"
