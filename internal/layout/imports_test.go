@@ -51,10 +51,11 @@ var rules = []rule{
 	// What the adapters of all brokers have in common.
 	{path: "adapter/internal/inflow", own: []string{"adapter", "internal/seldom"}},
 	{path: "adapter/internal/outflow", own: []string{"adapter/internal/inflow", "internal/seldom"}},
+	{path: "adapter/internal/freshrooms", own: []string{"adapter"}},
 	{path: "adapter/internal/brokerstate", own: []string{"adapter"}},
-	{path: "adapter/redisadapter", own: []string{"adapter", "adapter/membership", "adapter/internal/inflow", "adapter/internal/outflow", "adapter/internal/brokerstate", "server/parser", "internal/msgpack", "internal/envelope", "internal/classic", "internal/seldom"}, foreign: []string{"github.com/redis/go-redis/"}},
+	{path: "adapter/redisadapter", own: []string{"adapter", "adapter/membership", "adapter/internal/freshrooms", "adapter/internal/inflow", "adapter/internal/outflow", "adapter/internal/brokerstate", "server/parser", "internal/msgpack", "internal/envelope", "internal/classic", "internal/lenient", "internal/seldom"}, foreign: []string{"github.com/redis/go-redis/"}},
 	{path: "adapter/kafkaadapter", own: []string{"adapter", "adapter/membership", "adapter/internal/inflow", "adapter/internal/outflow", "adapter/internal/brokerstate", "server/parser", "internal/msgpack", "internal/envelope", "internal/seldom"}, foreign: []string{"github.com/twmb/franz-go"}},
-	{path: "adapter/natsadapter", own: []string{"adapter", "adapter/membership", "adapter/internal/inflow", "adapter/internal/outflow", "adapter/internal/brokerstate", "server/parser", "internal/msgpack", "internal/envelope", "internal/seldom", "internal/memoryusers"}, foreign: []string{"github.com/nats-io/nats.go", "github.com/nats-io/nkeys"}},
+	{path: "adapter/natsadapter", own: []string{"adapter", "adapter/membership", "adapter/internal/freshrooms", "adapter/internal/inflow", "adapter/internal/outflow", "adapter/internal/brokerstate", "server/parser", "internal/msgpack", "internal/envelope", "internal/seldom", "internal/memoryusers"}, foreign: []string{"github.com/nats-io/nats.go", "github.com/nats-io/nkeys"}},
 	{path: "adapter/adaptertest", own: []string{"adapter", "adapter/membership", "server/parser", "internal/"}},
 	{path: "internal/envelope", own: []string{"adapter", "server/parser", "internal/lenient", "internal/msgpack"}},
 	{path: "internal/classic", own: []string{"adapter", "server/parser", "internal/lenient", "internal/msgpack"}},
