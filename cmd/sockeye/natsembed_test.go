@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/freeze"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -298,7 +299,7 @@ func TestEmbeddedFrozen(t *testing.T) {
 		}
 	}
 	awaitDirect("room", "before", frozen)
-	if err := nodes[2].Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := freeze.Stop(nodes[2].Process); err != nil {
 		t.Fatal(err)
 	}
 	before, most := nodes[0].resident(t), 0
@@ -316,7 +317,7 @@ func TestEmbeddedFrozen(t *testing.T) {
 	if grown := most - before; grown > 600<<20 {
 		t.Errorf("the memory of a node has grown by %d MiB for one that is frozen", grown>>20)
 	}
-	if err := nodes[2].Process.Signal(syscall.SIGCONT); err != nil {
+	if err := freeze.Continue(nodes[2].Process); err != nil {
 		t.Fatal(err)
 	}
 	again := pollClient(t, nodes[2].addr)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/sockeye-io/sockeye/internal/freeze"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -188,21 +189,22 @@ func (b *Broker) Restart() {
 	b.Start()
 }
 
-// Freeze stops the process without closing anything: the kernel still accepts connections for it.
-func (b *Broker) Freeze() { b.signal(freeze) }
+// Freeze stops the process without closing anything: the kernel still accepts connections for it. It returns when nothing of it runs.
+func (b *Broker) Freeze() { b.running(freeze.Stop) }
 
 // Thaw undoes Freeze.
-func (b *Broker) Thaw() { b.signal(thaw) }
+func (b *Broker) Thaw() { b.running(freeze.Continue) }
 
-func (b *Broker) signal(sig os.Signal) {
+// running does something with the process.
+func (b *Broker) running(do func(*os.Process) error) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.cmd == nil {
 		b.t.Fatalf("kafka at %s is not running", b.Addr)
 	}
-	if err := b.cmd.Process.Signal(sig); err != nil {
-		b.t.Fatalf("signal kafka: %v", err)
+	if err := do(b.cmd.Process); err != nil {
+		b.t.Fatalf("kafka: %v", err)
 	}
 }
 

@@ -13,4 +13,4 @@ func lockFile(path string) (*os.File, error) {
 
 func tryLockFile(path string) (*os.File, error) { return lockFile(path) }
 
-var freeze, thaw, terminate os.Signal = os.Kill, os.Kill, os.Kill
+var terminate os.Signal = os.Kill

@@ -33,9 +33,5 @@ func locked(f *os.File, how int) (*os.File, error) {
 	return f, nil
 }
 
-// Signals that stop a process without closing anything, let it go on, and end it in an orderly way.
-const (
-	freeze    = syscall.SIGSTOP
-	thaw      = syscall.SIGCONT
-	terminate = syscall.SIGTERM
-)
+// terminate ends a process in an orderly way.
+const terminate = syscall.SIGTERM
