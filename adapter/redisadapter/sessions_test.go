@@ -106,6 +106,12 @@ func testSessionReaper(t *testing.T, s sessionStore, rdb redis.UniversalClient) 
 	for i := range 3 {
 		write(fmt.Sprint("over", i), "dead", short, false)
 	}
+	for i, apart := range []time.Duration{-5 * time.Millisecond, 5 * time.Millisecond} { // time went on between the two keys
+		keys := s.keys(fmt.Sprint("over", i))
+		if err := rdb.PExpire(ctx, keys[1], rdb.PTTL(ctx, keys[0]).Val()+apart).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	write("left", "a", short, false)
 	write("left", "a", short, true)
 	write("renewed", "a", short, false)
