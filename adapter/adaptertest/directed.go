@@ -62,6 +62,7 @@ func testDirected(t *testing.T, c *cluster) {
 	case <-time.After(patience):
 		t.Error("no receipt")
 	}
+	c.fenceTo(t, to)
 	want := []string{fmt.Sprint("a", last), fmt.Sprint("b", last)}
 	for id, list := range c.received(t) {
 		if len(list) != 1 || list[0].Text != `2/chat,["directed",1]` || !slices.Contains(want, id) {
@@ -86,6 +87,7 @@ func testAstray(t *testing.T, c *cluster, to adapter.NodeID) {
 			t.Fatal(err)
 		}
 	}
+	c.fenceTo(t, to)
 	for id, list := range c.received(t) {
 		if len(list) > 0 {
 			t.Errorf("%s got %+v", id, list)
@@ -95,6 +97,16 @@ func testAstray(t *testing.T, c *cluster, to adapter.NodeID) {
 	defer last.mu.Unlock()
 	if len(last.redirected) != 2 {
 		t.Errorf("the node was told of %d broadcasts for a room that nobody is in, want 2", len(last.redirected))
+	}
+}
+
+// fenceTo waits until a node has handled what the first one has sent to it alone: what is sent to all may overtake that where it takes
+// another way, but a question to the node does not.
+func (c *cluster) fenceTo(t *testing.T, node adapter.NodeID) {
+	t.Helper()
+	r, err := c.adapters[0].FetchSockets(patient(t), adapter.Selection{}, adapter.Flags{Node: node, Only: true})
+	if err != nil || !r.Complete() {
+		t.Fatalf("a question to one node: %+v, error %v", r, err)
 	}
 }
 
