@@ -20,7 +20,10 @@ import (
 	"github.com/sockeye-io/sockeye/server/servertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// net/http sleeps before it closes a connection whose request it has refused.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // cluster is some nodes and a load balancer that gives them requests in turns. The private listeners are on loopback.
 type cluster struct {

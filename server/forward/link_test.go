@@ -64,7 +64,8 @@ func (l *link) serve(from net.Conn) {
 	cut := l.cut
 	l.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = io.Copy(io.MultiWriter(to, (*record)(l)), from); _ = to.(*net.TCPConn).CloseWrite() })
+	// What is sent is kept first: a test looks at it as soon as the request is answered.
+	both.Go(func() { _, _ = io.Copy(io.MultiWriter((*record)(l), to), from); _ = to.(*net.TCPConn).CloseWrite() })
 	both.Go(func() { _, _ = io.Copy(from, to); _ = from.(*net.TCPConn).CloseWrite() })
 	if cut {
 		l.end()
