@@ -160,7 +160,7 @@ func (c *churn) chatter(interval time.Duration) (stop func()) {
 
 // TestChurnInMemory ends sessions in every way with the default deadlines, in virtual time.
 func TestChurnInMemory(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		opts := server.Options{}
 		c := &churn{app: newApp(t, &opts), errs: make(map[string]int)}
 		c.blackHole = defaultHeartbeat + linger + time.Second
@@ -169,8 +169,7 @@ func TestChurnInMemory(t *testing.T) {
 			Configure: func(web *http.Server) { web.ReadHeaderTimeout = 10 * time.Second },
 		})
 		c.dial = func() (net.Conn, error) { return srv.DialContext(t.Context(), "", "") }
-		synctest.Wait()
-		before := count(c.Server)
+		before := countInBubble(c.Server)
 
 		stop := c.chatter(time.Second)
 		c.run(10*len(exitPaths), len(exitPaths))

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if *listenTo != "" {
 		os.Exit(listenInProcess())
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")) // it sleeps before it closes a connection
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -116,7 +116,7 @@ func (p *peer) drip(data []byte, pause time.Duration) {
 // TestSlowClients holds that whatever a client is slow at ends at a deadline.
 func TestSlowClients(t *testing.T) {
 	for _, slow := range slowClients {
-		t.Run(slow.name, func(t *testing.T) { bubble(t, func(t *testing.T) { testSlow(t, &slow) }) })
+		t.Run(slow.name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { testSlow(t, &slow) }) })
 	}
 }
 
@@ -128,8 +128,7 @@ func testSlow(t *testing.T, slow *slowClient) {
 		Configure: func(web *http.Server) { web.ReadHeaderTimeout = 10 * time.Second },
 	})
 	c.dial = func() (net.Conn, error) { return srv.DialContext(t.Context(), "", "") }
-	synctest.Wait()
-	before, start := count(c.Server), time.Now()
+	before, start := countInBubble(c.Server), time.Now()
 	if err := slow.run(c); err != nil {
 		t.Error(err)
 	}
