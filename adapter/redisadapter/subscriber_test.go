@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -183,7 +184,9 @@ func TestStartClose(t *testing.T) {
 
 // TestSlots compares with what Redis says.
 func TestSlots(t *testing.T) {
-	s := redistest.Single(t, "--cluster-enabled", "yes")
+	// Without a port for the other servers Redis takes its own one plus 10,000, which another process may have been given.
+	_, bus, _ := net.SplitHostPort(redistest.FreeAddr(t))
+	s := redistest.Single(t, "--cluster-enabled", "yes", "--cluster-port", bus)
 	names := []string{"", "a", "123456789", "{a}b", "b{a}", "{}a", "{a", "a}b{", "x{}{a}", "{a}{b}", "{{a}}", "\x00\xff{\xfe}", "socket.io#/#room#"}
 	for range 200 {
 		b := make([]byte, rand.N(20))
