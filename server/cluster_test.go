@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // startCluster runs three servers in one cluster, named a, b and c.
@@ -106,6 +107,36 @@ func TestServerSideOrder(t *testing.T) {
 		if n := await(t, numbers); n != i {
 			t.Fatalf("number %d, want %d", n, i)
 		}
+	}
+}
+
+// TestServerSideLate: what an adapter still hands on when it has been closed is not handled: Shutdown has waited for all workers.
+func TestServerSideLate(t *testing.T) {
+	var local adapter.Local
+	srv, err := server.New(&server.Options{Logger: quiet(), Adapter: adapter.BuilderFunc(func(l adapter.Local) (adapter.Adapter, error) {
+		local = l
+		return adapter.NewMemory(l), nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handled := make(chan int, 2)
+	srv.Of("/").HandleServerSide("n", server.ServerSideFunc(func(_ context.Context, n int) error {
+		handled <- n
+		return nil
+	}))
+	event := parser.Payload{JSON: []byte(`["n",1]`)}
+	if over := local.OnServerSideEmit(event, nil); over == nil {
+		t.Fatal("an event is not queued")
+	}
+	if err := srv.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(handled) != 1 {
+		t.Errorf("%d events were handled when the server had ended, want 1", len(handled))
+	}
+	if over := local.OnServerSideEmit(event, nil); over != nil || srv.Stats().Workers != 0 {
+		t.Errorf("an event that comes after the end is handled: %+v", srv.Stats())
 	}
 }
 

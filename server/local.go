@@ -179,13 +179,12 @@ func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
 		return nil
 	}
 	e := remoteEvent{args: args, reply: reply, handled: make(chan struct{})}
-	start, ok := n.remote.put(e)
-	if !ok {
+	switch n.remote.put(e, func() { n.server.spawn(n.runRemote) }) {
+	case queueFull:
 		n.server.serverSideDrops.Add(1)
 		return nil
-	}
-	if start {
-		n.server.spawn(n.runRemote)
+	case queueClosed:
+		return nil
 	}
 	return e.handled
 }
@@ -200,7 +199,15 @@ type serverQueue struct {
 	items   []remoteEvent
 	bytes   int
 	running bool
+	closed  bool
 }
+
+// What becomes of an event of another node.
+const (
+	queued = iota
+	queueFull
+	queueClosed
+)
 
 type remoteEvent struct {
 	args    parser.Payload
@@ -210,17 +217,30 @@ type remoteEvent struct {
 
 func (e *remoteEvent) size() int { return taskOverhead + payloadSize(&e.args) }
 
-func (q *serverQueue) put(e remoteEvent) (start, ok bool) {
+// put queues an event. start starts the worker, with mu held: nobody who waits for workers sees that there is none between the two.
+func (q *serverQueue) put(e remoteEvent, start func()) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes > serverQueueLimit {
-		return false, false
+	switch {
+	case q.closed:
+		return queueClosed
+	case q.bytes > serverQueueLimit:
+		return queueFull
 	}
 	q.items = append(q.items, e)
 	q.bytes += e.size()
-	start = !q.running
-	q.running = true
-	return start, true
+	if !q.running {
+		q.running = true
+		start()
+	}
+	return queued
+}
+
+// close refuses what the adapter, which has closed, may still be handing on: whoever waits for the workers after it has waited for all.
+func (q *serverQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
 }
 
 func (q *serverQueue) take() []remoteEvent {

@@ -97,6 +97,7 @@ func (n *Namespace) closeAdapter() {
 			n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err, "notLogged", held)
 		}
 	}
+	n.remote.close()
 }
 
 // release gives back a reference; the last one removes an empty dynamic namespace if that is wanted.
