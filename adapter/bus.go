@@ -131,6 +131,12 @@ type RoomExpecter interface {
 	ExpectsRoom(room string) bool
 }
 
+// MemberCounter is implemented by the Local that a Broker makes a Bus for.
+type MemberCounter interface {
+	// Members counts the other nodes of this kind that serve the namespace, as far as they are known, silent ones included.
+	Members() int
+}
+
 // LossCounter is implemented by a Bus that knows when messages for this node may have been lost, because it was cut off
 // from the broker. A question that was open then ends with ErrClusterUnavailable within half a second, instead of waiting
 // for answers that may never come.

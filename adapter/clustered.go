@@ -118,6 +118,9 @@ func (l busLocal) ExpectsRoom(room string) bool {
 	return l.c.order.unsettled() || l.HasRoom(room)
 }
 
+// Members implements MemberCounter.
+func (l busLocal) Members() int { return len(l.c.present()) }
+
 // clustered is a node of a cluster in one namespace.
 type clustered struct {
 	// Static after construction.

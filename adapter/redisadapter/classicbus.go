@@ -17,6 +17,8 @@ type classicBus struct {
 	hub      *hub
 	local    adapter.Local
 	codec    *classic.Codec
+	forNode  *classic.Codec // of what all nodes hear, while there may be Node.js nodes
+	company  *company
 	specific bool // answers go to the node that asked alone
 	expects  func(room string) bool
 	log      *pubLog // for clients that come back; of use once it is recording
@@ -187,7 +189,11 @@ func (b *classicBus) Listening(ctx context.Context) error {
 }
 
 func (b *classicBus) Publish(m *adapter.Message) error {
-	channel, body, err := b.codec.Encode(m)
+	codec := b.codec
+	if b.company.needsBoth(m) {
+		codec = b.forNode
+	}
+	channel, body, err := codec.Encode(m)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,14 @@ func (c *crowd) saw(counts map[string]int64) {
 	}
 }
 
+// count returns how many listened to a channel at the last look that counted it.
+func (c *crowd) count(name string) (n int64, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, known := c.channels[name]
+	return l.count, known
+}
+
 // last returns how many are expected, by channel.
 func (c *crowd) last() map[string]int64 {
 	c.mu.Lock()

@@ -16,7 +16,8 @@ import (
 // ErrReservedEvent is returned for an event whose name has a meaning of its own; it is the same error in all packages.
 var ErrReservedEvent = adapter.ErrReservedEvent
 
-// Emitter reaches the sockets of a cluster from a process that serves none. Each call is one command to Redis and returns when Redis
+// Emitter reaches the sockets of a cluster from a process that serves none. It writes for Node.js nodes, too: a room that is a whole number
+// is the one of that number there as well as the one of that text. Each call is one command to Redis and returns when Redis
 // has executed it; a command whose answer is lost is not sent again.
 type Emitter = adapter.Emitter
 
@@ -72,7 +73,7 @@ func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Em
 type pubSubEmitter struct{ opts PubSubEmitterOptions }
 
 func (e pubSubEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
-	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, &classic.MessagePack{}).Encode(m)
+	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, &classic.MessagePack{}).ForNode().Encode(m)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (e shardedEmitter) command(ctx context.Context, namespace string, m *adapte
 	if err != nil {
 		return nil, err
 	}
-	body, err := codec.Sharded(m)
+	body, err := codec.ForNode().Sharded(m)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (e streamsEmitter) command(ctx context.Context, namespace string, m *adapte
 	if err != nil {
 		return nil, err
 	}
-	entry, err := codec.Entry(m, e.opts.OnlyPlaintext)
+	entry, err := codec.ForNode().Entry(m, e.opts.OnlyPlaintext)
 	if err != nil {
 		return nil, err
 	}

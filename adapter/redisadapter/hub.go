@@ -204,6 +204,15 @@ func (h *hub) freshFor() time.Duration {
 	return freshrooms.For + h.opts.QueueAge
 }
 
+// listeners returns how many listened to a channel that all nodes subscribe to when the monitor looked last. known is false if it did not.
+func (h *hub) listeners(name string) (count int64, known bool) {
+	r := h.running()
+	if r == nil {
+		return 0, false
+	}
+	return r.pub.mon.crowd.count(name)
+}
+
 // subscribe wants a channel for a namespace from now on, unsubscribe not any more. It is wanted until each subscribe has
 // had its unsubscribe. A namespace has one sink for a name, the last one given: it may be opened again while the one
 // before is being closed, and only one of the two is to answer what asks the node. Other namespaces have their own sinks.

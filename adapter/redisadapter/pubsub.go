@@ -79,8 +79,9 @@ func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cl
 	h := p.builder.newHub()
 	br := &broker{hub: h, prefix: p.opts.Key, id: self.ID, flags: []membership.Setting{{Flag: "adapter", Value: "pubsub"}, {Flag: "key", Value: p.opts.Key}}}
 	br.bus = func(local adapter.Local) (adapter.Bus, error) {
+		codec := classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{})
 		b := &classicBus{
-			hub: h, local: local, codec: classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{}),
+			hub: h, local: local, codec: codec, forNode: codec.ForNode(), company: newCompany(h, local, plain, codec.Requests()),
 			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: inflow.Expects(local),
 			log: classicLog(h, local.Name(), self.ID, &p.opts), sessions: p.opts.Key + "-session:",
 		}

@@ -111,6 +111,7 @@ func (s *Sharded) newBus(h *hub, uid adapter.NodeID, local adapter.Local) (adapt
 		rooms:    newRoomChannels(h, shard, local),
 		sessions: s.opts.ChannelPrefix + "-session:",
 	}
+	b.forNode, b.company = codec.ForNode(), newCompany(h, local, shard, b.channels.main)
 	if b.log, err = shardedLog(h, local.Name(), uid, b.channels.main, s.opts.RecoveryMaxLen); err != nil {
 		return nil, err
 	}
@@ -139,6 +140,8 @@ type shardedBus struct {
 	local    adapter.Local
 	uid      adapter.NodeID
 	codec    *envelope.Codec
+	forNode  *envelope.Codec // of what all nodes may hear, while there may be Node.js nodes
+	company  *company
 	channels shardedChannels
 	rooms    *roomChannels
 	fresh    freshrooms.Rooms
@@ -222,12 +225,16 @@ func (b *shardedBus) channelOf(m *adapter.Message) string {
 
 func (b *shardedBus) Publish(m *adapter.Message) error {
 	b.fresh.Note(m, b.hub.freshFor())
-	return b.send(b.channelOf(m), m, postOf(b.local.Name(), m))
+	codec := b.codec
+	if b.company.needsBoth(m) {
+		codec = b.forNode
+	}
+	return b.send(codec, b.channelOf(m), m, postOf(b.local.Name(), m))
 }
 
 func (b *shardedBus) Send(to adapter.NodeID, m *adapter.Message) error {
 	b.fresh.Note(m, b.hub.freshFor())
-	return b.send(b.channels.response(to), m, postOf(b.local.Name(), m))
+	return b.send(b.codec, b.channels.response(to), m, postOf(b.local.Name(), m))
 }
 
 func (b *shardedBus) Respond(question, answer *adapter.Message) {
@@ -236,11 +243,11 @@ func (b *shardedBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.Unsent(b.send(b.channels.response(question.From), &a, answerOf(b.local.Name())))
+	b.mailbox.Unsent(b.send(b.codec, b.channels.response(question.From), &a, answerOf(b.local.Name())))
 }
 
-func (b *shardedBus) send(channel string, m *adapter.Message, how post) error {
-	body, err := b.codec.Sharded(m)
+func (b *shardedBus) send(codec *envelope.Codec, channel string, m *adapter.Message, how post) error {
+	body, err := codec.Sharded(m)
 	if err != nil {
 		return err
 	}

@@ -156,6 +156,7 @@ func (s *streams) newBus(local adapter.Local) (adapter.Bus, error) {
 	if s.opts.UseShardedPubSub {
 		b.space = shard
 	}
+	b.forNode, b.company = codec.ForNode(), newCompany(s.hub, local, b.space, b.public)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.pace = s.paceOf(b.stream)
@@ -318,6 +319,8 @@ type streamsBus struct {
 	local   adapter.Local
 	uid     adapter.NodeID
 	codec   *envelope.Codec
+	forNode *envelope.Codec // of what all nodes hear, while there may be Node.js nodes
+	company *company
 	history *envelope.Codec // opens every entry of the namespace, whoever has written it for whom
 	stream  string
 	pace    *pace // of the stream
@@ -404,14 +407,18 @@ func (b *streamsBus) ToAll(*adapter.Message) bool { return true }
 
 // Send publishes on the channel of the node alone. Nothing of it is in the stream.
 func (b *streamsBus) Send(to adapter.NodeID, m *adapter.Message) error {
-	return b.publish(b.private(to), m, postOf(b.local.Name(), m))
+	return b.publish(b.codec, b.private(to), m, postOf(b.local.Name(), m))
 }
 
 func (b *streamsBus) Publish(m *adapter.Message) error {
-	if envelope.Ephemeral(m) {
-		return b.publish(b.public, m, postOf(b.local.Name(), m))
+	codec := b.codec
+	if b.company.needsBoth(m) {
+		codec = b.forNode
 	}
-	e, err := b.codec.Entry(m, b.streams.opts.OnlyPlaintext)
+	if envelope.Ephemeral(m) {
+		return b.publish(codec, b.public, m, postOf(b.local.Name(), m))
+	}
+	e, err := codec.Entry(m, b.streams.opts.OnlyPlaintext)
 	if err != nil {
 		return err
 	}
@@ -432,11 +439,11 @@ func (b *streamsBus) Respond(question, answer *adapter.Message) {
 	}
 	a := *answer
 	a.Request = question.Request
-	b.mailbox.Unsent(b.publish(b.private(question.From), &a, answerOf(b.local.Name())))
+	b.mailbox.Unsent(b.publish(b.codec, b.private(question.From), &a, answerOf(b.local.Name())))
 }
 
-func (b *streamsBus) publish(channel string, m *adapter.Message, how post) error {
-	body, err := b.codec.Packed(m)
+func (b *streamsBus) publish(codec *envelope.Codec, channel string, m *adapter.Message, how post) error {
+	body, err := codec.Packed(m)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package classic
 
-import "github.com/sockeye-io/sockeye/adapter"
+import (
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
+)
 
 // DecodeAnswer reads an answer in either format. It returns nil for one to a question of another node.
 func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
@@ -35,6 +38,9 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 		m.Kind, m.Sockets, m.SocketIDs, m.Count = adapter.KindSockets, f.Sockets, f.SIDs, max(f.Count, 0)
 		for i := range m.Sockets {
 			m.Sockets[i].Node = m.From
+			if rooms := m.Sockets[i].Rooms; len(rooms) > 0 { // to Node 43 and "43" are two
+				m.Sockets[i].Rooms = lenient.Distinct(rooms)
+			}
 		}
 	case f.HasRooms:
 		m.Kind, m.Rooms = adapter.KindRooms, f.Rooms

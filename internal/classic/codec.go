@@ -1,7 +1,6 @@
 package classic
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -30,6 +29,7 @@ type Codec struct {
 	namespace string
 	uid       string
 	encoding  Encoding
+	both      bool // see ForNode
 
 	broadcasts string // what the channels of all broadcasts begin with
 	requests   string
@@ -56,6 +56,14 @@ func New(key, namespace, uid string, e Encoding) *Codec {
 		ownAnswer:  `"uid":"` + uid + `"}`,
 		asked:      uid + ".",
 	}
+}
+
+// ForNode returns a codec that writes for Node.js nodes, too, to which 43 and "43" are two rooms: rooms that are whole numbers have both
+// forms.
+func (c *Codec) ForNode() *Codec {
+	other := *c
+	other.both = true
+	return &other
 }
 
 // UID returns the node's uid.
@@ -167,42 +175,4 @@ func askerOf(request string) (a asker, id string, odd bool) {
 		return a + oddID, request[1:], true
 	}
 	return a, request[1:], false
-}
-
-// unique returns the strings each once, in the order in which they first came, and never nil: Node's sets.
-func unique(list []string) []string {
-	if len(list) <= fewRooms {
-		return uniqueFew(list)
-	}
-	seen := make(map[string]struct{}, len(list))
-	out := make([]string, 0, len(list))
-	for _, s := range list {
-		if _, ok := seen[s]; !ok {
-			seen[s] = struct{}{}
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// fewRooms is the number of rooms up to which they are compared one by one.
-const fewRooms = 16
-
-func uniqueFew(list []string) []string {
-	for i, s := range list {
-		if !slices.Contains(list[:i], s) {
-			continue
-		}
-		out := slices.Clone(list[:i])
-		for _, s := range list[i+1:] {
-			if !slices.Contains(out, s) {
-				out = append(out, s)
-			}
-		}
-		return out
-	}
-	if list == nil {
-		return []string{}
-	}
-	return list
 }

@@ -424,22 +424,3 @@ func TestChannels(t *testing.T) {
 		}
 	}
 }
-
-func TestUnique(t *testing.T) {
-	long := make([]string, 0, 2*fewRooms)
-	for i := range 2 * fewRooms {
-		long = append(long, string(rune('a'+i%fewRooms)))
-	}
-	for _, tt := range []struct{ in, want []string }{
-		{nil, []string{}}, {[]string{"a", "b"}, []string{"a", "b"}}, {[]string{"b", "a", "b", "c", "a"}, []string{"b", "a", "c"}},
-		{long, long[:fewRooms]},
-	} {
-		before := slices.Clone(tt.in)
-		if got := unique(tt.in); !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("%v: %v", tt.in, got)
-		}
-		if !slices.Equal(before, tt.in) {
-			t.Errorf("%v was changed into %v", before, tt.in)
-		}
-	}
-}

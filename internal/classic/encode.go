@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
@@ -16,15 +17,15 @@ type command[opts any] struct {
 	RequestID string          `json:"requestId,omitempty"`
 	Type      int             `json:"type"`
 	Opts      opts            `json:"opts,omitempty"`
-	Rooms     []string        `json:"rooms,omitzero"`
+	Rooms     any             `json:"rooms,omitzero"` // a list of names
 	Close     *bool           `json:"close,omitempty"`
 	Data      *parser.Payload `json:"data,omitempty"`
 	Only      adapter.Want    `json:"only,omitempty"` // ours
 }
 
 type selection struct {
-	Rooms  []string `json:"rooms"`
-	Except []string `json:"except"`
+	Rooms  any `json:"rooms"` // as Except a list of names
+	Except any `json:"except"`
 }
 
 // numbered is a selection, or none, with the numbers of a message.
@@ -64,7 +65,7 @@ func (c *Codec) Encode(m *adapter.Message) (channel string, body []byte, err err
 }
 
 func (c *Codec) broadcast(m *adapter.Message) (channel string, body []byte, err error) {
-	f := BroadcastFrame{UID: c.uid, Packet: c.packet(m), Options: optionsOf(m)}
+	f := BroadcastFrame{UID: c.uid, Packet: c.packet(m), Options: c.optionsOf(m)}
 	channel = c.broadcasts
 	if rooms := f.Options.Rooms; len(rooms) == 1 {
 		channel = c.RoomChannel(rooms[0])
@@ -77,7 +78,7 @@ func (c *Codec) broadcast(m *adapter.Message) (channel string, body []byte, err 
 func (c *Codec) question(m *adapter.Message) ([]byte, error) {
 	return c.encoding.EncodeQuestion(RequestFrame{
 		UID: c.uid, RequestID: c.requestID(m.Request), Type: typeBroadcast, Packet: c.packet(m),
-		HasOptions: true, Options: optionsOf(m), SIDs: true,
+		HasOptions: true, Options: c.optionsOf(m), SIDs: true,
 	})
 }
 
@@ -85,14 +86,23 @@ func (c *Codec) packet(m *adapter.Message) Packet {
 	return Packet{Type: parser.Event, Namespace: c.namespace, ID: parser.NoID, Data: m.Packet.Payload}
 }
 
-func optionsOf(m *adapter.Message) Options {
-	return Options{unique(m.Selection.Rooms), unique(m.Selection.Except), m.Flags, numbersOf(m)}
+func (c *Codec) optionsOf(m *adapter.Message) Options {
+	return Options{lenient.Distinct(m.Selection.Rooms), lenient.Distinct(m.Selection.Except), c.both, m.Flags, numbersOf(m)}
+}
+
+// names returns a list of names as it is written in JSON.
+func (c *Codec) names(list []string) any {
+	list = lenient.Distinct(list)
+	if c.both {
+		return lenient.BothForms(list)
+	}
+	return list
 }
 
 func (c *Codec) command(m *adapter.Message) ([]byte, error) {
 	var sel *selection
 	if m.Kind != adapter.KindListRooms && m.Kind != adapter.KindServerSide {
-		sel = &selection{unique(m.Selection.Rooms), unique(m.Selection.Except)}
+		sel = &selection{c.names(m.Selection.Rooms), c.names(m.Selection.Except)}
 	}
 	if n := numbersOf(m); n != (Numbers{}) {
 		return encodeJSON(newCommand(c, m, &numbered{sel, n}))
@@ -107,9 +117,9 @@ func newCommand[opts any](c *Codec, m *adapter.Message, o opts) *command[opts] {
 	}
 	switch m.Kind {
 	case adapter.KindJoin:
-		out.Type, out.Rooms = typeJoin, unique(m.Rooms)
+		out.Type, out.Rooms = typeJoin, c.names(m.Rooms)
 	case adapter.KindLeave:
-		out.Type, out.Rooms = typeLeave, unique(m.Rooms)
+		out.Type, out.Rooms = typeLeave, c.names(m.Rooms)
 	case adapter.KindDisconnect:
 		out.Type, out.Close = typeDisconnect, &m.Close
 	case adapter.KindFetch:

@@ -108,6 +108,7 @@ type Packet struct {
 // its sender. Flags that are not set and numbers that are 0 must be absent: Node tells undefined from false.
 type Options struct {
 	Rooms, Except []string
+	BothForms     bool // what is a whole number is written as a text and as a number, see lenient.BothForms; not read
 	Flags         adapter.Flags
 	Numbers
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 )
 
 // fuzzSeeds are frames as the npm packages write them, and as our nodes do.
@@ -49,7 +50,7 @@ func FuzzBroadcast(f *testing.F) {
 		}
 		again := *m
 		again.From, again.Packet.ID = theirUID, -1
-		again.Selection = adapter.Selection{Rooms: unique(m.Selection.Rooms), Except: unique(m.Selection.Except)}
+		again.Selection = adapter.Selection{Rooms: lenient.Distinct(m.Selection.Rooms), Except: lenient.Distinct(m.Selection.Except)}
 		_, frame, err := theirs.Encode(&again)
 		if err != nil {
 			return // nested too deeply to be sent

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -139,16 +140,37 @@ func appendPacket(dst []byte, p *Packet) ([]byte, error) {
 func appendOptions(dst []byte, uid string, o *Options) []byte {
 	dst = msgpack.AppendMap(dst, 3+o.Numbers.entries())
 	dst = msgpack.AppendKey(dst, "rooms")
-	dst = msgpack.AppendStrings(dst, o.Rooms)
+	dst = appendRooms(dst, o.Rooms, o)
 	if uid == Emitter { // whose order is another one
 		dst = appendFlags(msgpack.AppendKey(dst, "flags"), &o.Flags)
 	}
 	dst = msgpack.AppendKey(dst, "except")
-	dst = msgpack.AppendStrings(dst, o.Except)
+	dst = appendRooms(dst, o.Except, o)
 	if uid != Emitter {
 		dst = appendFlags(msgpack.AppendKey(dst, "flags"), &o.Flags)
 	}
 	return appendNumbers(dst, &o.Numbers)
+}
+
+// appendRooms writes a list of rooms in the form that the options say.
+func appendRooms(dst []byte, rooms []string, o *Options) []byte {
+	if !o.BothForms || !lenient.AnyWhole(rooms) {
+		return msgpack.AppendStrings(dst, rooms)
+	}
+	whole := 0
+	for _, room := range rooms {
+		if _, ok := lenient.Whole(room); ok {
+			whole++
+		}
+	}
+	dst = msgpack.AppendArray(dst, len(rooms)+whole)
+	for _, room := range rooms {
+		dst = msgpack.AppendString(dst, room)
+		if n, ok := lenient.Whole(room); ok {
+			dst = msgpack.AppendInt(dst, n)
+		}
+	}
+	return dst
 }
 
 // appendFlags writes the flags that are set.

@@ -160,3 +160,37 @@ func TestOddAnswers(t *testing.T) {
 		t.Errorf("decoded as %+v, error %v", m, err)
 	}
 }
+
+// TestBothForms writes rooms that are whole numbers for Node.js, where they may be numbers, and reads them as one.
+func TestBothForms(t *testing.T) {
+	sel := adapter.Selection{Rooms: []string{"43", "a"}, Except: []string{"7", "1.5"}}
+	c := codec(theirUID).ForNode()
+	for _, tt := range []struct {
+		m             adapter.Message
+		channel, body string // in hex unless it is JSON
+	}{
+		{adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "/chat", "m"), Selection: adapter.Selection{Rooms: []string{"43"}}}, "socket.io#/chat#43#",
+			"93a675767778797a83a47479706502a46461746191a16da36e7370a52f6368617483a5726f6f6d7392a234332ba665786365707490a5666c61677380"},
+		{adapter.Message{Kind: adapter.KindFetch, Request: "1", Selection: sel}, "socket.io-request#/chat#",
+			`{"uid":"uvwxyz","requestId":"uvwxyz.1","type":5,"opts":{"rooms":["43",43,"a"],"except":["7",7,"1.5"]}}`},
+		{adapter.Message{Kind: adapter.KindJoin, Selection: sel, Rooms: []string{"-1"}}, "socket.io-request#/chat#",
+			`{"uid":"uvwxyz","type":2,"opts":{"rooms":["43",43,"a"],"except":["7",7,"1.5"]},"rooms":["-1",-1]}`},
+		{adapter.Message{Kind: adapter.KindLeave, Rooms: []string{"8"}}, "socket.io-request#/chat#",
+			`{"uid":"uvwxyz","type":3,"opts":{"rooms":[],"except":[]},"rooms":["8",8]}`},
+		{adapter.Message{Kind: adapter.KindDisconnect, Selection: sel, Close: true}, "socket.io-request#/chat#",
+			`{"uid":"uvwxyz","type":4,"opts":{"rooms":["43",43,"a"],"except":["7",7,"1.5"]},"close":true}`},
+	} {
+		channel, body, err := c.Encode(&tt.m)
+		want := []byte(tt.body)
+		if tt.body[0] != '{' {
+			want = unhex(t, tt.body)
+		}
+		if err != nil || channel != tt.channel || string(body) != string(want) {
+			t.Errorf("kind %d on %s: %q (%x), error %v", tt.m.Kind, channel, body, body, err)
+		}
+	}
+	m, err := codec(ourUID).DecodeAnswer([]byte(`{"requestId":"abcdef.1","sockets":[{"id":"s","handshake":{},"rooms":["s",43,"43"],"data":{}}]}`))
+	if err != nil || m == nil || strings.Join(m.Sockets[0].Rooms, " ") != "s 43" {
+		t.Errorf("decoded as %+v, error %v", m, err)
+	}
+}

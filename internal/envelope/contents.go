@@ -243,6 +243,7 @@ func (c *contents) readSocket(socket string) (d adapter.SocketDetails, ok bool) 
 			d.Handshake, ok = c.plain(value)
 		case "rooms":
 			d.Rooms, ok = names(value)
+			d.Rooms = lenient.Distinct(d.Rooms) // 43 and "43" are one
 		case "data":
 			d.Data, ok = c.plain(value)
 		default:

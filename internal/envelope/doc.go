@@ -27,6 +27,7 @@ type Codec struct {
 	uid       adapter.NodeID
 	namespace string
 	hasRoom   func(room string) bool
+	both      bool      // see ForNode
 	endings   [2]string // of one's own frames, in JSON and in MessagePack
 }
 
@@ -48,6 +49,14 @@ func New(uid adapter.NodeID, namespace string, hasRoom func(room string) bool) (
 	}
 	c.endings[1] = string(packed[1:])
 	return c, nil
+}
+
+// ForNode returns a codec that writes for Node.js nodes, too, to which 43 and "43" are two rooms: rooms that are whole numbers have both
+// forms.
+func (c *Codec) ForNode() *Codec {
+	other := *c
+	other.both = true
+	return &other
 }
 
 // Own tells cheaply whether a frame is one's own.

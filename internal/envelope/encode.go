@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/lenient"
 	"github.com/sockeye-io/sockeye/internal/msgpack"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -54,8 +55,8 @@ type (
 		Data parser.Payload `json:"data"`
 	}
 	optsData struct {
-		Rooms  []string  `json:"rooms"`
-		Except []string  `json:"except"`
+		Rooms  any       `json:"rooms"` // as Except a list of names
+		Except any       `json:"except"`
 		Flags  flagsData `json:"flags"`
 	}
 	flagsData struct {
@@ -73,7 +74,7 @@ type (
 	}
 	membershipData struct {
 		Opts  optsData `json:"opts"`
-		Rooms []string `json:"rooms"`
+		Rooms any      `json:"rooms"` // a list of names
 	}
 	disconnectData struct {
 		Opts  optsData `json:"opts"`
@@ -111,21 +112,21 @@ type (
 )
 
 // dataOf returns the type and the data of a message. Requests of answers are those of their questions.
-func dataOf(m *adapter.Message) (messageType, any, error) {
+func (c *Codec) dataOf(m *adapter.Message) (messageType, any, error) {
 	switch m.Kind {
 	case adapter.KindBroadcast:
 		packet := packetData{Type: parser.Event, Data: m.Packet.Payload}
-		return typeBroadcast, broadcastData{packet, requestID(m.Request), optsOf(m)}, nil
+		return typeBroadcast, broadcastData{packet, requestID(m.Request), c.optsOf(m)}, nil
 	case adapter.KindJoin:
-		return typeJoin, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+		return typeJoin, membershipData{c.optsOf(m), c.names(m.Rooms)}, nil
 	case adapter.KindLeave:
-		return typeLeave, membershipData{optsOf(m), orEmpty(m.Rooms)}, nil
+		return typeLeave, membershipData{c.optsOf(m), c.names(m.Rooms)}, nil
 	case adapter.KindDisconnect:
-		return typeDisconnect, disconnectData{optsOf(m), m.Close}, nil
+		return typeDisconnect, disconnectData{c.optsOf(m), m.Close}, nil
 	case adapter.KindFetch:
-		return typeFetch, fetchData{optsOf(m), requestID(m.Request), string(m.Want)}, nil
+		return typeFetch, fetchData{c.optsOf(m), requestID(m.Request), string(m.Want)}, nil
 	case adapter.KindListRooms:
-		return typeFetch, fetchData{optsOf(m), requestID(m.Request + roomsMark), "rooms"}, nil
+		return typeFetch, fetchData{c.optsOf(m), requestID(m.Request + roomsMark), "rooms"}, nil
 	case adapter.KindSockets:
 		return typeSockets, socketsData{Request: requestID(m.Request), Sockets: socketsOf(m), SIDs: m.SocketIDs, Count: m.Count}, nil
 	case adapter.KindRooms:
@@ -144,8 +145,8 @@ func dataOf(m *adapter.Message) (messageType, any, error) {
 	return 0, nil, fmt.Errorf("no wire form for messages of kind %d", m.Kind)
 }
 
-func optsOf(m *adapter.Message) optsData {
-	o := optsData{Rooms: orEmpty(m.Selection.Rooms), Except: orEmpty(m.Selection.Except)}
+func (c *Codec) optsOf(m *adapter.Message) optsData {
+	o := optsData{Rooms: c.names(m.Selection.Rooms), Except: c.names(m.Selection.Except)}
 	// Rounded up: who says later than told that a socket stayed silent is known to have waited.
 	o.Flags.Volatile, o.Flags.Timeout = m.Flags.Volatile, (m.Flags.Timeout + time.Millisecond - 1).Milliseconds()
 	if m.Flags.NoCompress {
@@ -155,6 +156,14 @@ func optsOf(m *adapter.Message) optsData {
 		o.Flags.Holders = m.Flags.Direction.Holders
 	}
 	return o
+}
+
+// names returns a list of names as it is written.
+func (c *Codec) names(list []string) any {
+	if c.both {
+		return lenient.BothForms(orEmpty(list))
+	}
+	return orEmpty(list)
 }
 
 func socketsOf(m *adapter.Message) []adapter.SocketDetails {
@@ -218,7 +227,7 @@ func appendNumber(dst []byte, key string, n uint64) []byte {
 
 // Sharded returns the body of a message as the sharded adapter writes it: JSON, or MessagePack if there is binary.
 func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
-	t, data, err := dataOf(m)
+	t, data, err := c.dataOf(m)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +243,7 @@ func (c *Codec) Sharded(m *adapter.Message) ([]byte, error) {
 
 // Packed returns the body of a message as the streams adapter publishes it: always MessagePack.
 func (c *Codec) Packed(m *adapter.Message) ([]byte, error) {
-	t, data, err := dataOf(m)
+	t, data, err := c.dataOf(m)
 	if err != nil {
 		return nil, err
 	}
@@ -257,7 +266,7 @@ type Entry struct {
 // Entry returns a message as the streams adapter writes it to the stream. With plaintext it is JSON in any case, with
 // binary as Node's Buffer has it in JSON (option onlyPlaintext of Node).
 func (c *Codec) Entry(m *adapter.Message, plaintext bool) (Entry, error) {
-	t, data, err := dataOf(m)
+	t, data, err := c.dataOf(m)
 	if err != nil {
 		return Entry{}, err
 	}

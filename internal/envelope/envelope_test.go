@@ -505,3 +505,28 @@ func TestUnwritable(t *testing.T) {
 		}
 	}
 }
+
+// TestBothForms writes rooms that are whole numbers for Node.js, where they may be numbers, and reads them as one.
+func TestBothForms(t *testing.T) {
+	sel := adapter.Selection{Rooms: []string{"43", "a"}, Except: []string{"7", "1.5"}}
+	const opts = `"opts":{"rooms":["43",43,"a"],"except":["7",7,"1.5"],"flags":{}}`
+	c := away.ForNode()
+	for want, m := range map[string]adapter.Message{
+		`{"packet":{"type":2,"data":["e"]},` + opts + `}`: {Kind: adapter.KindBroadcast, Packet: event(text(`["e"]`)), Selection: sel},
+		`{` + opts + `,"requestId":"q"}`:                  {Kind: adapter.KindFetch, Request: "q", Selection: sel},
+		`{` + opts + `,"rooms":["-1",-1]}`:                {Kind: adapter.KindJoin, Selection: sel, Rooms: []string{"-1"}},
+		`{` + opts + `,"close":true}`:                     {Kind: adapter.KindDisconnect, Selection: sel, Close: true},
+	} {
+		body, err := c.Sharded(&m)
+		if err != nil || !strings.Contains(string(body), `"data":`+want+`,"uid"`) {
+			t.Errorf("kind %d: %s, error %v", m.Kind, body, err)
+		}
+		if packed, err := c.Packed(&m); err != nil || m.Kind == adapter.KindJoin && !strings.HasSuffix(string(packed), "\xa5rooms\x92\xa2-1\xff\xa3uid\xb0"+string(c.uid)+"\xa3nsp\xa5/chat") {
+			t.Errorf("kind %d: %x, error %v", m.Kind, packed, err)
+		}
+	}
+	m, err := here.Open(`{"type":8,"data":{"requestId":"q","sockets":[{"id":"s","rooms":["s",43,"43"]}]},"uid":"u","nsp":"/chat"}`)
+	if err != nil || strings.Join(m.Sockets[0].Rooms, " ") != "s 43" {
+		t.Errorf("opened %+v, error %v", m, err)
+	}
+}
