@@ -46,6 +46,9 @@ function wrap(value) {
   return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, wrap(v)]));
 }
 
+/** The names of rooms. To the reference 43 and "43" are two rooms, but a name is a text. */
+const namesOf = (rooms) => [...new Set([...rooms].map(String))].sort();
+
 const namespaceMiddlewares = {
   deny: () => {
     throw Object.assign(new Error("denied"), { data: { code: 1, list: [1, "2"] } });
@@ -92,7 +95,7 @@ function serve(nsp, { use, packetUse, outgoing } = {}) {
   useMiddlewares(nsp, use);
   nsp.on("connection", (socket) => {
     const entry = (event, fields) => log({ nsp: socket.nsp.name, sid: socket.id, event, ...fields });
-    entry("connection", { rooms: [...socket.rooms].sort() });
+    entry("connection", { rooms: namesOf(socket.rooms) });
     usePacketMiddlewares(socket, packetUse);
     socket.onAny((name, ...args) => {
       if (name === "barrier") return;
@@ -100,7 +103,7 @@ function serve(nsp, { use, packetUse, outgoing } = {}) {
       entry("packet", { name: String(name), args: wrap(args) });
     });
     if (outgoing) socket.onAnyOutgoing((name, ...args) => entry("outgoing", { name, args: wrap(args) }));
-    socket.on("disconnecting", (reason) => entry("disconnecting", { reason, rooms: [...socket.rooms].sort() }));
+    socket.on("disconnecting", (reason) => entry("disconnecting", { reason, rooms: namesOf(socket.rooms) }));
     socket.on("disconnect", (reason) => entry("disconnect", { reason }));
     answerClients(socket);
   });
@@ -171,7 +174,7 @@ const commands = {
   fetchSockets: async (c) =>
     (await operator(c).fetchSockets()).map((s) => ({
       id: s.id,
-      rooms: [...s.rooms].sort(),
+      rooms: namesOf(s.rooms),
       data: s.data,
       handshake: c.details ? s.handshake : Object.keys(s.handshake).sort(),
     })),
@@ -188,12 +191,12 @@ const commands = {
   },
   join: (c) => void socketOf(c.nsp, c.socket).join(c.rooms),
   leave: (c) => c.rooms.forEach((room) => socketOf(c.nsp, c.socket).leave(room)),
-  rooms: (c) => [...socketOf(c.nsp, c.socket).rooms].sort(),
-  allRooms: (c) => [...io.of(c.nsp).adapter.rooms.keys()].sort(),
+  rooms: (c) => namesOf(socketOf(c.nsp, c.socket).rooms),
+  allRooms: (c) => namesOf(io.of(c.nsp).adapter.rooms.keys()),
   // The rooms of all nodes, or null where the adapter cannot tell.
   clusterRooms: async (c) => {
     const found = await io.of(c.nsp).adapter.allRooms?.();
-    return found ? [...found].sort() : null;
+    return found ? namesOf(found) : null;
   },
   serverCount: (c) => io.of(c.nsp).adapter.serverCount(),
   sockets: (c) => [...io.of(c.nsp).sockets.keys()].sort(),

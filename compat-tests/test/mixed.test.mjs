@@ -6,13 +6,14 @@ import { after, before, describe, test } from "node:test";
 import { broadcastRows } from "./mixed-rows-broadcast.mjs";
 import { callRows } from "./mixed-rows-calls.mjs";
 import { emitterRows } from "./mixed-rows-emitter.mjs";
+import { numberRows } from "./mixed-rows-numbers.mjs";
 import { payloadRows } from "./mixed-rows-payloads.mjs";
 import { Cluster, flavours, full, startNodes } from "./lib/mixed.mjs";
 import { Report } from "./lib/report.mjs";
 import { startRedis } from "./lib/redis.mjs";
 import { assertSame } from "./lib/transcript.mjs";
 
-const rows = [...broadcastRows, ...payloadRows, ...callRows, ...emitterRows];
+const rows = [...broadcastRows, ...payloadRows, ...callRows, ...numberRows, ...emitterRows];
 // Rows that wait for a timeout begin first, beside the others.
 const patientFirst = [...rows.filter((row) => row.patient), ...rows.filter((row) => !row.patient)];
 const directions = {

@@ -17,32 +17,54 @@ type command struct {
 	setup
 
 	// What it addresses.
-	NSP       string   `json:"nsp"`
-	Emitter   bool     `json:"emitter"` // from outside the cluster
-	Socket    string   `json:"socket"`
-	Broadcast bool     `json:"broadcast"`
-	To        []string `json:"to"`
-	Except    []string `json:"except"`
-	Volatile  bool     `json:"volatile"`
-	Local     bool     `json:"local"`
-	Compress  *bool    `json:"compress"`
-	Timeout   int      `json:"timeout"` // milliseconds
+	NSP       string `json:"nsp"`
+	Emitter   bool   `json:"emitter"` // from outside the cluster
+	Socket    string `json:"socket"`
+	Broadcast bool   `json:"broadcast"`
+	To        names  `json:"to"`
+	Except    names  `json:"except"`
+	Volatile  bool   `json:"volatile"`
+	Local     bool   `json:"local"`
+	Compress  *bool  `json:"compress"`
+	Timeout   int    `json:"timeout"` // milliseconds
 
 	// What it does there.
-	Event   string   `json:"event"`
-	Args    []any    `json:"args"`
-	Rooms   []string `json:"rooms"`
-	Close   bool     `json:"close"`
-	Key     string   `json:"key"`
-	Value   any      `json:"value"`
-	Kind    string   `json:"kind"`
-	Pattern string   `json:"pattern"`
+	Event   string `json:"event"`
+	Args    []any  `json:"args"`
+	Rooms   names  `json:"rooms"`
+	Close   bool   `json:"close"`
+	Key     string `json:"key"`
+	Value   any    `json:"value"`
+	Kind    string `json:"kind"`
+	Pattern string `json:"pattern"`
 
 	Reply   json.RawMessage `json:"reply"`  // of a server-side event; absent is none
 	Action  string          `json:"action"` // on a fetched socket
 	Details bool            `json:"details"`
 	Count   int             `json:"count"`
 	Series  []command       `json:"series"` // selections and arguments, in turn
+}
+
+// name is the name of a room, which may be a number in the scripts, as in the reference.
+type name string
+
+func (n *name) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '"' {
+		return json.Unmarshal(text, (*string)(n))
+	}
+	*n = name(text)
+	return nil
+}
+
+type names []string
+
+func (n *names) UnmarshalJSON(text []byte) error {
+	var list []name
+	err := json.Unmarshal(text, &list)
+	for _, one := range list {
+		*n = append(*n, string(one))
+	}
+	return err
 }
 
 type commandFunc func(ctx context.Context, s *scenario, c *command) (result any, err error)

@@ -118,8 +118,8 @@ func answerClients(nsp registrar) {
 	nsp.Handle("relay", server.Func(func(_ context.Context, s *server.Socket, args server.Args) error {
 		return s.Broadcast().Emit("relayed", args)
 	}))
-	nsp.Handle("join", server.FuncAck(func(ctx context.Context, s *server.Socket, room string) (server.None, error) {
-		return server.None{}, s.Join(ctx, room)
+	nsp.Handle("join", server.FuncAck(func(ctx context.Context, s *server.Socket, room name) (server.None, error) {
+		return server.None{}, s.Join(ctx, string(room))
 	}))
 	nsp.Handle("burst", server.Func(burst))
 	nsp.Handle("flood", server.Func(flood))
