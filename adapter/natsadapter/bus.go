@@ -3,6 +3,7 @@ package natsadapter
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,8 @@ type bus struct {
 	rooms    *roomSubjects
 	fresh    freshrooms.Rooms
 
+	log atomic.Pointer[keptLog] // nil unless broadcasts are kept; set before the first one is published
+
 	mailbox *inflow.Mailbox[delivery] // static after Start
 }
 
@@ -32,6 +35,8 @@ var (
 	_ adapter.LossCounter  = (*bus)(nil)
 	_ adapter.RoomObserver = (*bus)(nil)
 	_ adapter.JoinWaiter   = (*bus)(nil)
+	_ adapter.Recorder     = (*bus)(nil)
+	_ adapter.Parted       = (*bus)(nil)
 )
 
 func newBus(h *hub, id adapter.NodeID, local adapter.Local) (*bus, error) {
@@ -66,15 +71,49 @@ func (b *bus) take(m *nats.Msg) {
 
 // open decodes and hands on what has been published on a subject.
 func (b *bus) open(d delivery) {
+	l := b.log.Load()
+	if d.at != nil {
+		l.open(&d)
+		return
+	}
 	m, err := b.codec.Open(d.body)
+	if l != nil {
+		l.look(m, d.body)
+	}
 	b.mailbox.Deliver(m, err, d.subject)
 }
+
+// Record implements adapter.Recorder: the log of the namespace is a subject of the stream of logs.
+func (b *bus) Record(opts adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
+	l, err := newKeptLog(b, opts.Retain)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.log.Store(l)
+	return l, newSessionStore(b.hub.jet, b.local.Name(), opts.Retain), nil
+}
+
+// InOrder implements adapter.Sequencer.
+func (b *bus) InOrder() { b.hub.jet.add(b.log.Load()) }
+
+// Parted reports whether messages take several ways: broadcasts that are kept go through the log, all else does not.
+func (b *bus) Parted() bool { return b.log.Load() != nil }
+
+// ToAll reports whether a message is one that is kept: every node hears those.
+func (b *bus) ToAll(m *adapter.Message) bool { return logged(m) }
 
 func (b *bus) Listening(ctx context.Context) error {
 	return b.hub.subs.wait(ctx, nil, b.subjects.node(b.id), b.subjects.all)
 }
 
 func (b *bus) Publish(m *adapter.Message) error {
+	if l := b.log.Load(); l != nil && logged(m) {
+		body, err := b.codec.Sharded(m)
+		if err != nil {
+			return err
+		}
+		return l.writer.put(body, m)
+	}
 	b.fresh.Note(m, b.freshFor())
 	return b.send(b.subjectOf(m), m, postOf(b.local.Name(), m))
 }
@@ -130,6 +169,9 @@ func (b *bus) Close() error {
 	b.rooms.close()
 	b.hub.subs.unwant(b.subjects.all)
 	b.hub.subs.unwant(b.subjects.node(b.id))
+	if l := b.log.Load(); l != nil {
+		l.close()
+	}
 	b.mailbox.Close()
 	return nil
 }

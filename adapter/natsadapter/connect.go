@@ -62,6 +62,9 @@ func (h *hub) adjust(c *nats.Options, s *session) {
 	c.PingInterval, c.MaxPingsOut = h.opts.AnswerTimeout/3, 2
 	c.ReconnectOnFlusherError = true // ends it, since it does not reconnect
 	c.SkipSubjectValidation = true   // they are made by us
+	if c.InboxPrefix == "" {
+		c.InboxPrefix = h.subjects.answers()
+	}
 	c.CustomDialer, c.Dialer = s.dialer, nil
 	c.DisconnectedErrCB, c.DisconnectedCB, c.ConnectedCB, c.ReconnectedCB, c.ReconnectErrCB = nil, nil, nil, nil, nil
 	c.DiscoveredServersCB = s.discovered

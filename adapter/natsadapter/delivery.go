@@ -8,12 +8,25 @@ import (
 )
 
 // delivery is one message of a subscription on its way to a namespace or the membership.
-type delivery struct{ subject, body string }
+type delivery struct {
+	subject, body string
+
+	// Of the log, see keptLog.open.
+	at     *stored // nil for all else
+	before uint64  // number of the entry before
+	life   int64   // of what was asked for
+}
 
 // Size implements inflow.Item.
-func (d delivery) Size() int { return len(d.subject) + len(d.body) + 64 }
+func (d delivery) Size() int {
+	size := len(d.subject) + len(d.body) + 64
+	if d.at != nil {
+		size += len(d.at.body)
+	}
+	return size
+}
 
-func deliveryOf(m *nats.Msg, body string) delivery { return delivery{m.Subject, body} }
+func deliveryOf(m *nats.Msg, body string) delivery { return delivery{subject: m.Subject, body: body} }
 
 // newFeed returns a feed that counts what it drops.
 func (h *hub) newFeed(handle func(delivery)) *inflow.Feed[delivery] {

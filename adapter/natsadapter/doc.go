@@ -31,6 +31,10 @@
 //	<prefix>.members.sync.<node>           whether a node on another server hears us
 //	<prefix>.replies.<node>.<number>       NATS says here that nobody listens
 //	<prefix>.users.>                       what user stores say to each other
+//	<prefix>.log.<namespace>               broadcasts that are kept, in the stream of logs
+//	<prefix>.logged.<namespace>            the same, when they are stored
+//	<prefix>.sessions.<namespace>.<secret> sessions, in a stream of their own
+//	<prefix>.answers.<node>.>              what JetStream answers a node
 //	sockeye.hello                          every node says hello here, whatever its prefix; they do without it
 //
 // So a user of NATS needs the right to publish on and to subscribe to <prefix>.> and, to be warned of nodes with other settings,
@@ -57,6 +61,33 @@
 // know. Notes only come, and end by themselves, so that notebooks of nodes that were apart can be put together. They are lost when all
 // nodes have ended: see [RevocationStore].
 //
+// # Clients that come back
+//
+// With server.Options.Recovery broadcasts that are kept go through JetStream: into the stream <prefix>_log (dots in the prefix are = there), in
+// which a namespace is one subject. Its leader publishes each entry that is stored, with its number and that of the entry before
+// (RePublish), and all nodes hear that: so the log is the channel, in one order for all, at the price of the way to the leader and of
+// copies on most replicas. All else takes the ways above; package adapter keeps the order among them. See keptLog for why there is never a hole,
+// and logWriter for what becomes of broadcasts while JetStream has no leader.
+//
+// A consumer of JetStream for each namespace and node was the alternative. It needs the leader of all of JetStream whenever one begins, is lost
+// with the one server that has it, and that is noticed after seconds; what a leader publishes comes as any message of NATS does, and what was
+// missed can be read on any server that has a replica, also while there is no leader.
+//
+// Sessions are in the stream <prefix>_sessions, of which the last message of each subject is kept; JetStream removes each in its time. A node writes
+// one if it is as the node has seen it last (Nats-Expected-Last-Subject-Sequence), so that of several nodes one goes on with it. The keeper's
+// notebook was the alternative: it is in all nodes' memory, but tells of a change after it has answered, so that with the
+// keeper a session could be lost that a client has, and two nodes could go on with one while two keep.
+//
+// JetStream must be there: version 2.11 or later, enabled for the account, with room for Options.RecoveryMaxBytes twice. If it is not, recovery
+// is off, one line in the log says what is missing, and the node is up all the same; it looks again every 10 s. While it is there but
+// has no leader, or no majority, this node's sockets get broadcasts after a second, without offset, those of other nodes when there is a
+// leader again, 4 to 9 s after it was killed; after 12 s all goes past the log, as without recovery, and clients that come back start anew. A user needs
+// beside <prefix>.> the right to publish on
+//
+//	$JS.API.STREAM.INFO.<stream>, $JS.API.STREAM.CREATE.<stream>, $JS.API.STREAM.MSG.GET.<stream>, $JS.API.DIRECT.GET.<stream>
+//
+// for both streams; without CREATE somebody else has to make them.
+//
 // # How it fits together
 //
 // A builder opens a broker for each server, which owns one hub: everything that the server has open to NATS, which is one connection
@@ -75,11 +106,12 @@
 //
 // A hub has two: run, which connects, makes subscriptions and writes, and keep, which drops what is too old. A session has two more: sort,
 // and attend, which has the server confirm subscriptions and messages by an answer that follows them. The broker has one that tells the
-// membership when NATS comes and goes. A user store has one. nats.go has three for a connection, and one for each subscription of a user store. Close ends and awaits all of them.
+// membership when NATS comes and goes. With recovery there is one that looks after the streams (jetStream.watch), and one for each namespace while it has something to
+// write. A user store has one. nats.go has three for a connection, and one for each subscription of a user store. Close ends and awaits all of them.
 //
 // # Lock order
 //
-// roomSubjects.mu > subscriptions.mu; hub.mu > the state's; keeping.mu. The others are leaves. None is held while nats.go or the application is called, but
+// roomSubjects.mu, keptLog.hearing > subscriptions.mu; keptLog.hearing, logWriter.mu > jetStream.mu, queue.mu; jetStream.mu > hub.mu; hub.mu > the state's; keeping.mu. The others are leaves. None is held while nats.go or the application is called, but
 // for the logger of the state.
 //
 // # Where do I change X
@@ -90,6 +122,8 @@
 //   - what waits, what is dropped and why: queue.go; subscriptions: subscriptions.go
 //   - a connection from its beginning to its end: session.go; one after the other, up and down: hub.go
 //   - other servers know of a subscription: reach.go; what NATS refuses: refusals.go; who was there before an outage: peers.go
+//   - clients that come back: the streams, and what is asked of JetStream: jetstream.go; the log of a namespace: keptlog.go; what is written
+//     to it: keptwriter.go; what an entry looks like: keptentry.go; an offset: keptoffset.go; sessions: sessions.go, sessionrecord.go
 //   - the user store: users.go, who keeps and what is kept: keeping.go; its wire form: userwire.go
 //   - what all nodes remember: notebook.go; revoked tokens and the admin UI's sessions in it: revocations.go
 //   - figures: stats.go; kinds of trouble: state.go

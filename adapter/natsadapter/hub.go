@@ -33,6 +33,7 @@ type hub struct {
 	queue    *queue
 	subs     *subscriptions
 	peers    *peers
+	jet      *jetStream
 	ctx      context.Context // ends when nothing is sent any more
 	cancel   context.CancelFunc
 	sent     chan struct{} // closed when nothing is sent any more
@@ -57,6 +58,7 @@ func newHub(id adapter.NodeID, opts Options, stats *counters) *hub {
 		peers: newPeers(), sent: make(chan struct{}),
 	}
 	h.subs = newSubscriptions(h.queue.poke)
+	h.jet = newJetStream(h)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
@@ -74,6 +76,7 @@ func (h *hub) start() {
 // close ends the hub: what is queued is still written if NATS takes it within a second, all else ends.
 func (h *hub) close() {
 	h.status.Own(nil) // first: that the connection ends now is no trouble
+	h.jet.close()
 	h.queue.close()
 	h.mu.Lock()
 	open, connected, started := h.open, h.now != nil, h.started

@@ -19,6 +19,10 @@ const (
 	defaultAnswerTimeout = 3 * time.Second
 	defaultFeedLimit     = 64 << 20
 
+	defaultRecoveryMaxLen   = 10_000
+	defaultRecoveryMaxBytes = 256 << 20
+	defaultRecoveryMaxAge   = time.Hour
+
 	maxPrefix = 100 // bytes
 )
 
@@ -62,6 +66,20 @@ type Options struct {
 	// dropped and counted. Default: 64 MiB.
 	FeedLimit int
 
+	// Of what clients get that come back, see server.Options.Recovery and the package's documentation. They are those of streams that are
+	// made: one that is there stays as it is, and is changed with NATS's own tools.
+
+	// RecoveryMaxLen is how many entries the log of a namespace has, of one or several broadcasts each. Default: 10,000.
+	RecoveryMaxLen int
+	// RecoveryMaxBytes bounds the logs of all namespaces together, and the sessions. Default: 256 MiB.
+	RecoveryMaxBytes int64
+	// RecoveryMaxAge is how long broadcasts are kept, at least twice as long as clients may be away. Default: 1 h.
+	RecoveryMaxAge time.Duration
+	// RecoveryReplicas is on how many servers they are, 1, 3 or 5. Default: 3 if the server is one of a cluster, else 1.
+	RecoveryReplicas int
+	// RecoveryInMemory keeps them in the servers' memory, and not in files.
+	RecoveryInMemory bool
+
 	// NodeOverAfter is how long another node must be silent until its life counts as over, see package membership: what it
 	// owned in shared storage is given up then. Default: 5 min.
 	NodeOverAfter time.Duration
@@ -87,6 +105,15 @@ func (o Options) withDefaults() Options {
 	if o.FeedLimit <= 0 {
 		o.FeedLimit = defaultFeedLimit
 	}
+	if o.RecoveryMaxLen <= 0 {
+		o.RecoveryMaxLen = defaultRecoveryMaxLen
+	}
+	if o.RecoveryMaxBytes <= 0 {
+		o.RecoveryMaxBytes = defaultRecoveryMaxBytes
+	}
+	if o.RecoveryMaxAge <= 0 {
+		o.RecoveryMaxAge = defaultRecoveryMaxAge
+	}
 	return o
 }
 
@@ -109,6 +136,9 @@ func (o Options) check() error {
 		default:
 			return fmt.Errorf("address of a nats server %q does not begin with nats://, tls://, ws:// or wss://", u.Redacted())
 		}
+	}
+	if o.RecoveryReplicas < 0 || o.RecoveryReplicas > 5 {
+		return fmt.Errorf("jetstream keeps 1 to 5 replicas, not %d", o.RecoveryReplicas)
 	}
 	_, err := o.connection()
 	return err

@@ -144,7 +144,7 @@ func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error)
 	case away != nil && o.passing && !o.reply:
 		return outflow.Down, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, away)
 	case q.largest > 0 && int64(len(o.body)) > q.largest:
-		return outflow.TooLarge, q.tooLargeLocked(o)
+		return outflow.TooLarge, q.tooLargeLocked(len(o.body), o.subject)
 	case q.bytes+o.size() > q.opts.QueueLimit && q.bytes > 0:
 		return outflow.Full, adapter.ErrQueueFull
 	}
@@ -159,9 +159,20 @@ func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error)
 	return outflow.Refused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
 }
 
-func (q *queue) tooLargeLocked(o *outgoing) error {
+// fits returns an error if the server does not take as many bytes at once.
+func (q *queue) fits(bytes int, subject string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.largest > 0 && int64(bytes) > q.largest {
+		q.stats.Drop(outflow.TooLarge, 1)
+		return q.tooLargeLocked(bytes, subject)
+	}
+	return nil
+}
+
+func (q *queue) tooLargeLocked(bytes int, subject string) error {
 	return fmt.Errorf("%w: message of %d bytes on %s is larger than the nats server's max_payload of %d: %w, %w",
-		adapter.ErrClusterUnavailable, len(o.body), o.subject, q.largest, adapter.ErrTooLarge, nats.ErrMaxPayload)
+		adapter.ErrClusterUnavailable, bytes, subject, q.largest, adapter.ErrTooLarge, nats.ErrMaxPayload)
 }
 
 func (q *queue) tellLarge(o *outgoing, err error) {
@@ -198,7 +209,7 @@ func (q *queue) take(batch []*outgoing) []*outgoing {
 	q.ended(old, outflow.Stale, errTooOld)
 	for _, o := range large {
 		q.mu.Lock()
-		err := q.tooLargeLocked(o)
+		err := q.tooLargeLocked(len(o.body), o.subject)
 		q.mu.Unlock()
 		q.ended([]*outgoing{o}, outflow.TooLarge, err)
 		q.tellLarge(o, err)

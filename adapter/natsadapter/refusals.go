@@ -97,9 +97,12 @@ func (s *session) refused(err error) {
 		return
 	}
 	needed := false
-	if verb == "subscribe" {
+	switch kept := h.jet.refused(subject, err); {
+	case verb == "subscribe":
 		needed = h.subs.refuse(subject, err)
-	} else {
+	case kept: // it is told there
+		return
+	default:
 		needed = h.queue.refused(subject, err)
 	}
 	if needed {

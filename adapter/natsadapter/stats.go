@@ -40,6 +40,10 @@ type Stats struct {
 	// waiting. Overrun counts those that came faster than they could be sorted.
 	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped, Overrun uint64
 
+	// LogGaps counts how often broadcasts were removed from the log of broadcasts before a node had them: the stream was purged, deleted or
+	// restored, or the node was away for longer than they are kept.
+	LogGaps uint64
+
 	// Members counts what was heard on the subjects on which nodes speak of themselves; nothing else here counts it.
 	Members uint64
 
@@ -54,7 +58,7 @@ type counters struct {
 	inflow                           inflow.Counters
 	resubscribed, overrun            atomic.Uint64
 	received, receivedBytes, members atomic.Uint64
-	losses                           atomic.Uint64
+	losses, keptGaps                 atomic.Uint64
 	connections                      atomic.Int64
 }
 
@@ -65,7 +69,7 @@ func (b *Builder) Stats() Stats {
 		Connections: int(c.connections.Load()), Sent: c.Sent.Load(), Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
 		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(), Overrun: c.overrun.Load(),
-		Members: c.members.Load(), Losses: c.losses.Load(),
+		Members: c.members.Load(), Losses: c.losses.Load(), LogGaps: c.keptGaps.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()
 	s.State, s.Since, s.StateChanges, s.Reason = b.servers.Worst()
@@ -75,9 +79,16 @@ func (b *Builder) Stats() Stats {
 	return s
 }
 
+// waiting returns what waits to be sent.
+func (h *hub) waiting() (messages, bytes int) {
+	messages, bytes = h.queue.figures()
+	n, size := h.jet.waiting()
+	return messages + n, bytes + size
+}
+
 // addTo adds what one server has.
 func (h *hub) addTo(s *Stats) {
-	queued, bytes := h.queue.figures()
+	queued, bytes := h.waiting()
 	s.Queued += queued
 	s.QueuedBytes += bytes
 	wanted, confirmed := h.subs.figures()
@@ -102,6 +113,6 @@ func (b *broker) BrokerStats() adapter.BrokerStats {
 	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load() + c.overrun.Load()
 	s.Dropped["malformed"] = c.inflow.BadFrames.Load()
-	s.Queued, s.QueuedBytes = b.hub.queue.figures()
+	s.Queued, s.QueuedBytes = b.hub.waiting()
 	return s
 }

@@ -51,6 +51,21 @@ func (s subjects) reply(n string) string {
 }
 func (s subjects) replies() string { return s.reply("*") }
 
+// answers begins the subjects on which JetStream answers this node.
+func (s subjects) answers() string { return s.prefix + ".answers." + token(string(s.id)) }
+
+// log is where the broadcasts of a namespace are stored, heard where they are published that are.
+func (s subjects) log(namespace string) string   { return s.prefix + ".log." + token(namespace) }
+func (s subjects) heard(namespace string) string { return s.prefix + ".logged." + token(namespace) }
+
+// session is where the session with a secret is stored, sessions covers those of a namespace.
+func (s subjects) session(namespace, pid string) string {
+	return s.prefix + ".sessions." + token(namespace) + "." + token(pid)
+}
+func (s subjects) sessions(namespace string) string {
+	return s.prefix + ".sessions." + token(namespace) + ".*"
+}
+
 // namespaceSubjects are those of a namespace.
 type namespaceSubjects struct {
 	base string

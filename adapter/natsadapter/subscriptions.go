@@ -197,6 +197,7 @@ func (s *subscriptions) refuse(subject string, err error) (needed bool) {
 	}
 	sub.confirmed = false
 	s.refused[subject] = &refused{err: err, at: time.Now()}
+	s.newsLocked()
 	return !sub.optional
 }
 
@@ -263,6 +264,32 @@ func (s *subscriptions) wait(ctx context.Context, away <-chan struct{}, subjects
 			return adapter.ErrClusterUnavailable
 		case <-ctx.Done():
 			return fmt.Errorf("%w: wait for the subscription to %s: %w", adapter.ErrClusterUnavailable, missing, ctx.Err())
+		}
+	}
+}
+
+// confirmed returns when NATS has confirmed a subject, with the reason when it is known that it will not, and when ctx ends.
+func (s *subscriptions) confirmed(ctx context.Context, subject string) error {
+	for {
+		s.mu.Lock()
+		sub, refused := s.all[subject], s.refused[subject]
+		if sub == nil || sub.count == 0 || sub.confirmed {
+			s.mu.Unlock()
+			return nil
+		}
+		if refused != nil && !refused.again {
+			s.mu.Unlock()
+			return refused.err
+		}
+		if s.news == nil {
+			s.news = make(chan struct{})
+		}
+		news := s.news
+		s.mu.Unlock()
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the subscription to %s: %w", subject, ctx.Err())
 		}
 	}
 }

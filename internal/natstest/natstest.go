@@ -61,6 +61,7 @@ type Server struct {
 	routes  string // host:port for the other servers; "" if it is alone
 	monitor string // host:port
 	config  string // path
+	cluster string // a line of it; "" if the server is alone
 
 	// Guarded by mu.
 	mu  sync.Mutex
@@ -80,6 +81,34 @@ func Single(t testing.TB, lines ...string) *Server {
 // Routed starts n servers that are connected to each other. The lines are for each of them.
 func Routed(t testing.TB, n int, lines ...string) []*Server {
 	t.Helper()
+	return routed(t, n, func(int) []string { return lines })
+}
+
+// RoutedJetStream starts n servers with JetStream that are connected to each other, and waits until they have a leader.
+func RoutedJetStream(t testing.TB, n int) []*Server {
+	t.Helper()
+	servers := routed(t, n, func(i int) []string { return JetStream(t, fmt.Sprint("server", i)) })
+	AwaitJetStream(t, servers...)
+	return servers
+}
+
+// AwaitJetStream waits until servers know who leads them.
+func AwaitJetStream(t testing.TB, servers ...*Server) {
+	t.Helper()
+	for _, s := range servers {
+		redistest.Eventually(t, "jetstream has a leader", func() bool {
+			var z struct {
+				Meta struct {
+					Leader string `json:"leader"`
+				} `json:"meta_cluster"`
+			}
+			return s.ask("/jsz", &z) && z.Meta.Leader != ""
+		})
+	}
+}
+
+func routed(t testing.TB, n int, lines func(i int) []string) []*Server {
+	t.Helper()
 	servers := make([]*Server, n)
 	var routes []string
 	for i := range servers {
@@ -87,9 +116,9 @@ func Routed(t testing.TB, n int, lines ...string) []*Server {
 		servers[i].routes = redistest.FreeAddr(t)
 		routes = append(routes, "nats://"+servers[i].routes)
 	}
-	for _, s := range servers {
-		cluster := fmt.Sprintf("cluster { name: natstest, listen: %q, routes: [%s] }", s.routes, strings.Join(routes, ", "))
-		s.Configure(append([]string{cluster}, lines...)...)
+	for i, s := range servers {
+		s.cluster = fmt.Sprintf("cluster { name: natstest, listen: %q, routes: [%s] }", s.routes, strings.Join(routes, ", "))
+		s.Configure(append([]string{s.cluster}, lines(i)...)...)
 		s.start()
 	}
 	for _, s := range servers {
@@ -231,7 +260,7 @@ func (s *Server) Kill() {
 // Embedded starts a server in this process, for nats.InProcessServer; it listens nowhere.
 func Embedded(t testing.TB) *server.Server {
 	t.Helper()
-	return inside(t, &server.Options{DontListen: true})
+	return EmbeddedWith(t, &server.Options{DontListen: true})
 }
 
 // EmbeddedRoute starts a server in this process, for nats.InProcessServer, that has a route to the one that takes routes at an address:
@@ -250,7 +279,7 @@ func EmbeddedRoute(t testing.TB, at string) *server.Server {
 		_ = taken.Close()
 		port = server.RANDOM_PORT
 	}
-	return inside(t, &server.Options{
+	return EmbeddedWith(t, &server.Options{
 		Host: host, Port: server.RANDOM_PORT, NoSystemAccount: true, Routes: server.RoutesFromStr("nats://" + at),
 		Cluster: server.ClusterOpts{
 			Name: "test", Host: host, Port: port, NoAdvertise: true, PoolSize: 1,
@@ -259,8 +288,8 @@ func EmbeddedRoute(t testing.TB, at string) *server.Server {
 	})
 }
 
-// inside starts a server in this process until the test ends.
-func inside(t testing.TB, opts *server.Options) *server.Server {
+// EmbeddedWith starts a server in this process until the test ends.
+func EmbeddedWith(t testing.TB, opts *server.Options) *server.Server {
 	t.Helper()
 	opts.NoLog, opts.NoSigs = true, true
 	s, err := server.NewServer(opts)
@@ -276,4 +305,13 @@ func inside(t testing.TB, opts *server.Options) *server.Server {
 		t.Fatal("nats-server in this process is not ready")
 	}
 	return s
+}
+
+// JetStream are the lines of a server's configuration that turn JetStream on. What it keeps in files ends with the test.
+func JetStream(t testing.TB, name string) []string {
+	t.Helper()
+	return []string{
+		fmt.Sprintf("server_name: %q", name),
+		fmt.Sprintf("jetstream { store_dir: %q, max_memory_store: 256MB, max_file_store: 256MB }", t.TempDir()),
+	}
 }

@@ -1,0 +1,520 @@
+package natsadapter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/internal/envelope"
+	"github.com/sockeye-io/sockeye/internal/seldom"
+)
+
+const (
+	// keptEntries and keptBytes bound what is read for clients that come back together.
+	keptEntries = 100_000
+	keptBytes   = 64 << 20
+	// lagPause is how long a server that is behind has until it is asked again.
+	lagPause = 20 * time.Millisecond
+	// catchUpAgain is how long the log is left alone that could not be read.
+	catchUpAgain = 250 * time.Millisecond
+	// stuckAfter is how long messages that do not continue what was heard wait for the log, which cannot be read.
+	stuckAfter = 5 * time.Second
+	// maxBypassed is how many nodes are remembered: whoever can publish can invent some.
+	maxBypassed = 4096
+)
+
+// keptLog is the log of a namespace: what has one subject in the stream of logs. The leader of the stream publishes each entry that it has
+// stored, with the number of the entry before, and all nodes hear that.
+//
+// Why there is never a hole, and nothing comes twice:
+//
+//   - What a node hears continues what it has heard before, by the numbers, or it reads on from the log and drops what it hears of that
+//     later. A look at the log every two seconds shows whether something was missed behind which nothing came.
+//   - A place in the log is the number and the time of an entry. Whoever goes on from it reads that entry first: if it is not there, because
+//     it is too old, or the stream was purged, made anew or restored, that is a gap.
+//   - What was delivered anywhere and is not in the log puts a break into it, behind which nobody goes on from before it: what JetStream did
+//     not take in time, and what senders say that keep nothing.
+type keptLog struct {
+	// Static after construction.
+	bus     *bus
+	jet     *jetStream
+	subject string
+	heard   string          // where entries are published that are stored
+	all     *envelope.Codec // opens every broadcast of the namespace, whoever has sent it for whom
+	writer  *logWriter
+	stream  string
+	retain  time.Duration
+
+	hearing sync.Mutex
+	// Guarded by hearing.
+	hears, closed bool // heard is wanted; it will not be any more
+
+	read    atomic.Pointer[place] // what was handed on last; nil until the first place is known
+	looked  atomic.Uint64         // number of the last entry of the stream when this log was last looked at, plus one
+	looking time.Time             // when that was; owned by whoever calls catch
+
+	// Owned by the mailbox's worker.
+	again    time.Time                 // the log is not read before
+	stuck    time.Time                 // since when it could not be read, for messages
+	bypassed map[adapter.NodeID]uint64 // number of the last broadcast that a node has sent past the log, and once in it
+	trouble  seldom.Counted
+}
+
+func newKeptLog(b *bus, retain time.Duration) (*keptLog, error) {
+	all, err := envelope.New("history", b.local.Name(), func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	l := &keptLog{
+		bus: b, jet: b.hub.jet, all: all, stream: b.hub.opts.logStream(), retain: retain, subject: b.hub.subjects.log(b.local.Name()), heard: b.hub.subjects.heard(b.local.Name()),
+		bypassed: make(map[adapter.NodeID]uint64),
+	}
+	l.writer = newLogWriter(l)
+	return l, nil
+}
+
+// listen has what is stored heard from now on.
+func (l *keptLog) listen(ctx context.Context) error {
+	l.hearing.Lock()
+	if !l.hears && !l.closed {
+		l.hears = true
+		l.bus.hub.subs.want(l.heard, true, l.hear)
+	}
+	l.hearing.Unlock()
+	return l.bus.hub.subs.confirmed(ctx, l.heard)
+}
+
+// close ends that. What waits is still written.
+func (l *keptLog) close() {
+	l.hearing.Lock()
+	defer l.hearing.Unlock()
+	if l.hears && !l.closed {
+		l.bus.hub.subs.unwant(l.heard)
+	}
+	l.closed = true
+	l.jet.remove(l)
+}
+
+// logged reports whether a message belongs into the log.
+func logged(m *adapter.Message) bool {
+	return m.Kind == adapter.KindBroadcast && m.Request == "" && !m.Flags.Foreign && adapter.Kept(m.Packet, m.Flags)
+}
+
+// position returns what was handed on last.
+func (l *keptLog) position() (at place, known bool) {
+	if p := l.read.Load(); p != nil {
+		return *p, true
+	}
+	return place{}, false
+}
+
+func (l *keptLog) offset(p place) string { return offsetText(markOf(l.bus.local.Name(), p.life), p) }
+
+// place reads an offset, if it is one of the stream that is there.
+func (l *keptLog) place(offset string) (place, bool) {
+	read, known := l.position()
+	mark, p, ok := parseOffset(offset)
+	if !known || !ok || mark != markOf(l.bus.local.Name(), read.life) {
+		return place{}, false
+	}
+	p.life = read.life
+	return p, true
+}
+
+// Read implements adapter.Log, as do Compare and After.
+func (l *keptLog) Read() string {
+	if at, known := l.position(); known {
+		return l.offset(at)
+	}
+	return ""
+}
+
+func (l *keptLog) Compare(a, b string) int {
+	p, okA := l.place(a)
+	q, okB := l.place(b)
+	if !okA || !okB {
+		return cmp.Compare(fewer(okA), fewer(okB))
+	}
+	return p.compare(q)
+}
+
+func fewer(ok bool) int {
+	if ok {
+		return 1
+	}
+	return 0
+}
+
+// After reads on any server that has the stream, until it has passed what this node has handed on by now.
+func (l *keptLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
+	if err := l.jet.isOff(); err != nil {
+		return "", unavailable(err)
+	}
+	until, known := l.position()
+	from, ok := l.place(offset)
+	if !known || !ok || l.writer.breaking() {
+		return "", adapter.ErrHistoryGap
+	}
+	r := pastReading{l: l, from: from, at: from, each: each}
+	for !r.over {
+		list, more, err := l.continued(ctx, r.at)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range list {
+			if err := r.take(s); err != nil {
+				return "", err
+			}
+			if r.over {
+				break
+			}
+		}
+		switch {
+		case r.over || more:
+		case r.at.compare(until) >= 0:
+			r.over = true
+		default:
+			if err := pause(ctx, lagPause); err != nil {
+				return "", unavailable(err)
+			}
+		}
+		if r.entries > keptEntries || r.bytes > keptBytes {
+			return "", adapter.ErrHistoryLimit
+		}
+	}
+	return l.offset(r.at), nil
+}
+
+// continued reads entries from the one of a place on, that included. If it is not there that is adapter.ErrHistoryGap.
+func (l *keptLog) continued(ctx context.Context, at place) (list []*stored, more bool, err error) {
+	for {
+		list, more, err = l.jet.page(ctx, l.stream, l.subject, at.seq)
+		if err != nil {
+			return nil, false, unavailable(err)
+		}
+		if len(list) > 0 && at.isAt(list[0]) {
+			return list, more, nil
+		}
+		s, err := l.jet.get(ctx, l.stream, at.seq, "")
+		switch {
+		case err != nil:
+			return nil, false, unavailable(err)
+		case s == nil || !at.isAt(s):
+			return nil, false, adapter.ErrHistoryGap
+		}
+		if err := pause(ctx, lagPause); err != nil { // the server that was asked is behind
+			return nil, false, unavailable(err)
+		}
+	}
+}
+
+// pastReading is what After has come to.
+type pastReading struct {
+	l              *keptLog
+	from, at       place
+	each           func(m *adapter.Message) bool
+	entries, bytes int
+	over           bool
+}
+
+// take takes an entry, of which some of the broadcasts may have been had.
+func (r *pastReading) take(s *stored) error {
+	e, err := decodeEntry(s.body)
+	had := 0
+	if r.at.isAt(s) {
+		if had = r.at.n; err == nil && had > len(e.list) {
+			return adapter.ErrHistoryGap
+		}
+	}
+	if err == nil && e.kind == entryBreak && !r.from.isAt(s) {
+		return adapter.ErrHistoryGap
+	}
+	if !r.at.isAt(s) {
+		r.at = place{life: r.from.life, seq: s.seq, at: s.at}
+	}
+	r.entries++
+	r.bytes += len(s.body)
+	for i := had; err == nil && i < len(e.list); i++ {
+		r.at.n = i + 1
+		m, err := r.l.all.Open(string(e.list[i].body))
+		if err != nil || m == nil || m.Kind != adapter.KindBroadcast {
+			continue // it was delivered to nobody
+		}
+		if m.Offset = r.l.offset(r.at); !r.each(m) {
+			r.over = true
+			return nil
+		}
+	}
+	return nil
+}
+
+// Break implements adapter.LogBreaker.
+func (l *keptLog) Break() { l.writer.breakUp() }
+
+// catch is called with what is known of the stream, every two seconds and when something may have been missed.
+func (l *keptLog) catch(ctx context.Context, info *jetstream.StreamInfo) error {
+	_, known := l.position()
+	unchanged := l.looked.Load() == info.State.LastSeq+1
+	if known && unchanged && time.Since(l.looking) < l.jet.maxAge()/8 {
+		return nil
+	}
+	last, err := l.last(ctx)
+	if err != nil {
+		return err
+	}
+	life := info.Created.UnixNano()
+	if !known { // what is stored from now on reaches the sockets of this node
+		l.read.CompareAndSwap(nil, &place{life: life, seq: last.seq, at: last.at, n: wholeEntry(last)})
+		if err := l.listen(ctx); err != nil {
+			return err
+		}
+		if last, err = l.last(ctx); err != nil {
+			return err
+		}
+	}
+	if !l.bus.mailbox.Push(delivery{subject: l.heard, at: last, life: life}) {
+		l.jet.kick()
+		return nil
+	}
+	l.looking = time.Now()
+	l.looked.Store(info.State.LastSeq + 1)
+	return nil
+}
+
+// wholeEntry is how many broadcasts an entry has.
+func wholeEntry(s *stored) int {
+	e, _ := decodeEntry(s.body)
+	return len(e.list)
+}
+
+// last returns the last entry. One is made if there is none, or none that stays for a while.
+func (l *keptLog) last(ctx context.Context) (*stored, error) {
+	for {
+		last, err := l.jet.get(ctx, l.stream, 0, l.subject)
+		if err != nil {
+			return nil, err
+		}
+		if last != nil && l.jet.now().Sub(time.Unix(0, last.at)) < l.jet.maxAge()/2 {
+			return last, nil
+		}
+		before := uint64(0)
+		if last != nil {
+			before = last.seq
+		}
+		mark := logEntry{kind: entryMark, from: l.bus.id}
+		_, err = l.jet.append(ctx, l.subject, mark.encode(), jetstream.WithExpectLastSequencePerSubject(before))
+		if err != nil && !wrongSequence(err) { // another node may have been faster
+			return nil, err
+		}
+	}
+}
+
+// wrongSequence reports whether something was not stored because the last message of its subject is another one.
+func wrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// hear is the sink of entries that are stored.
+func (l *keptLog) hear(m *nats.Msg) {
+	stats := l.bus.hub.stats
+	stats.received.Add(1)
+	stats.receivedBytes.Add(uint64(len(m.Data)))
+	s, ok := storedOf(m)
+	before, err := strconv.ParseUint(m.Header.Get(jetstream.LastSequenceHeader), 10, 64)
+	if !ok || err != nil {
+		stats.inflow.BadFrames.Add(1)
+		return
+	}
+	if !l.bus.mailbox.Push(delivery{subject: m.Subject, at: s, before: before}) {
+		l.looked.Store(0)
+		l.jet.kick()
+	}
+}
+
+// open takes what hear has heard, and what catch has seen, which has a life.
+func (l *keptLog) open(d *delivery) {
+	read, known := l.position()
+	s := d.at
+	switch {
+	case !known:
+		return
+	case d.life != 0:
+		if anew := d.life != read.life || s.seq <= read.seq && s.at > read.at; anew || s.seq > read.seq {
+			l.catchUp()
+		}
+		return
+	case d.before == read.seq, d.before == 0 && s.seq > read.seq: // what stood before may be too old
+	case s.seq <= read.seq && s.at <= read.at: // it came from the log
+		return
+	case l.catchUp():
+		return
+	default:
+		if l.stuck.IsZero() {
+			l.stuck = time.Now()
+		}
+		if time.Since(l.stuck) < stuckAfter {
+			return
+		}
+		l.lost(read) // better a hole that is known than nothing any more
+	}
+	l.handOn(s, read.life)
+}
+
+// handOn hands the broadcasts of an entry on.
+func (l *keptLog) handOn(s *stored, life int64) {
+	l.stuck = time.Time{}
+	e, err := decodeEntry(s.body)
+	if err != nil {
+		l.bus.mailbox.Deliver(nil, err, l.subject)
+	}
+	for i, k := range e.list {
+		at := &place{life, s.seq, s.at, i + 1}
+		m := l.message(&e, k)
+		m.From, m.Seq, m.Offset = e.from, k.seq, l.offset(*at)
+		l.bus.mailbox.Deliver(m, nil, l.subject)
+		l.read.Store(at)
+	}
+	if len(e.list) == 0 {
+		l.read.Store(&place{life, s.seq, s.at, 0})
+	}
+}
+
+// message opens a broadcast. Of this node's own, of those for nobody here, and of those that have come past the log the place is enough.
+func (l *keptLog) message(e *logEntry, k keptBody) *adapter.Message {
+	switch {
+	case e.from == l.bus.id:
+		return &adapter.Message{Kind: adapter.KindBroadcast}
+	case k.seq <= l.bypassed[e.from]:
+		return new(adapter.Message)
+	}
+	m, err := l.bus.codec.Open(string(k.body))
+	if err != nil {
+		l.bus.mailbox.Deliver(nil, err, l.subject)
+	}
+	if m == nil || err != nil || m.Kind != adapter.KindBroadcast {
+		return new(adapter.Message)
+	}
+	return m
+}
+
+// look looks at what has come past the log. If it is a broadcast that should be in there, that is not complete.
+func (l *keptLog) look(m *adapter.Message, body string) {
+	if m == nil || m.Kind == 0 { // nobody here is in the room, but somebody who is away may be
+		m, _ = l.all.Open(body)
+	}
+	if m == nil || !logged(m) {
+		return
+	}
+	if m.Seq > 0 && m.From != "" {
+		if len(l.bypassed) >= maxBypassed {
+			clear(l.bypassed)
+		}
+		l.bypassed[m.From] = max(l.bypassed[m.From], m.Seq)
+	}
+	l.Break()
+}
+
+// catchUp hands on what is in the log behind what was handed on. It reports false if the log could not be read.
+func (l *keptLog) catchUp() bool {
+	if time.Now().Before(l.again) {
+		return false
+	}
+	err := l.readOn(l.jet.ctx)
+	if err == nil {
+		return true
+	}
+	l.again = time.Now().Add(catchUpAgain)
+	l.looked.Store(0)
+	l.jet.kick()
+	if held, ok := l.trouble.Pass(inflow.TellEvery); ok && l.jet.ctx.Err() == nil {
+		l.bus.hub.opts.Logger.Warn("the log of broadcasts cannot be read", "namespace", l.bus.local.Name(), "error", err, "notLogged", held)
+	}
+	return false
+}
+
+func (l *keptLog) readOn(ctx context.Context) error {
+	for {
+		read, _ := l.position()
+		list, more, err := l.continued(ctx, read)
+		switch {
+		case errors.Is(err, adapter.ErrHistoryGap):
+			if read, err = l.skip(ctx, read); err != nil {
+				return err
+			}
+			if list, more, err = l.jet.page(ctx, l.stream, l.subject, read.seq); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		default:
+			list = list[1:]
+		}
+		for _, s := range list {
+			l.handOn(s, read.life)
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// skip returns where to go on behind an entry that is not there any more: in another life of the stream at its beginning.
+func (l *keptLog) skip(ctx context.Context, read place) (place, error) {
+	js, err := l.jet.use()
+	if err != nil {
+		return read, err
+	}
+	s, err := l.jet.stream(ctx, js, l.stream)
+	if err != nil {
+		return read, err
+	}
+	there, err := l.jet.get(ctx, l.stream, read.seq, "")
+	if err != nil {
+		return read, err
+	}
+	info := s.CachedInfo()
+	if life := info.Created.UnixNano(); life != read.life || there != nil || info.State.LastSeq < read.seq {
+		l.lost(read)
+		return place{life: life}, nil
+	}
+	if l.jet.now().Sub(time.Unix(0, read.at)) < l.jet.maxAge()/2 { // it was not its time
+		l.lost(read)
+	}
+	return read, nil
+}
+
+// lost notes that not all can be handed on that was behind a place.
+func (l *keptLog) lost(behind place) {
+	stats := l.bus.hub.stats
+	stats.keptGaps.Add(1)
+	stats.losses.Add(1)
+	l.bus.hub.overruns.Add(1)
+	if held, ok := l.trouble.Pass(inflow.TellEvery); ok {
+		l.bus.hub.opts.Logger.Warn("broadcasts were removed from the log before this node had them: clients that have to go on from before start anew",
+			"namespace", l.bus.local.Name(), "behind", l.offset(behind), "notLogged", held)
+	}
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the log: %w", context.Cause(ctx))
+	}
+}
