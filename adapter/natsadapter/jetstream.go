@@ -250,8 +250,9 @@ func (j *jetStream) ensure(ctx context.Context, config jetstream.StreamConfig) (
 	}
 	s, err := j.stream(ctx, js, config.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, config)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster, with other limits
+		// Another node may be faster, also with other limits. All have to say the same of when the stream was made, so that is asked.
+		_, err = js.CreateStream(ctx, config)
+		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			s, err = j.stream(ctx, js, config.Name)
 		}
 	}

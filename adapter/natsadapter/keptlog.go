@@ -351,8 +351,13 @@ func (l *keptLog) open(d *delivery) {
 	case !known:
 		return
 	case d.life != 0:
-		if anew := d.life != read.life || s.seq <= read.seq && s.at > read.at; anew || s.seq > read.seq {
-			l.catchUp()
+		anew := d.life != read.life || s.seq <= read.seq && s.at > read.at
+		if !anew && s.seq <= read.seq || !l.catchUp() {
+			return
+		}
+		if read, _ = l.position(); read.life != d.life { // a stream that has everything, but was made at another time: restored
+			read.life = d.life
+			l.read.Store(&read)
 		}
 		return
 	case d.before == read.seq, d.before == 0 && s.seq > read.seq: // what stood before may be too old
