@@ -3,7 +3,6 @@ package natsadapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -272,5 +271,3 @@ func (w *logWriter) figures() (messages, bytes int) {
 	defer w.mu.Unlock()
 	return w.waiting.Len(), w.bytes
 }
-
-var errRecoveryOff = fmt.Errorf("recovery is off")
