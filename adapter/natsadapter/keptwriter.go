@@ -2,6 +2,7 @@ package natsadapter
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
 	"sync"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
@@ -70,7 +70,7 @@ func (k *keptMessage) tell(err error) {
 	}
 }
 
-func newLogWriter(l *keptLog) *logWriter { return &logWriter{log: l, id: nuid.Next() + "-"} }
+func newLogWriter(l *keptLog) *logWriter { return &logWriter{log: l, id: rand.Text() + "-"} }
 
 // put queues a broadcast. It does not block.
 func (w *logWriter) put(body []byte, m *adapter.Message) error {
