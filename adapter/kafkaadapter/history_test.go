@@ -1,6 +1,7 @@
 package kafkaadapter
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -8,6 +9,8 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/internal/kafkatest"
+	"github.com/sockeye-io/sockeye/internal/returning"
+	"github.com/sockeye-io/sockeye/server"
 )
 
 // TestHistory runs the suite of histories on a real Kafka.
@@ -29,9 +32,21 @@ func testHistory(t *testing.T, seeds []string) {
 
 // TestRecovery has clients go from node to node.
 func TestRecovery(t *testing.T) {
-	seeds := []string{kafkatest.Shared(t).Addr}
-	runRecovery(t, func(t *testing.T) func() nodeBuilder {
-		prefix := prefixOf(t)
-		return func() nodeBuilder { return New(&Options{Seeds: seeds, Prefix: prefix, Logger: quiet()}) }
-	})
+	returning.Roam(t, serverNodes(t, 3, kafkatest.Shared(t).Addr), 9, 300)
+}
+
+// TestRecoveryOrder has sockets end, and leave rooms, behind what was sent to them.
+func TestRecoveryOrder(t *testing.T) {
+	returning.Order(t, serverNodes(t, 1, kafkatest.Shared(t).Addr)[0])
+}
+
+// serverNodes starts nodes whose clients can go on.
+func serverNodes(t *testing.T, n int, seeds ...string) []*returning.Node {
+	t.Helper()
+	nodes := make([]*returning.Node, n)
+	opts := options(t, seeds...)
+	for i := range nodes {
+		nodes[i] = returning.Start(t, New(&opts), fmt.Sprint("node", i), server.RecoveryOptions{})
+	}
+	return nodes
 }

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/redistest"
+	"github.com/sockeye-io/sockeye/internal/returning"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/users"
 )
 
 // directories gives nodes a directory of users in one store.
-func directories(t *testing.T, s *redistest.Server, nodes []*recoveryNode) []*users.Directory {
+func directories(t *testing.T, s *redistest.Server, nodes []*returning.Node) []*users.Directory {
 	t.Helper()
 	list := make([]*users.Directory, len(nodes))
 	for i, n := range nodes {
@@ -45,11 +46,11 @@ func TestStreamsAwayUsers(t *testing.T) {
 	for _, d := range dirs {
 		d.OnOffline(func(user string) { t.Errorf("%s is gone", user) })
 	}
-	all := make([]*returner, clients)
+	all := make([]*returning.Counting, clients)
 	for i := range all {
-		all[i] = &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
-		all[i].come(nodes[i%3])
-		socket, _ := nodes[i%3].Of("/").Socket(all[i].sid)
+		all[i] = returning.NewCounting(t)
+		all[i].Come(nodes[i%3])
+		socket, _ := nodes[i%3].Of("/").Socket(all[i].SID)
 		if err := dirs[i%3].Bind(t.Context(), socket, fmt.Sprint("user", i), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -85,37 +86,37 @@ func TestStreamsAwayUsers(t *testing.T) {
 	reading.Wait()
 	early := 0
 	for _, r := range all {
-		early += len(r.early)
+		early += r.Early
 	}
 	t.Logf("%d events came without offset", early)
 }
 
 // awaitWritten waits until the session in Redis has the socket's rooms, its user's among them: a client that moves on before that, within
 // 50 ms, goes on with the former ones.
-func awaitWritten(t *testing.T, s *redistest.Server, r *returner, socket *server.Socket) {
+func awaitWritten(t *testing.T, s *redistest.Server, r *returning.Counting, socket *server.Socket) {
 	t.Helper()
 	rdb := s.Client()
 	defer rdb.Close()
 	redistest.Eventually(t, "the session with the user's room is written", func() bool {
-		session, err := sessionStore{rdb: rdb, prefix: "sio:session:"}.Load(t.Context(), r.pid)
+		session, err := sessionStore{rdb: rdb, prefix: "sio:session:"}.Load(t.Context(), r.PID)
 		return err == nil && session != nil && len(session.Rooms) > 1 && len(session.Rooms) == len(socket.Rooms())
 	})
 }
 
 // wander has a client read, and go on at another node now and then, until it has seen enough.
-func wander(t *testing.T, r *returner, nodes []*recoveryNode, dirs []*users.Directory, user string, enough int) {
-	for r.seen < enough {
-		r.take(r.read())
+func wander(t *testing.T, r *returning.Counting, nodes []*returning.Node, dirs []*users.Directory, user string, enough int) {
+	for r.Seen < enough {
+		r.Take(r.Read())
 		if rand.IntN(40) > 0 {
 			continue
 		}
-		r.c.Cut()
+		r.Conn.Cut()
 		n := rand.IntN(len(nodes))
-		if !r.come(nodes[n]) {
+		if !r.Come(nodes[n]) {
 			t.Errorf("%s did not go on: %v", user, nodes[n].Stats().Recovery)
 			return
 		}
-		if socket, ok := nodes[n].Of("/").Socket(r.sid); ok { // else it has moved on already
+		if socket, ok := nodes[n].Of("/").Socket(r.SID); ok { // else it has moved on already
 			if bound, _ := dirs[n].UserOf(socket); bound != user {
 				t.Errorf("%s is %q after it went on", user, bound)
 			}
@@ -129,18 +130,18 @@ func TestStreamsAwayRemote(t *testing.T) {
 	s := redistest.Single(t)
 	nodes := recoveryNodes(t, s, 2)
 	dirs := directories(t, s, nodes)
-	r := &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
-	r.come(nodes[0])
-	socket, _ := nodes[0].Of("/").Socket(r.sid)
+	r := returning.NewCounting(t)
+	r.Come(nodes[0])
+	socket, _ := nodes[0].Of("/").Socket(r.SID)
 	if err := dirs[0].Bind(t.Context(), socket, "u", nil); err != nil {
 		t.Fatal(err)
 	}
-	found, err := nodes[1].Of("/").To(r.sid).FetchSockets(t.Context())
+	found, err := nodes[1].Of("/").To(r.SID).FetchSockets(t.Context())
 	if err != nil || len(found.Values) != 1 {
 		t.Fatalf("%+v, %v", found, err)
 	}
 	awaitWritten(t, s, r, socket)
-	r.c.Cut()
+	r.Conn.Cut()
 	redistest.Eventually(t, "the user is away", func() bool {
 		nodes, err := dirs[1].User("u").Nodes(t.Context())
 		return err == nil && len(nodes) == 0
@@ -159,10 +160,10 @@ func TestStreamsAwayRemote(t *testing.T) {
 			t.Errorf("to nobody: %v", err)
 		}
 	}
-	if !r.come(nodes[1]) {
+	if !r.Come(nodes[1]) {
 		t.Fatalf("did not go on: %v", nodes[1].Stats().Recovery)
 	}
-	for r.seen < 4 {
-		r.take(r.read())
+	for r.Seen < 4 {
+		r.Take(r.Read())
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/redistest"
+	"github.com/sockeye-io/sockeye/internal/returning"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -181,12 +182,12 @@ func TestStreamsExpired(t *testing.T) {
 	if _, err := dead.Write(t.Context(), []adapter.SessionWrite{killed}); err != nil {
 		t.Fatal(err)
 	}
-	r := &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
-	r.come(nodes[0])
-	stays := &returner{t: t, next: map[string]int{}, early: map[string]bool{}}
-	stays.come(nodes[0])
-	r.c.Cut()
-	want := map[string]bool{"/" + r.sid: true, "/killed": true}
+	r := returning.NewCounting(t)
+	r.Come(nodes[0])
+	stays := returning.NewCounting(t)
+	stays.Come(nodes[0])
+	r.Conn.Cut()
+	want := map[string]bool{"/" + r.SID: true, "/killed": true}
 	for len(want) > 0 {
 		if id := <-told; !want[id] {
 			t.Errorf("told of %s", id)
@@ -194,7 +195,7 @@ func TestStreamsExpired(t *testing.T) {
 			delete(want, id)
 		}
 	}
-	if _, ok := nodes[0].Of("/").Socket(stays.sid); !ok || len(told) > 0 {
+	if _, ok := nodes[0].Of("/").Socket(stays.SID); !ok || len(told) > 0 {
 		t.Error("told of one that is there")
 	}
 }

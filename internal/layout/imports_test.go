@@ -67,6 +67,7 @@ var rules = []rule{
 	{path: "internal/lenient", own: []string{"server/parser"}},
 	{path: "internal/outage", own: []string{"adapter", "adapter/adaptertest", "adapter/redisadapter", "server/parser", "internal/redistest"}},
 	{path: "internal/redistest", own: []string{"internal/freeze"}, foreign: []string{"github.com/redis/go-redis/"}},
+	{path: "internal/returning", own: []string{"server", "server/servertest"}},
 	{path: "internal/memoryusers", own: []string{"adapter"}},
 	{path: "internal/natstest", own: []string{"internal/freeze", "internal/redistest"}, foreign: []string{"github.com/nats-io/"}},
 	{path: "internal/kafkatest", own: []string{"internal/freeze", "internal/redistest"}, foreign: []string{"github.com/twmb/franz-go"}},

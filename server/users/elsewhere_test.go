@@ -70,9 +70,9 @@ func TestAwayElsewhere(t *testing.T) {
 				b := w.startServer("b", keeping{w.cluster.Node("b"), of})
 				w.settle()
 				come := func(n *node) *returner {
-					r := &returner{t: t}
-					r.come(n)
-					s, _ := n.srv.Of("/").Socket(r.sid)
+					r := newReturner(t)
+					r.Come(n)
+					s, _ := n.srv.Of("/").Socket(r.SID)
 					if err := n.dir.Bind(t.Context(), s, "u", nil); err != nil {
 						t.Fatal(err)
 					}
@@ -82,15 +82,15 @@ func TestAwayElsewhere(t *testing.T) {
 				var other *returner
 				if name == "first lost" {
 					other = come(b)
-					r.c.Cut()
+					r.Conn.Cut()
 					time.Sleep(time.Second)
 				} else {
-					r.c.Cut()
+					r.Conn.Cut()
 					time.Sleep(time.Second)
 					other = come(b)
 				}
 				time.Sleep(time.Second)
-				other.c.Send("41")
+				other.Conn.Send("41")
 				time.Sleep(15 * time.Second)
 				for _, n := range []*node{a, b} {
 					if err := n.emit("u", "x"); !errors.Is(err, users.ErrKept) {
@@ -115,9 +115,9 @@ func TestAwayAfterFailure(t *testing.T) {
 		a := w.startServer("a", keeping{w.cluster.Node("a"), of})
 		b := w.startServer("b", keeping{w.cluster.Node("b"), of})
 		w.settle()
-		r := &returner{t: t}
-		r.come(a)
-		s, _ := a.srv.Of("/").Socket(r.sid)
+		r := newReturner(t)
+		r.Come(a)
+		s, _ := a.srv.Of("/").Socket(r.SID)
 		if err := a.dir.Bind(t.Context(), s, "u", nil); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestAwayAfterFailure(t *testing.T) {
 			return nil
 		})
 		c := b.Dial(t, nil)
-		c.Send(fmt.Sprintf(`40{"pid":%q}`, r.pid))
+		c.Send(fmt.Sprintf(`40{"pid":%q}`, r.PID))
 		<-reached
 		remove()
 		time.Sleep(time.Second)

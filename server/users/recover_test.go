@@ -2,7 +2,6 @@ package users_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,66 +9,37 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/returning"
 	"github.com/sockeye-io/sockeye/server"
-	"github.com/sockeye-io/sockeye/server/servertest"
 	"github.com/sockeye-io/sockeye/server/users"
 )
 
-// returner is a client that comes back, as the npm client does.
+// returner is a client that comes back, and notes the first arguments of events, which all have an offset.
 type returner struct {
-	t                *testing.T
-	c                *servertest.Client
-	sid, pid, offset string
-	got              []string // first arguments of events
+	returning.Client
+	got []string
+}
+
+func newReturner(t testing.TB) *returner {
+	r := &returner{}
+	r.Client = returning.Client{T: t, On: func(name string, args []any, kept bool) {
+		if len(args) != 1 || !kept {
+			t.Fatalf("event %s with %v, with an offset: %v", name, args, kept)
+		}
+		r.got = append(r.got, fmt.Sprint(args[0]))
+	}}
+	return r
 }
 
 func (n *node) id() string { return string(n.srv.Node().ID) }
 
-// come connects and reports whether the client goes on.
-func (r *returner) come(n *node) (recovered bool) {
-	r.t.Helper()
-	auth, _ := json.Marshal(map[string]string{"pid": r.pid, "offset": r.offset})
-	switch {
-	case r.pid == "":
-		auth = nil
-	case r.offset == "":
-		auth = fmt.Appendf(nil, `{"pid":%q}`, r.pid)
-	}
-	r.c = n.Dial(r.t, nil)
-	r.c.Send("40" + string(auth))
-	for {
-		text := r.c.Next().Data
-		rest, connect := strings.CutPrefix(text, "40")
-		if !connect {
-			r.take(text)
-			continue
-		}
-		var reply struct{ SID, PID string }
-		if err := json.Unmarshal([]byte(rest), &reply); err != nil {
-			r.t.Fatalf("answer to CONNECT: %s", text)
-		}
-		recovered = reply.SID == r.sid
-		r.sid, r.pid = reply.SID, reply.PID
-		return recovered
-	}
-}
-
-func (r *returner) take(text string) {
-	r.t.Helper()
-	var list []string
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(text, "42")), &list); err != nil || len(list) != 3 {
-		r.t.Fatalf("no event with an offset: %s", text)
-	}
-	r.got, r.offset = append(r.got, list[1]), list[2]
-}
-
 func (r *returner) expect(want string) {
-	r.t.Helper()
+	r.T.Helper()
 	for len(r.got) < len(strings.Fields(want)) {
-		r.take(r.c.Next().Data)
+		r.Take(r.Read())
 	}
 	if got := strings.Join(r.got, " "); got != want {
-		r.t.Errorf("got %q, want %q", got, want)
+		r.T.Errorf("got %q, want %q", got, want)
 	}
 	r.got = nil
 }
@@ -81,9 +51,9 @@ func recovering(t *testing.T, opts server.RecoveryOptions, f func(t *testing.T, 
 		w := newWorld(t, users.Options{Mixed: users.MixedOff})
 		w.recovery = &opts
 		n := w.startServer("a", nil)
-		r := &returner{t: t}
-		r.come(n)
-		s, _ := n.srv.Of("/").Socket(r.sid)
+		r := newReturner(t)
+		r.Come(n)
+		s, _ := n.srv.Of("/").Socket(r.SID)
 		if err := n.dir.Bind(t.Context(), s, "u", "info"); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +67,7 @@ func recovering(t *testing.T, opts server.RecoveryOptions, f func(t *testing.T, 
 func TestAwayUser(t *testing.T) {
 	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, r *returner) {
 		for round := range 3 {
-			r.c.Cut()
+			r.Conn.Cut()
 			synctest.Wait()
 			time.Sleep(110 * time.Second)
 			for i, emit := range []func(text string) error{
@@ -112,10 +82,10 @@ func TestAwayUser(t *testing.T) {
 			if err := n.dir.User("u").Volatile().Emit(t.Context(), "m", "lost"); !errors.Is(err, users.ErrAway) || errors.Is(err, users.ErrKept) {
 				t.Errorf("a volatile message: %v", err)
 			}
-			if !r.come(n) {
+			if !r.Come(n) {
 				t.Fatalf("round %d: did not go on: %v", round, n.srv.Stats().Recovery)
 			}
-			s, _ := n.srv.Of("/").Socket(r.sid)
+			s, _ := n.srv.Of("/").Socket(r.SID)
 			if user, ok := n.dir.UserOf(s); !ok || user != "u" || n.where("u") != n.id() {
 				t.Errorf("round %d: user %q", round, user)
 			}
@@ -126,7 +96,7 @@ func TestAwayUser(t *testing.T) {
 			}
 		}
 		w.expectEvents()
-		r.c.Cut()
+		r.Conn.Cut()
 		time.Sleep(119 * time.Second)
 		if err := n.emit("u", "x"); !errors.Is(err, users.ErrKept) {
 			t.Error(err)
@@ -136,7 +106,7 @@ func TestAwayUser(t *testing.T) {
 			t.Error(err)
 		}
 		w.expectEvents("-u a")
-		if r.come(n) {
+		if r.Come(n) {
 			t.Error("went on after the time")
 		}
 	})
@@ -145,17 +115,16 @@ func TestAwayUser(t *testing.T) {
 // TestAwayAndGone: a client that has left on its own is away for the grace time alone, in front of and behind those that wait.
 func TestAwayAndGone(t *testing.T) {
 	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, r *returner) {
-		v := &returner{t: t}
 		for _, user := range []string{"v", "w"} {
-			*v = returner{t: t}
-			v.come(n)
-			s, _ := n.srv.Of("/").Socket(v.sid)
+			v := newReturner(t)
+			v.Come(n)
+			s, _ := n.srv.Of("/").Socket(v.SID)
 			if err := n.dir.Bind(t.Context(), s, user, nil); err != nil {
 				t.Fatal(err)
 			}
-			v.c.Send("41")
+			v.Conn.Send("41")
 			synctest.Wait()
-			r.c.Cut()
+			r.Conn.Cut()
 		}
 		w.expectEvents("+v a", "+w a")
 		time.Sleep(11 * time.Second)
@@ -176,10 +145,10 @@ func TestDeadConnection(t *testing.T) {
 	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, r *returner) {
 		n.mustEmit("u", "1")
 		r.expect("1")
-		r.c.Stall()
+		r.Conn.Stall()
 		n.mustEmit("u", "2")
 		n.mustEmit("u", "3")
-		if !r.come(n) {
+		if !r.Come(n) {
 			t.Fatalf("did not go on: %v", n.srv.Stats().Recovery)
 		}
 		r.expect("2 3")
@@ -195,15 +164,15 @@ func TestReturnBeforeEnd(t *testing.T) {
 			<-busy
 			return server.None{}, nil
 		}))
-		r.c.Send(`420["busy"]`)
+		r.Conn.Send(`420["busy"]`)
 		synctest.Wait()
-		r.c.Cut()
-		if !r.come(n) {
+		r.Conn.Cut()
+		if !r.Come(n) {
 			t.Fatalf("did not go on: %v", n.srv.Stats().Recovery)
 		}
 		close(busy)
 		synctest.Wait()
-		if s, _ := n.srv.Of("/").Socket(r.sid); n.where("u") != n.id() {
+		if s, _ := n.srv.Of("/").Socket(r.SID); n.where("u") != n.id() {
 			user, ok := n.dir.UserOf(s)
 			t.Errorf("the socket has user %q, %v", user, ok)
 		}
@@ -230,20 +199,20 @@ func TestRecoverRefused(t *testing.T) {
 			}
 			return nil
 		})
-		r.c.Cut()
-		recovered := r.come(n)
+		r.Conn.Cut()
+		recovered := r.Come(n)
 		synctest.Wait()
 		if recovered || n.where("u") != "" {
 			t.Errorf("went on: %v; the user is on %s", recovered, n.where("u"))
 		}
 		full = false
-		s, _ := n.srv.Of("/").Socket(r.sid)
+		s, _ := n.srv.Of("/").Socket(r.SID)
 		if err := n.dir.Bind(t.Context(), s, "u", nil); err != nil {
 			t.Fatal(err)
 		}
-		r.c.Cut()
+		r.Conn.Cut()
 		refuse = true
-		recovered = r.come(n)
+		recovered = r.Come(n)
 		synctest.Wait()
 		if recovered || n.where("u") != "" {
 			t.Errorf("went on: %v; the user is on %s", recovered, n.where("u"))
