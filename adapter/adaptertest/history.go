@@ -14,7 +14,7 @@ import (
 )
 
 // RunHistory runs the suite that every adapter passes that is an adapter.Historian, on clusters of the given number of nodes. If what it
-// keeps sessions in is an adapter.SessionKeeper, that is checked, too.
+// keeps sessions in is an adapter.SessionKeeper or an adapter.SessionReaper, that is checked, too.
 func RunHistory(t *testing.T, nodes int, newCluster NewCluster) {
 	for _, test := range []struct {
 		name string
@@ -30,6 +30,7 @@ func RunHistory(t *testing.T, nodes int, newCluster NewCluster) {
 		{"Sessions", testSessions},
 		{"Holders", testHolders},
 		{"Takers", testTakers},
+		{"Reapers", testReapers},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, startKeeping(t, nodes, "/chat", newCluster)) })
 	}

@@ -195,3 +195,86 @@ func testTakers(t *testing.T, h *historians) {
 		writes(t, list[0], false, adapter.SessionWrite{Session: sessionOf(pid, "late"), Holder: "first"})
 	}
 }
+
+// testReapers: a session whose time is over is told of once, by any node, unless it was written or taken since.
+func testReapers(t *testing.T, h *historians) {
+	var list []adapter.SessionReaper
+	for _, s := range h.stores {
+		if r, ok := s.(adapter.SessionReaper); ok {
+			list = append(list, r)
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	const short, over = 100 * time.Millisecond, 150
+	var batch []adapter.SessionWrite
+	put := func(pid string, ttl time.Duration, told, remove bool) {
+		batch = append(batch, adapter.SessionWrite{Session: sessionOf(pid, "r"), Holder: "dead", TTL: ttl, Told: told, Remove: remove})
+	}
+	put("taken", 5*time.Second, true, false)
+	put("renewed", short, true, false)
+	put("renewed", time.Minute, true, false)
+	put("left", short, true, false)
+	put("left", short, true, true)
+	put("untold", short, false, false)
+	for i := range over {
+		put(fmt.Sprint("over", i), short, true, false)
+	}
+	again(t, func() error {
+		_, err := list[0].Write(within(t), batch)
+		return err
+	})
+	takes(t, list[0], "taken", "b", "r")
+	told := reapAll(t, list, over)
+	for i := range over {
+		if pid := fmt.Sprint("over", i); told[pid] != described(sessionOf(pid, "r")) {
+			t.Errorf("told of %s: %q", pid, told[pid])
+		}
+	}
+	for _, pid := range []string{"taken", "renewed"} {
+		takes(t, list[len(list)-1], pid, "c", "r")
+	}
+	takes(t, list[len(list)-1], "over0", "c", "")
+}
+
+// reapAll has all nodes look for sessions that are over at the same time until they have told of some. It fails the test if one is told of
+// twice, and looks once more then.
+func reapAll(t *testing.T, list []adapter.SessionReaper, enough int) (told map[string]string) {
+	t.Helper()
+	told = make(map[string]string)
+	var mu sync.Mutex
+	reap := func(r adapter.SessionReaper) {
+		sessions, _, err := r.Reap(within(t))
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range sessions {
+			if told[s.PID] != "" {
+				t.Errorf("%s is told of twice", s.PID)
+			}
+			told[s.PID] = described(s)
+		}
+	}
+	pause := time.NewTicker(20 * time.Millisecond)
+	defer pause.Stop()
+	ctx := patient(t)
+	for last := false; !last; {
+		last = len(told) >= enough
+		var looking sync.WaitGroup
+		for _, r := range list {
+			looking.Go(func() { reap(r) })
+		}
+		looking.Wait()
+		if ctx.Err() != nil {
+			t.Fatalf("told of %d sessions, want %d", len(told), enough)
+		}
+		<-pause.C
+	}
+	if len(told) != enough {
+		t.Errorf("told of %d sessions, want %d", len(told), enough)
+	}
+	return told
+}

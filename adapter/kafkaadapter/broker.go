@@ -89,7 +89,7 @@ func newBroker(id adapter.NodeID, opts Options, stats *counters) (*broker, error
 	b.pub = newPublisher(client, stats, opts, b.status, b.clock)
 	b.readers = &readers{
 		client: client, stats: stats, opts: opts, self: id, clock: b.clock, handle: b.handle, wake: b.monitor.poke, list: make(map[place]*reader),
-		ids: make(map[string]kadm.TopicID), own: b.hearsItself,
+		ids: make(map[string]kadm.TopicID), own: b.hearsItself, gap: b.gap,
 	}
 	b.past = &past{opts: &b.opts}
 	b.sessions = newSessionLog(b)
@@ -196,6 +196,13 @@ func (b *broker) handle(a *arrived) {
 	}
 	for _, bus := range buses {
 		bus.take(a)
+	}
+}
+
+// gap takes note that records of a partition were lost.
+func (b *broker) gap(at place) {
+	if at == b.sessions.place {
+		b.sessions.lost()
 	}
 }
 

@@ -75,6 +75,8 @@
 // each client of the cluster. A change is a record, and what came of it is decided by its place, see sessionTable. A node reads what is
 // as old as four times RecoveryOptions.MaxDisconnectionDuration when it starts. Each connected client is written every half of that
 // duration, and read by every node: 100,000 clients and 2 min are 1,700 records a second. Beyond that the streams adapter of Redis does better.
+// A session whose time is over is told of by the node whose record of that comes first. A node that has not read some of the topic begins
+// with what is left of it.
 //
 // # Other programs
 //
@@ -103,7 +105,8 @@
 //   - where reading begins and goes on: readers.go, reader.go
 //   - states: monitor.go, state.go; counters: stats.go
 //   - a namespace: bus.go; offsets, and the log of a namespace: history.go; reading again what was read: past.go
-//   - sessions: what a record says: sessionrecord.go; what they say together: sessiontable.go; the topic and the store: sessions.go
+//   - sessions: what a record says: sessionrecord.go; what they say together: sessiontable.go; the topic and the store: sessions.go;
+//     telling of those that are over: sessionreap.go
 //   - users: what a change does: userstate.go; what the records of a partition say: usertable.go; records: userrecord.go; reading and
 //     writing the topic: userlog.go; the store: users.go
 //   - what is kept for a time in a topic of its own: ledger.go; revoked tokens: revocations.go; the admin UI's sessions: adminstore.go

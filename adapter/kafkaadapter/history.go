@@ -110,7 +110,7 @@ func (l *namespaceLog) Compare(a, b string) int {
 func (l *namespaceLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
 	at, known := l.b.broker.readers.position(l.b.log)
 	mark, from, ok := parseOffset(offset)
-	if !known || !ok || mark != l.b.markIn(at.topic) {
+	if !known || !ok || mark != l.b.markIn(at.topic) || l.b.broker.readers.misses(l.b.log, from) {
 		return "", adapter.ErrHistoryGap
 	}
 	from.topic = at.topic

@@ -147,7 +147,7 @@ func (p *past) readOnce(ctx context.Context, client *kgo.Client, at place, from 
 		}
 	}
 	bytes, records := 0, 0
-	for from.next < end.next {
+	for first := true; first || from.next < end.next; first = false { // the first page tells that the topic is the one that is meant
 		page, next, err := fetchPage(ctx, client, leader, at, *from)
 		if err != nil {
 			return end, err

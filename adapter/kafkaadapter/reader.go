@@ -1,6 +1,7 @@
 package kafkaadapter
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -43,6 +44,7 @@ type reader struct {
 	handed sync.Mutex
 	// Guarded by handed.
 	stand position // everything before it was handed over; zero until the place is known
+	cut   int64    // what was read from here on is not in the partition any more: a new leader had not got it; 0 if that never was so
 
 	// Guarded by readers.mu.
 	topic  kadm.TopicID // of the topic that is read
@@ -73,7 +75,26 @@ func (r *reader) reached(at position) {
 func (r *reader) restart(at position) {
 	r.handed.Lock()
 	defer r.handed.Unlock()
+	if at.topic != r.stand.topic {
+		r.cut = 0
+	}
 	r.stand = at
+}
+
+// recede is restart where the partition ends before what was read of it.
+func (r *reader) recede(at position) {
+	r.restart(at)
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	r.cut = max(r.cut, at.next)
+}
+
+// misses reports whether what came after a position was read once and is not there any more. What was read since the partition was cut
+// off there has no epoch, or is behind it.
+func (r *reader) misses(from position) bool {
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	return from.next < r.cut || from.next == r.cut && r.cut > 0 && from.epoch >= 0
 }
 
 // readLocked returns what makes the client read from where the reader is.
@@ -91,7 +112,11 @@ func (r *reader) readLocked(now time.Time) step {
 func (r *reader) gapLocked(now time.Time, to, lost int64, why error) step {
 	was := r.next
 	r.next, r.goal, r.epoch, r.err, r.lost = to, 0, -1, nil, true
-	r.restart(position{r.topic, -1, to})
+	if at := (position{r.topic, -1, to}); to < was && !errors.Is(why, errNewTopic) {
+		r.recede(at)
+	} else {
+		r.restart(at)
+	}
 	s := r.readLocked(now)
 	s.was, s.to, s.lost, s.why = was, to, lost, why
 	return s

@@ -32,7 +32,8 @@ type readers struct {
 	handle func(a *arrived)            // on the worker of the partition
 	own    func(namespace string) bool // whether records of this node are needed here
 	wake   func()                      // tells the monitor that a place has to be found
-	gaps   atomic.Uint64               // how often records were lost
+	gap    func(at place)              // told of a partition of which records were lost, or that is another one
+	gaps   atomic.Uint64               // how often that was so
 
 	complaints seldom.Counted
 	names      names // owned by run
@@ -176,7 +177,7 @@ func (r *reader) troubledLocked(err error) (gap step) {
 	var loss *kgo.ErrDataLoss
 	if errors.As(err, &loss) { // the client goes on by itself
 		r.next, r.goal, r.epoch = loss.ResetTo, 0, -1
-		r.restart(position{r.topic, -1, loss.ResetTo})
+		r.recede(position{r.topic, -1, loss.ResetTo})
 		return step{place: r.place, was: loss.ConsumedTo, to: loss.ResetTo, lost: loss.ConsumedTo - loss.ResetTo, why: err}
 	}
 	r.err = fmt.Errorf("read partition %d of %s: %w", r.place.partition, r.place.topic, err)
@@ -336,6 +337,14 @@ func (rs *readers) position(at place) (position, bool) {
 	return r.stand, true
 }
 
+// misses reports whether what came after a position in a partition was read here once, and is not there any more.
+func (rs *readers) misses(at place, from position) bool {
+	rs.mu.Lock()
+	r := rs.list[at]
+	rs.mu.Unlock()
+	return r != nil && r.misses(from)
+}
+
 // identify notes the id of a topic.
 func (rs *readers) identify(topic string, id kadm.TopicID) {
 	rs.mu.Lock()
@@ -386,6 +395,7 @@ func (rs *readers) lose(s step) {
 		return
 	}
 	rs.gaps.Add(1)
+	rs.gap(s.place)
 	rs.stats.lose(s.lost)
 	rs.opts.Logger.Error("kafka partition cannot be read on from where it was: messages are lost",
 		"topic", s.place.topic, "partition", s.place.partition, "from", s.was, "to", s.to, "at_least", s.lost, "reason", s.why)

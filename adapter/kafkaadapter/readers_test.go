@@ -18,7 +18,7 @@ import (
 func newReaders() *readers {
 	opts := Options{Logger: quiet()}.withDefaults()
 	return &readers{
-		stats: new(counters), opts: opts, list: make(map[place]*reader), wake: func() {},
+		stats: new(counters), opts: opts, list: make(map[place]*reader), wake: func() {}, gap: func(place) {},
 		ids: make(map[string]kadm.TopicID), own: func(string) bool { return false },
 	}
 }
@@ -87,6 +87,15 @@ func TestGoalAfterLoss(t *testing.T) {
 	records := []*kgo.Record{{Topic: at.topic, Offset: 109}}
 	rs.take(at, &kgo.FetchPartition{Records: records})
 	rs.take(at, &kgo.FetchPartition{Err: &kgo.ErrDataLoss{Topic: at.topic, ConsumedTo: 110, ResetTo: 105}})
+	for _, p := range []struct {
+		next  int64
+		epoch int32
+		want  bool
+	}{{104, 0, true}, {105, 0, true}, {105, -1, false}, {106, 1, false}} {
+		if got := rs.misses(at, position{epoch: p.epoch, next: p.next}); got != p.want {
+			t.Errorf("who has read up to %d misses something: %v", p.next, got)
+		}
+	}
 	rs.found(at, bounds{0, 105, 1})
 	if err := rs.failure(time.Now().Add(time.Minute)); err != nil {
 		t.Error(err)

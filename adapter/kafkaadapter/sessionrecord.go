@@ -25,6 +25,8 @@ const (
 	sessionSave                          // write it, whoever holds it; nobody does then
 	sessionDelete                        // remove it, whoever holds it
 	sessionLook                          // only tell what is so at this place
+	sessionTell                          // as sessionKeep, and its end is to be told when its time is over
+	sessionReap                          // tell of its end, if its time is over at this place
 )
 
 // sessionStep is what a record says.
@@ -33,7 +35,7 @@ type sessionStep struct {
 	ttl    time.Duration
 	holder adapter.NodeID
 	pid    string
-	text   string // the session; "" but for sessionKeep and sessionSave
+	text   string // the session; "" but for those who write one
 }
 
 // maxSessionTTL bounds how long a session is kept.
@@ -57,7 +59,7 @@ func decodeSessionStep(b []byte) (s sessionStep, err error) {
 		return s, fmt.Errorf("%w: version", errSessionRecord)
 	}
 	s.do = sessionVerb(b[1])
-	if s.do < sessionKeep || s.do > sessionLook {
+	if s.do < sessionKeep || s.do > sessionReap {
 		return s, fmt.Errorf("%w: verb", errSessionRecord)
 	}
 	b = b[2:]
@@ -75,7 +77,7 @@ func decodeSessionStep(b []byte) (s sessionStep, err error) {
 		texts[i], b = string(b[n:n+int(length)]), b[n+int(length):]
 	}
 	s.holder, s.pid, s.text = adapter.NodeID(texts[0]), texts[1], string(b)
-	if writes := s.do == sessionKeep || s.do == sessionSave; s.pid == "" || writes != (s.text != "") {
+	if writes := s.do == sessionKeep || s.do == sessionSave || s.do == sessionTell; s.pid == "" || writes != (s.text != "") {
 		return s, fmt.Errorf("%w: something is missing", errSessionRecord)
 	}
 	return s, nil

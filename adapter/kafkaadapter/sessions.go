@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -20,7 +22,10 @@ const (
 	sessionRetry = 500 * time.Millisecond
 )
 
-var errSessionsUnread = errors.New("the topic of sessions has not been read yet")
+var (
+	errSessionsUnread = errors.New("the topic of sessions has not been read yet")
+	errSessionsLost   = errors.New("records of sessions are lost, what is left is read again")
+)
 
 // sessionLog is the topic of sessions, in the memory of this node. A change is a record; what came of it is known when it was read back.
 type sessionLog struct {
@@ -31,22 +36,28 @@ type sessionLog struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	begun   bool
-	ready   chan struct{} // closed when the topic was read; made by begin
+	ready   chan struct{} // closed when the topic was read; another one when records were lost and it has to be read again
+	gaps    int           // how often that was so
+	topic   kadm.TopicID  // which was read
 	window  time.Duration // how far back it is read
 	early   []arrived     // came while the topic is being read
 	table   sessionTable
+	doubted map[sessionKey]time.Time // sessions of this node that another one may have taken, see lost; when they were last written
 	number  uint64
 	waiting map[uint64]func(sessionTold, error) // by number of the step
-	sweep   *time.Timer
+	sweep   *time.Timer                         // nil before begun, and after close
 	closed  bool
 }
 
 func newSessionLog(b *broker) *sessionLog {
 	return &sessionLog{
 		b: b, place: place{b.opts.sessionsTopic(), 0}, ready: make(chan struct{}), waiting: make(map[uint64]func(sessionTold, error)),
-		table: sessionTable{entries: make(map[sessionKey]sessionEntry)},
+		table: newSessionTable(), doubted: make(map[sessionKey]time.Time),
 	}
 }
+
+// sessionKey is what a session is found by.
+type sessionKey struct{ namespace, pid string }
 
 // sessionsTopic is read by nodes whose clients can go on.
 func (o *Options) sessionsTopic() string { return o.Prefix + ".sessions" }
@@ -61,32 +72,69 @@ func (l *sessionLog) of(namespace string, opts adapter.HistoryOptions) *sessionS
 	defer l.mu.Unlock()
 	if !l.begun && !l.closed {
 		l.begun, l.window = true, sessionsKept(opts.Retain)
+		l.sweep = time.AfterFunc(sessionSweep, l.expire)
 		l.b.monitor.need(topic{l.place.topic, 1, l.b.opts.kept(max(shortRetention, 2*l.window), 32<<20)})
 		located := l.b.readers.want(l.place)
 		l.b.running.Go(func() { l.load(located) })
 	}
-	return &sessionStore{l, namespace}
+	return &sessionStore{log: l, namespace: namespace, calm: min(reapCalm, opts.Retain)}
 }
 
-// load reads what the topic has of the last time, again and again until that was possible.
+// lost has the topic read again of which records were lost that this node has not read: what the others know of a session this one
+// may not. Sessions that nobody has written since are lost with them. Those that this node held another one may have taken, and have given
+// rooms: nobody goes on with them any more. It does not block.
+func (l *sessionLog) lost() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gaps++
+	select {
+	case <-l.ready:
+	default: // it is being read
+		return
+	}
+	if l.closed {
+		return
+	}
+	now := time.Now()
+	for namespace, sessions := range l.table.entries {
+		for pid, e := range sessions {
+			if e.holder == l.b.id {
+				l.doubted[sessionKey{namespace, pid}] = now
+			}
+		}
+	}
+	l.ready = make(chan struct{})
+	l.table = newSessionTable()
+	waiting := l.waiting
+	l.waiting = make(map[uint64]func(sessionTold, error))
+	for _, done := range waiting { // those steps may be among the records
+		done(sessionTold{}, unavailable(errSessionsLost))
+	}
+	l.b.running.Go(func() { l.load(nil) })
+}
+
+// load reads what the topic has of the last time, again and again until that was possible. located is closed when it is known where
+// the reading goes on; nil if it is.
 func (l *sessionLog) load(located <-chan struct{}) {
 	ctx := l.b.ctx
-	select {
-	case <-located:
-	case <-ctx.Done():
-		return
+	if located != nil {
+		select {
+		case <-located:
+		case <-ctx.Done():
+			return
+		}
 	}
 	for {
 		l.mu.Lock()
 		l.early = nil // what has come by now is in the topic
+		gaps := l.gaps
 		l.mu.Unlock()
-		table := sessionTable{entries: make(map[sessionKey]sessionEntry)}
+		table := newSessionTable()
 		end, err := l.read(ctx, &table)
-		if err == nil {
-			l.begin(table, end)
+		if err == nil && l.begin(table, end, gaps) {
 			return
 		}
-		if held, ok := l.b.readers.complaints.Pass(time.Minute); ok && ctx.Err() == nil {
+		if held, ok := l.b.readers.complaints.Pass(time.Minute); ok && err != nil && ctx.Err() == nil {
 			l.b.opts.Logger.Warn("sessions of clients cannot be read", "topic", l.place.topic, "error", err, "notLogged", held)
 		}
 		if pause(ctx, sessionRetry) != nil {
@@ -96,7 +144,7 @@ func (l *sessionLog) load(located <-chan struct{}) {
 }
 
 // read reads the topic up to its present end.
-func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end int64, err error) {
+func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end position, err error) {
 	at, _ := l.b.readers.position(l.place)
 	at.epoch = -1
 	var known names
@@ -114,39 +162,41 @@ func (l *sessionLog) read(ctx context.Context, table *sessionTable) (end int64, 
 			return true
 		})
 		if err == nil {
-			return stop.next, nil
+			return stop, nil
 		}
 		// There is more of it than one client is worth, or than can be read in the time of one.
 		if errors.Is(err, adapter.ErrHistoryLimit) || from.next > began && !errors.Is(err, adapter.ErrHistoryGap) {
 			err = ctx.Err()
 		}
 	}
-	return 0, err
+	return position{}, err
 }
 
-// begin goes on with what came meanwhile.
-func (l *sessionLog) begin(table sessionTable, end int64) {
+// begin goes on with what came meanwhile. It returns false if records were lost since the reading began, after so many gaps.
+func (l *sessionLog) begin(table sessionTable, end position, gaps int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.table = table
+	if l.gaps != gaps {
+		return false
+	}
+	l.table, l.topic = table, end.topic
 	early := l.early
 	l.early = nil
 	for i := range early {
-		if early[i].offset >= end {
+		if early[i].offset >= end.next {
 			l.doLocked(&early[i])
 		}
 	}
 	close(l.ready)
-	if !l.closed {
-		l.sweep = time.AfterFunc(sessionSweep, l.expire)
-	}
+	return true
 }
 
 func (l *sessionLog) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.table.expire()
-	if !l.closed {
+	maps.DeleteFunc(l.doubted, func(_ sessionKey, written time.Time) bool { return time.Since(written) > l.window }) // its socket has ended
+	if l.sweep != nil {
 		l.sweep.Reset(sessionSweep)
 	}
 }
@@ -164,12 +214,18 @@ func (l *sessionLog) take(a *arrived) {
 }
 
 func (l *sessionLog) doLocked(a *arrived) {
+	if a.topic != l.topic { // it was fetched before the topic was deleted and made anew
+		return
+	}
 	s, err := decodeSessionStep(a.body)
 	if err != nil {
 		l.b.stats.inflow.BadFrames.Add(1)
 		return
 	}
 	told := l.table.take(a.namespace, &s, a.stamp)
+	if s.do == sessionTake && told.held && s.holder == l.b.id { // what is known of it is new
+		delete(l.doubted, sessionKey{a.namespace, s.pid})
+	}
 	if a.from == l.b.id {
 		if done := l.waiterLocked(a.seq); done != nil {
 			done(told, nil)
@@ -216,12 +272,25 @@ func (l *sessionLog) forget(number uint64) {
 	delete(l.waiting, number)
 }
 
+// doubts reports whether a session that this node writes may have been taken by another one.
+func (l *sessionLog) doubts(namespace, pid string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := sessionKey{namespace, pid}
+	_, doubted := l.doubted[key]
+	if doubted {
+		l.doubted[key] = time.Now()
+	}
+	return doubted
+}
+
 // close ends what waits.
 func (l *sessionLog) close() {
 	l.mu.Lock()
 	l.closed = true
 	if l.sweep != nil {
 		l.sweep.Stop()
+		l.sweep = nil
 	}
 	waiting := l.waiting
 	l.waiting = make(map[uint64]func(sessionTold, error))
@@ -233,8 +302,11 @@ func (l *sessionLog) close() {
 
 // await waits until the topic was read.
 func (l *sessionLog) await(ctx context.Context) error {
+	l.mu.Lock()
+	ready := l.ready
+	l.mu.Unlock()
 	select {
-	case <-l.ready:
+	case <-ready:
 		return ctx.Err()
 	case <-l.b.ctx.Done():
 		return unavailable(errClosed)
@@ -288,13 +360,19 @@ func (l *sessionLog) do(ctx context.Context, namespace string, steps ...sessionS
 	return all, nil
 }
 
-// sessionStore is the adapter.SessionKeeper of a namespace.
+// sessionStore is the adapter.SessionReaper of a namespace. All methods may be called concurrently.
 type sessionStore struct {
+	// Static.
 	log       *sessionLog
 	namespace string
+	calm      time.Duration // see reapCalm
+
+	mu sync.Mutex
+	// Guarded by mu, which is taken with sessionLog.mu held.
+	reaped []*adapter.Session // this node is to tell of them
 }
 
-var _ adapter.SessionKeeper = (*sessionStore)(nil)
+var _ adapter.SessionReaper = (*sessionStore)(nil)
 
 func (s *sessionStore) one(ctx context.Context, step sessionStep) (sessionTold, error) {
 	told, err := s.log.do(ctx, s.namespace, step)
@@ -354,8 +432,11 @@ func (s *sessionStore) Write(ctx context.Context, writes []adapter.SessionWrite)
 	steps := make([]sessionStep, len(writes))
 	for i, w := range writes {
 		steps[i] = sessionStep{do: sessionRemove, holder: w.Holder, pid: w.Session.PID}
-		if text, err := envelope.EncodeSession(w.Session); err == nil && !w.Remove { // what has no form on the wire cannot be gone on with
+		if text, err := envelope.EncodeSession(w.Session); err == nil && !w.Remove && !s.log.doubts(s.namespace, w.Session.PID) { // what has no form on the wire cannot be gone on with
 			steps[i].do, steps[i].ttl, steps[i].text = sessionKeep, w.TTL, text
+			if w.Told {
+				steps[i].do = sessionTell
+			}
 		}
 	}
 	told, err := s.log.do(ctx, s.namespace, steps...)

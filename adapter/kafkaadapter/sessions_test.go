@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 func FuzzSessionStep(f *testing.F) {
 	for _, s := range []sessionStep{
 		{do: sessionKeep, ttl: time.Minute, holder: "n", pid: "p", text: "s"}, {do: sessionTake, holder: "n", pid: "p"}, {do: sessionLook, pid: "ü"},
+		{do: sessionTell, ttl: time.Hour, holder: "n", pid: "p", text: "s"}, {do: sessionReap, pid: "p"},
 	} {
 		f.Add(s.encode())
 	}
@@ -44,8 +46,7 @@ func FuzzOffset(f *testing.F) {
 // TestSessionTable: what is over has no holder, by the clock of the broker, and who has read from the middle knows the same soon.
 func TestSessionTable(t *testing.T) {
 	at := time.UnixMilli(1_000_000)
-	newTable := func() *sessionTable { return &sessionTable{entries: make(map[sessionKey]sessionEntry)} }
-	old, late := newTable(), newTable()
+	old, late := newSessionTable(), newSessionTable()
 	step := func(do sessionVerb, by adapter.NodeID, after time.Duration) sessionTold {
 		s := sessionStep{do: do, ttl: time.Minute, holder: by, pid: "p", text: string(by)}
 		late.take("/", &s, at.Add(after))
@@ -65,7 +66,7 @@ func TestSessionTable(t *testing.T) {
 	for after := 30 * time.Second; after < 3*time.Minute; after += 30 * time.Second {
 		step(sessionKeep, "b", after)
 	}
-	if got := late.entries[sessionKey{"/", "p"}]; got != old.entries[sessionKey{"/", "p"}] {
+	if got := late.entries["/"]["p"]; got != old.entries["/"]["p"] {
 		t.Errorf("who has read from the middle knows %+v", got)
 	}
 	if told := step(sessionTake, "c", time.Hour); told.held || told.text != "" {
@@ -78,12 +79,60 @@ func TestSessionTable(t *testing.T) {
 	}
 }
 
+// TestSessionEnds: the end of a session is told once, by the first who asks for it when its time is over.
+func TestSessionEnds(t *testing.T) {
+	at := time.UnixMilli(1_000_000)
+	table := newSessionTable()
+	step := func(do sessionVerb, by adapter.NodeID, after time.Duration) sessionTold {
+		return table.take("/", &sessionStep{do: do, ttl: time.Minute, holder: by, pid: "p", text: "s"}, at.Add(after))
+	}
+	reaps := func(after time.Duration, want string) {
+		t.Helper()
+		if told := step(sessionReap, "", after); told.text != want || told.held != (want != "") {
+			t.Errorf("after %v: %+v, want %q", after, told, want)
+		}
+	}
+	step(sessionKeep, "a", 0)
+	reaps(2*time.Minute, "") // nobody wants to know
+	step(sessionTell, "a", 2*time.Minute)
+	reaps(2*time.Minute+59*time.Second, "")
+	if told := step(sessionTake, "b", 2*time.Minute+59*time.Second); told.text != "s" {
+		t.Errorf("taken: %+v", told)
+	}
+	reaps(3*time.Minute+8*time.Second, "") // its holder may be about to write it
+	if told := step(sessionTake, "c", 3*time.Minute+10*time.Second); told.held {
+		t.Errorf("what is over is taken: %+v", told)
+	}
+	reaps(3*time.Minute+10*time.Second, "s")
+	reaps(3*time.Minute+10*time.Second, "")
+	step(sessionTell, "a", 5*time.Minute)
+	step(sessionTell, "b", 7*time.Minute) // as if it had not been there
+	reaps(7*time.Minute, "")
+	step(sessionRemove, "b", 9*time.Minute)
+	reaps(10*time.Minute, "")
+	step(sessionTell, "a", 20*time.Minute)
+	table.heard = table.heard.Add(-time.Minute - toldFor + time.Second)
+	if table.expire(); len(table.over("/", 10)) != 1 {
+		t.Error("it is forgotten before it was told of")
+	}
+	table.heard = table.heard.Add(-time.Minute)
+	if table.expire(); len(table.entries) != 0 {
+		t.Errorf("still known: %v", table.entries)
+	}
+}
+
 // keepers starts nodes and returns their stores of sessions.
 func keepers(t *testing.T, opts Options, n int) []adapter.SessionKeeper {
 	t.Helper()
+	return keepersIn(t, opts, n, "/chat")
+}
+
+func keepersIn(t *testing.T, opts Options, n int, namespace string) []adapter.SessionKeeper {
+	t.Helper()
 	list := make([]adapter.SessionKeeper, n)
 	for i := range list {
-		_, store, err := start(t, opts).Adapter.(adapter.Historian).Keep(adapter.HistoryOptions{Retain: time.Minute})
+		node := startWith(t, string(adapter.NewNodeID()), opts, adaptertest.NewNode(namespace))
+		_, store, err := node.Adapter.(adapter.Historian).Keep(adapter.HistoryOptions{Retain: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

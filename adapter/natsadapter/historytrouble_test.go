@@ -17,6 +17,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
+	"github.com/sockeye-io/sockeye/internal/returning"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -379,7 +380,7 @@ func TestWithoutJetStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &serverNode{srv, servertest.New(t, srv, nil)}
+	n := &returning.Node{Server: srv, Test: servertest.New(t, srv, nil)}
 	if err := b.Ready(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -408,25 +409,26 @@ func TestWithoutJetStream(t *testing.T) {
 			t.Errorf("%s: %+v\n%s", step.says, s, log.String())
 		}
 		if step.works {
-			redistest.Eventually(t, "the node knows where it stands", func() bool { return newReturner(t).comesBack(n) })
+			redistest.Eventually(t, "the node knows where it stands", func() bool { return comesBack(t, n) })
 			continue
 		}
-		if newReturner(t).comesBack(n) {
+		if comesBack(t, n) {
 			t.Errorf("%s: a client goes on", step.says)
 		}
 	}
 }
 
-// comesBack connects, gets an event, loses its connection and comes again.
-func (r *returner) comesBack(n *serverNode) (recovered bool) {
-	r.t.Helper()
-	r.come(n)
-	if err := n.Of("/").Emit(warmUp, 1); err != nil {
-		r.t.Error(err)
+// comesBack has a client connect, get an event, lose its connection and come again.
+func comesBack(t *testing.T, n *returning.Node) (recovered bool) {
+	t.Helper()
+	c := returning.NewCounting(t)
+	c.Come(n)
+	if err := n.Of("/").Emit(returning.WarmUp, 1); err != nil {
+		t.Error(err)
 	}
-	r.take(r.read())
-	r.c.Cut()
-	return r.come(n)
+	c.Take(c.Read())
+	c.Conn.Cut()
+	return c.Come(n)
 }
 
 // TestPastTheLog: a broadcast of a node without recovery is heard, and is a gap for those who were away.

@@ -23,13 +23,13 @@ type Builder interface {
 // Node is a node whose clients can go on.
 type Node struct {
 	*server.Server
-	test *servertest.Server
+	Test *servertest.Server
 }
 
 // Dial implements Dialer.
 func (n *Node) Dial(t testing.TB, opts *servertest.DialOptions) *servertest.Client {
 	t.Helper()
-	return n.test.Dial(t, opts)
+	return n.Test.Dial(t, opts)
 }
 
 // Start starts a node until the end of the test, and waits until its broker is there.
