@@ -14,7 +14,9 @@ func TestRecovery(t *testing.T) {
 	one := natstest.Single(t, natstest.JetStream(t, "single")...)
 	t.Run("one server", func(t *testing.T) { returning.Roam(t, serverNodes(t, 3, recoveryBuilders(t, one)), 9, 300) })
 	t.Run("order", func(t *testing.T) { returning.Order(t, serverNodes(t, 1, recoveryBuilders(t, one))[0]) })
-	t.Run("three servers", func(t *testing.T) { returning.Roam(t, serverNodes(t, 3, recoveryBuilders(t, natstest.RoutedJetStream(t, 3)...)), 9, 300) })
+	t.Run("three servers", func(t *testing.T) {
+		returning.Roam(t, serverNodes(t, 3, recoveryBuilders(t, natstest.RoutedJetStream(t, 3)...)), 9, 300)
+	})
 }
 
 // recoveryBuilders returns a function that makes the builders of nodes, on one server after the other.
