@@ -19,6 +19,7 @@ type classicBus struct {
 	codec    *classic.Codec
 	forNode  *classic.Codec // of what all nodes hear, while there may be Node.js nodes
 	company  *company
+	encoding classic.Encoding
 	specific bool // answers go to the node that asked alone
 	expects  func(room string) bool
 	log      *pubLog // for clients that come back; of use once it is recording

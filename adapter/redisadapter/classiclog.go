@@ -29,6 +29,9 @@ func (b *classicBus) InOrder() {
 
 // Record implements adapter.Recorder.
 func (b *classicBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
+	if err := unrecorded(b.encoding); err != nil {
+		return nil, nil, err
+	}
 	return b.log, sessionStore{b.hub.rdb, b.sessions, b.local.Name()}, b.log.possible()
 }
 

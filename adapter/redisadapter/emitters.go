@@ -53,9 +53,10 @@ type once struct{ redis.Cmder }
 
 func (once) NoRetry() bool { return true }
 
-// PubSubEmitterOptions configure NewPubSubEmitter. Its field is that of the nodes' PubSubOptions.
+// PubSubEmitterOptions configure NewPubSubEmitter. Both are those of the nodes' PubSubOptions.
 type PubSubEmitterOptions struct {
-	Key string // Default: "socket.io".
+	Key    string // Default: "socket.io".
+	Parser Parser // Default: MessagePack.
 }
 
 // NewPubSubEmitter returns an emitter for the namespace "/" of a cluster of classic adapters, Go or Node, that does what
@@ -73,7 +74,7 @@ func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Em
 type pubSubEmitter struct{ opts PubSubEmitterOptions }
 
 func (e pubSubEmitter) command(ctx context.Context, namespace string, m *adapter.Message) (redis.Cmder, error) {
-	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, &classic.MessagePack{}).ForNode().Encode(m)
+	channel, body, err := classic.New(e.opts.Key, namespace, classic.Emitter, encodingOf(e.opts.Parser)).ForNode().Encode(m)
 	if err != nil {
 		return nil, err
 	}

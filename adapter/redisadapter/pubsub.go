@@ -32,6 +32,10 @@ type PubSubOptions struct {
 	// effect in the cluster one round trip to Redis later: Socket.Join waits for it. It has no effect with connection state recovery.
 	ExactChannels bool
 
+	// Parser is the one that all nodes and emitters have in common, npm's option of that name. With another one than the default nothing
+	// is kept for clients that come back. Default: MessagePack, as in Node.
+	Parser Parser
+
 	// RecoveryMaxLen is how many broadcasts of a namespace are kept, approximately, for clients that come back, see
 	// server.RecoveryOptions. Default: 10,000.
 	RecoveryMaxLen int
@@ -77,13 +81,17 @@ func (p *PubSub) Stats() Stats { return p.builder.figures() }
 func (p *PubSub) Open(self adapter.Node, changed func(adapter.Node)) (adapter.Cluster, error) {
 	self.Adapter = "pubsub"
 	h := p.builder.newHub()
+	encoding := encodingOf(p.opts.Parser)
 	br := &broker{hub: h, prefix: p.opts.Key, id: self.ID, flags: []membership.Setting{{Flag: "adapter", Value: "pubsub"}, {Flag: "key", Value: p.opts.Key}}}
+	if p.opts.Parser != nil { // former nodes do not tell
+		br.flags = append(br.flags, membership.Setting{Flag: "redis-parser", Value: encoding.Name()})
+	}
 	br.bus = func(local adapter.Local) (adapter.Bus, error) {
-		codec := classic.New(p.opts.Key, local.Name(), string(self.ID), &classic.MessagePack{})
+		codec := classic.New(p.opts.Key, local.Name(), string(self.ID), encoding)
 		b := &classicBus{
 			hub: h, local: local, codec: codec, forNode: codec.ForNode(), company: newCompany(h, local, plain, codec.Requests()),
 			specific: p.opts.PublishOnSpecificResponseChannel, exact: p.opts.ExactChannels, expects: inflow.Expects(local),
-			log: classicLog(h, local.Name(), self.ID, &p.opts), sessions: p.opts.Key + "-session:",
+			encoding: encoding, log: classicLog(h, local.Name(), self.ID, &p.opts), sessions: p.opts.Key + "-session:",
 		}
 		if p.opts.ExactChannels {
 			return &exactBus{classicBus: b, rooms: newRoomChannels(h, plain, local)}, nil

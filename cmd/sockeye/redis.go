@@ -35,6 +35,7 @@ type redisFlags struct {
 	RedisCert    string   `name:"redis-cert" type:"existingfile" help:"PEM file of the certificate that Redis asks for."`
 	RedisKey     string   `name:"redis-key" type:"existingfile" help:"PEM file of its private key."`
 
+	RedisParser      string `name:"redis-parser" enum:",msgpack,json" default:"" placeholder:"NAME" help:"pubsub: how messages are encoded, npm's option parser: msgpack (default) or json. The same on all nodes and emitters."`
 	SubscriptionMode string `enum:",static,dynamic,dynamic-private" default:"" placeholder:"MODE" help:"sharded: which rooms have channels of their own: static (none), dynamic (default; public ones) or dynamic-private (all). The same on all nodes."`
 	StreamName       string `placeholder:"NAME" help:"streams: name of the stream; socket.io by default."`
 	StreamCount      int    `placeholder:"N" help:"streams: streams that the namespaces are spread over; 1 by default, the same on all nodes."`
@@ -56,6 +57,7 @@ func (f *redisFlags) flags() []brokerFlag {
 		{flag{"--redis-ca", f.RedisCA != ""}, redisKind, ""},
 		{flag{"--redis-cert", f.RedisCert != ""}, redisKind, ""},
 		{flag{"--redis-key", f.RedisKey != ""}, redisKind, ""},
+		{flag{"--redis-parser", f.RedisParser != ""}, redisKind, pubSubAdapter},
 		{flag{"--subscription-mode", f.SubscriptionMode != ""}, redisKind, shardedAdapter},
 		{flag{"--stream-name", f.StreamName != ""}, redisKind, streamsAdapter},
 		{flag{"--stream-count", f.StreamCount != 0}, redisKind, streamsAdapter},
@@ -136,9 +138,18 @@ func (f *nodeFlags) openRedis(log *slog.Logger) (broker, error) {
 		b.nodes = redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{
 			Options: opts, Key: f.Key, RequestsTimeout: f.RequestsTimeout,
 			PublishOnSpecificResponseChannel: f.PublishOnSpecificResponseChannel, ExactChannels: f.ExactChannels,
+			Parser: f.parser(),
 		})
 	}
 	return b, nil
+}
+
+// parser is what --redis-parser names; nil is the default.
+func (f *redisFlags) parser() redisadapter.Parser {
+	if f.RedisParser == "json" {
+		return redisadapter.JSON
+	}
+	return nil
 }
 
 // redisPrefix begins the names of keys that a cluster shares; "" stands for the default.
@@ -187,7 +198,7 @@ func (f *clusterFlags) redisEmitter(rdb redis.UniversalClient) *adapter.Emitter 
 			StreamName: f.StreamName, StreamCount: f.StreamCount, MaxLen: f.StreamMaxLen,
 		})
 	default:
-		return redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.Key})
+		return redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.Key, Parser: f.parser()})
 	}
 }
 

@@ -17,10 +17,13 @@ async function connect(url) {
 /** The options that were given; the packages take an undefined one for a value. */
 const defined = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
+/** Values of --redis-parser. */
+const parsers = { json: { encode: JSON.stringify, decode: JSON.parse } };
+
 const flavours = {
-  pubsub: ({ key, publishOnSpecificResponseChannel }, pub, sub) => ({
-    adapter: createAdapter(pub, sub, defined({ key, publishOnSpecificResponseChannel })),
-    emitter: () => new Emitter(pub, defined({ key })),
+  pubsub: ({ key, publishOnSpecificResponseChannel, redisParser }, pub, sub) => ({
+    adapter: createAdapter(pub, sub, defined({ key, publishOnSpecificResponseChannel, parser: parsers[redisParser] })),
+    emitter: () => new Emitter(pub, defined({ key, parser: parsers[redisParser] })),
   }),
   // There is no emitter for the sharded adapter: the namespace of a server stands in for one.
   sharded: ({ key, subscriptionMode }, pub, sub) => ({

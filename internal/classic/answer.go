@@ -10,9 +10,10 @@ func (c *Codec) DecodeAnswer(body []byte) (*adapter.Message, error) {
 	var f AnswerFrame
 	var err error
 	if isJSON(body) {
-		f, err = decodeJSONAnswer(body)
+		f, err = decodeJSONAnswer(body, nil)
 	} else {
 		f, err = c.encoding.DecodeAnswer(body)
+		err = c.other(body, err)
 	}
 	if err != nil {
 		return nil, refused(f.UID, err)

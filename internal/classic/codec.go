@@ -106,20 +106,24 @@ func (c *Codec) Node(channel string) (uid string, ok bool) {
 }
 
 // OwnBroadcast, OwnRequest and OwnAnswer recognise unread what this node has published.
-func (c *Codec) OwnBroadcast(body string) bool { return strings.HasPrefix(body, c.marks.Broadcast) }
+func (c *Codec) OwnBroadcast(body string) bool {
+	return c.marks != (Marks{}) && strings.HasPrefix(body, c.marks.Broadcast)
+}
 
 // OwnRequest is described with OwnBroadcast.
 func (c *Codec) OwnRequest(body string) bool {
-	return strings.HasPrefix(body, c.ownJSON) || strings.HasPrefix(body, c.marks.Question)
+	return strings.HasPrefix(body, c.ownJSON) || c.marks != (Marks{}) && strings.HasPrefix(body, c.marks.Question)
 }
 
 // OwnAnswer is described with OwnBroadcast.
 func (c *Codec) OwnAnswer(body string) bool {
-	return strings.HasSuffix(body, c.ownAnswer) || strings.HasSuffix(body, c.marks.Ack)
+	return strings.HasSuffix(body, c.ownAnswer) || c.marks != (Marks{}) && strings.HasSuffix(body, c.marks.Ack)
 }
 
 // MayAnswer tells whether an answer can be one to this node.
-func (c *Codec) MayAnswer(body string) bool { return strings.Contains(body, c.asked) }
+func (c *Codec) MayAnswer(body string) bool {
+	return strings.Contains(body, c.asked) || c.marks == (Marks{}) && !strings.HasPrefix(body, "{")
+}
 
 // requestID is the id of a question on the wire, questionOf the reverse. It names the node that asks. The dot, which is in no
 // uid, keeps the questions of two nodes apart of which one has a uid that the other's begins with.

@@ -14,7 +14,7 @@ import (
 func (c *Codec) DecodeBroadcast(body []byte) (*adapter.Message, error) {
 	f, err := c.encoding.DecodeBroadcast(body)
 	if err != nil {
-		return nil, refused(f.UID, err)
+		return nil, refused(f.UID, c.other(body, err))
 	}
 	if f.UID == c.uid || cmp.Or(f.Packet.Namespace, "/") != c.namespace {
 		return nil, nil
@@ -74,9 +74,10 @@ func (c *Codec) DecodeRequest(body []byte) (*Request, error) {
 	var f RequestFrame
 	var err error
 	if isJSON(body) {
-		f, err = decodeJSONRequest(body)
+		f, err = decodeJSONRequest(body, nil)
 	} else {
 		f, err = c.encoding.DecodeRequest(body)
+		err = c.other(body, err)
 	}
 	if err == nil && f.UID == c.uid {
 		return nil, nil

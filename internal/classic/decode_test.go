@@ -231,7 +231,7 @@ func TestDecodeErrors(t *testing.T) {
 
 // TestLoneNames reads room names with lone surrogates as JSON.stringify writes them: none becomes another.
 func TestLoneNames(t *testing.T) {
-	f, err := decodeJSONRequest([]byte(`{"uid":"x","type":2,"opts":{"rooms":["u\ud800"],"except":["u\ud801"]},"rooms":["u\udc00","\ud83d\ude00",7]}`))
+	f, err := decodeJSONRequest([]byte(`{"uid":"x","type":2,"opts":{"rooms":["u\ud800"],"except":["u\ud801"]},"rooms":["u\udc00","\ud83d\ude00",7]}`), nil)
 	rooms, _ := lenient.Names(string(f.Rooms.JSON))
 	got := slices.Concat(f.Options.Rooms, f.Options.Except, rooms)
 	if want := []string{"u\xed\xa0\x80", "u\xed\xa0\x81", "u\xed\xb0\x80", "😀", "7"}; err != nil || !slices.Equal(got, want) {

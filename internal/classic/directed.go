@@ -18,13 +18,20 @@ func (c *Codec) Shape(body string) Shape {
 	return ShapeAnswer
 }
 
-// shapeLen is the number of bytes that tell the shape of a frame.
+// shapeLen is the number of bytes that tell the shape of a frame, unless its encoding knows no marks.
 const shapeLen = 16
+
+func (c *Codec) shape(body []byte) Shape {
+	if c.marks != (Marks{}) {
+		body = body[:min(len(body), shapeLen)]
+	}
+	return c.Shape(string(body))
+}
 
 // DecodeDirected reads what has come on this node's private channel. It returns nil for a message of this node or of another
 // namespace, and for an answer to a question of another node.
 func (c *Codec) DecodeDirected(body []byte) (*adapter.Message, error) {
-	switch c.Shape(string(body[:min(len(body), shapeLen)])) {
+	switch c.shape(body) {
 	case ShapeBroadcast:
 		return c.DecodeBroadcast(body)
 	case ShapeRequest:

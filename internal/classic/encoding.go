@@ -11,7 +11,7 @@ import (
 //
 // Two things must hold for its frames, so that they can be judged unread:
 //
-//   - uids and the ids of questions, which begin with one, stand in them as they are, byte for byte;
+//   - uids and the ids of questions, which begin with one, stand in them as they are, byte for byte, unless there are no marks;
 //   - what begins with { is a request or an answer in JSON, which the codec reads itself. Node does the same.
 type Encoding interface {
 	// EncodeBroadcast writes the array [uid, packet, opts].
@@ -31,13 +31,16 @@ type Encoding interface {
 	// DecodeAnswer reads an answer of any type.
 	DecodeAnswer(body []byte) (AnswerFrame, error)
 
-	// Marks returns by what the frames of a node are recognised unread.
+	// Marks returns by what the frames of a node are recognised unread, nothing if they cannot be.
 	Marks(uid string) Marks
-	// Shape tells by the first 16 bytes of a frame what it is. One that nobody writes may be taken for anything.
+	// Shape tells by the first 16 bytes of a frame what it is, or by the whole frame if there are no marks. One that nobody writes may be
+	// taken for anything.
 	Shape(body string) Shape
+	// Name is what people call it.
+	Name() string
 }
 
-// Marks are what all frames of one node, and of no other, begin or end with. None is empty.
+// Marks are what all frames of one node, and of no other, begin or end with. None is empty, or all are.
 type Marks struct {
 	Broadcast string // a broadcast begins with it
 	Question  string // a broadcast that asks for acknowledgements begins with it

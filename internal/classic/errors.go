@@ -18,6 +18,24 @@ var (
 	errNoOptions = errors.New("neither an object nor a list")
 )
 
+// other says of what could not be read if it looks as if it were in another encoding than that of this node.
+func (c *Codec) other(body []byte, err error) error {
+	if err == nil || len(body) == 0 {
+		return err
+	}
+	var like string
+	switch first := body[0]; {
+	case first == '[' || first == '{':
+		like = nameJSON
+	case first&0xf0 == 0x80, first&0xf0 == 0x90, first >= 0xdc && first <= 0xdf: // maps and arrays
+		like = nameMessagePack
+	}
+	if like == "" || like == c.encoding.Name() {
+		return err
+	}
+	return fmt.Errorf("it looks like %s, but the parser of this node is %s; nodes and emitters need the same one: %w", like, c.encoding.Name(), err)
+}
+
 func frameError(what string) error { return fmt.Errorf("%w: %s", ErrMalformed, what) }
 
 // refused completes an error with who has sent the message, "" if it does not say so.

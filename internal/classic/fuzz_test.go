@@ -128,6 +128,35 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// FuzzJSON does with JSON what the others do with MessagePack.
+func FuzzJSON(f *testing.F) {
+	addSeeds(f,
+		`["uvwxyz",{"type":2,"data":["e",{"type":"Buffer","data":[1]}],"nsp":"/chat"},{"rooms":["r",43],"except":[],"flags":{"volatile":true}}]`,
+		`["emitter",{"type":2,"data":["e"],"nsp":"/chat"},{"rooms":[],"flags":{},"except":null,"seq":1}]`, `["u",{"type":2,"data":["e"]},[]]`,
+	)
+	ours, theirs := New("socket.io", "/chat", ourUID, NewJSON()), New("socket.io", "/chat", theirUID, NewJSON())
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := ours.DecodeBroadcast(body)
+		if m == nil || err != nil {
+			return
+		}
+		again := *m
+		again.From, again.Packet.ID = theirUID, -1
+		again.Selection = adapter.Selection{Rooms: lenient.Distinct(m.Selection.Rooms), Except: lenient.Distinct(m.Selection.Except)}
+		_, frame, err := theirs.Encode(&again)
+		if err != nil {
+			return // nested too deeply to be sent
+		}
+		back, err := ours.DecodeBroadcast(frame)
+		if err != nil {
+			t.Fatalf("%q: not decoded again: %v", frame, err)
+		}
+		if _, twice, err := theirs.Encode(back); err != nil || string(twice) != string(frame) {
+			t.Fatalf("%q became %q, error %v", frame, twice, err)
+		}
+	})
+}
+
 // FuzzDirected opens what comes on a private channel: exactly one of the decoders of the other channels gets it, by its shape.
 func FuzzDirected(f *testing.F) {
 	addSeeds(f,

@@ -28,10 +28,11 @@ func unmarshalJSON(body []byte, v any) error {
 // value is a value of JSON as it stands in a frame, nil for undefined.
 type value = json.RawMessage
 
-// payload checks that a value has a depth that everything after it can bear.
-func payload(v value) (p parser.Payload, err error) {
+// payload makes a value that stands in a frame with attachments one of its own. It checks that it has a depth that everything after it
+// can bear.
+func payload(v value, attachments [][]byte) (p parser.Payload, err error) {
 	if len(v) > 0 {
-		err = parser.Payload{JSON: v}.Unmarshal(&p)
+		err = parser.Payload{JSON: v, Attachments: attachments}.Unmarshal(&p)
 	}
 	return p, err
 }
@@ -106,9 +107,9 @@ func (o *jsonOptions) flags() (f adapter.Flags) {
 	return f
 }
 
-// packet reads the packet of a broadcast. Its namespace is that of the channel.
-func (p *Packet) packet(v value) (err error) {
-	var from struct{ Type, Data value }
+// packet reads the packet of a broadcast.
+func (p *Packet) packet(v value, attachments [][]byte) (err error) {
+	var from struct{ Type, Data, NSP value }
 	if !isObject(v) {
 		return errNoObject
 	}
@@ -116,7 +117,10 @@ func (p *Packet) packet(v value) (err error) {
 		return err
 	}
 	p.Type, p.ID = parser.Type(min(max(integer(from.Type), 0), 0xff)), parser.NoID
-	p.Data, err = payload(from.Data)
+	if p.Namespace = text(from.NSP); p.Namespace == "" {
+		p.Namespace = string(from.NSP) // which is no namespace, or nothing
+	}
+	p.Data, err = payload(from.Data, attachments)
 	return inField("data", err)
 }
 
@@ -129,7 +133,7 @@ const jsonRequest = `{"uid":`
 
 // decodeJSONRequest reads a request. A key of another case is taken too, as encoding/json does. The sender is known even beside an
 // error, if it can be.
-func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
+func decodeJSONRequest(body []byte, attachments [][]byte) (f RequestFrame, err error) {
 	var v struct {
 		UID, RequestID, Type, Opts, Rooms, SID, Room, Close, SIDs, Only, Packet, Data value
 	}
@@ -149,9 +153,9 @@ func decodeJSONRequest(body []byte) (f RequestFrame, err error) {
 		return f, inField("opts", err)
 	}
 	if f.Type == typeBroadcast {
-		return f, inField("packet", f.Packet.packet(v.Packet))
+		return f, inField("packet", f.Packet.packet(v.Packet, attachments))
 	}
-	f.Data, err = payload(v.Data)
+	f.Data, err = payload(v.Data, attachments)
 	return f, inField("data", err)
 }
 
@@ -164,7 +168,7 @@ func requestID(v value) (id string, odd bool) {
 }
 
 // decodeJSONAnswer reads an answer.
-func decodeJSONAnswer(body []byte) (f AnswerFrame, err error) {
+func decodeJSONAnswer(body []byte, attachments [][]byte) (f AnswerFrame, err error) {
 	var v struct {
 		Type, RequestID, UID, Sockets, Rooms, Data, Packet, ClientCount, SID, SIDs value
 		Numbers
@@ -179,7 +183,7 @@ func decodeJSONAnswer(body []byte) (f AnswerFrame, err error) {
 	if f.Type == typeAck {
 		name, data = "packet", v.Packet
 	}
-	if f.Value, err = payload(data); err != nil {
+	if f.Value, err = payload(data, attachments); err != nil {
 		return f, inField(name, err)
 	}
 	if f.SIDs, err = lenient.Names(string(v.SIDs)); err != nil {

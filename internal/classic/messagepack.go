@@ -12,6 +12,11 @@ import (
 // MessagePack is the default encoding, npm notepack.io.
 type MessagePack struct{}
 
+const nameMessagePack = "msgpack"
+
+// Name implements Encoding.
+func (*MessagePack) Name() string { return nameMessagePack }
+
 // What frames hold besides their payload, about, in bytes.
 const (
 	aroundBroadcast = 128

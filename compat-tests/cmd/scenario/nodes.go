@@ -14,7 +14,7 @@ import (
 // clusterFlags say which cluster this node is part of, in the words of `sockeye serve`.
 type clusterFlags struct {
 	redis, adapter, key, streamName  string
-	subscriptionMode                 string
+	subscriptionMode, parser         string
 	specificResponses, shardedPubSub bool
 }
 
@@ -24,6 +24,7 @@ func (f *clusterFlags) register() {
 	flag.StringVar(&f.key, "key", "", "prefix of the channels")
 	flag.StringVar(&f.streamName, "stream-name", "", "name of the stream")
 	flag.StringVar(&f.subscriptionMode, "subscription-mode", "", "static, dynamic or dynamic-private")
+	flag.StringVar(&f.parser, "redis-parser", "", "json, or MessagePack")
 	flag.BoolVar(&f.specificResponses, "publish-on-specific-response-channel", false, "answer the node that asked alone")
 	flag.BoolVar(&f.shardedPubSub, "use-sharded-pub-sub", false, "ask other nodes through sharded pub/sub")
 }
@@ -40,8 +41,12 @@ func (f *clusterFlags) connect() (server.AdapterBuilder, *redisadapter.Emitter, 
 	rdb := redis.NewClient(opts)
 	switch f.adapter {
 	case "pubsub":
-		return redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{Key: f.key, PublishOnSpecificResponseChannel: f.specificResponses}),
-			redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.key}), nil
+		var parser redisadapter.Parser
+		if f.parser == "json" {
+			parser = redisadapter.JSON
+		}
+		return redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{Key: f.key, PublishOnSpecificResponseChannel: f.specificResponses, Parser: parser}),
+			redisadapter.NewPubSubEmitter(rdb, &redisadapter.PubSubEmitterOptions{Key: f.key, Parser: parser}), nil
 	case "sharded":
 		mode := redisadapter.SubscriptionMode(f.subscriptionMode)
 		return redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{ChannelPrefix: f.key, SubscriptionMode: mode}),

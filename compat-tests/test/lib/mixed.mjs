@@ -12,6 +12,7 @@ export const full = process.env.COMPAT_FULL === "1";
 export const flavours = [
   { name: "pubsub", adapter: "pubsub" },
   { name: "pubsub, specific response channel", adapter: "pubsub", args: ["--publish-on-specific-response-channel"] },
+  { name: "pubsub, JSON", adapter: "pubsub", args: ["--redis-parser", "json"] },
   { name: "sharded static", adapter: "sharded", args: ["--subscription-mode", "static"] },
   { name: "sharded dynamic", adapter: "sharded", args: ["--subscription-mode", "dynamic"] },
   { name: "sharded dynamic-private", adapter: "sharded", args: ["--subscription-mode", "dynamic-private"] },
