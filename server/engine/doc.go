@@ -33,7 +33,8 @@
 //
 //   - One poller while there are connections that it watches (poller_linux.go): websocket connections over plain TCP or
 //     Unix sockets on Linux, and those over TLS from NewListener's listener (listener_unix.go), unless Options.ReadMode
-//     says otherwise. Such a connection has no goroutine of its own.
+//     says otherwise. Such a connection has no goroutine of its own. Without TLS it is no net.Conn any more, but a descriptor
+//     that the runtime's poller does not know.
 //   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go); its stack stays
 //     small, because it hands each batch to a worker and waits.
 //   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and
@@ -86,7 +87,8 @@
 //   - the move from one transport to another: upgrade.go; from one server to another, before it has begun: handover.go; requests of
 //     sessions that other servers have: elsewhere.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
-//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; what crypto/tls keeps: tlsbuffers.go
+//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; sockets that the runtime does not watch:
+//     descriptor_linux.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go; what goes on from its request: context.go
 //   - connections of the HTTP server that wait for requests: conns.go
 //   - the budget for unfinished input: input.go; for what sessions keep, and for their number: state.go; who ends to make room:

@@ -18,6 +18,6 @@ type pollConn struct {
 
 func taken(conn net.Conn) net.Conn { return conn }
 
-func pollable(net.Conn) *pollConn { return nil }
+func pollable(link) *pollConn { return nil }
 
 func isNotReady(error) bool { return false }

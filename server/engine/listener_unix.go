@@ -128,7 +128,7 @@ var tlsReads = sync.Pool{New: func() any {
 
 // pollable returns access to the socket under a TLS connection that came from NewListener's listener, and the connection
 // between them.
-func pollable(conn net.Conn) *pollConn {
+func pollable(conn link) *pollConn {
 	t, ok := conn.(*tls.Conn)
 	if !ok {
 		return nil

@@ -12,6 +12,18 @@ import (
 // passThrough is a wrapper that changes nothing of the bytes any more, such as that of package proxyprotocol.
 type passThrough interface{ PassThrough() net.Conn }
 
+// passed returns the connection on which the bytes of conn lie unchanged.
+func passed(conn net.Conn) net.Conn {
+	for {
+		switch c := taken(conn).(type) {
+		case passThrough:
+			conn = c.PassThrough()
+		default:
+			return c
+		}
+	}
+}
+
 // rawConn returns access to the descriptor of a plain TCP or Unix connection. Other wrappers around one, TLS among them, must
 // be used through their own methods and give nil.
 func rawConn(conn net.Conn) syscall.RawConn {
@@ -47,21 +59,34 @@ func (b *batch) tryWrite(raw syscall.RawConn) error {
 // write always reports true, so that RawConn.Write never waits for writability.
 func (b *batch) write(fd uintptr) bool {
 	for len(b.bufs) > 0 {
-		n, err := syscall.Write(int(fd), b.bufs[0])
+		n, err := writeNow(fd, b.bufs[0])
+		if b.err = err; err != nil {
+			return true
+		}
+		if n < len(b.bufs[0]) {
+			b.bufs[0] = b.bufs[0][n:]
+			return true
+		}
+		b.bufs = b.bufs[1:]
+	}
+	return true
+}
+
+// writeNow writes what the kernel takes without waiting.
+func writeNow(fd uintptr, p []byte) (written int, err error) {
+	for written < len(p) {
+		n, err := syscall.Write(int(fd), p[written:])
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.EAGAIN):
-			return true
+			return written, nil
 		case err != nil:
-			b.err = err
-			return true
-		case n < len(b.bufs[0]):
-			b.bufs[0] = b.bufs[0][n:]
+			return written, err
 		default:
-			b.bufs = b.bufs[1:]
+			written += n
 		}
 	}
-	return true
+	return written, nil
 }
 
 // fill is the callback of RawConn.Read: it takes a pooled buffer only once there is something to read, and reports

@@ -155,7 +155,8 @@ const (
 	ReadAuto ReadMode = "auto"
 	// ReadPoller lets a poller watch the connections: an idle one has no goroutine. It needs Linux and plain TCP or Unix
 	// connections, or TLS ones of NewListener's listener; others are read as in ReadGoroutine. A wrapper around such a
-	// connection that leaves its bytes as they are may have a method PassThrough() net.Conn that returns it.
+	// connection that leaves its bytes as they are may have a method PassThrough() net.Conn that returns it. The server duplicates
+	// the socket and closes the net.Conn, so that nobody else can use it; the wrapper is closed with the session.
 	ReadPoller ReadMode = "poller"
 	// ReadGoroutine parks a goroutine for each connection.
 	ReadGoroutine ReadMode = "goroutine"

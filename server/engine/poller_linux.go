@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -46,6 +47,16 @@ const (
 )
 
 func newPoller(t *tasks, w *workers) *poller { return &poller{tasks: t, workers: w} }
+
+// adopt returns what conn is read, written and closed by from now on; conn itself where it can be no descriptor of our own.
+func (p *poller) adopt(conn net.Conn) (link, syscall.RawConn) {
+	if p != nil {
+		if d := ownDescriptor(conn); d != nil {
+			return d, d.raw()
+		}
+	}
+	return conn, rawConn(conn)
+}
 
 // add watches c, whose state is pollReading. It reports false, having changed nothing, when that cannot be done.
 func (p *poller) add(c *wsConn) bool {

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"crypto/tls"
-	"net"
 	"reflect"
 	"unsafe"
 )
@@ -36,7 +35,7 @@ func layoutOf(conn reflect.Type) layout {
 // releaseTLS lets go of the input buffers of a TLS connection whose handshake is over, if they are large and nothing is in
 // them. It does nothing to other connections, nor if crypto/tls does not look as expected. Only the reading side may call it,
 // between two reads.
-func releaseTLS(conn net.Conn) {
+func releaseTLS(conn link) {
 	c, ok := conn.(*tls.Conn)
 	if !ok || !tlsLayout.known {
 		return

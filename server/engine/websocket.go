@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -22,11 +23,18 @@ const (
 	responseSize = 384
 )
 
+// link is what carries a websocket connection: a net.Conn, or a descriptor.
+type link interface {
+	io.ReadWriteCloser
+	SetDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+}
+
 // wsConn is a websocket connection: that of a session, or one that may become it.
 type wsConn struct {
 	// Static after construction.
 	s       *Session
-	conn    net.Conn
+	conn    link
 	raw     syscall.RawConn // nil: no non-blocking reads and writes
 	deflate *websocket.Deflate
 	framing *messageFraming
@@ -135,7 +143,8 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engin
 		}
 		return
 	}
-	c := &wsConn{s: session, conn: conn, raw: rawConn(conn), deflate: hs.Deflate}
+	c := &wsConn{s: session, deflate: hs.Deflate}
+	c.conn, c.raw = srv.poller.adopt(conn)
 	if session != nil {
 		c.framing = srv.cfg.messages[session.protocol]
 		if q.b64 != "" {
@@ -146,7 +155,7 @@ func serveWebSocket(srv *Server, w http.ResponseWriter, r *http.Request, q engin
 		srv.openWebSocket(c, response, early)
 		return
 	}
-	if !srv.respond(conn, response) {
+	if !srv.respond(c.conn, response) {
 		return
 	}
 	c.probing = true
@@ -187,7 +196,12 @@ func (c *wsConn) startReading(early []byte) {
 	if srv.poller != nil && (c.raw != nil || pollable(c.conn) != nil) && c.startPolling(early) {
 		return
 	}
-	startReading(&srv.workers, c.conn, c.raw, early, c)
+	conn, ok := c.conn.(net.Conn)
+	if !ok { // a descriptor, and the kernel has no room in the poller for it
+		c.onReadEnd(net.ErrClosed)
+		return
+	}
+	startReading(&srv.workers, conn, c.raw, early, c)
 }
 
 // close closes the connection, from any goroutine. The poller hears nothing of what this side closes.
@@ -255,7 +269,7 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 
 // respond writes the first bytes on a hijacked connection, waiting as long as an upgrade may take. It closes the
 // connection and reports false when that fails.
-func (srv *Server) respond(conn net.Conn, response []byte) bool {
+func (srv *Server) respond(conn link, response []byte) bool {
 	_ = conn.SetWriteDeadline(time.Now().Add(srv.cfg.UpgradeTimeout))
 	if _, err := conn.Write(response); err != nil {
 		_ = conn.Close()
@@ -282,7 +296,7 @@ func (srv *Server) turnAway(c *wsConn) {
 }
 
 // discardUntilClose reads until the peer answers with a close frame or ends the connection.
-func discardUntilClose(conn net.Conn) {
+func discardUntilClose(conn io.Reader) {
 	var h closeWatch
 	var p websocket.Parser
 	defer p.Release()
