@@ -72,6 +72,8 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--broker-required"}, "--broker-required needs --redis"},
 		{[]string{"serve", "--redis", "redis://x", "--subscription-mode", "static"}, "needs --adapter sharded"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--requests-timeout", "1s"}, "needs --adapter pubsub"},
+		{[]string{"serve", "--redis", "redis://x", "--adapter", "sharded", "--redis-parser", "json"}, "needs --adapter pubsub"},
+		{[]string{"serve", "--redis", "redis://x", "--redis-parser", "cbor"}, "--redis-parser must be one of"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "streams", "--stream-count=-1"}, "must be positive"},
 		{[]string{"serve", "--redis", "redis://x", "--adapter", "pigeon"}, "--adapter must be one of"},
 		{[]string{"serve", "--redis", "http://x"}, "redis://"},
