@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -12,6 +15,9 @@ const (
 	benchRoom = "room"
 	// benchMax bounds what one bcast may ask for.
 	benchMax = 100_000
+	// computeMax bounds how many goroutines compute may ask for, and computeBytes is what they allocate and hash at a time.
+	computeMax   = 64
+	computeBytes = 4 << 10
 )
 
 // registerBench registers the events that load generators drive.
@@ -29,6 +35,13 @@ func registerBench(srv *server.Server) {
 		debug.FreeOSMemory()
 		return server.None{}, nil
 	}))
+	var work computing
+	main.Handle("compute", server.FuncAck(func(_ context.Context, s *server.Socket, n int) (int64, error) {
+		if n < 0 || n > computeMax {
+			return 0, &server.ClientError{Message: "compute takes a number from 0 to 64"}
+		}
+		return work.set(s.Context(), n), nil
+	}))
 	main.Handle("bcast", server.FuncAck(
 		func(_ context.Context, _ *server.Socket, call server.Args2[int, parser.Payload]) (server.None, error) {
 			if call.First < 0 || call.First > benchMax {
@@ -41,4 +54,44 @@ func registerBench(srv *server.Server) {
 			}
 			return server.None{}, nil
 		}))
+}
+
+// computing is work of the server beside its clients, as an application may have it: goroutines that compute and allocate.
+type computing struct {
+	mu   sync.Mutex
+	stop func() // guarded by mu; nil while nothing computes
+	done atomic.Int64
+}
+
+// set has so many goroutines compute from now on, until the next call or the end of ctx, and returns what those before have done since
+// the last call, in units of computeBytes.
+func (c *computing) set(ctx context.Context, n int) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop != nil {
+		c.stop()
+		c.stop = nil
+	}
+	if n > 0 {
+		ctx, cancel := context.WithCancel(ctx)
+		var goroutines sync.WaitGroup
+		for range n {
+			goroutines.Go(func() { c.compute(ctx) })
+		}
+		c.stop = func() {
+			cancel()
+			goroutines.Wait()
+		}
+	}
+	return c.done.Swap(0)
+}
+
+func (c *computing) compute(ctx context.Context) {
+	var sum [sha256.Size]byte
+	for ctx.Err() == nil {
+		data := make([]byte, computeBytes)
+		copy(data, sum[:])
+		sum = sha256.Sum256(data)
+		c.done.Add(1)
+	}
 }

@@ -23,22 +23,25 @@ var errInterrupted = errors.New("interrupted")
 type benchCommand struct {
 	URL string `arg:"" help:"The server, for example http://localhost:3000; its path is /socket.io/ unless given."`
 
-	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,churn,jitter,avalanche" help:"What to do: idle, connect, echo, burst, single, targeted, churn, jitter or avalanche."`
+	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,sparse,busy,churn,jitter,avalanche" help:"What to do: idle, connect, echo, burst, single, targeted, sparse, busy, churn, jitter or avalanche."`
 	Transport string `group:"What to do" default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
-	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, otherwise 1000."`
+	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, 2200 for sparse and busy, otherwise 1000."`
 	Steps     []int  `group:"What to do" help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
 
 	Size     int `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
 	Copies   int `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
 	Rounds   int `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
-	Messages int `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all."`
+	Messages int `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all; for sparse and busy in place of the duration."`
 	InFlight int `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
 	Warmup   int `group:"What to do" help:"Rounds or messages before the measurement."`
 
-	Duration    time.Duration `group:"Lost connections" help:"For jitter and avalanche: how long messages are sent and connections lost; 45s."`
-	DropEvery   time.Duration `group:"Lost connections" help:"Time from one loss of a client's connection to the next; 15s."`
+	MessageRate float64       `group:"At fixed times" help:"For sparse and busy (500), jitter and avalanche (10): messages a second, in all."`
+	Duration    time.Duration `group:"At fixed times" help:"How long messages are sent; 10s for sparse and busy, 45s for jitter and avalanche."`
+	Senders     int           `group:"At fixed times" help:"For sparse and busy: clients that send, the others are idle; 200."`
+	Computing   int           `group:"At fixed times" default:"2" help:"For busy: threads of the server that compute."`
+
+	DropEvery   time.Duration `group:"Lost connections" help:"For jitter and avalanche: time from one loss of a client's connection to the next; 15s."`
 	DropFor     time.Duration `group:"Lost connections" help:"How long there is no way to the server; 2s."`
-	MessageRate float64       `group:"Lost connections" help:"Messages a second, in all; 10."`
 	Rooms       int           `group:"Lost connections" help:"Rooms that the messages go to in turns, with each client in one of them; with 1, the default, to all."`
 	Reconnect   string        `group:"Lost connections" default:"stock" enum:"stock,immediate" help:"How clients come back: stock, with the delays of the npm client, or immediate, when there is a way."`
 
@@ -72,6 +75,8 @@ Examples:
       Broadcasts to 1,000 clients.
   sockeye bench http://localhost:3000 --scenario idle --steps 2000,10000 --pid $!
       Memory for each idle client.
+  sockeye bench http://localhost:3000 --scenario sparse --message-rate 2000 --pid $!
+      Echoes of 200 clients at fixed times, beside 2,000 that are idle.
   sockeye serve --app bench --connection-state-recovery 2m &
   sockeye bench http://localhost:3000 --scenario jitter --clients 1000
       What is delivered to clients that lose their connection for 2 s every 15 s.`
@@ -123,7 +128,7 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
 		Concurrency: c.Concurrency, Size: c.Size, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
 		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Duration: c.Duration, DropEvery: c.DropEvery, DropFor: c.DropFor,
-		MessageRate: c.MessageRate, Rooms: c.Rooms, Reconnect: c.Reconnect, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
+		MessageRate: c.MessageRate, Senders: c.Senders, Computing: c.Computing, Rooms: c.Rooms, Reconnect: c.Reconnect, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
 		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },
 	}
 	if c.Via != "" {

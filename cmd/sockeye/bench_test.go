@@ -13,13 +13,13 @@ import (
 // TestBench drives the bench app with 200 clients in each scenario.
 func TestBench(t *testing.T) {
 	addr := start(t, "--app", "bench")
-	for _, scenario := range []string{"idle", "connect", "echo", "burst", "single", "targeted", "churn"} {
+	for _, scenario := range []string{"idle", "connect", "echo", "burst", "single", "targeted", "sparse", "busy", "churn"} {
 		t.Run(scenario, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "result.json")
 			var stdout, stderr bytes.Buffer
 			status := run(t.Context(), []string{
 				"bench", "http://" + addr, "--scenario", scenario, "--clients", "200", "--rounds", "2", "--messages", "500",
-				"--hold", "10ms", "--pid", strconv.Itoa(os.Getpid()), "--gc", "--json", file, "--timeout", "60s",
+				"--hold", "10ms", "--message-rate", "2000", "--senders", "20", "--pid", strconv.Itoa(os.Getpid()), "--gc", "--json", file, "--timeout", "60s",
 			}, &stdout, &stderr)
 			if status != 0 {
 				t.Fatalf("status %d: %s", status, stderr.String())
@@ -38,7 +38,7 @@ func TestBench(t *testing.T) {
 			if err := json.Unmarshal(data, &result); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"echo": 500, "burst": 200 * 100 * 2, "single": 200 * 2, "targeted": 500, "churn": 500}[scenario]
+			want := map[string]int{"echo": 500, "burst": 200 * 100 * 2, "single": 200 * 2, "targeted": 500, "sparse": 500, "busy": 500, "churn": 500}[scenario]
 			if result.Messages.Delivered != want || result.Messages.Lost != 0 || result.Connections.Opened < 200 || result.Connections.Lost != 0 {
 				t.Errorf("%+v, want %d messages", result, want)
 			}

@@ -17,6 +17,8 @@ const (
 	Burst    = "burst"    // many broadcasts at once to the room of all clients
 	Single   = "single"   // the next broadcast when all clients have the last
 	Targeted = "targeted" // messages from client to client
+	Sparse   = "sparse"   // an open loop: some clients send at fixed times, beside many that are idle
+	Busy     = "busy"     // the same while the server computes
 	Churn    = "churn"    // clients leave and come back
 
 	Jitter    = "jitter"    // clients lose their connections now and then, while messages are sent
@@ -30,7 +32,7 @@ const (
 )
 
 // Scenarios lists them all.
-var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Churn, Jitter, Avalanche}
+var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Sparse, Busy, Churn, Jitter, Avalanche}
 
 // Room is the one that all clients join; the bench app's broadcasts go there.
 const Room = "room"
@@ -48,7 +50,7 @@ type Config struct {
 	Target   Target
 	Scenario string
 
-	Clients     int           // 50 for echo, otherwise 1000
+	Clients     int           // 50 for echo, 2200 for sparse and busy, otherwise 1000
 	Steps       []int         // Idle only: ascending numbers of clients at which memory is read; Clients is the last of them
 	Processes   int           // as many as the descriptors require
 	Sources     []net.IP      // addresses to connect from, in turns; the system chooses, but see portsPerSource
@@ -57,17 +59,25 @@ type Config struct {
 	Size        int           // payload in bytes; 64
 	Copies      int           // broadcasts of a burst; 100
 	Rounds      int           // bursts or single broadcasts; 5 and 50
-	Messages    int           // of echo, targeted and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn
+	// Messages of echo, targeted, sparse, busy and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn; MessageRate
+	// for the Duration of sparse and busy.
+	Messages    int
 	InFlight    int           // messages of targeted under way at the same time; 100
 	Warmup      int           // rounds or messages before the measurement, whose messages count but not their cost
 	Hold        time.Duration // from the last connect until memory is read; 10 s
 	Timeout     time.Duration // without any progress; 15 s
 
+	// Sparse and Busy, Jitter and Avalanche only.
+	Duration    time.Duration // 10 s or 45 s, in which messages are sent and connections lost
+	MessageRate float64       // messages a second, in all; 500 or 10
+
+	// Sparse and Busy only.
+	Senders   int // clients that send, the others are idle; 200
+	Computing int // Busy only: threads of the server that compute; 2
+
 	// Jitter and Avalanche only.
-	Duration    time.Duration // 45 s, in which messages are sent and connections lost
 	DropEvery   time.Duration // from one loss of a client's connection to the next; 15 s
 	DropFor     time.Duration // in which there is no way to the server; 2 s
-	MessageRate float64       // messages a second, in all; 10
 	Rooms       int           // 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in turns
 	Reconnect   string        // ReconnectStock, unless told
 
@@ -136,6 +146,8 @@ func (c Config) normal() (Config, error) {
 		{&c.Copies, "copies", 1, 100},
 		{&c.Rounds, "rounds", 1, c.usualRounds()},
 		{&c.InFlight, "messages in flight", 1, 100},
+		{&c.Senders, "senders", 1, min(200, orUsual(c.Clients, c.usualClients()))},
+		{&c.Computing, "computing threads", 1, 2},
 	} {
 		if *field.value == 0 {
 			*field.value = field.usual
@@ -145,6 +157,9 @@ func (c Config) normal() (Config, error) {
 		}
 	}
 	c.Messages = orUsual(c.Messages, c.usualMessages())
+	if c.Senders > c.Clients {
+		return c, errors.New("there are more senders than clients")
+	}
 	if c.Messages < 1 || c.Rate < 0 || c.Warmup < 0 || c.Hold < 0 || c.Timeout < 0 {
 		return c, errors.New("rate, warm-up and times must not be negative, and there must be a message")
 	}
@@ -161,17 +176,21 @@ func (c Config) normal() (Config, error) {
 	return c.spread()
 }
 
-// drops fills in what concerns lost connections, and checks it.
+// drops fills in what concerns lost connections and steady rates, and checks it.
 func (c *Config) drops() error {
-	c.Duration, c.DropEvery = orUsual(c.Duration, 45*time.Second), orUsual(c.DropEvery, 15*time.Second)
-	c.DropFor, c.MessageRate = orUsual(c.DropFor, 2*time.Second), orUsual(c.MessageRate, 10)
+	duration, rate := 45*time.Second, 10.
+	if c.open() {
+		duration, rate = 10*time.Second, 500
+	}
+	c.Duration, c.DropEvery = orUsual(c.Duration, duration), orUsual(c.DropEvery, 15*time.Second)
+	c.DropFor, c.MessageRate = orUsual(c.DropFor, 2*time.Second), orUsual(c.MessageRate, rate)
 	c.Rooms, c.Reconnect = orUsual(c.Rooms, 1), orUsual(c.Reconnect, ReconnectStock)
 	switch {
 	case c.Duration < 0 || c.DropFor < 0 || c.DropEvery <= c.DropFor:
 		return errors.New("times must not be negative, and connections must hold for a while before they are lost again")
 	case c.Rooms < 1 || c.MessageRate <= 0:
 		return errors.New("there must be a room and messages")
-	case c.MessageRate*(c.Duration.Seconds()+60)/float64(c.Rooms) > maxSeen:
+	case c.dropping() && c.MessageRate*(c.Duration.Seconds()+60)/float64(c.Rooms) > maxSeen:
 		return fmt.Errorf("more than %d messages to a room", maxSeen)
 	case c.Reconnect != ReconnectStock && c.Reconnect != ReconnectImmediate:
 		return fmt.Errorf("unknown way to reconnect %q", c.Reconnect)
@@ -181,6 +200,9 @@ func (c *Config) drops() error {
 
 // dropping reports whether connections are lost on purpose.
 func (c *Config) dropping() bool { return c.Scenario == Jitter || c.Scenario == Avalanche }
+
+// open reports whether messages are sent at fixed times.
+func (c *Config) open() bool { return c.Scenario == Sparse || c.Scenario == Busy }
 
 // spread decides how many processes there are.
 func (c Config) spread() (Config, error) {
@@ -213,8 +235,11 @@ func (c Config) spread() (Config, error) {
 }
 
 func (c Config) usualClients() int {
-	if c.Scenario == Echo {
+	switch c.Scenario {
+	case Echo:
 		return 50
+	case Sparse, Busy:
+		return 2200
 	}
 	return 1000
 }
@@ -232,6 +257,8 @@ func (c Config) usualMessages() int {
 		return 1000 * c.Clients
 	case Targeted:
 		return 10 * c.Clients
+	case Sparse, Busy:
+		return max(int(c.MessageRate*c.Duration.Seconds()), 1)
 	default:
 		return c.Clients
 	}

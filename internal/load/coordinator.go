@@ -82,6 +82,7 @@ type remote struct {
 	clients         int
 	messages        int64
 	received, acked int64
+	answer          int64 // the number that came with the newest acknowledgement
 	done            bool
 	report          *report
 }
@@ -133,6 +134,7 @@ func (r *run) plan(i int) *plan {
 		Target: r.cfg.Target, Room: Room, Tag: r.tag, Size: r.cfg.Size, Copies: 1, Targeted: r.cfg.Scenario == Targeted,
 		InFlight: max(share(r.cfg.InFlight, i, r.cfg.Processes), 1), Rate: r.cfg.Rate / float64(r.cfg.Processes),
 		Concurrency: max(share(r.cfg.Concurrency, i, r.cfg.Processes), 1), Timeout: r.cfg.Timeout,
+		Senders: max(share(r.cfg.Senders, i, r.cfg.Processes), 1), MessageRate: r.cfg.MessageRate / float64(r.cfg.Processes),
 	}
 	if r.cfg.Scenario == Burst {
 		p.Copies = int64(r.cfg.Copies)
@@ -224,7 +226,7 @@ func (r *run) take(e workerEvent) (moved bool, err error) {
 	case evReceived:
 		w.received = max(w.received, e.Number)
 	case evAcked:
-		w.acked = max(w.acked, e.Number)
+		w.acked, w.answer = max(w.acked, e.Number), e.Answer
 	case evReport:
 		w.report = e.Report
 	}
@@ -277,7 +279,7 @@ func (r *run) finish() error {
 
 func (r *run) sum() error {
 	var total report
-	times := make([]*hdrhistogram.Histogram, 5)
+	times := make([]*hdrhistogram.Histogram, len(total.times()))
 	for i := range times {
 		times[i] = newHistogram()
 	}
@@ -291,8 +293,9 @@ func (r *run) sum() error {
 	}
 	res := &r.result
 	res.Latency, res.Connecting = percentiles(times[0]), percentiles(times[1])
+	res.Behind = percentiles(times[5])
 	if r.cfg.dropping() {
-		res.Drops = newDrops(&total, times[2:])
+		res.Drops = newDrops(&total, times[2:5])
 	}
 	res.Connections = Connections{Opened: total.Opened, Failed: total.Failed, Lost: total.Lost, Reasons: total.Reasons}
 	m := &res.Messages
@@ -313,6 +316,9 @@ func (r *run) sum() error {
 func (r *run) underWay(total *report) int64 {
 	if r.rounds > 0 {
 		return int64(r.cfg.Copies) * total.Opened
+	}
+	if r.cfg.open() {
+		return total.Sent
 	}
 	return int64(max(r.cfg.InFlight, r.cfg.Concurrency))
 }

@@ -17,14 +17,14 @@ func (w *worker) exchange(ctx context.Context, messages int64) {
 	if tokens <= 0 {
 		return
 	}
+	w.exchanged = make(chan struct{})
 	for i, s := range connected {
 		target := ""
 		if w.plan.Targeted {
 			target = connected[(i+1)%len(connected)].client.SID
 		}
-		s.receiver.prepare(true, target)
+		s.receiver.prepare(relaying, target)
 	}
-	w.exchanged = make(chan struct{})
 	w.remaining.Store(messages)
 	w.tokens.Store(tokens)
 	for i := range tokens {
@@ -33,7 +33,7 @@ func (w *worker) exchange(ctx context.Context, messages int64) {
 	}
 	w.awaitExchange(ctx)
 	for _, s := range connected {
-		s.receiver.prepare(false, "")
+		s.receiver.prepare(collecting, "")
 	}
 }
 
@@ -74,18 +74,23 @@ func (w *worker) awaitExchange(ctx context.Context) {
 // pass sends the next message from a client, or takes one from circulation when all have been sent.
 func (w *worker) pass(c *Client, r *receiver) {
 	if w.remaining.Add(-1) >= 0 {
-		r.send(c)
+		r.send(c, time.Now())
 		return
 	}
+	w.arrived()
+}
+
+// arrived takes one message off those that are awaited.
+func (w *worker) arrived() {
 	if w.tokens.Add(-1) == 0 {
 		close(w.exchanged)
 	}
 }
 
-func (r *receiver) prepare(relay bool, target string) {
+func (r *receiver) prepare(m mode, target string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.relay, r.target = relay, target
+	r.mode, r.target = m, target
 }
 
 func (r *receiver) gone() bool {
@@ -94,8 +99,8 @@ func (r *receiver) gone() bool {
 	return r.ended
 }
 
-// send sends one stamped message. An error is heard of when the connection is read.
-func (r *receiver) send(c *Client) {
+// send sends one message, whose stamp says when it was to be sent. An error is heard of when the connection is read.
+func (r *receiver) send(c *Client, due time.Time) {
 	r.sending.Lock() // messages go out in the order of their numbers
 	defer r.sending.Unlock()
 	r.mu.Lock()
@@ -109,7 +114,7 @@ func (r *receiver) send(c *Client) {
 	} else {
 		p = append(append(append(p, `42["direct","`...), target...), `","`...)
 	}
-	p = append(appendStamp(p, r.w.plan.Tag, number, time.Now(), r.w.plan.Size), `"]`...)
+	p = append(appendStamp(p, r.w.plan.Tag, number, due, r.w.plan.Size), `"]`...)
 	_ = c.Emit(p)
 	*buf = p
 	packets.Put(buf)
@@ -152,7 +157,7 @@ func (w *worker) replace(ctx context.Context, i int) {
 	if w.fill(ctx, i) != nil {
 		return
 	}
-	s.receiver.send(s.client)
+	s.receiver.send(s.client, time.Now())
 	timer := time.NewTimer(w.plan.Timeout)
 	defer timer.Stop()
 	select {

@@ -16,6 +16,8 @@ const (
 	opConnect   = "connect"   // until there are so many clients; answered by evDone
 	opBroadcast = "broadcast" // from this worker's sender; answered by evAcked
 	opExchange  = "exchange"  // so many messages between the clients; answered by evDone
+	opSteady    = "steady"    // so many messages at fixed times; answered by evDone
+	opCompute   = "compute"   // have the server compute with so many threads; answered by evAcked
 	opChurn     = "churn"     // so many reconnects; answered by evDone
 	opCollect   = "collect"   // have the server collect garbage; answered by evAcked
 	opStream    = "stream"    // send messages from this worker's sender, until hushed
@@ -48,6 +50,7 @@ type command struct {
 type event struct {
 	Op       string  `json:"op"`
 	Number   int64   `json:"number,omitempty"`
+	Answer   int64   `json:"answer,omitempty"`   // the server's, of evAcked
 	Clients  int     `json:"clients,omitempty"`  // connected so far, of evProgress
 	Messages int64   `json:"messages,omitempty"` // received so far, of evProgress
 	Report   *report `json:"report,omitempty"`
@@ -66,6 +69,8 @@ type plan struct {
 	Targeted    bool          `json:"targeted,omitempty"` // exchange: to another client, not back to the sender
 	InFlight    int           `json:"in_flight"`
 	Rate        float64       `json:"rate,omitempty"`
+	Senders     int           `json:"senders,omitempty"`      // of messages at fixed times
+	MessageRate float64       `json:"message_rate,omitempty"` // of all senders
 	Concurrency int           `json:"concurrency"`
 	Timeout     time.Duration `json:"timeout"`
 	Drops       *drops        `json:"drops,omitempty"`
@@ -85,6 +90,7 @@ type report struct {
 	CPU        time.Duration    `json:"cpu"`
 	Latency    string           `json:"latency,omitempty"`
 	Connecting string           `json:"connecting,omitempty"`
+	Behind     string           `json:"behind,omitempty"`
 
 	// Of connections that are lost.
 	Drops     int64  `json:"drops,omitempty"`
@@ -121,7 +127,7 @@ func (r *report) add(other *report) {
 
 // times are the histograms, in one order everywhere.
 func (r *report) times() []*string {
-	return []*string{&r.Latency, &r.Connecting, &r.Resuming, &r.Answering, &r.Catching}
+	return []*string{&r.Latency, &r.Connecting, &r.Resuming, &r.Answering, &r.Catching, &r.Behind}
 }
 
 // lines writes values as JSON, one a line. It may be used from any goroutine.

@@ -19,9 +19,18 @@ type receiver struct {
 	sent    int64
 	foreign int64
 	ended   bool
-	relay   bool   // an exchange is under way
+	mode    mode
 	target  string // id of the socket that its messages go to; "" is the sender itself
 }
+
+// mode says what a receiver does with a message that it has counted.
+type mode int
+
+const (
+	collecting mode = iota // it tells when all copies of a broadcast have come
+	relaying               // it sends the next of an exchange
+	counting               // it counts down those that are to come
+)
 
 func newReceiver(w *worker) *receiver {
 	return &receiver{w: w, tally: tally{copies: w.plan.Copies}, arrived: make(chan struct{}, 1)}
@@ -47,15 +56,17 @@ func (r *receiver) OnEvent(c *Client, args []byte) {
 	before := r.tally.got
 	complete := r.tally.add(s.number)
 	counts := r.tally.got > before
-	relay := r.relay
+	mode := r.mode
 	r.mu.Unlock()
 	if !counts {
 		return
 	}
 	r.w.received.Add(1)
 	switch {
-	case relay:
+	case mode == relaying:
 		r.w.pass(c, r)
+	case mode == counting:
+		r.w.arrived()
 	case complete:
 		r.w.has(s.number)
 		select {

@@ -27,11 +27,14 @@ type Result struct {
 	Messages    Messages     `json:"messages"`
 	Latency     *Percentiles `json:"latency,omitempty"` // of messages, from the sender to the receiver or back to the sender
 	Connecting  *Percentiles `json:"connecting,omitempty"`
+	Behind      *Percentiles `json:"behind,omitempty"` // how late this side sent what was to be sent at a fixed time; part of Latency
 	Drops       *Drops       `json:"drops,omitempty"` // nil in scenarios that lose no connections on purpose
 
 	Server    *ServerUse `json:"server,omitempty"` // nil without a process to look at
 	Via       *ServerUse `json:"via,omitempty"`    // of the node that broadcasts were asked of; operations are broadcasts
 	ClientCPU float64    `json:"client_cpu_seconds"`
+
+	Computed float64 `json:"computed_per_second,omitempty"` // Busy: what the server's computing got done, in its own units
 }
 
 // Connections counts the clients' connections.
@@ -103,7 +106,7 @@ func (r *Result) operation() string {
 		return "client and second"
 	case Connects:
 		return "client"
-	case Echo:
+	case Echo, Sparse, Busy:
 		return "echo"
 	case Churn:
 		return "cycle"
@@ -147,7 +150,7 @@ func (r *Result) latencyText() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "\nlatency in ms\tmean\tp50\tp90\tp99\tp99.9\tmax\tcount\t\n")
-	lines := append([]latencyLine{{"message", r.Latency}, {"connect to joined", r.Connecting}}, r.Drops.lines()...)
+	lines := append([]latencyLine{{"message", r.Latency}, {"of it sent late", r.Behind}, {"connect to joined", r.Connecting}}, r.Drops.lines()...)
 	for _, line := range lines {
 		if p := line.p; p != nil {
 			fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t\n", line.name, p.Mean, p.P50, p.P90, p.P99, p.P999, p.Max, p.Count)
@@ -163,6 +166,9 @@ func (r *Result) serverText() string {
 	fmt.Fprint(w, "\n")
 	if s := r.Server; s != nil {
 		fmt.Fprintf(w, "server CPU\t%.2f s, %.2f us per %s\n", s.CPUSeconds, s.CPUMicros, r.operation())
+		if r.Computed > 0 {
+			fmt.Fprintf(w, "  beside it\t%.0f units of computing a second, whose CPU is included\n", r.Computed)
+		}
 		fmt.Fprintf(w, "server memory\t%.1f MB\n", float64(s.ResidentLast)/1e6)
 		for _, p := range s.Memory {
 			after := ""

@@ -64,6 +64,9 @@ func serve(t *testing.T, a app) Target {
 		}
 		return server.None{}, err
 	}))
+	nsp.Handle("compute", server.FuncAck(func(_ context.Context, _ *server.Socket, threads int) (int64, error) {
+		return int64(1000 * (1 - threads)), nil // when it is told to stop
+	}))
 	nsp.Handle("gc", server.FuncAck(func(context.Context, *server.Socket, server.None) (server.None, error) {
 		return server.None{}, nil
 	}))
@@ -108,6 +111,8 @@ func TestScenarios(t *testing.T) {
 			{Config{Scenario: Burst, Clients: 20, Copies: 30, Rounds: 3, Warmup: 1}, 20 * 30 * 4, 20},
 			{Config{Scenario: Single, Clients: 20, Rounds: 5}, 100, 20},
 			{Config{Scenario: Targeted, Clients: 20, Messages: 300, InFlight: 7, Size: 500}, 300, 20},
+			{Config{Scenario: Sparse, Clients: 20, Senders: 7, Messages: 300, Warmup: 20, MessageRate: 3000}, 320, 20},
+			{Config{Scenario: Busy, Clients: 20, Senders: 7, Duration: 100 * time.Millisecond, MessageRate: 1000}, 100, 20},
 			{Config{Scenario: Churn, Clients: 10, Messages: 35, Concurrency: 4}, 35, 45},
 		} {
 			t.Run(tc.cfg.Scenario+" "+transport, func(t *testing.T) {
@@ -145,6 +150,12 @@ func checkMeasured(t *testing.T, res *Result, messages int64) {
 	}
 	if p := res.Latency; messages > 0 && (p == nil || p.Count <= 0 || p.Count > messages || p.P50 <= 0 || p.P50 > p.P99 || p.P99 > p.Max) {
 		t.Errorf("latency %+v", p)
+	}
+	if open := res.Scenario == Sparse || res.Scenario == Busy; open != (res.Behind != nil) || open != strings.Contains(res.Text(), "sent late") {
+		t.Errorf("sent late: %+v", res.Behind)
+	}
+	if busy := res.Scenario == Busy; busy != (res.Computed > 0) || busy != strings.Contains(res.Text(), "units of computing a second") {
+		t.Errorf("%v units of computing", res.Computed)
 	}
 	if !strings.Contains(res.Text(), "server CPU") || !strings.Contains(res.Text(), res.Scenario+" over ") {
 		t.Errorf("text\n%s", res.Text())
@@ -267,7 +278,7 @@ func TestLostEcho(t *testing.T) {
 // TestInterrupted stops a run that would take forever, and wants its results and no complaint.
 func TestInterrupted(t *testing.T) {
 	target := serve(t, app{})
-	for _, scenario := range []string{Echo, Single, Churn, Idle} {
+	for _, scenario := range []string{Echo, Single, Sparse, Churn, Idle} {
 		t.Run(scenario, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -306,14 +317,14 @@ func TestProcesses(t *testing.T) {
 		return &Link{Commands: commands, Events: events, Wait: cmd.Wait}, cmd.Start()
 	}
 	for _, cfg := range []Config{
-		{Scenario: Burst, Copies: 20, Rounds: 3}, {Scenario: Targeted, Messages: 100}, {Scenario: Churn, Messages: 40},
+		{Scenario: Burst, Copies: 20, Rounds: 3}, {Scenario: Targeted, Messages: 100}, {Scenario: Sparse, Messages: 100}, {Scenario: Churn, Messages: 40},
 	} {
 		cfg.Target, cfg.Clients, cfg.Processes, cfg.Timeout, cfg.Start = target, 31, 3, time.Minute, start
 		res, err := Run(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]int64{Burst: 31 * 20 * 3, Targeted: 100, Churn: 40}[cfg.Scenario]
+		want := map[string]int64{Burst: 31 * 20 * 3, Targeted: 100, Sparse: 100, Churn: 40}[cfg.Scenario]
 		if res.Err() != nil || res.Messages.Delivered != want || res.Latency.Count == 0 {
 			t.Errorf("%s: %+v, %v, want %d delivered", cfg.Scenario, res.Messages, res.Err(), want)
 		}
@@ -336,6 +347,8 @@ func TestConfigErrors(t *testing.T) {
 		{Config{Scenario: Echo, Size: 3}, "size must be at least 48"},
 		{Config{Scenario: Echo, Clients: -1}, "clients must be at least 1"},
 		{Config{Scenario: Echo, Rate: -1}, "must not be negative"},
+		{Config{Scenario: Sparse, Clients: 5, Senders: 6}, "more senders than clients"},
+		{Config{Scenario: Sparse, MessageRate: -1}, "there must be a room and messages"},
 		{Config{Scenario: Echo, Processes: 2}, "no way to start them"},
 		{Config{Scenario: Echo, Clients: 2, Processes: 3}, "more processes than clients"},
 	} {

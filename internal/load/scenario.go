@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -23,6 +24,10 @@ func (r *run) scenario(ctx context.Context) error {
 		return r.broadcasts(ctx)
 	case Churn:
 		return r.between(ctx, opChurn)
+	case Sparse:
+		return r.between(ctx, opSteady)
+	case Busy:
+		return r.busy(ctx)
 	case Jitter, Avalanche:
 		return r.lossy(ctx)
 	default:
@@ -154,19 +159,39 @@ func (r *run) remember(ctx context.Context, clients int) error {
 
 // collect has the server collect its garbage, and reads what is left.
 func (r *run) collect(ctx context.Context) (int64, error) {
-	number := r.workers[0].acked + 1
-	if err := r.workers[0].commands.write(command{Op: opCollect, Number: number}); err != nil {
-		return 0, err
-	}
-	err := r.await(ctx, r.cfg.Timeout, func(w *remote) bool { return w != r.workers[0] || w.acked >= number })
-	if errors.Is(err, errNoProgress) {
-		return 0, errors.New(`the server does not acknowledge the event "gc", by which it is asked to collect garbage`)
-	}
-	if err != nil {
+	if _, err := r.ask(ctx, "gc", command{Op: opCollect}); err != nil {
 		return 0, err
 	}
 	now, err := r.cfg.Server.read()
 	return now.resident, err
+}
+
+// ask has the first worker ask the server for something, and returns the number that it answers with.
+func (r *run) ask(ctx context.Context, name string, c command) (int64, error) {
+	first := r.workers[0]
+	c.Number = first.acked + 1
+	if err := first.commands.write(c); err != nil {
+		return 0, err
+	}
+	err := r.await(ctx, r.cfg.Timeout, func(w *remote) bool { return w != first || w.acked >= c.Number })
+	if errors.Is(err, errNoProgress) {
+		return 0, fmt.Errorf("the server does not acknowledge the event %q, which the scenario needs", name)
+	}
+	return first.answer, err
+}
+
+// busy has the server compute while clients send at fixed times.
+func (r *run) busy(ctx context.Context) error {
+	if _, err := r.ask(ctx, "compute", command{Op: opCompute, Count: r.cfg.Computing}); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := r.between(ctx, opSteady); err != nil {
+		return err
+	}
+	done, err := r.ask(ctx, "compute", command{Op: opCompute})
+	r.result.Computed = float64(done) / time.Since(began).Seconds()
+	return err
 }
 
 // broadcasts makes rounds of broadcasts, each when the one before has arrived everywhere or is given up.

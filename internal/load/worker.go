@@ -72,11 +72,12 @@ type worker struct {
 
 	latency    latencies // of messages
 	connecting latencies
+	behind     latencies // of messages that were to be sent at a fixed time: how late they were
 	received   atomic.Int64
 	open       atomic.Int64 // clients connected
 	remaining  atomic.Int64 // messages that an exchange may still send
-	tokens     atomic.Int64 // messages of an exchange under way
-	exchanged  chan struct{}
+	tokens     atomic.Int64 // messages of an exchange under way, or of a steady rate that have not come yet
+	exchanged  chan struct{} // closed when there are none any more
 
 	live live
 
@@ -120,6 +121,11 @@ func (w *worker) obey(ctx context.Context, c command) error {
 	case opExchange:
 		w.exchange(ctx, int64(c.Count))
 		return w.done()
+	case opSteady:
+		w.steady(ctx, int64(c.Count))
+		return w.done()
+	case opCompute:
+		return w.ask(ctx, `["compute",`+strconv.Itoa(c.Count)+`]`, c.Number)
 	case opChurn:
 		w.churn(ctx, c.Count)
 		return w.done()
@@ -138,6 +144,7 @@ func (w *worker) obey(ctx context.Context, c command) error {
 	case opReset:
 		w.latency.take()
 		w.connecting.take()
+		w.behind.take()
 		return w.done()
 	case opReport:
 		r, err := w.report()
@@ -368,8 +375,10 @@ type senderHandler struct{ w *worker }
 
 func (h senderHandler) OnEvent(*Client, []byte) {}
 
-func (h senderHandler) OnAck(_ *Client, id int, _ []byte) {
-	_ = h.w.events.write(event{Op: evAcked, Number: int64(id)})
+func (h senderHandler) OnAck(_ *Client, id int, args []byte) {
+	var answer []int64
+	_ = json.Unmarshal(args, &answer) // most answers are no number
+	_ = h.w.events.write(event{Op: evAcked, Number: int64(id), Answer: append(answer, 0)[0]})
 }
 
 func (h senderHandler) OnEnd(_ *Client, err error, closed bool) {
@@ -402,7 +411,7 @@ func (w *worker) report() (*report, error) {
 	}
 	sum.CPU = ownCPU()
 	var errs []error
-	for i, times := range []*latencies{&w.latency, &w.connecting, &w.resuming, &w.answering, &w.catching} {
+	for i, times := range []*latencies{&w.latency, &w.connecting, &w.resuming, &w.answering, &w.catching, &w.behind} {
 		packed, err := packHistogram(times.take())
 		*sum.times()[i] = packed
 		errs = append(errs, err)
