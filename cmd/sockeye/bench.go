@@ -40,10 +40,10 @@ type benchCommand struct {
 	Senders     int           `group:"At fixed times" help:"For sparse and busy: clients that send, the others are idle; 200."`
 	Computing   int           `group:"At fixed times" default:"2" help:"For busy: threads of the server that compute."`
 
-	DropEvery   time.Duration `group:"Lost connections" help:"For jitter and avalanche: time from one loss of a client's connection to the next; 15s."`
-	DropFor     time.Duration `group:"Lost connections" help:"How long there is no way to the server; 2s."`
-	Rooms       int           `group:"Lost connections" help:"Rooms that the messages go to in turns, with each client in one of them; with 1, the default, to all."`
-	Reconnect   string        `group:"Lost connections" default:"stock" enum:"stock,immediate" help:"How clients come back: stock, with the delays of the npm client, or immediate, when there is a way."`
+	DropEvery time.Duration `group:"Lost connections" help:"For jitter and avalanche: time from one loss of a client's connection to the next; 15s."`
+	DropFor   time.Duration `group:"Lost connections" help:"How long there is no way to the server; 2s."`
+	Rooms     int           `group:"Lost connections" help:"Rooms that the messages go to in turns, with each client in one of them; with 1, the default, to all."`
+	Reconnect string        `group:"Lost connections" default:"stock" enum:"stock,immediate" help:"How clients come back: stock, with the delays of the npm client, or immediate, when there is a way."`
 
 	Rate        float64       `group:"How to do it" help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
 	Concurrency int           `group:"How to do it" default:"50" help:"Connects at the same time."`

@@ -50,22 +50,22 @@ type Config struct {
 	Target   Target
 	Scenario string
 
-	Clients     int           // 50 for echo, 2200 for sparse and busy, otherwise 1000
-	Steps       []int         // Idle only: ascending numbers of clients at which memory is read; Clients is the last of them
-	Processes   int           // as many as the descriptors require
-	Sources     []net.IP      // addresses to connect from, in turns; the system chooses, but see portsPerSource
-	Rate        float64       // connects (or cycles of churn) a second; 0 is as fast as it goes
-	Concurrency int           // connects at the same time; 50
-	Size        int           // payload in bytes; 64
-	Copies      int           // broadcasts of a burst; 100
-	Rounds      int           // bursts or single broadcasts; 5 and 50
+	Clients     int      // 50 for echo, 2200 for sparse and busy, otherwise 1000
+	Steps       []int    // Idle only: ascending numbers of clients at which memory is read; Clients is the last of them
+	Processes   int      // as many as the descriptors require
+	Sources     []net.IP // addresses to connect from, in turns; the system chooses, but see portsPerSource
+	Rate        float64  // connects (or cycles of churn) a second; 0 is as fast as it goes
+	Concurrency int      // connects at the same time; 50
+	Size        int      // payload in bytes; 64
+	Copies      int      // broadcasts of a burst; 100
+	Rounds      int      // bursts or single broadcasts; 5 and 50
 	// Messages of echo, targeted, sparse, busy and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn; MessageRate
 	// for the Duration of sparse and busy.
-	Messages    int
-	InFlight    int           // messages of targeted under way at the same time; 100
-	Warmup      int           // rounds or messages before the measurement, whose messages count but not their cost
-	Hold        time.Duration // from the last connect until memory is read; 10 s
-	Timeout     time.Duration // without any progress; 15 s
+	Messages int
+	InFlight int           // messages of targeted under way at the same time; 100
+	Warmup   int           // rounds or messages before the measurement, whose messages count but not their cost
+	Hold     time.Duration // from the last connect until memory is read; 10 s
+	Timeout  time.Duration // without any progress; 15 s
 
 	// Sparse and Busy, Jitter and Avalanche only.
 	Duration    time.Duration // 10 s or 45 s, in which messages are sent and connections lost
@@ -76,10 +76,10 @@ type Config struct {
 	Computing int // Busy only: threads of the server that compute; 2
 
 	// Jitter and Avalanche only.
-	DropEvery   time.Duration // from one loss of a client's connection to the next; 15 s
-	DropFor     time.Duration // in which there is no way to the server; 2 s
-	Rooms       int           // 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in turns
-	Reconnect   string        // ReconnectStock, unless told
+	DropEvery time.Duration // from one loss of a client's connection to the next; 15 s
+	DropFor   time.Duration // in which there is no way to the server; 2 s
+	Rooms     int           // 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in turns
+	Reconnect string        // ReconnectStock, unless told
 
 	Server Process // whose CPU and memory are read
 

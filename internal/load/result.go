@@ -28,7 +28,7 @@ type Result struct {
 	Latency     *Percentiles `json:"latency,omitempty"` // of messages, from the sender to the receiver or back to the sender
 	Connecting  *Percentiles `json:"connecting,omitempty"`
 	Behind      *Percentiles `json:"behind,omitempty"` // how late this side sent what was to be sent at a fixed time; part of Latency
-	Drops       *Drops       `json:"drops,omitempty"` // nil in scenarios that lose no connections on purpose
+	Drops       *Drops       `json:"drops,omitempty"`  // nil in scenarios that lose no connections on purpose
 
 	Server    *ServerUse `json:"server,omitempty"` // nil without a process to look at
 	Via       *ServerUse `json:"via,omitempty"`    // of the node that broadcasts were asked of; operations are broadcasts

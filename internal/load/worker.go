@@ -74,9 +74,9 @@ type worker struct {
 	connecting latencies
 	behind     latencies // of messages that were to be sent at a fixed time: how late they were
 	received   atomic.Int64
-	open       atomic.Int64 // clients connected
-	remaining  atomic.Int64 // messages that an exchange may still send
-	tokens     atomic.Int64 // messages of an exchange under way, or of a steady rate that have not come yet
+	open       atomic.Int64  // clients connected
+	remaining  atomic.Int64  // messages that an exchange may still send
+	tokens     atomic.Int64  // messages of an exchange under way, or of a steady rate that have not come yet
 	exchanged  chan struct{} // closed when there are none any more
 
 	live live
