@@ -33,6 +33,9 @@ const (
 	wantedVersion = "2.11"
 )
 
+// noPeers is what JetStream says while there are fewer servers than replicas.
+const noPeers jetstream.ErrorCode = 10005
+
 var (
 	errNoJetStream = errors.New("jetstream is not enabled for this user's account")
 	errNoStream    = errors.New("no stream takes it: jetstream is away, or has no leader")
@@ -351,7 +354,7 @@ func (j *jetStream) failed(err error) {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		off = errNoJetStream
 	case errors.Is(err, errOldNATS), errors.Is(err, errOtherStream):
-	case errors.As(err, &api) && api.Code < 503: // JetStream has said what it does not want
+	case errors.As(err, &api) && api.Code < 503 && api.ErrorCode != noPeers: // JetStream has said what it does not want
 	default:
 		return // it may be without a leader
 	}

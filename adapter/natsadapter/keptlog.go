@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,10 @@ const (
 	catchUpAgain = 250 * time.Millisecond
 	// stuckAfter is how long messages that do not continue what was heard wait for the log, which cannot be read.
 	stuckAfter = 5 * time.Second
+	// maxRecent is how many entries are remembered that were handed on, in case that the stream goes back. rewindClocks is how far the clocks
+	// of servers may be apart that lead it one after the other: what is older than that was handed on.
+	maxRecent    = 1024
+	rewindClocks = 10 * time.Second
 	// maxBypassed is how many nodes are remembered: whoever can publish can invent some.
 	maxBypassed = 4096
 )
@@ -66,6 +71,10 @@ type keptLog struct {
 	// Owned by the mailbox's worker.
 	again    time.Time                 // the log is not read before
 	stuck    time.Time                 // since when it could not be read, for messages
+	recent   []entryID                 // what was handed on last, a ring whose oldest is
+	oldest   int                       // here
+	newest   int64                     // the latest time of an entry that was handed on, in nanoseconds
+	rewound  bool                      // what is read may have been handed on
 	bypassed map[adapter.NodeID]uint64 // number of the last broadcast that a node has sent past the log, and once in it
 	trouble  seldom.Counted
 }
@@ -103,6 +112,12 @@ func (l *keptLog) close() {
 	}
 	l.closed = true
 	l.jet.remove(l)
+}
+
+// entryID is what names an entry for good.
+type entryID struct {
+	seq uint64
+	at  int64
 }
 
 // logged reports whether a message belongs into the log.
@@ -380,6 +395,11 @@ func (l *keptLog) open(d *delivery) {
 // handOn hands the broadcasts of an entry on.
 func (l *keptLog) handOn(s *stored, life int64) {
 	l.stuck = time.Time{}
+	if l.had(s) {
+		l.read.Store(&place{life, s.seq, s.at, wholeEntry(s)})
+		return
+	}
+	l.remember(s)
 	e, err := decodeEntry(s.body)
 	if err != nil {
 		l.bus.mailbox.Deliver(nil, err, l.subject)
@@ -455,24 +475,61 @@ func (l *keptLog) readOn(ctx context.Context) error {
 		list, more, err := l.continued(ctx, read)
 		switch {
 		case errors.Is(err, adapter.ErrHistoryGap):
-			if read, err = l.skip(ctx, read); err != nil {
-				return err
-			}
-			if list, more, err = l.jet.page(ctx, l.stream, l.subject, read.seq); err != nil {
-				return err
-			}
+			return l.readAnew(ctx, read)
 		case err != nil:
 			return err
-		default:
-			list = list[1:]
 		}
-		for _, s := range list {
+		for _, s := range list[1:] {
 			l.handOn(s, read.life)
 		}
 		if !more {
 			return nil
 		}
 	}
+}
+
+// readAnew hands on what is in a log that does not continue what was handed on.
+func (l *keptLog) readAnew(ctx context.Context, read place) error {
+	from, err := l.skip(ctx, read)
+	if err != nil {
+		return err
+	}
+	l.again = time.Now().Add(catchUpAgain)
+	l.rewound = true
+	for next, more := from.seq, true; more; {
+		var list []*stored
+		if list, more, err = l.jet.page(ctx, l.stream, l.subject, next); err != nil {
+			return err
+		}
+		for _, s := range list {
+			l.handOn(s, from.life)
+			next = s.seq + 1
+		}
+	}
+	return nil
+}
+
+// had reports whether an entry was handed on before: a stream that has lost its end, or was restored, has some of what it had.
+func (l *keptLog) had(s *stored) bool {
+	if !l.rewound {
+		return false
+	}
+	if s.at < l.newest-rewindClocks.Nanoseconds() || slices.Contains(l.recent, entryID{s.seq, s.at}) {
+		return true
+	}
+	l.rewound = false
+	return false
+}
+
+// remember notes that an entry was handed on.
+func (l *keptLog) remember(s *stored) {
+	l.newest = max(l.newest, s.at)
+	if len(l.recent) < maxRecent {
+		l.recent = append(l.recent, entryID{s.seq, s.at})
+		return
+	}
+	l.recent[l.oldest] = entryID{s.seq, s.at}
+	l.oldest = (l.oldest + 1) % maxRecent
 }
 
 // skip returns where to go on behind an entry that is not there any more: in another life of the stream at its beginning.

@@ -20,10 +20,9 @@ import (
 const (
 	// sessionWriters is how many sessions are written at once.
 	sessionWriters = 32
-	// sessionTries is how often a session is looked at anew that another node has written in the meantime.
-	sessionTries = 20
-	// sessionPause is how long the first such pause is at most: the number of the message may be known a moment before its contents.
-	sessionPause = 5 * time.Millisecond
+	// sessionPause is how long the first pause is at most before a session is looked at anew that has been written in the meantime. A leader
+	// also says so of one that it cannot store at the moment, because not enough others do.
+	sessionPause, maxSessionPause = 5 * time.Millisecond, 200 * time.Millisecond
 	// toldFor is how long a session whose end is to be told stays after its end.
 	toldFor = 10 * time.Minute
 	// takenFor is how long a session that was taken stays at least, for its new holder to write it.
@@ -140,7 +139,8 @@ func (s *sessionStore) again(ctx context.Context, do func() error) error {
 
 // change stores what decide makes of a session, nil for nothing. It returns what was there.
 func (s *sessionStore) change(ctx context.Context, pid string, decide func(f *found) *sessionRecord) (f found, err error) {
-	for try := range sessionTries {
+	began := time.Now()
+	for try := 0; ; try++ {
 		if f, err = s.look(ctx, pid); err != nil {
 			return f, err
 		}
@@ -152,16 +152,18 @@ func (s *sessionStore) change(ctx context.Context, pid string, decide func(f *fo
 		if err != nil || !conflict {
 			return f, err
 		}
-		if err := giveWay(ctx, try); err != nil {
+		if err := giveWay(ctx, try, began); err != nil {
 			return f, err
 		}
 	}
-	return f, unavailable(errContended)
 }
 
-// giveWay waits for a moment, since somebody else was faster.
-func giveWay(ctx context.Context, try int) error {
-	if err := pause(ctx, rand.N(sessionPause*time.Duration(1+try))); err != nil {
+// giveWay waits for a moment, since somebody else was faster, but not for longer than an election lasts.
+func giveWay(ctx context.Context, try int, began time.Time) error {
+	if time.Since(began) > election {
+		return unavailable(errContended)
+	}
+	if err := pause(ctx, rand.N(min(sessionPause*time.Duration(1+try), maxSessionPause))); err != nil {
 		return unavailable(err)
 	}
 	return nil
@@ -268,7 +270,8 @@ func (s *sessionStore) write(ctx context.Context, w *adapter.SessionWrite) (held
 		r.text = text
 	}
 	before, known := s.seen(pid, w.Holder)
-	for try := range sessionTries {
+	began := time.Now()
+	for try := 0; ; try++ {
 		if !known {
 			f, err := s.look(ctx, pid)
 			switch {
@@ -292,11 +295,10 @@ func (s *sessionStore) write(ctx context.Context, w *adapter.SessionWrite) (held
 		}
 		s.see(pid, 0, new(sessionRecord))
 		known = false
-		if err := giveWay(ctx, try); err != nil {
+		if err := giveWay(ctx, try, began); err != nil {
 			return false, err
 		}
 	}
-	return false, unavailable(errContended)
 }
 
 // seen returns the number of the message with a session, if this node has written it for its holder.

@@ -106,7 +106,7 @@ func (c *serveCommand) openCluster(log *slog.Logger, opts *server.Options) (*clu
 	if err != nil {
 		return nil, err
 	}
-	way, err := c.openBroker(files, log)
+	way, err := c.openBroker(c.brokerUser(files), log)
 	if err != nil {
 		return nil, err
 	}

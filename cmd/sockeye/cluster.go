@@ -257,12 +257,18 @@ type brokerHealth struct {
 	reason error     // why it is down, else nil
 }
 
-// openBroker makes the way to the broker; files are those of connections between nodes. The adapter logs when the other nodes can be
-// reached and when not.
-func (f *nodeFlags) openBroker(files *tlsFiles, log *slog.Logger) (broker, error) {
+// brokerUser is what the way to the broker has to know of the node.
+type brokerUser struct {
+	name     string
+	recovery bool      // its clients may go on where their connection was lost
+	files    *tlsFiles // of connections between nodes; nil without TLS
+}
+
+// openBroker makes the way to the broker. The adapter logs when the other nodes can be reached and when not.
+func (f *nodeFlags) openBroker(node brokerUser, log *slog.Logger) (broker, error) {
 	switch f.kind() {
 	case natsKind:
-		return f.openNATS(files, log)
+		return f.openNATS(node, log)
 	case kafkaKind:
 		return f.openKafka(log)
 	default:
@@ -271,13 +277,14 @@ func (f *nodeFlags) openBroker(files *tlsFiles, log *slog.Logger) (broker, error
 }
 
 // checkBroker says what openBroker would refuse, and neither listens nor connects.
-func (f *nodeFlags) checkBroker(log *slog.Logger) error {
+func (f *nodeFlags) checkBroker(node brokerUser, log *slog.Logger) error {
 	if f.kind() == natsKind {
 		files, err := f.peerFiles()
 		if err != nil {
 			return err
 		}
-		return f.checkNATSBroker(files, log)
+		node.files = files
+		return f.checkNATSBroker(node, log)
 	}
 	open := f.openRedis
 	if f.kind() == kafkaKind {

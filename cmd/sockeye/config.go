@@ -50,7 +50,7 @@ func (c *serveCommand) check() error {
 		if err := c.checkPeer(); err != nil {
 			return err
 		}
-		if err := c.checkBroker(log); err != nil {
+		if err := c.checkBroker(c.brokerUser(nil), log); err != nil {
 			return err
 		}
 	}

@@ -88,6 +88,8 @@ type natsNodeFlags struct {
 	NATSRoutes          []string      `name:"nats-routes" secret:"url" placeholder:"URL" help:"Where the nodes have --nats-embed, such as nats://a:6222, the same list on all of them: a node leaves itself out, one other node that runs is enough to find all, and nobody waits for any."`
 	NATSRouteSecret     string        `name:"nats-route-secret" secret:"whole" placeholder:"TEXT" help:"Secret of at least 16 bytes without which no route is taken, the same on all nodes; better given as SOCKEYE_NATS_ROUTE_SECRET or in a file. By default it follows from --cluster-secret. Without one, and without --peer-tls-cert, --nats-embed must be a loopback address."`
 	NATSRouteSecretFile string        `name:"nats-route-secret-file" type:"existingfile" help:"File with that secret."`
+	NATSReplicas        int           `name:"nats-replicas" help:"With --connection-state-recovery and --nats: on how many servers of NATS is what clients get that come back, 1 to 5; 3 by default if there are several."`
+	NATSStoreDir        string        `name:"nats-store-dir" type:"path" help:"With --connection-state-recovery and --nats-embed: directory for what the NATS server in this node has to remember of the others, some kilobytes; by default one for temporary files, which goes with the node."`
 	NATSAnswerTimeout   time.Duration `name:"nats-answer-timeout" help:"How long NATS may owe an answer before it counts as down and the connection as dead; 3s by default."`
 }
 
@@ -97,6 +99,8 @@ func (f *natsNodeFlags) flags() []flag {
 		{"--nats-routes", len(f.NATSRoutes) > 0},
 		{"--nats-route-secret", f.NATSRouteSecret != ""},
 		{"--nats-route-secret-file", f.NATSRouteSecretFile != ""},
+		{"--nats-store-dir", f.NATSStoreDir != ""},
+		{"--nats-replicas", f.NATSReplicas != 0},
 		{"--nats-answer-timeout", f.NATSAnswerTimeout != 0},
 	}
 }
@@ -107,7 +111,7 @@ func (f *natsNodeFlags) checkNATSNode(elsewhere bool) error {
 		return fmt.Errorf("--nats-answer-timeout must be positive, got %v", f.NATSAnswerTimeout)
 	}
 	if f.NATSEmbed == "" {
-		for _, flag := range f.flags()[1:4] {
+		for _, flag := range f.flags()[1:5] {
 			if flag.given {
 				return fmt.Errorf("%s needs --nats-embed", flag.name)
 			}
@@ -115,6 +119,8 @@ func (f *natsNodeFlags) checkNATSNode(elsewhere bool) error {
 		return nil
 	}
 	switch {
+	case f.NATSReplicas != 0:
+		return errors.New("--nats-replicas needs --nats: with --nats-embed there are 3 if there are as many nodes")
 	case elsewhere:
 		return errors.New("--nats-embed and --nats exclude each other: NATS is inside the nodes or elsewhere")
 	case f.NATSRouteSecret != "" && f.NATSRouteSecretFile != "":
@@ -184,14 +190,15 @@ type natsBroker struct {
 func (f *nodeFlags) natsOptions(log *slog.Logger) *natsadapter.Options {
 	return &natsadapter.Options{
 		Prefix: f.Key, NodeOverAfter: f.NodeOverAfter, QueueLimit: f.QueueLimit, QueueAge: f.QueueAge, AnswerTimeout: f.NATSAnswerTimeout,
-		Logger: log,
+		RecoveryReplicas: f.NATSReplicas,
+		Logger:           log,
 	}
 }
 
 // openNATS makes the adapter, and starts the server that it talks to if that is in this process.
-func (f *nodeFlags) openNATS(files *tlsFiles, log *slog.Logger) (broker, error) {
+func (f *nodeFlags) openNATS(node brokerUser, log *slog.Logger) (broker, error) {
 	if f.NATSEmbed != "" {
-		return f.openEmbedded(files, log)
+		return f.openEmbedded(node, log)
 	}
 	connection, err := f.natsConnection()
 	if err != nil {
@@ -202,12 +209,16 @@ func (f *nodeFlags) openNATS(files *tlsFiles, log *slog.Logger) (broker, error) 
 	return newNATSBroker(opts)
 }
 
-func (f *nodeFlags) openEmbedded(files *tlsFiles, log *slog.Logger) (broker, error) {
-	o, err := f.embedOptions(files, log)
+func (f *nodeFlags) openEmbedded(node brokerUser, log *slog.Logger) (broker, error) {
+	o, err := f.embedOptions(node, log)
 	if err != nil {
 		return nil, err
 	}
 	opts := f.natsOptions(log.With("nats", "embedded"))
+	opts.RecoveryInMemory, opts.RecoveryMaxBytes, opts.RecoveryReplicas = true, natsKeep, o.replicas()
+	if node.recovery && !o.hasOthers() {
+		log.Warn("recovery is off, clients that come back start anew: with --nats-embed it takes --nats-routes to other nodes")
+	}
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
@@ -239,10 +250,10 @@ func newNATSBroker(opts *natsadapter.Options) (*natsBroker, error) {
 }
 
 // checkNATSBroker says what openNATS would refuse, and neither listens nor connects.
-func (f *nodeFlags) checkNATSBroker(files *tlsFiles, log *slog.Logger) error {
+func (f *nodeFlags) checkNATSBroker(node brokerUser, log *slog.Logger) error {
 	opts := f.natsOptions(log)
 	if f.NATSEmbed != "" {
-		if _, err := f.embedOptions(files, log); err != nil {
+		if _, err := f.embedOptions(node, log); err != nil {
 			return err
 		}
 		return opts.Validate()

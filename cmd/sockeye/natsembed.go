@@ -13,12 +13,15 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Bounds of a NATS server inside a node.
@@ -38,6 +41,14 @@ const (
 	// natsStart is how long a server may take to open its ports, natsLook the time between two looks whether it cannot.
 	natsStart = 10 * time.Second
 	natsLook  = 100 * time.Millisecond
+	// natsSettle is how long a node that ends waits at most until the other ones have what JetStream keeps.
+	natsSettle = 10 * time.Second
+
+	// natsKeep bounds what clients get that come back, and their sessions, each, in bytes, natsStore what JetStream writes to files.
+	natsKeep  = 64 << 20
+	natsStore = 64 << 20
+	// natsReplicas is on how many nodes that is.
+	natsReplicas = 3
 
 	natsRouteUser      = "sockeye"
 	minNATSRouteSecret = 16 // bytes
@@ -51,23 +62,29 @@ type embedOptions struct {
 	secret string    // "" for none
 	tls    *tlsFiles // of both ends of a route, nil without TLS
 	log    *slog.Logger
+
+	jetStream bool
+	node      string // the same after a restart; of use with JetStream
+	store     string // directory; "" for one that goes with the server
 }
 
 // embedOptions reads the secret and checks what can be checked without listening.
-func (f *nodeFlags) embedOptions(files *tlsFiles, log *slog.Logger) (*embedOptions, error) {
+func (f *nodeFlags) embedOptions(node brokerUser, log *slog.Logger) (*embedOptions, error) {
 	secret, err := f.routeSecret()
 	if err != nil {
 		return nil, err
 	}
-	if secret == "" && files == nil {
+	if secret == "" && node.files == nil {
 		if checkLoopback(f.NATSEmbed) != nil {
 			return nil, fmt.Errorf("--nats-embed %s is not a loopback address: routes from elsewhere need --nats-route-secret, --cluster-secret or --peer-tls-cert, "+
 				"else whoever reaches it is part of the cluster", f.NATSEmbed)
 		}
 	}
 	o := &embedOptions{
-		name: cmp.Or(f.Key, "sockeye"), addr: f.NATSEmbed, routes: f.NATSRoutes, secret: secret, tls: files, log: log,
+		name: cmp.Or(f.Key, "sockeye"), addr: f.NATSEmbed, routes: f.NATSRoutes, secret: secret, tls: node.files, log: log,
+		node: node.name, store: f.NATSStoreDir,
 	}
+	o.jetStream = node.recovery && o.hasOthers()
 	_, err = o.server()
 	return o, err
 }
@@ -103,6 +120,20 @@ func (o *embedOptions) hasOthers() bool {
 		}
 	}
 	return false
+}
+
+// replicas is on how many nodes JetStream keeps everything.
+func (o *embedOptions) replicas() int { return max(1, min(len(o.routes), natsReplicas)) }
+
+// jetStreamIn has the server keep what clients get that come back, in its memory. What JetStream has to remember of the other servers it
+// writes to files. It finds a majority among as many servers as there are routes, and knows a server by its name: a node that comes
+// with another one after a restart is one more.
+func (o *embedOptions) jetStreamIn(opts *natsserver.Options, dir string) {
+	sum := sha256.Sum256([]byte(o.node))
+	opts.ServerName = hex.EncodeToString(sum[:12]) // names of nodes may have spaces
+	opts.NoSystemAccount = false
+	opts.JetStream, opts.StoreDir = true, dir
+	opts.JetStreamMaxMemory, opts.JetStreamMaxStore = 2*natsKeep, natsStore
 }
 
 // server turns the options into those of the server.
@@ -183,8 +214,9 @@ func hostPort(addr string) (host string, port int, err error) {
 // embedded is a NATS server in this process, connected with those of the other nodes.
 type embedded struct {
 	// Static after construction.
-	srv   *natsserver.Server
-	token string // of its clients
+	srv       *natsserver.Server
+	token     string // of its clients
+	temporary string // directory that goes with it; "" if there is none
 }
 
 // start opens the port for routes, and does not wait for the other nodes.
@@ -193,19 +225,32 @@ func (o *embedOptions) start() (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	e := new(embedded)
+	if o.jetStream {
+		dir := o.store
+		if dir == "" {
+			if dir, err = os.MkdirTemp("", "sockeye-nats-"); err != nil {
+				return nil, fmt.Errorf("make a directory for the nats server, see --nats-store-dir: %w", err)
+			}
+			e.temporary = dir
+		}
+		o.jetStreamIn(opts, dir)
+	}
 	srv, err := natsserver.NewServer(opts)
 	if err != nil {
+		e.forget()
 		return nil, fmt.Errorf("nats server: %w", err)
 	}
+	e.srv, e.token = srv, opts.Authorization
 	log := &natsLog{log: o.log, fatal: make(chan error, 1)}
 	srv.SetLoggerV2(log, o.log.Enabled(context.Background(), slog.LevelDebug), false, false)
 	srv.Start()
 	if err := log.awaitReady(srv); err != nil {
-		srv.Shutdown()
+		e.close()
 		return nil, fmt.Errorf("--nats-embed: %w", err)
 	}
 	o.log.Info("nats server takes routes", "addr", srv.ClusterAddr().String(), "secret", o.secret != "", "tls", o.tls != nil)
-	return &embedded{srv, opts.Authorization}, nil
+	return e, nil
 }
 
 // awaitReady waits until a server takes connections, and no longer than until it says that it cannot.
@@ -231,8 +276,63 @@ func (e *embedded) alone() bool { return e.srv.NumRoutes() == 0 }
 
 // close ends the server when what its client has published is on its way.
 func (e *embedded) close() {
+	e.settle()
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown()
+	e.forget()
+}
+
+// settle waits until the other nodes have of JetStream's streams what this one has: one that was restarted a moment ago has nothing of
+// them, and if all are restarted one after the other somebody has to have everything at any time.
+func (e *embedded) settle() {
+	if !e.srv.JetStreamEnabled() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), natsSettle)
+	defer cancel()
+	conn, err := nats.Connect("", nats.InProcessServer(e.srv), nats.Token(e.token), nats.NoReconnect())
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return
+	}
+	look := time.NewTicker(natsLook)
+	defer look.Stop()
+	for !settled(ctx, js) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settled reports whether all replicas that can be reached are complete.
+func settled(ctx context.Context, js jetstream.JetStream) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	streams := js.ListStreams(ctx)
+	for info := range streams.Info() {
+		if info.Cluster == nil || info.Cluster.Leader == "" {
+			return false
+		}
+		for _, r := range info.Cluster.Replicas {
+			if !r.Current && !r.Offline {
+				return false
+			}
+		}
+	}
+	return streams.Err() == nil
+}
+
+// forget removes what was written for this server alone.
+func (e *embedded) forget() {
+	if e.temporary != "" {
+		_ = os.RemoveAll(e.temporary) // what stays is some kilobytes among temporary files
+	}
 }
 
 // both is for either end of a connection: each handshake takes what the files said last, but for the authorities of listeners

@@ -26,7 +26,7 @@ var rounds = stdflag.Int("rounds", 1, "how often TestRestartsLoseNothing restart
 const (
 	travellers = 9
 	sendEvery  = 40 * time.Millisecond
-	// unsure is how long before a node is killed what it has acknowledged may not have reached Redis.
+	// unsure is how long before a node is killed what it has acknowledged may not have reached the broker.
 	unsure = 2 * time.Second
 )
 
@@ -34,9 +34,27 @@ const (
 // and kills one, while each client sends to a user and to a room with the chat's send. All that was acknowledged arrives once and in its
 // sender's order, and nobody has to log in again.
 func TestRestartsLoseNothing(t *testing.T) {
-	f := &fleet{t: t, redis: redistest.Single(t)}
-	for range 3 {
-		f.nodes = append(f.nodes, f.start())
+	redis := redistest.Single(t)
+	f := &fleet{t: t, flags: func(int) []string {
+		return []string{"--redis", "redis://" + redis.Addr, "--adapter", "streams", "--stream-max-len", "100000"}
+	}}
+	f.live(t)
+}
+
+// TestEmbeddedRestartsLoseNothing does it with NATS inside the nodes: the one that is killed may lead the log.
+func TestEmbeddedRestartsLoseNothing(t *testing.T) {
+	embedded := embedFlagsOf(t, 3)
+	f := &fleet{t: t, flags: func(i int) []string { return append(embedded[i], "--node-name", fmt.Sprint("n", i)) }}
+	f.live(t)
+}
+
+// live is what happens to a fleet.
+func (f *fleet) live(t *testing.T) {
+	for i := range 3 {
+		f.nodes = append(f.nodes, f.start(i))
+	}
+	for _, n := range f.nodes {
+		f.await("clients can go on", func() bool { return n.recovers(t) })
 	}
 	f.open(travellers)
 	for range *rounds {
@@ -51,7 +69,7 @@ func TestRestartsLoseNothing(t *testing.T) {
 		for i := range f.nodes {
 			old := f.take(i)
 			old.end(t, syscall.SIGTERM)
-			f.put(i, f.start())
+			f.put(i, f.start(i))
 			f.await("messages cross after a restart", f.crossing())
 		}
 	}
@@ -60,10 +78,10 @@ func TestRestartsLoseNothing(t *testing.T) {
 	f.finish()
 }
 
-// fleet is some nodes with Redis, and clients.
+// fleet is some nodes, and clients.
 type fleet struct {
 	t     *testing.T
-	redis *redistest.Server
+	flags func(i int) []string // those of a node that name the broker
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -75,11 +93,35 @@ type fleet struct {
 	running sync.WaitGroup
 }
 
-func (f *fleet) start() *process {
+func (f *fleet) start(i int) *process {
 	f.t.Helper()
-	return startProcess(f.t, "--redis", "redis://"+f.redis.Addr, "--adapter", "streams", "--stream-max-len", "100000",
-		"--connection-state-recovery", "1m", "--drain-grace", "100ms", "--drain-rate", "20")
+	return startProcess(f.t, append(f.flags(i), "--connection-state-recovery", "1m", "--drain-grace", "100ms", "--drain-rate", "20")...)
 }
+
+// recovers has a client come and come back, and reports whether it went on.
+func (p *process) recovers(t *testing.T) (recovered bool) {
+	target, err := load.ParseTarget("http://" + p.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s load.Session
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		var c *load.Client
+		if c, recovered, err = load.Resume(ctx, &target, 0, deaf{}, &s); err == nil {
+			c.Cut()
+		}
+		cancel()
+	}
+	return recovered
+}
+
+// deaf is a client that nothing matters to.
+type deaf struct{}
+
+func (deaf) OnEvent(*load.Client, []byte)    {}
+func (deaf) OnAck(*load.Client, int, []byte) {}
+func (deaf) OnEnd(*load.Client, error, bool) {}
 
 // take takes a node out of those to which clients connect.
 func (f *fleet) take(i int) *process {
@@ -271,7 +313,7 @@ func (c *traveller) connect(first bool) *load.Client {
 			continue // the node is being restarted
 		}
 		if recovered == first {
-			c.fleet.t.Errorf("client %d went on: %v", c.index, recovered)
+			c.fleet.t.Errorf("client %d went on: %v\n%s", c.index, recovered, n.output())
 		}
 		c.mu.Lock()
 		c.client = client

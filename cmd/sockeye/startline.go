@@ -38,6 +38,11 @@ func (c *serveCommand) logStart(log *slog.Logger) {
 
 func (c *serveCommand) nodeName() string { return cmp.Or(c.NodeName, defaultNodeName(c.Addr)) }
 
+// brokerUser is what the way to the broker has to know of this node.
+func (c *serveCommand) brokerUser(files *tlsFiles) brokerUser {
+	return brokerUser{c.nodeName(), c.Recovery > 0, files}
+}
+
 // adapterName is what --adapter means, "memory" for a node alone.
 func (c *serveCommand) adapterName() string {
 	return cmp.Or(c.flavour(c.kind()), "memory")
