@@ -286,8 +286,12 @@ func (b *natsBroker) ready(ctx context.Context) error { return b.nodes.Ready(ctx
 func (b *natsBroker) health() brokerHealth {
 	s := b.nodes.Stats()
 	h := brokerHealth{s.State, s.Since, s.Reason}
-	if h.reason == nil && b.others && b.inside.alone() {
-		h.reason = errors.New("no other node is connected") // which is no reason to send clients elsewhere
+	switch { // none is a reason to send clients elsewhere
+	case h.reason != nil || b.inside == nil:
+	case b.others && b.inside.alone():
+		h.reason = errors.New("no other node is connected")
+	default:
+		h.reason = b.inside.incomplete()
 	}
 	return h
 }

@@ -274,6 +274,17 @@ func (l *natsLog) awaitReady(srv *natsserver.Server) error {
 // alone reports whether no other node is connected.
 func (e *embedded) alone() bool { return e.srv.NumRoutes() == 0 }
 
+// incomplete returns why this server does not have all of what JetStream keeps; nil if it has.
+func (e *embedded) incomplete() error {
+	if !e.srv.JetStreamEnabled() {
+		return nil
+	}
+	if health := e.srv.Healthz(nil); health.Error != "" {
+		return fmt.Errorf("not all is here that clients get who come back: %s", health.Error)
+	}
+	return nil
+}
+
 // close ends the server when what its client has published is on its way.
 func (e *embedded) close() {
 	e.settle()

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	stdflag "flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +47,24 @@ func TestRestartsLoseNothing(t *testing.T) {
 // TestEmbeddedRestartsLoseNothing does it with NATS inside the nodes: the one that is killed may lead the log.
 func TestEmbeddedRestartsLoseNothing(t *testing.T) {
 	embedded := embedFlagsOf(t, 3)
-	f := &fleet{t: t, flags: func(i int) []string { return append(embedded[i], "--node-name", fmt.Sprint("n", i)) }}
+	admin := []string{redistest.FreeAddr(t), redistest.FreeAddr(t), redistest.FreeAddr(t)}
+	f := &fleet{t: t, flags: func(i int) []string {
+		return append(embedded[i], "--node-name", fmt.Sprint("n", i), "--admin-addr", admin[i])
+	}}
+	f.complete = func() bool {
+		for _, addr := range admin {
+			resp, err := http.Get("http://" + addr + "/readyz?verbose")
+			if err != nil {
+				return false
+			}
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || !bytes.Contains(body, []byte("broker")) || bytes.Contains(body, []byte("not all is here")) {
+				return false
+			}
+		}
+		return true
+	}
 	f.live(t)
 }
 
@@ -73,6 +93,9 @@ func (f *fleet) live(t *testing.T) {
 			f.await("messages cross after a restart", f.crossing())
 		}
 	}
+	if f.complete != nil {
+		f.await("all nodes have everything", f.complete)
+	}
 	f.kill(rand.IntN(3))
 	f.await("messages cross after a node was killed", f.crossing())
 	f.finish()
@@ -82,6 +105,8 @@ func (f *fleet) live(t *testing.T) {
 type fleet struct {
 	t     *testing.T
 	flags func(i int) []string // those of a node that name the broker
+	// complete reports whether any one node can be killed; nil if that is always so.
+	complete func() bool
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -42,7 +42,7 @@
 //
 // While it does not answer, bindings are kept and written later; messages to users that this node does not know of go to all nodes.
 // The store's epoch tells when it was emptied or replaced. Then each node writes its users anew, 20,000 a second, and messages go to all
-// nodes for 10 s. A node notices within 5 s; before it does, a user that comes to a second node at that moment may miss messages
+// nodes for 10 s. With connection state recovery nobody is offline for as long as a client may go on, but away. A node notices within 5 s; before it does, a user that comes to a second node at that moment may miss messages
 // there. A node that was taken for dead, and swept, writes its users anew, too.
 //
 // # Goroutines

@@ -140,6 +140,24 @@ func TestAwayAndGone(t *testing.T) {
 	})
 }
 
+// TestAwayStoreEmptied: when the store has lost everything nobody is offline as long as a client may come back, for nobody knows.
+func TestAwayStoreEmptied(t *testing.T) {
+	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, _ *returner) {
+		if err := n.emit("v", "x"); !errors.Is(err, users.ErrOffline) {
+			t.Error(err)
+		}
+		w.store.flush()
+		time.Sleep(30 * time.Second)
+		if err := n.emit("v", "x"); !errors.Is(err, users.ErrKept) {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := n.emit("v", "x"); !errors.Is(err, users.ErrOffline) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestDeadConnection: a connection that is dead without anybody knowing loses nothing.
 func TestDeadConnection(t *testing.T) {
 	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, r *returner) {

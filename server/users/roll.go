@@ -139,7 +139,7 @@ func (d *Directory) writeAnewLocked(lost bool) {
 	d.counts.renewals.Add(1)
 	if lost {
 		d.log.Warn("the store has lost its users; those of this node are written anew", "users", len(d.users))
-		d.doubt = time.Now().Add(doubtFor)
+		d.doubtStoreLocked()
 	} else {
 		d.log.Warn("another node has swept the users of this node, which it took for dead; they are written anew", "users", len(d.users))
 		d.dropOthersUsersLocked()

@@ -268,7 +268,7 @@ func (d *Directory) placeOf(id string, entry adapter.UserEntry) place {
 			p.nodes = append(p.nodes, node)
 		}
 	}
-	p.away = p.away || u != nil
+	p.away = p.away || u != nil || time.Now().Before(d.unsure)
 	d.mu.Unlock()
 	slices.Sort(p.nodes)
 	if here {
@@ -288,6 +288,13 @@ func (d *Directory) storeDown() bool {
 // doubtFor is how long entries of a store that has lost everything may be incomplete.
 const doubtFor = 10 * time.Second
 
+// doubtStoreLocked notes that the store has lost everything. What the nodes know of their users comes back, but nobody knows of a user whose
+// last client was on a node that was killed: it may come back as long as any.
+func (d *Directory) doubtStoreLocked() {
+	d.doubt = time.Now().Add(doubtFor)
+	d.unsure = time.Now().Add(d.window)
+}
+
 func (d *Directory) doubtLocked() bool {
 	return !d.doubt.IsZero() && time.Now().Before(d.doubt)
 }
@@ -299,7 +306,7 @@ func (d *Directory) believes(epoch string) bool {
 	if epoch != "" && (d.epoch == "" || d.epoch == epoch) {
 		return !d.doubtLocked()
 	}
-	d.doubt = time.Now().Add(doubtFor)
+	d.doubtStoreLocked()
 	signal(d.look)
 	return false
 }

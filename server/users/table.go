@@ -23,6 +23,7 @@ type table struct {
 	down     bool      // the store has not answered
 	anew     bool      // the store has lost everything and this node is not on its roll yet
 	doubt    time.Time // until then the store's entries may be incomplete
+	unsure   time.Time // until then somebody may be away of whom it knows nothing any more
 
 	boxes map[adapter.NodeID]*outbox
 }
