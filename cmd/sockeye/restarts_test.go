@@ -74,7 +74,7 @@ func (f *fleet) live(t *testing.T) {
 		f.nodes = append(f.nodes, f.start(i))
 	}
 	for _, n := range f.nodes {
-		f.await("clients can go on", func() bool { return n.recovers(t) })
+		f.await("clients can go on", func() bool { return f.complete == nil || n.recovers(t) })
 	}
 	f.open(travellers)
 	for range *rounds {
@@ -105,7 +105,7 @@ func (f *fleet) live(t *testing.T) {
 type fleet struct {
 	t     *testing.T
 	flags func(i int) []string // those of a node that name the broker
-	// complete reports whether any one node can be killed; nil if that is always so.
+	// complete reports whether any one node can be killed; nil if that is always so, and if clients can go on from the start.
 	complete func() bool
 
 	mu sync.Mutex
