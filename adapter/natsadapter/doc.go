@@ -91,7 +91,8 @@
 // # How it fits together
 //
 // A builder opens a broker for each server, which owns one hub: everything that the server has open to NATS, which is one connection
-// after the other. A connection is a session; when it ends, for whatever reason, the hub makes the next one. nats.go does not reconnect by
+// after the other. A connection is a session; when it ends, for whatever reason, the hub makes the next one,
+// which waits, a second at most, until NATS has read the former one to its end: a server that was frozen may do so late. nats.go does not reconnect by
 // itself: it would send what is too old by then, and subscribe without telling when that has been done. A hub has
 //
 //   - a queue of what is to be written, bounded in bytes, since a connection may block;

@@ -39,6 +39,8 @@ type hub struct {
 	sent     chan struct{} // closed when nothing is sent any more
 	done     sync.WaitGroup
 
+	former []string // subjects of connections that NATS may still have; owned by the hub's goroutine
+
 	overruns atomic.Uint64 // how often more came than could be sorted
 
 	// Guarded by mu.
@@ -145,20 +147,20 @@ func (h *hub) keep() {
 	}
 }
 
-// begin notes that a connection is open, and reports whether it is not the first one.
-func (h *hub) begin(s *session) (again bool) {
+// begin notes that a connection is open, and returns how many there have been.
+func (h *hub) begin(s *session) (n int) {
 	subscriptions := h.subs.begin()
 	h.queue.limit(s.nc.MaxPayload())
 	h.mu.Lock()
 	h.open, h.server = s, s.nc.ConnectedServerId()
 	h.sessions++
-	again = h.sessions > 1
+	n = h.sessions
 	h.mu.Unlock()
-	if again {
+	if n > 1 {
 		h.stats.Reconnects.Add(1)
 		h.stats.resubscribed.Add(uint64(subscriptions))
 	}
-	return again
+	return n
 }
 
 // begun notes that its subscriptions are confirmed.

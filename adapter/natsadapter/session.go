@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,10 @@ const (
 	// two looks.
 	gatherWithin = 2500 * time.Millisecond
 	gatherEvery  = 20 * time.Millisecond
+	// settleWithin is how long a new connection waits at most until the ones before it have ended at NATS, maxFormer how many of them are
+	// remembered.
+	settleWithin = time.Second
+	maxFormer    = 4
 )
 
 // session is one connection to NATS from its beginning to its end. It has three goroutines: the hub's, which makes subscriptions
@@ -91,9 +97,13 @@ func (s *session) run() {
 	s.giveUp()
 }
 
-// begin subscribes to all that is wanted, and waits until the other nodes are back.
+// begin subscribes to all that is wanted, and waits until former connections have ended and the other nodes are back.
 func (s *session) begin() error {
-	again := s.hub.begin(s)
+	n := s.hub.begin(s)
+	again := n > 1
+	if _, err := s.nc.ChanSubscribe(s.hub.subjects.connection(n), s.in); err != nil {
+		return s.because(err)
+	}
 	if err := s.subscribe(); err != nil {
 		return err
 	}
@@ -104,10 +114,14 @@ func (s *session) begin() error {
 	s.lookForRefusal()
 	s.hub.subs.confirm(fresh)
 	if again {
+		if err := s.settle(); err != nil {
+			return err
+		}
 		if err := s.gather(); err != nil {
 			return err
 		}
 	}
+	s.hub.former = append(s.hub.former, s.hub.subjects.connection(n))
 	s.hub.begun(s)
 	return nil
 }
@@ -366,10 +380,36 @@ func (s *session) flush() error {
 	return s.because(err)
 }
 
+// settle waits until NATS has read former connections to their end: a server that was frozen may still have what was written to them,
+// and what is written to this one would overtake it. A server that does not know that a connection is dead is not waited for.
+func (s *session) settle() error {
+	former := s.hub.former[max(len(s.hub.former)-maxFormer, 0):]
+	deadline := time.Now().Add(settleWithin)
+	for {
+		gone, err := s.probe(former)
+		if err != nil {
+			return err
+		}
+		former = slices.DeleteFunc(slices.Clone(former), func(subject string) bool { return slices.Contains(gone, subject) })
+		if len(former) == 0 || time.Now().After(deadline) {
+			break
+		}
+		if !s.pause(gatherEvery) {
+			return s.why()
+		}
+	}
+	s.hub.former = former
+	return nil
+}
+
 // gather waits until those nodes are back that were there before the connection ended: what was kept for them is worth nothing
 // until they hear it.
 func (s *session) gather() error {
-	missing := s.hub.peers.list()
+	inboxes := make(map[string]adapter.NodeID)
+	for _, id := range s.hub.peers.list() {
+		inboxes[s.hub.subjects.inbox(id)] = id
+	}
+	missing := slices.Collect(maps.Keys(inboxes))
 	deadline := time.Now().Add(gatherWithin)
 	for len(missing) > 0 {
 		var err error
@@ -379,25 +419,28 @@ func (s *session) gather() error {
 		if len(missing) == 0 || time.Now().After(deadline) {
 			break
 		}
-		timer := time.NewTimer(gatherEvery)
-		select {
-		case <-timer.C:
-		case <-s.closed:
-			timer.Stop()
+		if !s.pause(gatherEvery) {
 			return s.why()
 		}
 	}
-	s.hub.peers.forget(missing)
+	ids := make([]adapter.NodeID, len(missing))
+	for i, subject := range missing {
+		ids[i] = inboxes[subject]
+	}
+	s.hub.peers.forget(ids)
 	return nil
 }
 
-// probe returns those of some nodes whose inbox nobody reads.
-func (s *session) probe(ids []adapter.NodeID) (missing []adapter.NodeID, err error) {
-	numbers := make(map[uint64]adapter.NodeID, len(ids))
-	for _, id := range ids {
+// probe returns those of some subjects that nobody has subscribed to.
+func (s *session) probe(subjects []string) (missing []string, err error) {
+	if len(subjects) == 0 {
+		return nil, nil
+	}
+	numbers := make(map[uint64]string, len(subjects))
+	for _, subject := range subjects {
 		n, reply := s.nextReply()
-		numbers[n] = id
-		if err := s.nc.PublishRequest(s.hub.subjects.inbox(id), reply, nil); err != nil {
+		numbers[n] = subject
+		if err := s.nc.PublishRequest(subject, reply, nil); err != nil {
 			return nil, s.because(err)
 		}
 	}
@@ -413,10 +456,10 @@ func (s *session) probe(ids []adapter.NodeID) (missing []adapter.NodeID, err err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n, id := range numbers {
+	for n, subject := range numbers {
 		if s.unheard[n] {
 			delete(s.unheard, n)
-			missing = append(missing, id)
+			missing = append(missing, subject)
 		}
 	}
 	return missing, nil

@@ -3,6 +3,7 @@ package natsadapter
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
@@ -50,6 +51,11 @@ func (s subjects) reply(n string) string {
 	return s.prefix + ".replies." + token(string(s.id)) + "." + n
 }
 func (s subjects) replies() string { return s.reply("*") }
+
+// connection is where nothing is ever said: whether somebody listens there tells whether NATS still has one of this node's connections.
+func (s subjects) connection(n int) string {
+	return s.prefix + ".connections." + token(string(s.id)) + "." + strconv.Itoa(n)
+}
 
 // answers begins the subjects on which JetStream answers this node.
 func (s subjects) answers() string { return s.prefix + ".answers." + token(string(s.id)) }

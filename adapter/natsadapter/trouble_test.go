@@ -1,11 +1,14 @@
 package natsadapter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -546,4 +549,122 @@ func TestAskAfterOutage(t *testing.T) {
 		})
 		b.awaits(t, Up)
 	}
+}
+
+// TestOvertaken: a server that was frozen reads what a connection that has ended had written to it only when the node has another one. What
+// is written to that comes behind.
+func TestOvertaken(t *testing.T) {
+	server := natstest.Single(t)
+	frozen := new(lingering)
+	builder := New(&Options{
+		Servers: []string{server.URL}, Prefix: prefixOf(t), Logger: quiet(),
+		Connect: []nats.Option{nats.SetCustomDialer(frozen)},
+	})
+	a, b := join(t, builder, "/chat"), join(t, of(t, server.URL), "/chat")
+	a.connect(t, "a", "room")
+	b.connect(t, "b", "room")
+	a.knows(t, b)
+	b.knows(t, a)
+	frozen.hold()
+	send(t, a, "first")
+	frozen.awaits(t, `["first"]`)
+	frozen.breakOff()
+	a.awaits(t, Down)
+	send(t, a, "second")
+	redistest.Eventually(t, "the second arrives", func() bool { return b.count(textOf(chat(t, "/chat", "second"))) == 1 })
+	if b.count(textOf(chat(t, "/chat", "first"))) != 1 {
+		t.Errorf("overtaken: %q", b.got())
+	}
+	frozen.release()
+}
+
+// lingering makes connections of which the first can be held up: what is written to it then comes to the server when it is asked through
+// the next one whether it still has the first.
+type lingering struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	first, next *lingeringConn
+	released    bool
+}
+
+type lingeringConn struct {
+	net.Conn
+	from *lingering
+
+	// Guarded by from.mu.
+	held    bool
+	written []byte
+}
+
+func (l *lingering) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	if err != nil {
+		return nil, err
+	}
+	c := &lingeringConn{Conn: conn, from: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first == nil {
+		l.first = c
+	} else {
+		l.next = c
+	}
+	return c, nil
+}
+
+func (l *lingering) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.first.held = true
+}
+
+// awaits waits until a text was written to the first connection.
+func (l *lingering) awaits(t *testing.T, text string) {
+	t.Helper()
+	redistest.Eventually(t, text+" is written", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return bytes.Contains(l.first.written, []byte(text))
+	})
+}
+
+// breakOff has the node lose the first connection.
+func (l *lingering) breakOff() { _ = l.first.Conn.SetReadDeadline(time.Unix(1, 0)) }
+
+func (c *lingeringConn) Write(b []byte) (int, error) {
+	l := c.from
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.held {
+		c.written = append(c.written, b...)
+		return len(b), nil
+	}
+	n, err := c.Conn.Write(b)
+	if c == l.next && bytes.Contains(b, []byte("PUB ")) && bytes.Contains(b, []byte(".connections.")) {
+		l.releaseLocked()
+	}
+	return n, err
+}
+
+func (l *lingering) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.releaseLocked()
+}
+
+func (l *lingering) releaseLocked() {
+	if !l.released {
+		l.released = true
+		_, _ = l.first.Conn.Write(l.first.written)
+		_ = l.first.Conn.Close()
+	}
+}
+
+func (c *lingeringConn) Close() error {
+	c.from.mu.Lock()
+	defer c.from.mu.Unlock()
+	if c.held {
+		return nil
+	}
+	return c.Conn.Close()
 }
