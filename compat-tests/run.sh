@@ -33,12 +33,13 @@ fi
 files=("$@")
 if [ ${#files[@]} = 0 ]; then
   files=(test/*.test.mjs)
-  # Clients in other languages need their compilers and packages, which only the full run installs.
+  # Programs in other languages need their compilers and packages, which only the full run installs.
   [ "${COMPAT_FULL:-}" ] || files=("${files[@]/test\/clients.test.mjs/}")
+  [ "${COMPAT_FULL:-}" ] || files=("${files[@]/test\/senders.test.mjs/}")
   files=(${files[@]})
 fi
 
-# The page test needs a browser, clusters need Redis, proxies nginx, foreign clients Python and Java; installing them takes longer than
+# The page test needs a browser, clusters need Redis, proxies nginx, foreign clients and senders Python, Java and PHP; installing them takes longer than
 # a test may.
 case " ${files[*]} " in
 *page*) node -e 'import("./test/lib/browser.mjs").then((browser) => browser.provideChromium())' ;;
@@ -50,7 +51,10 @@ case " ${files[*]} " in
 *test/clients*) node -e 'import("./test/lib/clients.mjs").then((clients) => clients.provideClients())' ;;
 esac
 case " ${files[*]} " in
-*mixed*|*users*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
+*test/senders*) node -e 'import("./test/lib/senders.mjs").then((senders) => senders.provideSenders())' ;;
+esac
+case " ${files[*]} " in
+*mixed*|*users*|*senders*) node -e 'import("./test/lib/redis.mjs").then((redis) => redis.provideRedis())' ;;
 esac
 
 exec node --test --test-concurrency=2 --test-timeout=$timeout --test-reporter="${REPORTER:-spec}" "${files[@]}"

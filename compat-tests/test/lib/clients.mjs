@@ -12,7 +12,7 @@ const java = path.join(root, "java");
 const patience = 60_000; // ms; a machine that does much else starts Java slowly
 
 /** Runs a step whose failure the hint explains. */
-function step(hint, program, args, options = {}) {
+export function step(hint, program, args, options = {}) {
   try {
     execFileSync(program, args, { stdio: ["ignore", "ignore", "inherit"], ...options });
   } catch (error) {
@@ -20,7 +20,7 @@ function step(hint, program, args, options = {}) {
   }
 }
 
-function works(program, args) {
+export function works(program, args) {
   try {
     execFileSync(program, args, { stdio: "ignore" });
     return true;
@@ -30,7 +30,7 @@ function works(program, args) {
 }
 
 /** Installs Debian packages, if this process may do so. */
-function install(hint, ...names) {
+export function install(hint, ...names) {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) throw new Error(hint);
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   step(hint, "apt-get", ["update", "-qq"], { env });
@@ -38,7 +38,7 @@ function install(hint, ...names) {
 }
 
 /** Builds a directory anew when the files that it is made of have changed. */
-function build(directory, sources, make) {
+export function build(directory, sources, make) {
   const sum = createHash("sha256");
   for (const source of sources) sum.update(readFileSync(source));
   const stamp = path.join(directory, ".sum");
