@@ -14,8 +14,8 @@ import (
 const (
 	// companyFor is how long Node.js nodes are believed to be there once more listened than are known.
 	companyFor = 5 * time.Second
-	// companyEvery is how long it is believed that there are none. It is the time between two looks of the monitor.
-	companyEvery = probeEvery
+	// companyEvery is how long it is believed that there are none: the monitor counts every 500 ms, and whenever a node comes.
+	companyEvery = lookEvery
 )
 
 // company tells whether there may be Node.js nodes in a namespace, for which rooms that are whole numbers are written in both forms. It
