@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,10 +20,11 @@ type EmitterOptions struct {
 }
 
 // NewEmitter returns an emitter for the namespace "/" of a cluster of nodes with New. Each call is one message, and returns when the
-// server has it, after 10 s at most if the context has no deadline. The server hands it on to the nodes that are connected then. opts may
-// be nil. The caller closes the connection.
+// server has it, after 10 s at most if the context has no deadline. The server hands it on to the nodes that are connected then. If the nodes
+// keep broadcasts for clients that come back, see server.Options.Recovery, they are stored; a user needs the right to subscribe to its inboxes
+// for that, else who was away starts anew. opts may be nil. The caller closes the connection.
 func NewEmitter(conn *nats.Conn, opts *EmitterOptions) *adapter.Emitter {
-	w := emitterWire{conn: conn, fresh: new(freshrooms.Rooms)}
+	w := emitterWire{conn: conn, fresh: new(freshrooms.Rooms), log: new(emitterLog)}
 	if opts != nil {
 		w.prefix = opts.Prefix
 	}
@@ -40,6 +40,7 @@ type emitterWire struct {
 	conn   *nats.Conn
 	prefix string
 	fresh  *freshrooms.Rooms // of all namespaces
+	log    *emitterLog
 }
 
 // Send publishes a message where a node would.
@@ -55,6 +56,16 @@ func (w emitterWire) Send(ctx context.Context, namespace string, m *adapter.Mess
 	if err != nil {
 		return err
 	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, emitterPatience)
+		defer cancel()
+	}
+	if logged(m) && w.log.there() {
+		if done, err := w.log.write(ctx, w.conn, subjects{prefix: w.prefix}.log(namespace), body); done || err != nil {
+			return err
+		}
+	}
 	w.fresh.Note(m, freshrooms.For)
 	to := subjects{prefix: w.prefix}.namespace(namespace)
 	subject := to.of(m)
@@ -68,17 +79,12 @@ func (w emitterWire) Send(ctx context.Context, namespace string, m *adapter.Mess
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, emitterPatience)
-		defer cancel()
-	}
 	if err := w.conn.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("wait for nats: %w", err)
 	}
 	// The server refuses before it answers the flush.
-	if err := w.conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
-		return fmt.Errorf("publish: %w", err)
+	if violates(w.conn, subject) {
+		return fmt.Errorf("publish: %w", w.conn.LastError())
 	}
 	return nil
 }

@@ -445,6 +445,34 @@ func TestPastTheLog(t *testing.T) {
 	a.wantsGap(t, before)
 }
 
+// TestEmitterLog: what an emitter says to a room that nobody is in comes to who was away, and reaches the others once; without the right to
+// hear answers it goes the way without a log.
+func TestEmitterLog(t *testing.T) {
+	rights := `{user: deaf, password: p, permissions: {publish: ">", subscribe: "none"}}, {user: u, password: p}`
+	s := natstest.Single(t, append(natstest.JetStream(t, "single"), `authorization { users: [`+rights+`] }`)...)
+	a := keepingNow(t, Options{Servers: []string{s.URL}, Connect: []nats.Option{nats.UserInfo("u", "p")}})
+	before := a.history.Position()
+	emitter := func(user string) *adapter.Emitter {
+		return NewEmitter(s.Client(nats.UserInfo(user, "p"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})), &EmitterOptions{Prefix: prefixOf(t)})
+	}
+	e := emitter("u").Of("/chat")
+	for i := 1; i <= 3; i++ {
+		if err := e.To("x").Emit(t.Context(), "n", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Emit(t.Context(), "n", 4); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, "it is delivered", func() bool { list := a.numbers(); return len(list) > 0 && list[len(list)-1] == 4 })
+	a.wantsMissed(t, before, 1, 4)
+	if err := emitter("deaf").Of("/chat").Emit(t.Context(), "n", 5); err != nil {
+		t.Fatal(err)
+	}
+	redistest.Eventually(t, "it is delivered", func() bool { list := a.numbers(); return list[len(list)-1] == 5 })
+	a.wantsGap(t, before)
+}
+
 // TestForeignEntries writes what is no entry, and none that can be delivered, to the log: nobody suffers.
 func TestForeignEntries(t *testing.T) {
 	s := natstest.Single(t, natstest.JetStream(t, "single")...)

@@ -407,7 +407,9 @@ func (l *keptLog) handOn(s *stored, life int64) {
 	for i, k := range e.list {
 		at := &place{life, s.seq, s.at, i + 1}
 		m := l.message(&e, k)
-		m.From, m.Seq, m.Offset = e.from, k.seq, l.offset(*at)
+		if m.Seq, m.Offset = k.seq, l.offset(*at); e.from != envelope.Emitter {
+			m.From = e.from
+		}
 		l.bus.mailbox.Deliver(m, nil, l.subject)
 		l.read.Store(at)
 	}
@@ -421,7 +423,7 @@ func (l *keptLog) message(e *logEntry, k keptBody) *adapter.Message {
 	switch {
 	case e.from == l.bus.id:
 		return &adapter.Message{Kind: adapter.KindBroadcast}
-	case k.seq <= l.bypassed[e.from]:
+	case k.seq > 0 && k.seq <= l.bypassed[e.from]:
 		return new(adapter.Message)
 	}
 	m, err := l.bus.codec.Open(string(k.body))
