@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -392,6 +393,8 @@ func TestWithoutJetStream(t *testing.T) {
 		{nil, "Permissions Violation", false},
 		{[]string{allowed(rights...)}, "not enabled", false},
 		{append([]string{allowed()}, enabled...), "Permissions Violation", false},
+		{append([]string{allowed(slices.DeleteFunc(slices.Clone(rights), func(r string) bool { return strings.HasPrefix(r, "DIRECT") })...)}, enabled...),
+			"DIRECT.GET", false},
 		{append([]string{allowed(rights...)}, enabled...), "recovery is on", true},
 	} {
 		if step.lines != nil {
@@ -471,6 +474,34 @@ func TestEmitterLog(t *testing.T) {
 	}
 	redistest.Eventually(t, "it is delivered", func() bool { list := a.numbers(); return list[len(list)-1] == 5 })
 	a.wantsGap(t, before)
+}
+
+// TestLongEntries: entries that are as long as a server takes at once, and many at once where that is little, are written and read.
+func TestLongEntries(t *testing.T) {
+	for name, line := range map[string]string{"long": "max_payload: 4MB", "short": "max_payload: 4KB"} {
+		t.Run(name, func(t *testing.T) {
+			s := natstest.Single(t, append(natstest.JetStream(t, "single"), line)...)
+			a, b := keepingNow(t, Options{Servers: []string{s.URL}}), keepingNow(t, Options{Servers: []string{s.URL}})
+			before := b.history.Position()
+			long := strings.Repeat("x", 3<<20)
+			if name == "short" {
+				long = strings.Repeat("x", 1000)
+			}
+			const last = 4
+			for i := 1; i <= last; i++ {
+				if err := a.adapter.Broadcast(chat(t, "/chat", "n", i, long), adapter.Selection{}, adapter.Flags{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.awaitRun(t, 1, last)
+			b.awaitRun(t, 1, last)
+			a.wantsMissed(t, before, 1, last)
+			err := a.adapter.Broadcast(chat(t, "/chat", "n", 0, long+long+long+long), adapter.Selection{}, adapter.Flags{})
+			if !errors.Is(err, adapter.ErrTooLarge) {
+				t.Errorf("too long: %v", err)
+			}
+		})
+	}
 }
 
 // TestForeignEntries writes what is no entry, and none that can be delivered, to the log: nobody suffers.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,9 +20,10 @@ import (
 )
 
 const (
-	// lookEvery is how often a node makes sure that it has heard all that is in the log, firstLook how long it waits after a look that has
-	// failed, and offLook after it was found that there is no JetStream to use.
+	// lookEvery is how often a node makes sure that it has heard all that is in the log, lookLeast the time between two looks if there is
+	// reason to, firstLook how long it waits after a look that has failed, and offLook after it was found that there is no JetStream to use.
 	lookEvery = 2 * time.Second
+	lookLeast = 50 * time.Millisecond
 	firstLook = 200 * time.Millisecond
 	offLook   = 10 * time.Second
 	// election is how long JetStream may take to choose another leader, with some time to spare: a follower waits for 4 to 9 s. So long
@@ -201,6 +203,9 @@ func (j *jetStream) watch() {
 		if wait != lookEvery { // there is no use in hurrying
 			kicked = nil
 		}
+		if pause(j.ctx, lookLeast) != nil {
+			return
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -222,7 +227,7 @@ func (j *jetStream) look() error {
 	configs := j.streams()
 	info, err := j.ensure(ctx, configs[0])
 	if err == nil && !ready {
-		_, err = j.ensure(ctx, configs[1])
+		err = j.prepare(ctx, configs)
 	}
 	if err != nil {
 		j.failed(err)
@@ -239,6 +244,19 @@ func (j *jetStream) look() error {
 		}
 	}
 	j.worked()
+	return nil
+}
+
+// prepare makes the stream of sessions, and tries whether the node may read, which is seldom done.
+func (j *jetStream) prepare(ctx context.Context, configs []jetstream.StreamConfig) error {
+	if _, err := j.ensure(ctx, configs[1]); err != nil {
+		return err
+	}
+	for _, config := range configs {
+		if _, _, err := j.page(ctx, config.Name, config.Subjects[0], math.MaxInt64); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -501,7 +519,7 @@ func (j *jetStream) page(ctx context.Context, stream, subject string, from uint6
 		Batch int    `json:"batch"`
 		Bytes int    `json:"max_bytes"`
 		Next  string `json:"next_by_subj"`
-	}{from, pageMessages, pageBytes, subject})
+	}{from, pageMessages, pageBytes + int(nc.MaxPayload()), subject}) // at least two, of which one may be known
 	if err != nil {
 		return nil, false, err
 	}

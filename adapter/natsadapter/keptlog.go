@@ -298,8 +298,7 @@ func (l *keptLog) catch(ctx context.Context, info *jetstream.StreamInfo) error {
 		}
 	}
 	if !l.bus.mailbox.Push(delivery{subject: l.heard, at: last, life: life}) {
-		l.jet.kick()
-		return nil
+		return nil // too much waits, or the namespace closes
 	}
 	l.looking = time.Now()
 	l.looked.Store(info.State.LastSeq + 1)

@@ -152,10 +152,10 @@ func (w *logWriter) work() {
 func (w *logWriter) next() (batch []*keptMessage, breaks uint64, wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	size := 0
+	size, most := 0, w.log.bus.hub.queue.most(entryBytes+entryOverhead)-entryOverhead
 	for w.waiting.Len() > 0 && len(batch) < entryList {
 		k := w.waiting.First()
-		if size += k.size(); size > entryBytes && len(batch) > 0 {
+		if size += k.size(); size > most && len(batch) > 0 {
 			break
 		}
 		batch = append(batch, w.waiting.Pop())

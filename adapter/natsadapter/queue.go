@@ -159,6 +159,16 @@ func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error)
 	return outflow.Refused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
 }
 
+// most returns how many bytes the server takes at once, or a bound if that is less.
+func (q *queue) most(bound int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.largest > 0 {
+		bound = min(bound, int(q.largest))
+	}
+	return bound
+}
+
 // fits returns an error if the server does not take as many bytes at once.
 func (q *queue) fits(bytes int, subject string) error {
 	q.mu.Lock()
