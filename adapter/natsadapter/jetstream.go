@@ -26,6 +26,8 @@ const (
 	lookLeast = 50 * time.Millisecond
 	firstLook = 200 * time.Millisecond
 	offLook   = 10 * time.Second
+	// startsWithin is how long JetStream may take to begin on a server that has just started.
+	startsWithin = 5 * time.Second
 	// election is how long JetStream may take to choose another leader, with some time to spare: a follower waits for 4 to 9 s. So long
 	// broadcasts wait for the log, and clients that come back for their sessions.
 	election = 12 * time.Second
@@ -363,12 +365,14 @@ func (j *jetStream) failed(err error) {
 	if j.unanswered.IsZero() {
 		j.unanswered = time.Now()
 	}
-	denied := j.denied
+	denied, silent := j.denied, time.Since(j.unanswered)
 	j.mu.Unlock()
 	off := err
 	switch {
 	case denied != nil:
 		off = denied
+	case errors.Is(err, nats.ErrNoResponders) && silent < startsWithin:
+		return
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		off = errNoJetStream
 	case errors.Is(err, errOldNATS), errors.Is(err, errOtherStream):

@@ -312,7 +312,7 @@ func (e *embedded) settle() {
 	}
 	look := time.NewTicker(natsLook)
 	defer look.Stop()
-	for !settled(ctx, js) {
+	for !e.alone() && !settled(ctx, js) {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
@@ -325,18 +325,19 @@ func (e *embedded) settle() {
 func settled(ctx context.Context, js jetstream.JetStream) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	streams := js.ListStreams(ctx)
-	for info := range streams.Info() {
-		if info.Cluster == nil || info.Cluster.Leader == "" {
+	names := js.StreamNames(ctx)
+	for name := range names.Name() {
+		stream, err := js.Stream(ctx, name)
+		if err != nil || stream.CachedInfo().Cluster == nil {
 			return false
 		}
-		for _, r := range info.Cluster.Replicas {
+		for _, r := range stream.CachedInfo().Cluster.Replicas {
 			if !r.Current && !r.Offline {
 				return false
 			}
 		}
 	}
-	return streams.Err() == nil
+	return names.Err() == nil
 }
 
 // forget removes what was written for this server alone.
