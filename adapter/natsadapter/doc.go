@@ -81,7 +81,7 @@
 // JetStream must be there: version 2.11 or later, enabled for the account, with room for Options.RecoveryMaxBytes twice. If it is not, recovery
 // is off, one line in the log says what is missing, and the node is up all the same; it looks again every 10 s. While it is there but
 // has no leader, or no majority, this node's sockets get broadcasts after a second, without offset, those of other nodes when there is a
-// leader again, 4 to 9 s after it was killed; after 12 s all goes past the log, as without recovery, and clients that come back start anew. A user needs
+// leader again, 4 to 9 s after it was killed; after 20 s all goes past the log, as without recovery, and clients that come back start anew. A user needs
 // beside <prefix>.> the right to publish on
 //
 //	$JS.API.STREAM.INFO.<stream>, $JS.API.STREAM.CREATE.<stream>, $JS.API.STREAM.MSG.GET.<stream>, $JS.API.DIRECT.GET.<stream>

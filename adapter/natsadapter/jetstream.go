@@ -28,9 +28,9 @@ const (
 	offLook   = 10 * time.Second
 	// startsWithin is how long JetStream may take to begin on a server that has just started.
 	startsWithin = 5 * time.Second
-	// election is how long JetStream may take to choose another leader, with some time to spare: a follower waits for 4 to 9 s. So long
+	// election is how long JetStream may take to choose another leader: a follower waits for 4 to 9 s, and the first choice may fail. So long
 	// broadcasts wait for the log, and clients that come back for their sessions.
-	election = 12 * time.Second
+	election = 20 * time.Second
 	// Questions wait for a third of Options.AnswerTimeout and are asked again: one that a leader has got before it was killed nobody answers.
 
 	// wantedVersion is the first one that reads several messages at once and removes each message in its own time.
