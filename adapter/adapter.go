@@ -92,6 +92,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -142,7 +143,27 @@ type Flags struct {
 	Timeout time.Duration
 	// Offset is where a history has the packet that Local.Deliver gets, "" if it has not. It is not sent.
 	Offset string `json:"-"`
+	// Place tells the offset of a packet that Local.Deliver gets without one, because the history does not have it yet; nil if it will not
+	// have it. It is not sent.
+	Place *Place `json:"-"`
 }
+
+// Place is where a history has something, once that is known. All methods may be called concurrently; the zero value is a place that is
+// not known.
+type Place struct{ offset atomic.Pointer[string] }
+
+// Offset returns the offset, "" while it is not known.
+func (p *Place) Offset() string {
+	if p != nil {
+		if offset := p.offset.Load(); offset != nil {
+			return *offset
+		}
+	}
+	return ""
+}
+
+// Set makes the offset known.
+func (p *Place) Set(offset string) { p.offset.Store(&offset) }
 
 // Direction is what a broadcast says beside the packet.
 type Direction struct {

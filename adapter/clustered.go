@@ -232,7 +232,7 @@ func (c *clustered) take(m *Message) {
 	case m.Request != "":
 		c.answers.broadcast(m)
 	default:
-		c.deliver(m.Packet, m.Selection, m.Flags, m.Offset)
+		c.deliver(m.Packet, m.Selection, m.Flags, m.Offset, nil)
 		if r, ok := c.local.(Redirector); ok && m.Flags.Direction != nil && len(m.Flags.Direction.Holders) > 0 {
 			r.Redirect(m)
 		}

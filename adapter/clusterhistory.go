@@ -50,7 +50,7 @@ type pendingTurn struct {
 	seq     uint64 // of a broadcast that is awaited from the log; 0 if only what stands before it is waited for
 	since   time.Time
 	unsent  bool // it was awaited from the log, where it will not be
-	deliver func(offset string)
+	deliver func(offset string, place *Place)
 }
 
 // Keep implements Historian.
@@ -96,9 +96,10 @@ func (c *clustered) inOrder(patience time.Duration) bool {
 	return true
 }
 
-// deliver delivers a broadcast, with its offset if it is kept.
-func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset string) {
+// deliver delivers a broadcast, with its offset if it is kept, or the place where it will be.
+func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset string, place *Place) {
 	h := c.history.Load()
+	flags.Place = place
 	if h == nil || offset == "" || !Kept(p, flags) || h.log.Load() == nil {
 		c.local.Deliver(p, sel, flags)
 		return
@@ -111,23 +112,27 @@ func (c *clustered) deliver(p *parser.Packet, sel Selection, flags Flags, offset
 // broadcast publishes a broadcast and has it delivered here in its turn. One that is kept goes into the log, whatever node it is for.
 func (h *clusterHistory) broadcast(m *Message) error {
 	p, sel, flags := m.Packet, m.Selection, m.Flags
-	deliver := func(offset string) { h.c.deliver(p, sel, flags, offset) }
+	deliver := func(offset string, place *Place) { h.c.deliver(p, sel, flags, offset, place) }
 	if !Kept(p, flags) {
 		here, err := h.c.tell(flags, m)
 		if here {
-			h.Turn(func() { deliver("") })
+			h.Turn(func() { deliver("", nil) })
 		}
 		return err
 	}
 	t := &pendingTurn{since: time.Now(), deliver: deliver}
 	var number uint64
 	early := h.away.Load()
+	var place *Place
+	if early {
+		place = new(Place)
+	}
 	m.numbered = func(seq uint64) {
 		switch {
 		case seq == 0:
 			h.unsent(number)
 		case early:
-			h.soon(seq)
+			h.soon(seq, place)
 		default:
 			h.number(t, seq)
 		}
@@ -139,7 +144,7 @@ func (h *clusterHistory) broadcast(m *Message) error {
 		h.severed()
 	}
 	if early {
-		h.Turn(func() { deliver("") })
+		h.Turn(func() { deliver("", place) })
 	}
 	return err
 }
@@ -175,16 +180,17 @@ func (h *clusterHistory) severed() {
 }
 
 // soon notes that a broadcast is delivered here before it is in the log.
-func (h *clusterHistory) soon(seq uint64) {
+func (h *clusterHistory) soon(seq uint64, place *Place) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.early.note(seq)
+	h.early.note(seq, place)
 }
 
 // unsent notes that a broadcast is not in the log: nobody waits for it any more. It does not block.
 func (h *clusterHistory) unsent(seq uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.wakeLocked()
 	for _, t := range h.pending {
 		if t.seq == seq { // it is missing from when it is delivered
 			t.seq, t.unsent = 0, true
@@ -214,7 +220,7 @@ func (h *clusterHistory) number(t *pendingTurn, seq uint64) {
 func (h *clusterHistory) Turn(f func()) {
 	h.mu.Lock()
 	if len(h.pending) > 0 {
-		h.pending = append(h.pending, &pendingTurn{deliver: func(string) { f() }})
+		h.pending = append(h.pending, &pendingTurn{deliver: func(string, *Place) { f() }})
 		h.mu.Unlock()
 		return
 	}
@@ -231,6 +237,7 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 	h.mu.Lock()
 	for len(h.pending) > 0 {
 		t, offset := h.pending[0], ""
+		var place *Place
 		if t.seq != 0 && !due(t) {
 			break
 		}
@@ -238,9 +245,10 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 		if m != nil && t.seq != 0 && t.seq == m.Seq {
 			offset = m.Offset
 		} else if t.seq != 0 {
-			h.early.note(t.seq)
+			place = new(Place)
+			h.early.note(t.seq, place)
 		}
-		h.turns.add(func() { t.deliver(offset) })
+		h.turns.add(func() { t.deliver(offset, place) })
 		h.pending[0] = nil
 		h.pending = h.pending[1:]
 	}
@@ -254,6 +262,7 @@ func (h *clusterHistory) release(due func(*pendingTurn) bool, m *Message) {
 		h.early.arrived(m)
 	}
 	h.early.missing = h.early.missing || missing
+	h.wakeLocked()
 	h.mu.Unlock()
 	h.turns.run()
 }
@@ -331,7 +340,14 @@ func (h *clusterHistory) Missed(ctx context.Context, offset string, rooms []stri
 	if err := h.placed(ctx, offset); err != nil {
 		return Missed{}, err
 	}
-	return h.reads.read(ctx, offset, rooms, limits)
+	missed, err := h.reads.read(ctx, offset, rooms, limits)
+	if err == nil {
+		err = h.allPlaced(ctx) // what the socket gets without offset meanwhile, and has missed, is known by its place then
+	}
+	if err != nil {
+		return Missed{}, err
+	}
+	return missed, nil
 }
 
 // close has delivered what is pending.

@@ -1,9 +1,11 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -21,48 +23,58 @@ var errNotPlaced = errors.New("broadcasts of this node are not in the log yet")
 // client that was away then and comes back here would not get them: they are not in what it reads, and when they come from the log they
 // are not delivered again. So it waits until they have come. If they never do, it starts anew. It is guarded by clusterHistory.mu.
 type early struct {
-	seqs    []uint64      // ascending
-	drained chan struct{} // closed when none is left; nil if nobody waits
-	missing bool          // one will never be in the log, and nothing has come from there since
-	lost    string        // offset of what came first after such a one
+	list    []earlyOne // by seq
+	waiting []placeWaiter
+	missing bool   // one will never be in the log, and nothing has come from there since
+	lost    string // offset of what came first after such a one
 }
 
-// note takes the number of a broadcast.
-func (e *early) note(seq uint64) {
-	i, _ := slices.BinarySearch(e.seqs, seq)
-	e.seqs = slices.Insert(e.seqs, i, seq)
-	if len(e.seqs) > maxEarly {
-		e.seqs, e.missing = e.seqs[1:], true
+// earlyOne is a broadcast that was delivered.
+type earlyOne struct {
+	seq   uint64
+	place *Place // of those who have got it
+}
+
+// placeWaiter waits until nothing up to a number is awaited from the log.
+type placeWaiter struct {
+	seq  uint64
+	done chan struct{}
+}
+
+// find returns where the number of a broadcast is in the list, or would be.
+func (e *early) find(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(e.list, seq, func(o earlyOne, seq uint64) int { return cmp.Compare(o.seq, seq) })
+}
+
+// note takes the number of a broadcast, and its place when that is known.
+func (e *early) note(seq uint64, place *Place) {
+	i, _ := e.find(seq)
+	e.list = slices.Insert(e.list, i, earlyOne{seq, place})
+	if len(e.list) > maxEarly {
+		e.list, e.missing = e.list[1:], true
 	}
 }
 
 // never takes the number of a broadcast that will never be in the log.
 func (e *early) never(seq uint64) {
 	e.missing = true
-	if i, found := slices.BinarySearch(e.seqs, seq); found {
-		e.seqs = slices.Delete(e.seqs, i, i+1)
-	}
-	e.wake()
-}
-
-// wake tells those who wait when none is left.
-func (e *early) wake() {
-	if len(e.seqs) == 0 && e.drained != nil {
-		close(e.drained)
-		e.drained = nil
+	if i, found := e.find(seq); found {
+		e.list = slices.Delete(e.list, i, i+1)
 	}
 }
 
 // arrived takes a message of this node that has come from the log. It has those in it that were sent before, or they will never come.
 func (e *early) arrived(m *Message) {
 	n := 0
-	for n < len(e.seqs) && e.seqs[n] <= m.Seq {
-		e.missing = e.missing || e.seqs[n] < m.Seq
-		n++
+	for ; n < len(e.list) && e.list[n].seq <= m.Seq; n++ {
+		if e.list[n].seq == m.Seq {
+			e.list[n].place.Set(m.Offset)
+		} else {
+			e.missing = true
+		}
 	}
-	e.seqs = e.seqs[n:]
+	e.list = e.list[n:]
 	e.passed(m.Offset)
-	e.wake()
 }
 
 // passed takes the offset of anything that has come from the log.
@@ -72,24 +84,39 @@ func (e *early) passed(offset string) {
 	}
 }
 
+// wakeLocked tells those who wait for nothing any more.
+func (h *clusterHistory) wakeLocked() {
+	if len(h.early.waiting) == 0 {
+		return
+	}
+	first := uint64(math.MaxUint64) // that is awaited
+	if len(h.early.list) > 0 {
+		first = h.early.list[0].seq
+	}
+	for _, t := range h.pending {
+		if t.seq != 0 {
+			first = min(first, t.seq)
+			break // they are in their order
+		}
+	}
+	h.early.waiting = slices.DeleteFunc(h.early.waiting, func(w placeWaiter) bool {
+		over := w.seq < first
+		if over {
+			close(w.done)
+		}
+		return over
+	})
+}
+
 // placed waits until everything that was delivered here is in the log. It returns ErrHistoryGap if something behind an offset is not.
 func (h *clusterHistory) placed(ctx context.Context, offset string) error {
-	h.mu.Lock()
-	if len(h.early.seqs) > 0 && h.early.drained == nil {
-		h.early.drained = make(chan struct{})
-	}
-	drained := h.early.drained
-	h.mu.Unlock()
-	if drained != nil {
-		timer := time.NewTimer(earlyPatience)
-		defer timer.Stop()
-		select {
-		case <-drained:
-		case <-timer.C:
-			return fmt.Errorf("%w: %w", ErrClusterUnavailable, errNotPlaced)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	if err := h.await(ctx, func() (last uint64) {
+		if n := len(h.early.list); n > 0 {
+			last = h.early.list[n-1].seq
 		}
+		return last
+	}); err != nil {
+		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,4 +124,45 @@ func (h *clusterHistory) placed(ctx context.Context, offset string) error {
 		return ErrHistoryGap
 	}
 	return nil
+}
+
+// allPlaced waits until everything that this node has broadcast has come from the log: a reading that has ended by now may have it.
+func (h *clusterHistory) allPlaced(ctx context.Context) error {
+	return h.await(ctx, func() (last uint64) {
+		if n := len(h.early.list); n > 0 {
+			last = h.early.list[n-1].seq
+		}
+		for _, t := range h.pending {
+			last = max(last, t.seq)
+		}
+		return last
+	})
+}
+
+// await waits until nothing up to a number is awaited from the log; 0 is none. It returns ErrClusterUnavailable if that takes too long.
+func (h *clusterHistory) await(ctx context.Context, numberLocked func() uint64) error {
+	h.mu.Lock()
+	w := placeWaiter{numberLocked(), make(chan struct{})}
+	if w.seq > 0 {
+		h.early.waiting = append(h.early.waiting, w)
+	}
+	h.mu.Unlock()
+	if w.seq == 0 {
+		return nil
+	}
+	timer := time.NewTimer(earlyPatience)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.early.waiting = slices.DeleteFunc(h.early.waiting, func(o placeWaiter) bool { return o.done == w.done })
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", ErrClusterUnavailable, errNotPlaced)
 }

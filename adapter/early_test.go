@@ -3,6 +3,7 @@ package adapter
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -10,30 +11,38 @@ import (
 
 // TestEarly: what was delivered before it was in the log is waited for until it has come, or until something has that was sent later.
 func TestEarly(t *testing.T) {
-	var e early
-	e.note(5)
-	e.note(7)
-	e.note(6)
-	e.drained = make(chan struct{})
-	drained := e.drained
-	e.arrived(&Message{Seq: 4, Offset: "o4"})
-	e.arrived(&Message{Seq: 5, Offset: "o5"})
-	select {
-	case <-drained:
+	var h clusterHistory
+	e := &h.early
+	places := [3]Place{}
+	e.note(5, &places[0])
+	e.note(7, &places[2])
+	e.note(6, &places[1])
+	done := make(chan struct{})
+	e.waiting = []placeWaiter{{6, done}}
+	arrived := func(seq uint64, offset string) (over bool) {
+		e.arrived(&Message{Seq: seq, Offset: offset})
+		h.wakeLocked()
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	}
+	if arrived(4, "o4") || arrived(5, "o5") {
 		t.Error("not all have come")
-	default:
 	}
 	if e.missing || e.lost != "" {
 		t.Errorf("nothing is missing: %+v", e)
 	}
-	e.arrived(&Message{Seq: 7, Offset: "o7"})
-	select {
-	case <-drained:
-	default:
+	if !arrived(7, "o7") {
 		t.Error("all have come, or will not")
 	}
 	if e.lost != "o7" || e.missing {
 		t.Errorf("number 6 has not come: %+v", e)
+	}
+	if got := places[0].Offset() + places[1].Offset() + places[2].Offset(); got != "o5o7" {
+		t.Errorf("the places are %s", got)
 	}
 	e.never(8)
 	if !e.missing {
@@ -44,10 +53,10 @@ func TestEarly(t *testing.T) {
 		t.Errorf("it was sent before p: %+v", e)
 	}
 	for i := range uint64(maxEarly + 1) {
-		e.note(100 + i)
+		e.note(100+i, new(Place))
 	}
-	if len(e.seqs) != maxEarly || !e.missing {
-		t.Errorf("%d are remembered", len(e.seqs))
+	if len(e.list) != maxEarly || !e.missing {
+		t.Errorf("%d are remembered", len(e.list))
 	}
 }
 
@@ -76,9 +85,13 @@ func (b *toldBus) ToAll(*Message) bool { return true }
 type countingLocal struct {
 	Local
 	delivered int
+	flags     Flags // of the last one
 }
 
-func (l *countingLocal) Deliver(*parser.Packet, Selection, Flags) { l.delivered++ }
+func (l *countingLocal) Deliver(_ *parser.Packet, _ Selection, flags Flags) {
+	l.delivered++
+	l.flags = flags
+}
 
 // TestEarlyUnsent: a broadcast that the broker has not taken is waited for by nobody, whether that is known at once or later.
 func TestEarlyUnsent(t *testing.T) {
@@ -137,4 +150,78 @@ func TestEarlyUnsentBehind(t *testing.T) {
 	if err := h.placed(t.Context(), "00007"); !errors.Is(err, ErrHistoryGap) {
 		t.Errorf("%v for a client that has got the first alone, want a gap", err)
 	}
+}
+
+// TestEarlyMissed: a client has a broadcast among what it has missed, and its socket gets it here meanwhile without offset, because it comes
+// from the log late. When the client knows what it has missed, it is known that the two are one.
+func TestEarlyMissed(t *testing.T) {
+	for _, behind := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			bus, local := new(toldBus), new(countingLocal)
+			log := &numberedLog{first: 1, last: 7, begun: make(chan struct{}), hold: make(chan struct{})}
+			close(log.hold)
+			h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: local}, patience: 500 * time.Millisecond}
+			h.reads.h = h
+			var asLog Log = log
+			h.log.Store(&asLog)
+			packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
+			if err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet}); err != nil {
+				t.Fatal(err)
+			}
+			var missed Missed
+			var err error
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				missed, err = h.Missed(t.Context(), "00005", []string{"even", "odd"}, HistoryLimits{Packets: 100, Bytes: 1 << 20})
+			}()
+			synctest.Wait()
+			select {
+			case <-done:
+				t.Fatal("a broadcast of this node may be among what was read, and has not come")
+			default:
+			}
+			time.Sleep(600 * time.Millisecond)
+			synctest.Wait()
+			if local.delivered != 1 || local.flags.Place == nil || local.flags.Place.Offset() != "" {
+				t.Fatalf("delivered %d times, %+v", local.delivered, local.flags)
+			}
+			offset := "00007"
+			if behind {
+				offset = "00008"
+			}
+			came := &Message{Kind: KindBroadcast, Seq: bus.published[0].Seq, Offset: offset}
+			h.release(func(t *pendingTurn) bool { return t.seq <= came.Seq }, came)
+			<-done
+			if err != nil || len(missed.Events) != 2 {
+				t.Fatalf("missed %d events, %v", len(missed.Events), err)
+			}
+			if at := local.flags.Place.Offset(); at != offset || missed.Had(at) == behind {
+				t.Errorf("what was delivered is at %q, had %v", at, missed.Had(at))
+			}
+			h.close()
+		})
+	}
+}
+
+// TestEarlyTooLate: a client does not wait for ever for what may be among what it has missed.
+func TestEarlyTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(toldBus)
+		log := &numberedLog{first: 1, last: 7, begun: make(chan struct{}), hold: make(chan struct{})}
+		close(log.hold)
+		h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: new(countingLocal)}, patience: time.Second}
+		h.reads.h = h
+		var asLog Log = log
+		h.log.Store(&asLog)
+		packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
+		if err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.Missed(t.Context(), "00005", []string{"even"}, HistoryLimits{Packets: 100, Bytes: 1 << 20})
+		if !errors.Is(err, ErrClusterUnavailable) || len(h.early.waiting) != 0 {
+			t.Errorf("%v, %d wait", err, len(h.early.waiting))
+		}
+		h.close()
+	})
 }

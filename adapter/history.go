@@ -27,7 +27,8 @@ type Historian interface {
 	// Keep begins to keep. It is called once, before every other method, and returns errors.ErrUnsupported if the adapter has nothing to
 	// keep it in. From then on Local.Deliver gets everything that this node
 	// delivers in one order, which is that of the history, and events to which clients can come back with their offset as last
-	// argument, which is in Flags.Offset, too. Broadcast may return before this node's sockets have been served.
+	// argument, which is in Flags.Offset, too, or else, if the history is too slow, in Flags.Place once it has them. Broadcast may return
+	// before this node's sockets have been served.
 	Keep(opts HistoryOptions) (History, SessionStore, error)
 }
 
@@ -39,7 +40,8 @@ type History interface {
 	Position() string
 
 	// Missed returns what came after an offset for a socket in some rooms. It returns ErrHistoryGap if it cannot return all, and
-	// ErrHistoryLimit if that is more than the limits allow.
+	// ErrHistoryLimit if that is more than the limits allow. When it returns, all that this node has delivered and that is among the
+	// missed has its offset.
 	Missed(ctx context.Context, offset string, rooms []string, limits HistoryLimits) (Missed, error)
 
 	// Compare tells which of two offsets comes first, like strings.Compare. What is no offset of this history comes before all.

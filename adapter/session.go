@@ -12,8 +12,10 @@ import (
 type Session struct {
 	SocketID string
 	// PID is the secret by which the client finds its session again.
-	PID   string
-	Rooms []string // the socket's own room included
+	PID string
+	// Namespace is the socket's; "" if it is not known, as of what Node.js nodes have saved. Stores may be those of several.
+	Namespace string
+	Rooms     []string // the socket's own room included
 	// Data is the socket's data. Without JSON it is an empty object.
 	Data parser.Payload
 	// Owner is whose the session is; "" if it is nobody's.

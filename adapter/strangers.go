@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ const (
 	strangersAsk = 100 * time.Millisecond
 	// strangersFor is how long those who were found are believed to be there.
 	strangersFor = time.Second
+	// strangersAnswer is how long they have to answer. Of one that does not the broker has not noticed yet that it has gone, which may
+	// take minutes: it broadcasts nothing, and is waited for again when it says something.
+	strangersAnswer = 2 * time.Second
 )
 
 // strangers are the nodes of a namespace that broadcast past its log: what they say is heard by some nodes, or by none where rooms have
@@ -62,13 +66,16 @@ func (s *strangers) none(ctx context.Context) error {
 		return ErrHistoryForeign
 	}
 	more, err := s.count(ctx)
+	if err == nil && more > 0 {
+		s.log.Break() // who answers, and who does not any more, has broadcast until now
+		more, err = s.answering(ctx)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for other nodes: %w", err)
 	case more <= 0:
 		return nil
 	}
-	s.log.Break()
 	s.mu.Lock()
 	s.found = time.Now()
 	first := !s.told
@@ -81,15 +88,11 @@ func (s *strangers) none(ctx context.Context) error {
 	return ErrHistoryForeign
 }
 
-// count returns how many the broker counts beyond the members, if that does not settle.
+// count returns how many the broker counts beyond the members and those that do not answer, if that does not settle.
 func (s *strangers) count(ctx context.Context) (more int, err error) {
 	for until := time.Now().Add(strangersSettle); ; {
-		n, err := s.c.countNodes(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if more = n - 1 - len(s.c.present()); more <= 0 || time.Now().After(until) {
-			return more, nil
+		if more, err = s.more(ctx); err != nil || more <= 0 || time.Now().After(until) {
+			return more, err
 		}
 		select {
 		case <-time.After(strangersAsk):
@@ -97,4 +100,26 @@ func (s *strangers) count(ctx context.Context) (more int, err error) {
 			return 0, context.Cause(ctx)
 		}
 	}
+}
+
+// more is what the broker counts now beyond the members and those that do not answer.
+func (s *strangers) more(ctx context.Context) (int, error) {
+	n, err := s.c.countNodes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n -= 1 + len(s.c.present())
+	_, listened := s.c.foreign.last()
+	return n - s.c.foreign.saw(n, listened), nil
+}
+
+// answering asks everybody something to which there is a short answer, and returns how many are left without those who say nothing.
+func (s *strangers) answering(ctx context.Context) (more int, err error) {
+	asking, cancel := context.WithTimeout(ctx, strangersAnswer)
+	defer cancel()
+	nobody := Selection{Rooms: []string{string(s.c.members.Self().ID)}}
+	if _, err = s.c.CountSockets(asking, nobody, Flags{}); err != nil && asking.Err() == nil || ctx.Err() != nil {
+		return 0, cmp.Or(context.Cause(ctx), err)
+	}
+	return s.more(ctx)
 }

@@ -30,7 +30,7 @@ func (l local) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Fl
 		m := l.encode(members, p, flags.NoCompress)
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range members {
-			s.sendShared(m[s.client.codec], payloadSize(&p.Payload), flags.Offset, flags.Volatile)
+			s.sendShared(m[s.client.codec], payloadSize(&p.Payload), place{flags.Offset, flags.Place}, flags.Volatile)
 		}
 		unlock()
 	})
@@ -73,7 +73,7 @@ func (l local) DeliverWithAck(p *parser.Packet, sel adapter.Selection, flags ada
 		}
 		unlock := l.nsp.order.lock(sel.Rooms)
 		for _, s := range waiting {
-			s.sendShared(m[s.client.codec], payloadSize(&q.Payload), "", flags.Volatile)
+			s.sendShared(m[s.client.codec], payloadSize(&q.Payload), place{}, flags.Volatile)
 		}
 		unlock()
 	})

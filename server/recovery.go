@@ -175,6 +175,10 @@ func (r *recovery) resume(ctx context.Context, c *client, auth []byte) *restorat
 	if !r.nsp.mayResume(auth) || json.Unmarshal(auth, &asked) != nil || asked.PID == "" {
 		return nil
 	}
+	if !isID(asked.PID) { // of which the store is not to make a key
+		r.count(recoveryUnknown)
+		return nil
+	}
 	if err := r.end(ctx, c, asked.PID); err != nil {
 		r.count(recoveryFailed)
 		r.complain(err)
@@ -186,7 +190,7 @@ func (r *recovery) resume(ctx context.Context, c *client, auth []byte) *restorat
 		r.count(recoveryFailed)
 		r.complain(err)
 		return nil
-	case session == nil:
+	case session == nil, session.Namespace != "" && session.Namespace != r.nsp.name:
 		r.count(recoveryUnknown)
 		return nil
 	}

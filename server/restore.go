@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,8 @@ import (
 //
 // A broadcast that is in the log before step 3 is among the missed packets; it is not sent again if it selected the socket
 // too. Every other one selected the socket after step 2, because it was in the log before it selected anybody. So nothing is
-// lost and nothing comes twice.
+// lost and nothing comes twice. One that is delivered before it is in the log, because that is slow, is known by the place that it gets
+// there: step 3 ends when all that this node has broadcast until then has got its place.
 
 // restoration is what a socket goes on with.
 type restoration struct {
@@ -55,9 +57,18 @@ type restored struct {
 
 // heldMessage is a message that waits for the CONNECT packet of its socket.
 type heldMessage struct {
-	offset  string // "" if it is in no history
+	at      place
 	message *engine.Message
 }
+
+// place is where the history has a broadcast; the zero value is that of what it does not keep.
+type place struct {
+	offset string
+	later  *adapter.Place // of what was delivered before the history had it
+}
+
+// known returns the offset, "" if there is none yet.
+func (p place) known() string { return cmp.Or(p.offset, p.later.Offset()) }
 
 // maxHeld bounds what is held back for one socket, in bytes. It is the default of EngineOptions.OutboxLimit, behind which the
 // messages come to stand.
@@ -122,7 +133,7 @@ func (s *Socket) openLocked(connect *engine.Message) bool {
 	}
 	_ = s.client.session.SendQueued(connect)
 	for _, h := range r.held {
-		if !r.hadLocked(h.offset) {
+		if !r.hadLocked(h.at) {
 			_ = s.client.session.SendQueued(h.message)
 		}
 	}
@@ -131,8 +142,11 @@ func (s *Socket) openLocked(connect *engine.Message) bool {
 	return true
 }
 
-// hadLocked reports whether a broadcast is among the missed events.
-func (r *restored) hadLocked(offset string) bool { return offset != "" && r.had(offset) }
+// hadLocked reports whether a broadcast is among the missed events. What has no offset yet came into the history after they were read.
+func (r *restored) hadLocked(at place) bool {
+	offset := at.known()
+	return offset != "" && r.had(offset)
+}
 
 // holdLocked keeps a message back until the socket has connected and reports whether it did; if not, the message is to be
 // sent. A volatile one is dropped, since the client is not ready for it.
@@ -160,17 +174,17 @@ func (s *Socket) hold(m *engine.Message, size int, volatile bool) bool {
 
 // passes reports whether a message for many is to be sent to a restored socket now. If not it is held back, or is one that
 // the client has.
-func (s *Socket) passes(m *engine.Message, size int, offset string, volatile bool) bool {
+func (s *Socket) passes(m *engine.Message, size int, at place, volatile bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.restored
-	if r.holdLocked(heldMessage{offset, m}, size, volatile) {
+	if r.holdLocked(heldMessage{at, m}, size, volatile) {
 		return false
 	}
 	if time.Since(r.opened) > suspicion {
 		s.announced.Store(true)
 	}
-	return !r.hadLocked(offset)
+	return !r.hadLocked(at)
 }
 
 // restoring reports whether the socket is between steps 2 and 4: it can be selected and has not connected.

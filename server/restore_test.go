@@ -307,3 +307,36 @@ func TestRestoreSuspicion(t *testing.T) {
 		stop()
 	})
 }
+
+// placing delivers broadcasts before the history has them.
+type placing struct {
+	adapter.Local
+	places map[string]*adapter.Place // by the text of the event
+}
+
+func (l placing) Deliver(p *parser.Packet, sel adapter.Selection, flags adapter.Flags) {
+	flags.Place = l.places[string(p.JSON)]
+	l.Local.Deliver(p, sel, flags)
+}
+
+// TestRestorePlaces: what a socket gets without offset while it is being restored, and what it has missed, is one if it has the place of it.
+func TestRestorePlaces(t *testing.T) {
+	places := map[string]*adapter.Place{`["late",1]`: {}, `["late",2]`: {}, `["late",3]`: {}}
+	n := start(t, &server.Options{Adapter: adapter.BuilderFunc(func(local adapter.Local) (adapter.Adapter, error) {
+		return adapter.NewMemory(placing{local, places}), nil
+	})})
+	main := n.Of("/")
+	main.SetResume(func([]byte) *server.Restoration {
+		return &server.Restoration{ID: oldID, PID: "p", Rooms: []string{oldID}, Missed: func(context.Context) (adapter.Missed, error) {
+			must(t, main.Emit("late", 1), main.Emit("late", 2), main.Emit("late", 3))
+			places[`["late",1]`].Set("5")
+			places[`["late",2]`].Set("6")
+			return adapter.Missed{Events: []parser.Payload{event(t, "late", 1)}, Had: func(offset string) bool { return offset == "5" }}, nil
+		}}
+	})
+	p := n.websocket(t)
+	p.send(`0{"pid":"p"}`)
+	p.expect(`2["late",1]`, `0{"sid":"`+oldID+`","pid":"p"}`, `2["late",2]`, `2["late",3]`)
+	must(t, main.Emit("after", 1))
+	p.expect(`2["after",1]`)
+}

@@ -344,15 +344,15 @@ func (s *Socket) write(m *engine.Message, volatile bool) error {
 	return nil
 }
 
-// sendShared queues a message that many sockets share; nil if the client's codec could not make it. offset is where the history has it.
-func (s *Socket) sendShared(m *engine.Message, size int, offset string, volatile bool) {
+// sendShared queues a message that many sockets share; nil if the client's codec could not make it. at is where the history has it.
+func (s *Socket) sendShared(m *engine.Message, size int, at place, volatile bool) {
 	if m == nil || !s.set.Live() {
 		return
 	}
 	switch {
 	case s.announced.Load():
 	case s.restored != nil:
-		if !s.passes(m, size, offset, volatile) {
+		if !s.passes(m, size, at, volatile) {
 			return
 		}
 	default:

@@ -10,14 +10,14 @@ import (
 )
 
 // EncodeSession returns the record of a session as the streams adapter stores it: base64 of the map {sid, pid, rooms, data}
-// in MessagePack, with owner and offset, of which Node knows nothing, behind it.
+// in MessagePack, with owner, offset and namespace, of which Node knows nothing, behind it.
 func EncodeSession(s *adapter.Session) (string, error) {
 	data := s.Data
 	if data.JSON == nil {
 		data = parser.Payload{JSON: []byte("{}")}
 	}
 	entries := 4
-	own := [...]struct{ key, value string }{{"owner", s.Owner}, {"offset", s.Offset}} // which Node neither writes nor reads
+	own := [...]struct{ key, value string }{{"owner", s.Owner}, {"offset", s.Offset}, {"nsp", s.Namespace}} // which Node neither writes nor reads
 	for _, e := range own {
 		if e.value != "" {
 			entries++
@@ -67,6 +67,8 @@ func DecodeSession(record string) (*adapter.Session, error) {
 			s.Owner, err = r.Text()
 		case "offset":
 			s.Offset, err = r.Text()
+		case "nsp":
+			s.Namespace, err = r.Text()
 		default:
 			err = r.Skip()
 		}
