@@ -36,6 +36,7 @@ type BrokerStats struct {
 	Dropped        map[string]uint64 // those not sent, and those received that could not be kept, by a word for the reason
 	Reconnects     uint64            // connections that were made anew
 	Resubscribed   uint64            // subscriptions that were lost and asked for again
+	LogBroken      uint64            // times that something was missing in the log to which clients come back
 }
 
 // BrokerReporter is implemented by a Broker that knows how it is. The method must not block.

@@ -314,8 +314,8 @@ func testOtherHistory(t *testing.T, h *historians, newCluster NewCluster) {
 			other.settle(t)
 		}
 		own := map[string]bool{}
-		for range 3 {
-			own[h.settle(t)[0]] = true
+		for i := range h.nodes {
+			own[h.mark(t, i)[0]] = true
 		}
 		offset := other.settle(t)[0]
 		for own[offset] { // the offsets of streams of Redis are times, and say nothing of a cluster

@@ -344,6 +344,28 @@ func (h *hub) server(ctx context.Context, key string) (*redis.Client, error) {
 	return n.rdb, nil
 }
 
+// settleAfter is how long nobody goes on when Redis was away: other nodes, which may have heard more than it still has, see that
+// meanwhile, and put breaks into the logs.
+const settleAfter = 2 * time.Second
+
+// settled waits until Redis is there for long enough. It returns adapter.ErrClusterUnavailable while it is away.
+func (h *hub) settled(ctx context.Context) error {
+	for h.status.Downs() > 0 {
+		state, since, reason := h.status.Since()
+		if state != Up {
+			return unavailable(cmp.Or(reason, errNoAnswer))
+		}
+		left := time.Until(since.Add(settleAfter))
+		if left <= 0 {
+			break
+		}
+		if err := pause(ctx, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // loop calls do again and again until ctx ends or the hub is closed, at once when it succeeded and after a growing pause
 // of up to a second when it did not. The context that do gets ends with either.
 func (h *hub) loop(ctx context.Context, do func(ctx context.Context) error) {

@@ -48,11 +48,9 @@ type pubLog struct {
 
 	read atomic.Pointer[string] // id of the last message that was handed on; nil until the first place in the log is known
 
-	marked  chan uint64     // capacity 1; the last mark that has come back
-	marks   uint64          // owned by watch
-	breaks  time.Time       // when the last break was put into the log; owned by watch
-	asked   atomic.Uint64   // how often a break was wanted
-	done    atomic.Uint64   // how many of these are in the log
+	marked  chan uint64 // capacity 1; the last mark that has come back
+	marks   uint64      // owned by watch
+	breaks  breaks
 	writers map[string]bool // those whose broadcasts have come with notes; owned by who hands on
 	stuck   time.Time       // since when the log could not be read, for messages; owned by who hands on
 	trouble seldom.Counted
@@ -64,7 +62,7 @@ const stuckAfter = 5 * time.Second
 func newPubLog(h *hub, namespace, uid string, names pubLogNames, maxLen int) *pubLog {
 	l := &pubLog{
 		hub: h, namespace: namespace, uid: uid, names: names, maxLen: maxLen,
-		kicked: make(chan struct{}, 1), marked: make(chan uint64, 1), writers: make(map[string]bool),
+		kicked: make(chan struct{}, 1), breaks: newBreaks(), marked: make(chan uint64, 1), writers: make(map[string]bool),
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	return l
@@ -78,6 +76,7 @@ func (l *pubLog) start(to sink) {
 	}
 	l.hub.subscribe(l.namespace, l.names.space, l.names.notes, to)
 	l.running.Go(l.watch)
+	l.running.Go(func() { l.breaks.work(l.ctx, l.appendBreak) })
 }
 
 func (l *pubLog) close() {
@@ -260,14 +259,14 @@ func (l *pubLog) kick() {
 	}
 }
 
-// watch has a mark published whenever the subscription is (again) in place, and puts breaks into the log.
+// watch has a mark published whenever the subscription is (again) in place or something has not been heard.
 func (l *pubLog) watch() {
 	for l.ctx.Err() == nil && l.hub.running() != nil {
 		moved := l.hub.moved()
 		if l.hub.wait(l.ctx, l.names.space, l.names.notes) != nil {
 			return
 		}
-		if !l.mark() || !l.breakUp() {
+		if !l.mark() {
 			_ = pause(l.ctx, 100*time.Millisecond)
 			continue
 		}
@@ -305,41 +304,23 @@ func (l *pubLog) mark() bool {
 }
 
 // Break implements adapter.LogBreaker.
-func (l *pubLog) Break() {
-	l.asked.Add(1)
-	l.kick()
-}
+func (l *pubLog) Break() { l.breaks.want() }
 
-// breakEvery is the least time between two breaks.
-const breakEvery = time.Second
-
-// breakUp puts a break into the log if one is wanted. It reports false if Redis has not taken it.
-func (l *pubLog) breakUp() bool {
-	asked := l.asked.Load()
-	if asked == l.done.Load() {
-		return true
-	}
-	if early := time.Until(l.breaks.Add(breakEvery)); early > 0 {
-		time.AfterFunc(early, l.kick)
-		return true
-	}
+// appendBreak returns nil when Redis has taken a break.
+func (l *pubLog) appendBreak() error {
 	sent := make(chan error, 1)
 	err := l.hub.send(redis.NewStringCmd(l.ctx, "evalsha", appendScript.sha, 2, l.names.stream, l.names.last,
 		l.names.verb(), l.names.notes, l.maxLen, pubLogExpiry.Milliseconds(), l.uid, 0, "", "", ""),
 		post{namespace: l.namespace, key: l.names.stream, sent: func(r adapter.Receipt) { sent <- r.Err }})
 	if err != nil {
-		return false
+		return err
 	}
 	select {
 	case err = <-sent:
+		return err
 	case <-l.ctx.Done():
-		return false
+		return context.Cause(l.ctx)
 	}
-	if err == nil {
-		l.done.Store(asked)
-		l.breaks = time.Now()
-	}
-	return err == nil
 }
 
 // Read implements adapter.Log.
@@ -353,8 +334,11 @@ func (l *pubLog) Exclusive() {}
 
 // After implements adapter.Log.
 func (l *pubLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
-	if !isID(offset) || l.asked.Load() != l.done.Load() {
+	if !isID(offset) || l.breaks.wanted() {
 		return "", adapter.ErrHistoryGap
+	}
+	if err := l.hub.settled(ctx); err != nil {
+		return "", err
 	}
 	end = offset
 	for read := 0; ; {

@@ -125,13 +125,13 @@ func TestPubLogNames(t *testing.T) {
 
 // FuzzNote gives the reader of notes what nobody has put a note to: it finds none, or one whose parts are what they are to be.
 func FuzzNote(f *testing.F) {
-	for _, seed := range []string{"", "{", "\"}", "\x94@", "\x94\xd9\x04@", `{"log":"@a 1-1 2-2 3"}`, `{"a":1,"log":"@a 1-1 2-2 3"}`, "\x94\xd9\x0c@a 1-1 2-2 3",
-		"\x85\xa3log\xd9\x0c@a 1-1 2-2 3", "@a 1-1 2-2 3", "!a 1-1 2"} {
+	for _, seed := range []string{"", "{", "\"}", "\x94@", "\x94\xd9\x04@", `{"log":"@0123456789abcdef 1-1 2-2 3"}`, `{"a":1,"log":"@0123456789abcdef 1-1 2-2 3"}`, "\x94\xd9\x1b@0123456789abcdef 1-1 2-2 3",
+		"\x85\xa3log\xd9\x1b@0123456789abcdef 1-1 2-2 3", "@0123456789abcdef 1-1 2-2 3", "!0123456789abcdef 1-1 2"} {
 		f.Add(seed)
 	}
 	for _, b := range notedBodies(f) {
 		form := formOf(b.body)
-		f.Add(form.head + form.open + "@a 1-1 2-2 3" + form.close)
+		f.Add(form.head + form.open + "@0123456789abcdef 1-1 2-2 3" + form.close)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		for _, read := range []func(string) (note, bool){noteOf, parseNote} {

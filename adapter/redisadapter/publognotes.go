@@ -93,32 +93,33 @@ type note struct {
 	text       string // as it was found
 }
 
-// maxNote is about as long as a note can be.
-const maxNote = 160
+// maxNote is longer than a note can be, and shorter than what a text of a client could have in the place of the length of a note: behind
+// the byte text8 valid UTF-8 goes on with 128 at least.
+const maxNote = 127
 
-// noteOf finds the note at the end of a message.
+// noteOf finds the note at the end of a message. The first byte says whether there is one, which is not a client's to choose: where the
+// sender alone has written, arrays have three elements and maps four members, and an object of JSON ends in a member of the sender's.
 func noteOf(body string) (n note, ok bool) {
-	end := len(body)
-	if strings.HasPrefix(body, "{") {
-		if end = len(body) - len(jsonClose); end < 0 || body[end:] != jsonClose {
-			return n, false
-		}
-	}
-	start := max(end-maxNote, 0)
-	at := strings.LastIndexByte(body[start:end], '@')
-	if at < 0 {
+	if body == "" {
 		return n, false
 	}
-	at += start
-	switch head := body[:at]; {
-	case strings.HasPrefix(body, "{"):
-		ok = strings.HasSuffix(head, jsonOpen)
-	case strings.HasPrefix(body, arrayHead):
-		ok = len(head) > 1 && head[at-2] == text8[0] && int(head[at-1]) == end-at
+	end, before := len(body), 0
+	switch body[0] {
+	case '{':
+		if end -= len(jsonClose); end < 0 || body[end:] != jsonClose {
+			return n, false
+		}
+	case notedArray, notedMap:
+		before = 1 // the length
 	default:
-		ok = len(head) > 1 && int(head[at-1]) == end-at && strings.HasSuffix(head[:at-1], mapOpen)
+		return n, false
 	}
-	if !ok {
+	start := max(end-maxNote, 0)
+	at := start + strings.LastIndexByte(body[start:end], '@')
+	if at-start < before || before > 0 && int(body[at-1]) != end-at {
+		return n, false
+	}
+	if !strings.HasSuffix(body[:at-before], opening(body[0])) {
 		return n, false
 	}
 	return parseNote(body[at:end])
@@ -130,12 +131,15 @@ func parseNote(text string) (n note, ok bool) {
 		return n, false
 	}
 	parts := strings.Split(text[1:], " ")
-	if len(parts) != 4 || !isID(parts[1]) || !isID(parts[2]) {
+	if len(parts) != 4 || !isNode(parts[0]) || !isID(parts[1]) || !isID(parts[2]) {
 		return n, false
 	}
 	seq, err := strconv.ParseUint(parts[3], 10, 53)
 	return note{parts[0], parts[1], parts[2], seq, text}, err == nil
 }
+
+// isNode reports whether a text has the form of a node's id.
+func isNode(text string) bool { return len(text) == 16 && strings.Trim(text, "0123456789abcdef") == "" }
 
 // mark is the answer to markScript.
 type mark struct {
@@ -148,7 +152,7 @@ func parseMark(text string) (m mark, ok bool) {
 		return m, false
 	}
 	parts := strings.Split(text[1:], " ")
-	if len(parts) != 3 || !isID(parts[1]) {
+	if len(parts) != 3 || !isNode(parts[0]) || !isID(parts[1]) {
 		return m, false
 	}
 	number, err := strconv.ParseUint(parts[2], 10, 64)
@@ -157,28 +161,36 @@ func parseMark(text string) (m mark, ok bool) {
 
 // How the three forms of messages get one more part: a fourth element of an array, or a member of an object or a map.
 const (
-	arrayHead = "\x94"
-	text8     = "\xd9" // a text of up to 255 bytes, whose length is the next byte
-	jsonOpen  = `,"log":"`
-	jsonClose = `"}`
-	mapOpen   = "\xa3log\xd9"
+	notedArray = 0x94   // how one with a fourth element begins
+	notedMap   = 0x85   // how one with a fifth member begins
+	text8      = "\xd9" // a text of up to 255 bytes, whose length is the next byte
+	jsonOpen   = `,"log":"`
+	jsonClose  = `"}`
+	mapOpen    = "\xa3log" + text8
 )
+
+// opening is what comes before the note, and before its length where it has one, in a message that begins so.
+func opening(first byte) string {
+	switch first {
+	case '{':
+		return jsonOpen
+	case notedArray:
+		return text8
+	default:
+		return mapOpen
+	}
+}
 
 // form is a body with room for a note.
 type form struct{ head, open, close string }
 
 // formOf makes room for a note in a body, which it may change.
 func formOf(body []byte) form {
-	switch {
-	case body[0] == '{':
+	if body[0] == '{' {
 		return form{string(body[:len(body)-1]), jsonOpen, jsonClose}
-	case body[0]&0xf0 == 0x90:
-		body[0]++
-		return form{string(body), text8, ""}
-	default:
-		body[0]++
-		return form{string(body), mapOpen, ""}
 	}
+	body[0]++
+	return form{string(body), opening(body[0]), ""}
 }
 
 // ending is what completes the head of a form that has no note.
@@ -186,7 +198,7 @@ func ending(head string) string {
 	switch {
 	case head[0] == '{':
 		return "}"
-	case head[0]&0xf0 == 0x90:
+	case head[0] == notedArray:
 		return "\xc0"
 	default:
 		return "\xa3log\xc0"

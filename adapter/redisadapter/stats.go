@@ -46,7 +46,7 @@ type Stats struct {
 	// StreamRestarts how often the reading of a stream was interrupted. Entries that are read count as received.
 	StreamLost, StreamRestarts uint64
 
-	// LogBroken counts how often something was missing in the log that goes with pub/sub for clients that come back.
+	// LogBroken counts how often something was missing in the log to which clients come back: the stream, or what goes with pub/sub.
 	LogBroken uint64
 }
 
@@ -90,7 +90,7 @@ func (b *broker) BrokerStats() adapter.BrokerStats {
 	c := b.hub.stats
 	s := adapter.BrokerStats{
 		Up: b.hub.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load() + c.members.Load(),
-		Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(), LogBroken: c.logBroken.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load()

@@ -18,7 +18,13 @@ const (
 )
 
 // InOrder implements adapter.Sequencer.
-func (b *streamsBus) InOrder() { b.recording.Store(true) }
+func (b *streamsBus) InOrder() {
+	b.recording.Store(true)
+	b.streams.keeps.Store(true)
+	if r := b.streams.readerOf(b.stream); r != nil {
+		r.keep()
+	}
+}
 
 // Record implements adapter.Recorder: the stream is the log, and the ids of its entries are the offsets, as in Node.
 func (b *streamsBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
@@ -45,18 +51,19 @@ func (b *streamsBus) openEntry(stream, id string, e envelope.Entry) {
 type streamLog struct{ b *streamsBus }
 
 func (l streamLog) Read() string {
-	s := l.b.streams
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reading == nil {
-		return ""
-	}
-	if r := s.reading.readers[l.b.stream]; r != nil {
-		if id := r.position.Load(); id != nil {
+	if r := l.b.streams.readerOf(l.b.stream); r != nil {
+		if id := r.position.Load(); id != nil && *id != noEntry {
 			return *id
 		}
 	}
 	return ""
+}
+
+// Break implements adapter.LogBreaker, for all namespaces of the stream.
+func (l streamLog) Break() {
+	if r := l.b.streams.readerOf(l.b.stream); r != nil {
+		r.breaks.want()
+	}
 }
 
 func (l streamLog) Compare(a, b string) int { return compareIDs(a, b) }
@@ -80,8 +87,12 @@ func isID(text string) bool {
 }
 
 func (l streamLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
-	if !isID(offset) {
+	r := l.b.streams.readerOf(l.b.stream)
+	if !isID(offset) || r == nil || r.breaks.wanted() {
 		return "", adapter.ErrHistoryGap
+	}
+	if err := l.b.streams.settled(ctx); err != nil {
+		return "", err
 	}
 	rdb, err := l.b.streams.server(ctx, l.b.stream)
 	if err != nil {
@@ -91,12 +102,15 @@ func (l streamLog) After(ctx context.Context, offset string, each func(m *adapte
 	for read := 0; ; {
 		entries, err := rdb.XRangeN(ctx, l.b.stream, "("+end, "+", historyPage).Result()
 		if err != nil {
-			return "", fmt.Errorf("read stream %s: %w", l.b.stream, err)
+			return "", fmt.Errorf("read stream %s: %w", l.b.stream, unavailable(err))
 		}
 		for i := range entries {
 			end = entries[i].ID
+			if isBreak(&entries[i]) {
+				return "", adapter.ErrHistoryGap
+			}
 			if m := l.open(&entries[i]); m != nil && !each(m) {
-				return end, nil
+				return end, l.complete(ctx, rdb, offset)
 			}
 		}
 		if len(entries) < historyPage {
@@ -123,21 +137,24 @@ func (l streamLog) open(x *redis.XMessage) *adapter.Message {
 	return m
 }
 
-// complete returns an error unless everything after an offset is still in the stream. It is asked when that has been read: entries
-// are removed from the front.
+// complete returns an error unless everything after an offset is still in the stream: then the entry that has the offset is, too. It is
+// asked when that has been read: entries are removed from the front.
 func (l streamLog) complete(ctx context.Context, rdb *redis.Client, offset string) error {
+	found, err := rdb.XRange(ctx, l.b.stream, offset, offset).Result()
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for entry %s of stream %s: %w", offset, l.b.stream, unavailable(err))
+	case len(found) > 0:
+		return nil
+	}
 	info, err := rdb.XInfoStream(ctx, l.b.stream).Result()
 	switch {
 	case err != nil && isNoKey(err):
 		return adapter.ErrHistoryGap
 	case err != nil:
-		return fmt.Errorf("look at stream %s: %w", l.b.stream, err)
-	case before(info.LastGeneratedID, offset): // of another stream, or Redis has lost its data
-		return adapter.ErrHistoryGap
-	case info.LastGeneratedID == offset, info.Length > 0 && !before(offset, info.FirstEntry.ID):
+		return fmt.Errorf("look at stream %s: %w", l.b.stream, unavailable(err))
+	case info.LastGeneratedID == offset: // everything has been removed, and nothing has come since
 		return nil
-	case offset == "0-0" && info.EntriesAdded > 0 && info.EntriesAdded == info.Length && !l.b.streams.wentBack(l.b.stream):
-		return nil // nothing has ever been removed
 	}
 	return adapter.ErrHistoryGap
 }

@@ -23,6 +23,7 @@ import (
 // stream.
 type streamReader struct {
 	// Static after construction.
+	ctx     context.Context // ends when nobody needs it any more
 	streams *streams
 	stream  string
 	pace    *pace         // of those who write to it here
@@ -36,7 +37,7 @@ type streamReader struct {
 
 	position atomic.Pointer[string] // last, for others; nil until the stream was reached
 
-	wentBack atomic.Bool // the stream has lost what was in it
+	breaks breaks // something that came before is not in the stream, or not any more
 
 	trimmed, back seldom.Counted
 
@@ -46,8 +47,8 @@ type streamReader struct {
 	waiting map[*streamsBus]struct{} // those that listen when last is known
 }
 
-func newStreamReader(s *streams, stream string) *streamReader {
-	return &streamReader{streams: s, stream: stream, pace: s.paceOf(stream), ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
+func newStreamReader(ctx context.Context, s *streams, stream string) *streamReader {
+	return &streamReader{ctx: ctx, streams: s, stream: stream, pace: s.paceOf(stream), breaks: newBreaks(), ready: make(chan struct{}), waiting: make(map[*streamsBus]struct{})}
 }
 
 // whenLocated lets a bus listen when nothing that is written from then on can be missed.
@@ -120,26 +121,28 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 	info, err := rdb.XInfoStream(ctx, r.stream).Result()
 	switch {
 	case err != nil && isNoKey(err):
-		if r.last != "" && r.last != "0-0" {
-			r.wentBack.Store(true)
-		}
-		r.last, r.passed = "0-0", 0 // whatever is written will be new
+		r.last, r.passed = r.begin(ctx, rdb)
 	case err != nil:
 		return fmt.Errorf("find the position in stream %s: %w", r.stream, err)
 	case r.last == "":
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	case before(info.LastGeneratedID, r.last):
-		// Redis has lost its data, or the end of it.
-		r.wentBack.Store(true)
-		if held, ok := r.back.Pass(inflow.TellEvery); ok {
-			r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", info.LastGeneratedID, "notLogged", held)
-		}
+		r.gone(info.LastGeneratedID)
 		r.last, r.passed = info.LastGeneratedID, info.EntriesAdded
 	default:
+		there, err := r.has(ctx, rdb, info)
+		if err != nil {
+			return err
+		}
+		if !there {
+			r.gone(info.LastGeneratedID)
+			r.passed = info.EntriesAdded - 1 // a guess: what is new will be read
+		}
 		r.audit(info)
 	}
 	last := r.last
 	r.position.Store(&last)
+	r.keep()
 	r.mu.Lock()
 	waiting, first := r.waiting, !r.located
 	r.located, r.waiting = true, nil
@@ -151,6 +154,71 @@ func (r *streamReader) locate(ctx context.Context, rdb *redis.Client) error {
 		close(r.ready)
 	}
 	return nil
+}
+
+// noEntry is the place before all entries of a stream.
+const noEntry = "0-0"
+
+// begin makes a stream that is not there, if clients come back to it: then its end is the place of an entry, as everybody's is who has an
+// offset in it.
+func (r *streamReader) begin(ctx context.Context, rdb *redis.Client) (last string, passed int64) {
+	if !r.streams.keeps.Load() {
+		return noEntry, 0 // whatever is written will be new
+	}
+	cmd := redis.NewStringCmd(ctx, xadd(ctx, r.stream, r.streams.opts.MaxLen, beginEntry).Args()...)
+	if rdb.Process(ctx, cmd) != nil { // Redis takes nothing, see keep
+		return noEntry, 0
+	}
+	return cmd.Val(), 1
+}
+
+// keep has the stream get an entry if it has none and clients come back to it.
+func (r *streamReader) keep() {
+	if id := r.position.Load(); id != nil && *id == noEntry && r.streams.keeps.Load() {
+		r.breaks.want()
+	}
+}
+
+// has reports whether the last entry that was read is in a stream that goes on behind it. One that was removed from the front is no
+// loss of what came before others.
+func (r *streamReader) has(ctx context.Context, rdb *redis.Client, info *redis.XInfoStream) (bool, error) {
+	if info.LastGeneratedID == r.last || info.Length == 0 || !before(info.FirstEntry.ID, r.last) {
+		return true, nil
+	}
+	found, err := rdb.XRange(ctx, r.stream, r.last, r.last).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for the position in stream %s: %w", r.stream, err)
+	}
+	return len(found) > 0, nil
+}
+
+// gone notes that Redis has lost the end of the stream, up to an entry that was read, and perhaps has a new one.
+func (r *streamReader) gone(to string) {
+	r.streams.stats.logBroken.Add(1)
+	if held, ok := r.back.Pass(inflow.TellEvery); ok {
+		r.streams.hub.opts.Logger.Warn("redis stream has gone back", "stream", r.stream, "from", r.last, "to", to, "notLogged", held)
+	}
+	r.breaks.want()
+}
+
+// Entries that are no messages have no namespace, so that Node.js passes over them.
+var (
+	beginEntry = envelope.Entry{Type: "begin"}
+	breakEntry = envelope.Entry{Type: "break"} // nobody goes on from before it
+)
+
+func isBreak(x *redis.XMessage) bool {
+	e := entryOf(x)
+	return e.Namespace == "" && e.Type == breakEntry.Type
+}
+
+// appendBreak returns nil when Redis has taken a break.
+func (r *streamReader) appendBreak() error {
+	rdb, err := r.streams.server(r.ctx, r.stream)
+	if err != nil {
+		return err
+	}
+	return rdb.Process(r.ctx, xadd(r.ctx, r.stream, r.streams.opts.MaxLen, breakEntry))
 }
 
 func isNoKey(err error) bool { return isReply(err) && strings.Contains(err.Error(), "no such key") }
@@ -188,7 +256,7 @@ const catchUp = 16
 // follow reads entries until something goes wrong.
 func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	opts := &r.streams.opts
-	behind, count := false, opts.ReadCount
+	unsure, count := false, opts.ReadCount // unsure whether the trimming has overtaken us
 	for {
 		many := min(count, opts.MaxLen) // who reads so much at once may have been overtaken by the trimming
 		// Not rdb.XRead, which would wait ten seconds longer than BlockTime.
@@ -208,17 +276,18 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 			}
 		}
 		r.pace.reached(idOf(r.last))
-		if behind && n < many {
+		if n >= many {
+			unsure, count = true, min(2*count, catchUp*opts.ReadCount)
+			continue
+		}
+		count = opts.ReadCount
+		if unsure {
 			info, err := rdb.XInfoStream(ctx, r.stream).Result()
 			if err != nil {
 				return err
 			}
 			r.audit(info)
-		}
-		if behind = n >= many; behind {
-			count = min(2*count, catchUp*opts.ReadCount)
-		} else {
-			count = opts.ReadCount
+			unsure = info.LastGeneratedID != r.last // only at the end the numbers tell
 		}
 	}
 }

@@ -80,6 +80,8 @@ type streams struct {
 	opts StreamsOptions
 	id   adapter.NodeID
 
+	keeps atomic.Bool // clients come back to what is in the streams
+
 	// Guarded by mu.
 	mu      sync.Mutex
 	buses   map[string][]*streamsBus // by namespace; more than one only while a namespace is replaced
@@ -264,9 +266,10 @@ func (s *streams) add(b *streamsBus) {
 func (s *streams) readLocked(stream string) *streamReader {
 	r := s.reading.readers[stream]
 	if r == nil {
-		r = newStreamReader(s, stream)
+		r = newStreamReader(s.reading.ctx, s, stream)
 		s.reading.readers[stream] = r
-		go s.loop(s.reading.ctx, r.read)
+		go s.loop(r.ctx, r.read)
+		go r.breaks.work(r.ctx, r.appendBreak)
 	}
 	return r
 }
@@ -287,15 +290,14 @@ func (s *streams) remove(b *streamsBus) {
 	}
 }
 
-// wentBack reports whether a stream has lost what was in it since it is read.
-func (s *streams) wentBack(stream string) bool {
+// readerOf returns who reads a stream, nil if nobody does.
+func (s *streams) readerOf(stream string) *streamReader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reading == nil {
-		return true
+		return nil
 	}
-	r := s.reading.readers[stream]
-	return r == nil || r.wentBack.Load()
+	return s.reading.readers[stream]
 }
 
 // deliver hands an entry to the namespace that it is for. Once ctx, which remove ends with mu held, has ended, it does not:

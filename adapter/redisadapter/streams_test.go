@@ -315,7 +315,7 @@ func TestStreamsEnd(t *testing.T) {
 	local := stopper{newWitness("/chat"), stop}
 	adapterOf(t, s, local)
 	local.Connect("s")
-	r := newStreamReader(streamsOf(s), "other")
+	r := newStreamReader(ctx, streamsOf(s), "other")
 	ended := make(chan error, 1)
 	go func() { ended <- r.read(ctx) }()
 	redistest.Eventually(t, "the end of the stream is known", func() bool {

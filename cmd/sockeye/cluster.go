@@ -101,7 +101,8 @@ type flag struct {
 	given bool
 }
 
-// brokerFlag is a flag that has an effect with a broker alone: of one kind unless kind is "", and with one adapter unless adapter is "".
+// brokerFlag is a flag that has an effect with a broker alone: of one kind unless kind is "", and with one adapter,
+// or with those between which there is " or ", unless adapter is "".
 type brokerFlag struct {
 	flag
 	kind    brokerKind
@@ -139,7 +140,7 @@ func (f *clusterFlags) check(kind brokerKind, flags []brokerFlag) error {
 			return fmt.Errorf("%s and %s exclude each other: there is one broker", kind.chosenBy(), flag.name)
 		case kind == "" || flag.kind != "" && flag.kind != kind:
 			return fmt.Errorf("%s needs %s", flag.name, flag.kind.chosenBy())
-		case flag.adapter != "" && flag.adapter != f.flavour(kind):
+		case flag.adapter != "" && !slices.Contains(strings.Split(flag.adapter, " or "), f.flavour(kind)):
 			return fmt.Errorf("%s needs --adapter %s", flag.name, flag.adapter)
 		}
 	}

@@ -48,6 +48,7 @@ type redisNodeFlags struct {
 	PublishOnSpecificResponseChannel bool          `help:"pubsub: answer Node.js nodes on a channel of the asking node only; the same on all nodes."`
 	ExactChannels                    bool          `help:"pubsub: subscribe to the rooms of this node instead of to all of them."`
 	UseShardedPubSub                 bool          `name:"use-sharded-pubsub" help:"streams: send questions and answers through sharded pub/sub (Redis 7); the same on all nodes."`
+	RecoveryMaxLen                   int           `placeholder:"N" help:"pubsub and sharded: broadcasts that each namespace keeps for clients that come back, about; 10000 by default."`
 	AnswerTimeout                    time.Duration `name:"redis-answer-timeout" help:"How long Redis may owe an answer before it counts as down and the connection as dead; 3s by default."`
 }
 
@@ -84,6 +85,7 @@ func (f *redisNodeFlags) flags() []brokerFlag {
 		{flag{"--publish-on-specific-response-channel", f.PublishOnSpecificResponseChannel}, redisKind, pubSubAdapter},
 		{flag{"--exact-channels", f.ExactChannels}, redisKind, pubSubAdapter},
 		{flag{"--use-sharded-pubsub", f.UseShardedPubSub}, redisKind, streamsAdapter},
+		{flag{"--recovery-max-len", f.RecoveryMaxLen != 0}, redisKind, pubSubAdapter + " or " + shardedAdapter},
 	}
 }
 
@@ -91,6 +93,8 @@ func (f *redisNodeFlags) checkRedisNode() error {
 	switch {
 	case f.RequestsTimeout < 0:
 		return fmt.Errorf("--requests-timeout must be positive, got %v", f.RequestsTimeout)
+	case f.RecoveryMaxLen < 0:
+		return fmt.Errorf("--recovery-max-len must be positive, got %d", f.RecoveryMaxLen)
 	case f.AnswerTimeout < 0:
 		return fmt.Errorf("--redis-answer-timeout must be positive, got %v", f.AnswerTimeout)
 	}
@@ -128,6 +132,7 @@ func (f *nodeFlags) openRedis(log *slog.Logger) (broker, error) {
 	case shardedAdapter:
 		b.nodes = redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
 			Options: opts, ChannelPrefix: f.Key, SubscriptionMode: redisadapter.SubscriptionMode(f.SubscriptionMode),
+			RecoveryMaxLen: f.RecoveryMaxLen,
 		})
 	case streamsAdapter:
 		b.nodes = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{
@@ -139,6 +144,7 @@ func (f *nodeFlags) openRedis(log *slog.Logger) (broker, error) {
 			Options: opts, Key: f.Key, RequestsTimeout: f.RequestsTimeout,
 			PublishOnSpecificResponseChannel: f.PublishOnSpecificResponseChannel, ExactChannels: f.ExactChannels,
 			Parser: f.parser(),
+			RecoveryMaxLen: f.RecoveryMaxLen,
 		})
 	}
 	return b, nil

@@ -28,8 +28,11 @@ func broker() board {
 			{"Members", []panel{
 				{title: "Members, as each node sees them", unit: unitPlain, about: "All nodes should agree.",
 					queries: []query{{sum(metrics.Members, "instance", "state"), "{{instance}} {{state}}"}, {"max(" + of(metrics.DrainingMembers) + ")", "draining"}}},
-				{title: "Connections made again, in an hour", unit: unitEachHour, about: "",
-					queries: []query{{perHour(metrics.Reconnects, "instance"), "{{instance}} connections"}, {perHour(metrics.Resubscriptions, "instance"), "{{instance}} subscriptions"}}},
+				{title: "Connections made again and holes in the log, in an hour", unit: unitEachHour, about: "After a hole clients that were away then start anew.",
+					queries: []query{
+						{perHour(metrics.Reconnects, "instance"), "{{instance}} connections"}, {perHour(metrics.Resubscriptions, "instance"), "{{instance}} subscriptions"},
+						{perHour(metrics.LogBreaks, "instance"), "{{instance}} holes"},
+					}},
 				{title: "Questions that are not settled", unit: unitPlain, about: "fetchSockets, counts, acknowledgements of broadcasts. A line that stays up: a node does not answer.",
 					queries: one(sum(metrics.Questions, "instance"), "{{instance}}")},
 				{title: "Order between channels", unit: unitRate, about: "Messages that waited for one that was sent before, and those that went on without.",

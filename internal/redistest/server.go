@@ -231,3 +231,10 @@ func binary(t testing.TB) string {
 
 // Goroutine is the name of the one goroutine that this package leaves behind, for leak checks.
 const Goroutine = "github.com/sockeye-io/sockeye/internal/redistest.serve"
+
+// Calls tells how often a command was called, within scripts and without.
+func (s *Server) Calls(command string) (calls int) {
+	s.t.Helper()
+	_, _ = fmt.Sscanf(field(s.Do("INFO", "commandstats").(string), "cmdstat_"+command), "calls=%d", &calls)
+	return calls
+}

@@ -223,6 +223,7 @@ func (c collection) broker(b *adapter.BrokerStats) {
 	c.live(BrokerQueueBytes, b.QueuedBytes)
 	c.count(Reconnects, b.Reconnects)
 	c.count(Resubscriptions, b.Resubscribed)
+	c.count(LogBreaks, b.LogBroken)
 }
 
 func (c collection) directory(s users.Stats) {

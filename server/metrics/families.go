@@ -76,6 +76,7 @@ var families = map[string]family{
 	BrokerQueueBytes:  {"Bytes that wait for the broker.", gauge, nil},
 	Reconnects:        {"Connections to the broker that were made anew.", counter, nil},
 	Resubscriptions:   {"Subscriptions at the broker that were lost and asked for again.", counter, nil},
+	LogBreaks:         {"Times that something was missing in the broker's log: clients that were away then start anew.", counter, nil},
 	ServerSideDrops:   {"Events of other nodes that were dropped because their handlers were too slow.", counter, nil},
 	OrderWaits:        {"Messages of other nodes that waited for one that was sent before.", counter, nil},
 	OrderTimeouts:     {"Waits for a message of another node that were given up.", counter, nil},

@@ -64,6 +64,7 @@ const (
 	BrokerQueueBytes  = "sockeye_broker_queued_bytes"            //
 	Reconnects        = "sockeye_broker_reconnects_total"        //
 	Resubscriptions   = "sockeye_broker_resubscriptions_total"   //
+	LogBreaks         = "sockeye_broker_log_breaks_total"        // of adapter.BrokerStats.LogBroken
 	ServerSideDrops   = "sockeye_server_side_drops_total"        // events of other nodes whose handlers were too slow
 	OrderWaits        = "sockeye_cluster_order_waits_total"      // messages that waited for one that was sent before
 	OrderTimeouts     = "sockeye_cluster_order_timeouts_total"   // of them, those that went on without
