@@ -143,7 +143,7 @@ func (f *nodeFlags) openRedis(log *slog.Logger) (broker, error) {
 		b.nodes = redisadapter.NewPubSub(rdb, &redisadapter.PubSubOptions{
 			Options: opts, Key: f.Key, RequestsTimeout: f.RequestsTimeout,
 			PublishOnSpecificResponseChannel: f.PublishOnSpecificResponseChannel, ExactChannels: f.ExactChannels,
-			Parser: f.parser(),
+			Parser:         f.parser(),
 			RecoveryMaxLen: f.RecoveryMaxLen,
 		})
 	}
