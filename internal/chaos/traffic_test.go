@@ -30,7 +30,9 @@ type traffic struct {
 // flow is all that one user sent to another.
 type flow struct {
 	sent []sent      // the message n is at n
-	last map[int]int // the latest number that arrived, by the sender's session: only what takes one way keeps its order
+	// last is the latest number that arrived, by the sessions of sender and receiver: only what takes one way keeps its order, and who moves
+	// comes to a node where others' messages may be on their way that he has got ahead of.
+	last map[[2]int]int
 }
 
 // sent is one message.
@@ -139,7 +141,7 @@ func (t *traffic) send(from, to *user) {
 	t.mu.Lock()
 	f := t.flows[key]
 	if f == nil {
-		f = &flow{last: make(map[int]int)}
+		f = &flow{last: make(map[[2]int]int)}
 		t.flows[key] = f
 	}
 	n := len(f.sent)
@@ -168,10 +170,11 @@ func (t *traffic) arrived(by *user, m message) {
 	default:
 		s := &f.sent[m.N]
 		s.arrived, s.met = time.Now(), session
-		if m.N < f.last[s.session] && (!t.parted || s.from.kind != reference) {
-			wrong = fmt.Sprintf("after %d", f.last[s.session])
+		way := [2]int{s.session, session}
+		if m.N < f.last[way] && (!t.parted || s.from.kind != reference) {
+			wrong = fmt.Sprintf("after %d", f.last[way])
 		}
-		f.last[s.session] = max(f.last[s.session], m.N)
+		f.last[way] = max(f.last[way], m.N)
 	}
 	t.mu.Unlock()
 	if wrong != "" {
