@@ -29,7 +29,7 @@ type traffic struct {
 
 // flow is all that one user sent to another.
 type flow struct {
-	sent []sent      // the message n is at n
+	sent []sent // the message n is at n
 	// last is the latest number that arrived, by the sessions of sender and receiver: only what takes one way keeps its order, and who moves
 	// comes to a node where others' messages may be on their way that he has got ahead of.
 	last map[[2]int]int
