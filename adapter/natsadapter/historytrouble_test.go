@@ -318,7 +318,8 @@ func TestLeaderKilled(t *testing.T) {
 // all is as it was.
 func TestNoMajority(t *testing.T) {
 	servers := natstest.RoutedJetStream(t, 3)
-	a, b := keepingNow(t, Options{Servers: []string{servers[0].URL}}), keepingNow(t, Options{Servers: []string{servers[0].URL}})
+	opts := Options{Servers: []string{servers[0].URL}, election: 3 * time.Second}
+	a, b := keepingNow(t, opts), keepingNow(t, opts)
 	before := b.history.Position()
 	a.say(t, 1, 10)
 	b.awaitRun(t, 1, 10)

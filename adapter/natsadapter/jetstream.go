@@ -411,7 +411,7 @@ func (j *jetStream) isOff() error {
 func (j *jetStream) hopeless() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.off != nil || !j.unanswered.IsZero() && time.Since(j.unanswered) > election
+	return j.off != nil || !j.unanswered.IsZero() && time.Since(j.unanswered) > j.hub.opts.election
 }
 
 // missing is told that a stream did not take something.

@@ -197,7 +197,7 @@ func (w *logWriter) write(ctx context.Context, batch []*keptMessage) {
 			return
 		case !b.hub.status.Is(Up): // nothing is sent at all
 			began = time.Now()
-		case w.log.jet.isOff() != nil, time.Since(began) > election:
+		case w.log.jet.isOff() != nil, time.Since(began) > b.hub.opts.election:
 			w.goPast(batch, err)
 			return
 		}

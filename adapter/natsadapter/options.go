@@ -80,6 +80,8 @@ type Options struct {
 	// RecoveryInMemory keeps them in the servers' memory, and not in files.
 	RecoveryInMemory bool
 
+	election time.Duration // another one than the default, for tests
+
 	// NodeOverAfter is how long another node must be silent until its life counts as over, see package membership: what it
 	// owned in shared storage is given up then. Default: 5 min.
 	NodeOverAfter time.Duration
@@ -113,6 +115,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.RecoveryMaxAge <= 0 {
 		o.RecoveryMaxAge = defaultRecoveryMaxAge
+	}
+	if o.election <= 0 {
+		o.election = election
 	}
 	return o
 }

@@ -152,15 +152,15 @@ func (s *sessionStore) change(ctx context.Context, pid string, decide func(f *fo
 		if err != nil || !conflict {
 			return f, err
 		}
-		if err := giveWay(ctx, try, began); err != nil {
+		if err := s.giveWay(ctx, try, began); err != nil {
 			return f, err
 		}
 	}
 }
 
 // giveWay waits for a moment, since somebody else was faster, but not for longer than an election lasts.
-func giveWay(ctx context.Context, try int, began time.Time) error {
-	if time.Since(began) > election {
+func (s *sessionStore) giveWay(ctx context.Context, try int, began time.Time) error {
+	if time.Since(began) > s.jet.hub.opts.election {
 		return unavailable(errContended)
 	}
 	if err := pause(ctx, rand.N(min(sessionPause*time.Duration(1+try), maxSessionPause))); err != nil {
@@ -295,7 +295,7 @@ func (s *sessionStore) write(ctx context.Context, w *adapter.SessionWrite) (held
 		}
 		s.see(pid, 0, new(sessionRecord))
 		known = false
-		if err := giveWay(ctx, try, began); err != nil {
+		if err := s.giveWay(ctx, try, began); err != nil {
 			return false, err
 		}
 	}
