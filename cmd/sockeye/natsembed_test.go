@@ -111,6 +111,23 @@ func TestEmbeddedAlone(t *testing.T) {
 	}
 }
 
+// TestEmbeddedNoMajority has one node of three whose clients may come back: it opens its port, its clients reach each other, and who comes
+// back starts anew.
+func TestEmbeddedNoMajority(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, append(embedFlagsOf(t, 3)[0], "--connection-state-recovery", "1m", "--node-name", "n1")...)
+	ann, bob := pollClient(t, p.addr), pollClient(t, p.addr)
+	for user, c := range map[string]*polling{"ann": ann, "bob": bob} {
+		c.send(`420["login","` + user + `"]`)
+		c.await(`430[{"user":"` + user + `"}]`)
+	}
+	bob.sendUntil(`["send",{"to":"ann","message":"across"}]`, `[{"online":true,"devices":1}]`)
+	ann.await(`42["receive","across",{"from":"bob"}]`)
+	if p.recovers(t) {
+		t.Error("a client goes on")
+	}
+}
+
 // TestEmbeddedWrongSecret has two nodes that do not know the same secret: they stay apart, serve, and say why.
 func TestEmbeddedWrongSecret(t *testing.T) {
 	t.Parallel()
