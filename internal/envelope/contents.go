@@ -152,6 +152,21 @@ func (c *contents) read(m *adapter.Message, nsp string) (ok bool) {
 	return ok
 }
 
+// mattersMost is the field without which a message of this type is none.
+func (c *contents) mattersMost() string {
+	switch c.kind {
+	case typeJoin, typeLeave:
+		return "rooms"
+	case typeSockets:
+		return "sockets"
+	case typeCount:
+		return "clientCount"
+	case typeGone:
+		return "sids"
+	}
+	return "packet"
+}
+
 func (c *contents) readAnswer(m *adapter.Message) (ok bool) {
 	switch c.kind {
 	case typeSockets:

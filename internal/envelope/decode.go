@@ -155,7 +155,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 		h.text, in.attachments = string(p.JSON), p.Attachments
 	}
 	if !eachMember(h.text, in.member) {
-		return nil, h.refuse(&in, badFrom(&h, "no data"))
+		return nil, h.refuse(&in, badFrom(&h, "field data of type "+strconv.Itoa(int(h.kind))))
 	}
 	if h.kind >= typeJoin && h.kind <= typeDisconnect {
 		in.request = "" // nobody answers these
@@ -171,7 +171,7 @@ func (c *Codec) message(h header) (*adapter.Message, error) {
 	m := &adapter.Message{From: h.from(), Request: in.request, Selection: in.selection, Flags: in.flags}
 	m.Seq, m.After, m.Directed = in.numbers.seq, in.numbers.after, in.numbers.directed
 	if !in.read(m, c.namespace) {
-		return nil, h.refuse(&in, badFrom(&h, "data of type "+strconv.Itoa(int(h.kind))))
+		return nil, h.refuse(&in, badFrom(&h, "field data."+in.mattersMost()+" of type "+strconv.Itoa(int(h.kind))))
 	}
 	return m, nil
 }

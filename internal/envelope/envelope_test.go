@@ -334,6 +334,15 @@ func TestOddCommands(t *testing.T) {
 	if want := `malformed frame from "stranger": field data.opts.rooms`; err == nil || err.Error() != want {
 		t.Errorf("refused with %v", err)
 	}
+	for field, body := range map[string]string{
+		"packet of type 3": `{"packet":null,"opts":{}},"type":3`, "rooms of type 4": `{"opts":[]},"type":4`, "packet of type 9": `{"packet":{}},"type":9`,
+		"clientCount of type 11": `{"requestId":"q","clientCount":"x"},"type":11`, "sockets of type 8": `{"requestId":"q","sockets":{}},"type":8`,
+	} {
+		_, err := here.Open(`{"nsp":"/chat","uid":"stranger","data":` + body + `}`)
+		if want := `malformed frame from "stranger": field data.` + field; err == nil || err.Error() != want {
+			t.Errorf("refused with %v, want %s", err, want)
+		}
+	}
 }
 
 // TestOddIDs: who asks with an id that is no text is answered with it, as by Node.
