@@ -43,14 +43,14 @@ test: lint race compat-short
 # Run the Go tests without the race detector, for a quick answer.
 unit:
 	go test $(PACKAGES)
-	cd bench && go test . ./floors
+	cd bench && go test . ./computing ./floors
 	cd frameworks && go test .
 	cd deploy && go test ./...
 
 # Run the Go tests under the race detector.
 race: tools compiler
 	go test -race -timeout 10m $(PACKAGES)
-	cd bench && go test . ./floors
+	cd bench && go test . ./computing ./floors
 	cd frameworks && go test .
 	cd deploy && go test ./...
 
@@ -108,7 +108,7 @@ image:
 bench:
 	go test -run '^$$' -bench . -benchmem ./server/... ./internal/...
 
-# Measure Sockeye beside the Node reference and zishang520/socket.io, and write bench/results.md (with QUICK=1 bench/quick).
+# Measure Sockeye beside the Node reference, its engine for Bun, socketioxide and zishang520/socket.io, and write bench/results.md (with QUICK=1 bench/quick).
 bench-peers: build
 	cd bench && npm ci --silent --no-audit --no-fund && go run . -clients $(CLIENTS) -repeat $(REPEAT) \
 	  -only "$(SCENARIOS)" -servers "$(SERVERS)" -out $(if $(QUICK),quick,.)
@@ -141,6 +141,6 @@ compiler:
 
 # Remove what the other targets built.
 clean:
-	rm -rf bin web-demo/node_modules compat-tests/node_modules bench/node_modules bench/quick
+	rm -rf bin web-demo/node_modules compat-tests/node_modules bench/node_modules bench/peers/socketioxide/target bench/quick
 	rm -rf examples/ported/editor/front/node_modules examples/ported/editor/front/dist
 	find web-demo/dist -mindepth 1 ! -name .gitkeep -delete

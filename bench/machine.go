@@ -24,7 +24,11 @@ type description struct {
 	Node     string  `json:"node"`
 	Sockeye  string  `json:"sockeye"` // commit of the source
 	Socketio string  `json:"socket_io"`
-	Zishang  string  `json:"zishang520"`
+	Bun      string  `json:"bun"`
+	// Versions of its engine, and of the crate.
+	BunEngine string `json:"bun_engine"`
+	Rust      string `json:"socketioxide"`
+	Zishang   string `json:"zishang520"`
 }
 
 func machine(ctx context.Context, sockeye string) description {
@@ -47,6 +51,8 @@ func machine(ctx context.Context, sockeye string) description {
 		Node: say("node", "--version"), Sockeye: say("git", "describe", "--always", "--dirty"),
 		Socketio: match(file("node_modules/socket.io/package.json"), `"version": "([^"]+)"`) + ", ws " +
 			match(file("node_modules/ws/package.json"), `"version": "([^"]+)"`),
+		Bun: match(file("node_modules/bun/package.json"), `"version": "([^"]+)"`), BunEngine: match(file("node_modules/@socket.io/bun-engine/package.json"), `"version": "([^"]+)"`),
+		Rust:    match(file("peers/socketioxide/Cargo.toml"), `socketioxide = "=([^"]+)"`),
 		Zishang: match(file("go.mod"), `servers/socket/v3 (v\S+)`),
 	}
 }

@@ -73,6 +73,12 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer tools.remove()
 	book := newBook(machine(ctx, s.sockeye), s)
+	for _, srv := range tools.servers {
+		if srv.missing != "" && wanted(s.servers, srv.name) {
+			log.Printf("%s is not measured: %s", srv.name, srv.missing)
+			book.Missing[srv.name] = srv.missing
+		}
+	}
 	for _, warning := range book.Machine.warnings() {
 		log.Print("warning: ", warning)
 	}
@@ -98,7 +104,7 @@ func run(ctx context.Context, s settings) error {
 func measureAll(ctx context.Context, s settings, sc scenario, round int, t *tools, book *book) {
 	for i := range t.servers {
 		srv := t.servers[(i+round)%len(t.servers)] // so that nobody is always first
-		if !wanted(s.servers, srv.name) || sc.cluster && !srv.clusters || sc.drops && !srv.recovers {
+		if !wanted(s.servers, srv.name) || srv.missing != "" || !srv.fits(sc) {
 			continue
 		}
 		figures, err := measure(ctx, s, sc, srv, t)
@@ -164,8 +170,34 @@ func prepare(ctx context.Context, s settings) (*tools, error) {
 		t.remove()
 		return nil, fmt.Errorf("%s serve --help: %w", s.sockeye, err)
 	}
-	t.servers = servers(s.sockeye, zishang, strings.Contains(string(help), "--redis"))
+	own := programs{sockeye: s.sockeye, zishang: zishang, floors: t.floors, bun: findBun(ctx), redis: strings.Contains(string(help), "--redis")}
+	if wanted(s.servers, rustServer) || wanted(s.servers, rustThread) {
+		own.socketioxide = buildRust(ctx)
+	}
+	t.servers = servers(own)
 	return t, nil
+}
+
+// findBun returns the Bun that npm has installed for this machine.
+func findBun(ctx context.Context) program {
+	path := filepath.Join("node_modules", ".bin", "bun")
+	if err := exec.CommandContext(ctx, path, "--version").Run(); err != nil {
+		return program{missing: fmt.Sprintf("Bun does not run here: %v", err)}
+	}
+	return program{path: path}
+}
+
+// buildRust builds the program for socketioxide, if there is a compiler. What it makes stays beside the source.
+func buildRust(ctx context.Context) program {
+	if _, err := exec.LookPath("cargo"); err != nil {
+		return program{missing: "it is built with cargo, which is not installed (https://rustup.rs)"}
+	}
+	log.Print("building peers/socketioxide, which takes minutes the first time")
+	cmd := exec.CommandContext(ctx, "cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", filepath.Join("peers", "socketioxide", "Cargo.toml"))
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return program{missing: fmt.Sprintf("cargo build: %v: %s", err, said)}
+	}
+	return program{path: filepath.Join("peers", "socketioxide", "target", "release", "bench-socketioxide")}
 }
 
 // measureFloor runs one of the floors.

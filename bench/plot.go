@@ -16,7 +16,8 @@ const (
 )
 
 var colours = map[string]string{
-	sockeyePoller: "#0b7a75", sockeyeGoroutines: "#6fb7b3", nodeReference: "#c98a2b", zishangServer: "#8a8f98", floorName: "#d9dce1",
+	sockeyePoller: "#0b7a75", sockeyeGoroutines: "#6fb7b3", nodeReference: "#c98a2b", bunServer: "#e3b778", rustServer: "#8c4a2f",
+	rustThread: "#c08a72", zishangServer: "#8a8f98", gobwasLoop: "#b9bdc6", goroutineLoop: "#c9cdd4", floorName: "#d9dce1",
 }
 
 // plot draws a group of bars for each row of the table, each group on a scale of its own, with the goal as a line.

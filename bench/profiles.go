@@ -84,7 +84,7 @@ func profileScenario(ctx context.Context, s settings, sc profiled, folder string
 	if where.pprof, err = freePort(); err != nil {
 		return nil, err
 	}
-	srv := servers(s.sockeye, "", true)[0]
+	srv := servers(programs{sockeye: s.sockeye, redis: true})[0]
 	srv.extra = sc.serve
 	node, err := startServer(ctx, srv, where, folder)
 	if err != nil {

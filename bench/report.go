@@ -13,6 +13,7 @@ type book struct {
 	Repeat   int                             `json:"repeat"`
 	Figures  map[string]map[string][]figures `json:"figures"`            // by scenario and server, in the order of measuring
 	Failures map[string]string               `json:"failures,omitempty"` // by scenario and server
+	Missing  map[string]string               `json:"missing,omitempty"`  // servers that could not be measured, and why
 
 	scenarios []scenario
 }
@@ -23,7 +24,7 @@ type figures = []float64
 
 func newBook(m description, s settings) *book {
 	return &book{Machine: m, Clients: s.clients, Repeat: s.repeat, Figures: make(map[string]map[string][]figures),
-		Failures: make(map[string]string), scenarios: scenarios(s)}
+		Failures: make(map[string]string), Missing: make(map[string]string), scenarios: scenarios(s)}
 }
 
 func (b *book) add(scenario, server string, f figures) {
@@ -54,7 +55,7 @@ func (b *book) median(sc scenario, server string, row int) (float64, bool) {
 	if len(list)%2 == 0 {
 		m = (list[middle-1] + m) / 2
 	}
-	if server == floorName && sc.rows[row].unit == "KB" {
+	if server == floorName && sc.floor != nil && sc.rows[row].unit == "KB" {
 		m /= 1000 // the program says bytes
 	}
 	return m, true
@@ -62,10 +63,7 @@ func (b *book) median(sc scenario, server string, row int) (float64, bool) {
 
 // floor returns the floor of a row, false if it has none.
 func (b *book) floor(sc scenario, row int) (float64, bool) {
-	if row > 0 {
-		return 0, false
-	}
-	return b.median(sc, floorName, 0)
+	return b.median(sc, floorName, row)
 }
 
 // goal returns the most that a row's goal allows a server, false if there is no goal for it.
@@ -81,12 +79,16 @@ func (b *book) goal(sc scenario, row int, server string) (float64, bool) {
 		return most, ok
 	case g.floors > 0:
 		floor, ok := b.floor(sc, row)
-		return g.floors * floor, ok
+		return max(g.floors*floor, g.most), ok
 	}
 	return g.most, g.most > 0
 }
 
-var columns = []string{sockeyePoller, sockeyeGoroutines, nodeReference, zishangServer}
+// columns are those of the table between the goal and the floor; peers are those of them that are Socket.IO servers.
+var (
+	peers   = []string{sockeyePoller, sockeyeGoroutines, nodeReference, bunServer, rustServer, rustThread, zishangServer}
+	columns = append(slices.Clone(peers), gobwasLoop, goroutineLoop)
+)
 
 // markdown is the report.
 func (b *book) markdown() string {
@@ -94,17 +96,19 @@ func (b *book) markdown() string {
 	m := b.Machine
 	fmt.Fprintf(&t, "# Sockeye beside its peers\n\nWritten by `make bench-peers CLIENTS=%d REPEAT=%d`; docs/benchmarking.md describes the method. Each figure is the\n"+
 		"median of up to %d runs, the servers measured in turns. Lower is better. ", b.Clients, b.Repeat, b.Repeat)
-	fmt.Fprintf(&t, "\"x\" is how many times Sockeye's figure the Node reference's is.\n\n")
+	fmt.Fprintf(&t, "\"x\" is how many times Sockeye's figure the Node reference's is, \"ahead\" the Socket.IO server with the least.\n\n")
 	for _, line := range [][2]string{
 		{"date", m.Date}, {"machine", fmt.Sprintf("%s, %d cores, %.0f GB, %s; load average before the run %.2f", m.CPU, m.Cores, m.MemoryGB, m.Kernel, m.Load)},
-		{"sockeye", m.Sockeye + ", " + m.Go}, {"node", "socket.io " + m.Socketio + ", Node " + m.Node}, {"zishang520", "socket.io " + m.Zishang},
+		{"sockeye", m.Sockeye + ", " + m.Go}, {"node", "socket.io " + m.Socketio + ", Node " + m.Node}, {bunServer, "Bun " + m.Bun + ", @socket.io/bun-engine " + m.BunEngine},
+		{rustServer, "socketioxide " + m.Rust + "; socketioxide-1 is the same on one thread"}, {"zishang520", "socket.io " + m.Zishang},
+		{gobwasLoop, "a WebSocket server of net/http and gobwas/ws, without Socket.IO; " + goroutineLoop + " one of net alone, with a goroutine for each connection"},
 	} {
 		fmt.Fprintf(&t, "- %s: %s\n", line[0], line[1])
 	}
 	for _, w := range m.warnings() {
 		fmt.Fprintf(&t, "\n**These figures are doubtful: %s.**\n", w)
 	}
-	t.WriteString("\n| what | unit | goal | " + strings.Join(columns, " | ") + " | floor | x |\n|---|---|---|" + strings.Repeat("---:|", len(columns)+2) + "\n")
+	t.WriteString("\n| what | unit | goal | " + strings.Join(columns, " | ") + " | floor | x | ahead |\n|---|---|---|" + strings.Repeat("---:|", len(columns)+2) + "---|\n")
 	for _, sc := range b.scenarios {
 		for i := range sc.rows {
 			b.line(&t, sc, i)
@@ -132,7 +136,25 @@ func (b *book) line(t *strings.Builder, sc scenario, i int) {
 	floor, ok := b.floor(sc, i)
 	own, ok1 := b.median(sc, sockeyePoller, i)
 	node, ok2 := b.median(sc, nodeReference, i)
-	fmt.Fprintf(t, " %s | %s |\n", number(floor, ok), number(node/own, ok1 && ok2 && own > 0))
+	fmt.Fprintf(t, " %s | %s | %s |\n", number(floor, ok), number(node/own, ok1 && ok2 && own > 0), b.ahead(sc, i))
+}
+
+// ahead names the server with the lowest figure, if there are two to compare.
+func (b *book) ahead(sc scenario, i int) string {
+	first, least, measured := "-", 0.0, 0
+	for _, server := range peers {
+		m, ok := b.median(sc, server, i)
+		if !ok {
+			continue
+		}
+		if measured++; measured == 1 || m < least {
+			first, least = server, m
+		}
+	}
+	if measured < 2 {
+		return "-"
+	}
+	return first
 }
 
 func (b *book) goalText(sc scenario, i int) string {
@@ -148,6 +170,9 @@ func (b *book) goalText(sc scenario, i int) string {
 		return text
 	case g.floors > 0:
 		most, ok := b.goal(sc, i, sockeyePoller)
+		if g.most > 0 {
+			return fmt.Sprintf("%g x floor, %g or more = %s", g.floors, g.most, number(most, ok))
+		}
 		return fmt.Sprintf("%g x floor = %s", g.floors, number(most, ok))
 	case g.most > 0:
 		return fmt.Sprintf("%g", g.most)
@@ -167,10 +192,12 @@ func number(v float64, ok bool) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// losses tells what did not arrive, and which runs failed.
+// losses tells what did not arrive, which runs failed and what was not measured.
 func (b *book) losses(t *strings.Builder) {
-	t.WriteString("\nA figure in bold meets its goal. Over all runs but those that cut connections, connections lost or refused / messages lost / messages twice or out of order:\n\n")
-	for _, server := range columns {
+	t.WriteString("\nA figure in bold meets its goal. Over all runs but those that cut connections:\n\n" +
+		"| server | runs | in order, once | none lost | connections lost or refused |\n|---|---:|---:|---:|---:|\n")
+	all := append(slices.Clone(columns), floorName)
+	for _, server := range all {
 		var sum [3]float64
 		runs := 0
 		for _, sc := range b.scenarios {
@@ -178,6 +205,9 @@ func (b *book) losses(t *strings.Builder) {
 				continue
 			}
 			for _, f := range b.Figures[sc.Name][server] {
+				if len(f) < len(sc.rows)+len(sum) {
+					continue // a floor that has no messages
+				}
 				runs++
 				for i := range sum {
 					sum[i] += f[len(sc.rows)+i]
@@ -185,17 +215,30 @@ func (b *book) losses(t *strings.Builder) {
 			}
 		}
 		if runs > 0 {
-			fmt.Fprintf(t, "- %s: %.0f / %.0f / %.0f in %d runs\n", server, sum[0], sum[1], sum[2], runs)
+			fmt.Fprintf(t, "| %s | %d | %s | %s | %.0f |\n", server, runs, yes(sum[2]), yes(sum[1]), sum[0])
+		}
+	}
+	for _, server := range all {
+		if why, missing := b.Missing[server]; missing {
+			fmt.Fprintf(t, "\n%s was not measured: %s.\n", server, strings.Join(strings.Fields(why), " "))
 		}
 	}
 	if len(b.Failures) > 0 {
 		t.WriteString("\nRuns that failed:\n\n")
 	}
 	for _, sc := range b.scenarios {
-		for _, server := range append(slices.Clone(columns), floorName) {
+		for _, server := range all {
 			if why, failed := b.Failures[sc.Name+", "+server]; failed {
 				fmt.Fprintf(t, "- %s, %s: %s\n", sc.Name, server, strings.Join(strings.Fields(why), " "))
 			}
 		}
 	}
+}
+
+// yes is the cell that says that something never happened, or how often it did.
+func yes(count float64) string {
+	if count == 0 {
+		return "yes"
+	}
+	return fmt.Sprintf("no, %.0f not", count)
 }

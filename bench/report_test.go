@@ -25,6 +25,11 @@ func example() *book {
 	b.add("idle", sockeyeGoroutines, figures{9, 0, 0, 0})
 	b.add("jitter-recovery", sockeyePoller, figures{0, 0, 900, 0, 0, 0})
 	b.add("jitter-recovery", nodeReference, figures{0.5, 3, 1900, 0, 700, 0})
+	b.add("sparse-500", sockeyePoller, figures{31, 1, 2, 3, 0, 0, 0})
+	b.add("sparse-500", rustServer, figures{20, 0.5, 1, 2, 0, 0, 0})
+	b.add("sparse-500", gobwasLoop, figures{25, 1, 3, 4, 0, 0, 0})
+	b.add("sparse-500", floorName, figures{14, 0.2, 0.5, 1, 0, 0, 0})
+	b.Missing[bunServer] = "no such file"
 	b.fail("single", zishangServer, errors.New("it\nfell over"))
 	return b
 }
@@ -32,13 +37,17 @@ func example() *book {
 func TestMarkdown(t *testing.T) {
 	text := example().markdown()
 	for _, want := range []string{
-		"| CPU per delivered message, one broadcast at a time | us | 1.25 x floor = 7.50 | **6.00** | - | 27.0 | - | 6.00 | 4.50 |",
-		"| memory per idle client, slope between 2000 and 10000 | KB | 4.5; 8 | **4.40** | 9.00 | - | - | 1.20 | - |",
-		"| jitter with recovery: messages not delivered | % | 0 | **0.00** | - | 0.50 | - | - | - |",
-		"| jitter with recovery: p99 from the attempt to connect to CONNECT | ms | 1000 | **900** | - | 1900 | - | - | 2.11 |",
-		"- sockeye: 0 / 0 / 0 in 4 runs",
-		"- node: 1 / 3 / 5 in 2 runs",
+		"| CPU per delivered message, one broadcast at a time | us | 1.25 x floor = 7.50 | **6.00** | - | 27.0 | - | - | - | - | - | - | 6.00 | 4.50 | sockeye |",
+		"| memory per idle client, slope between 2000 and 10000 | KB | 4.5; 8 | **4.40** | 9.00 | - | - | - | - | - | - | - | 1.20 | - | sockeye |",
+		"| jitter with recovery: messages not delivered | % | 0 | **0.00** | - | 0.50 | - | - | - | - | - | - | - | - | sockeye |",
+		"| jitter with recovery: p99 from the attempt to connect to CONNECT | ms | 1000 | **900** | - | 1900 | - | - | - | - | - | - | - | 2.11 | sockeye |",
+		"| sockeye | 5 | yes | yes | 0 |",
+		"| node | 2 | no, 5 not | no, 3 not | 1 |",
 		"- single, zishang520: it fell over",
+		"32 or more = 32.0 | **31.0** | - | - | - | 20.0 | - | - | 25.0 | - | 14.0 | - | socketioxide |",
+		"| 500 echoes a second beside 2000 idle clients: p99 latency | ms |  | 2.00 | - | - | - | 1.00 | - | - | 3.00 | - | 0.50 | - | socketioxide |",
+		"| floor | 1 | yes | yes | 0 |",
+		"bun was not measured: no such file.",
 		"some CPU",
 	} {
 		if !strings.Contains(text, want) {
@@ -67,7 +76,7 @@ func TestPlot(t *testing.T) {
 			t.Fatalf("%v in\n%s", err, text)
 		}
 	}
-	if n := strings.Count(text, "<rect"); n != 1+3+3+2+3*2 { // the ground, three of idle, three and two of single, two in each row of jitter-recovery
+	if n := strings.Count(text, "<rect"); n != 1+3+3+2+3*2+4*4 { // the ground, three of idle, three and two of single, two in each row of jitter-recovery, four in each of sparse-500
 		t.Errorf("%d rectangles in\n%s", n, text)
 	}
 }
@@ -75,7 +84,7 @@ func TestPlot(t *testing.T) {
 // TestResult reads what `sockeye bench --json` writes.
 func TestResult(t *testing.T) {
 	var r result
-	if err := json.Unmarshal([]byte(`{"latency":{"p99_ms":2.5},"connections":{"lost":1},"messages":{"lost":2},
+	if err := json.Unmarshal([]byte(`{"latency":{"p50_ms":1,"p99_ms":2.5,"p999_ms":3},"connections":{"lost":1},"messages":{"lost":2},
 		"server":{"cpu_us_per_operation":3,"bytes_per_client":4000,"bytes_per_client_after_gc":3000},"via":{"cpu_us_per_operation":7},
 		"drops":{"share_delivered":0.5,"share_resumed":0.9,"answer":{"p99_ms":8}}}`), &r); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ type scenario struct {
 	drops   bool     // connections are lost on purpose: what is lost with them is a row of the table, not a fault
 	recover bool     // the server keeps sessions for connection state recovery
 	tls     bool
+	echoes  bool     // echoes are all that it asks for, so that the bare loops run it too; the hot one is its floor
 	floor   []string // arguments of the program floors, nil for none; it belongs to the first row
 	rows    []row
 }
@@ -37,7 +38,9 @@ type goal struct {
 // result is the part of `sockeye bench`'s JSON that is of use here.
 type result struct {
 	Latency *struct {
-		P99 float64 `json:"p99_ms"`
+		P50  float64 `json:"p50_ms"`
+		P99  float64 `json:"p99_ms"`
+		P999 float64 `json:"p999_ms"`
 	}
 	Connections struct{ Opened, Failed, Lost int64 }
 	Messages    struct{ Expected, Delivered, Lost, Duplicate, Late int64 }
@@ -60,6 +63,13 @@ type result struct {
 
 func cpu(r result) float64 { return r.Server.CPU }
 
+func p50(r result) float64 {
+	if r.Latency == nil {
+		return 0
+	}
+	return r.Latency.P50
+}
+
 func p99(r result) float64 {
 	if r.Latency == nil {
 		return 0
@@ -67,10 +77,64 @@ func p99(r result) float64 {
 	return r.Latency.P99
 }
 
+func p999(r result) float64 {
+	if r.Latency == nil {
+		return 0
+	}
+	return r.Latency.P999
+}
+
 // missing and anew are what is not delivered, and how many clients start anew, in hundredths.
 func missing(r result) float64 { return 100 * (1 - r.Drops.Delivered) }
 
 func anew(r result) float64 { return 100 * (1 - r.Drops.Resumed) }
+
+// open are the scenarios in which 200 clients send at a fixed rate, beside idle ones and, the busy ones, beside what the server computes:
+// their CPU includes that, so that only latencies tell something.
+func open(n int) []scenario {
+	idle, seconds := n*2/5, 20
+	if n < 1000 {
+		seconds = 5
+	}
+	flags := func(what string, rate int) []string {
+		return []string{"--scenario=" + what, fmt.Sprintf("--clients=%d", 200+idle), fmt.Sprintf("--message-rate=%d", rate),
+			fmt.Sprintf("--duration=%ds", seconds), fmt.Sprintf("--warmup=%d", rate)}
+	}
+	var list []scenario
+	for _, s := range []struct {
+		rate int
+		goal goal
+	}{{100, goal{}}, {500, goal{floors: 1.4, most: 32}}, {2000, goal{floors: 1.4, most: 19}}, {8000, goal{floors: 1.4, most: 12}}} {
+		title := fmt.Sprintf("%d echoes a second beside %d idle clients", s.rate, idle)
+		list = append(list, scenario{Name: fmt.Sprintf("sparse-%d", s.rate), echoes: true, flags: flags("sparse", s.rate), rows: []row{
+			{"CPU per echo, " + title, "us", s.goal, cpu},
+			{title + ": p50 latency", "ms", goal{}, p50},
+			{title + ": p99 latency", "ms", goal{}, p99},
+			{title + ": p99.9 latency", "ms", goal{}, p999},
+		}})
+	}
+	for _, s := range []struct {
+		rate int
+		goal goal
+	}{{500, goal{floors: 1.5}}, {2000, goal{}}} {
+		title := fmt.Sprintf("%d echoes a second beside %d idle clients and 2 computing threads", s.rate, idle)
+		list = append(list, scenario{Name: fmt.Sprintf("busy-%d", s.rate), echoes: true, flags: flags("busy", s.rate), rows: []row{
+			{title + ": p50 latency", "ms", goal{}, p50},
+			{title + ": p99 latency", "ms", s.goal, p99},
+			{title + ": p99.9 latency", "ms", goal{}, p999},
+		}})
+	}
+	for _, clients := range []int{min(512, n), min(16_384, 3*n)} {
+		title := fmt.Sprintf("%d connections with one message in flight each", clients)
+		list = append(list, scenario{Name: fmt.Sprintf("echo-%d", clients), echoes: true,
+			flags: []string{"--scenario=echo", fmt.Sprintf("--clients=%d", clients), "--processes=4", fmt.Sprintf("--messages=%d", max(20*n, 50_000)), "--warmup=5000"},
+			rows: []row{
+				{"CPU per echo, " + title, "us", goal{floors: 1.3}, cpu},
+				{title + ": p99 latency", "ms", goal{}, p99},
+			}})
+	}
+	return list
+}
 
 // dropping are the scenarios in which connections are lost, with and without recovery. Messages go to all clients; in the last, in
 // which there are as many rooms as clients, to one: most clients have received nothing yet when their connection is lost.
@@ -133,9 +197,9 @@ func scenarios(s settings) []scenario {
 				{"CPU per delivered message, one broadcast at a time", "us", goal{floors: 1.25}, cpu},
 				{"single broadcasts: p99 latency of a delivery", "ms", goal{}, p99},
 			}},
-		{Name: "echo", flags: []string{"--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(20*n, 50_000)), "--warmup=5000"},
+		{Name: "echo", echoes: true, flags: []string{"--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(20*n, 50_000)), "--warmup=5000"},
 			rows: []row{
-				{"CPU per echo, 50 clients, 64 B", "us", goal{most: 10}, cpu},
+				{"CPU per echo, 50 clients, 64 B", "us", goal{floors: 1.3}, cpu},
 				{"echo: p99 latency", "ms", goal{}, p99},
 			}},
 		{Name: "connect", flags: []string{"--scenario=connect", clients},
@@ -145,6 +209,8 @@ func scenarios(s settings) []scenario {
 			rows: []row{{"CPU per message from client to client", "us", goal{}, cpu}}},
 		{Name: "churn", flags: []string{"--scenario=churn", "--clients=" + strconv.Itoa(max(n/5, 1)), "--messages=" + strconv.Itoa(max(n, 2000))},
 			rows: []row{{"CPU per leave, connect, join and echo", "us", goal{}, cpu}}},
+		{Name: "polling-idle", flags: []string{"--transport=polling", "--scenario=idle", fmt.Sprintf("--steps=%d,%d", max(n/10, 1), max(n/2, 2)), "--hold=" + s.hold.String()},
+			rows: []row{{"polling: memory per idle client", "KB", goal{most: 15}, kilobytes(func(r result) float64 { return r.Server.Memory })}}},
 		{Name: "polling-burst", flags: []string{"--transport=polling", "--scenario=burst", "--clients=" + strconv.Itoa(max(n/5, 1)), "--copies=100", "--rounds=20", "--warmup=3"},
 			rows: []row{{"polling: CPU per delivered message, bursts of 100", "us", goal{}, cpu}}},
 		{Name: "polling-echo", flags: []string{"--transport=polling", "--scenario=echo", "--clients=50", "--messages=" + strconv.Itoa(max(2*n, 5000)), "--warmup=1000"},
@@ -158,5 +224,5 @@ func scenarios(s settings) []scenario {
 			rows: []row{
 				{"cluster (classic Redis): CPU per broadcast at the publishing node, bursts of 1,000", "us", goal{most: 10}, func(r result) float64 { return r.Via.CPU }},
 			}},
-	}, dropping(max(n*2/5, 1))...)
+	}, append(open(n), dropping(max(n*2/5, 1))...)...)
 }

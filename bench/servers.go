@@ -20,7 +20,12 @@ const (
 	sockeyePoller     = "sockeye"
 	sockeyeGoroutines = "sockeye-goroutines"
 	nodeReference     = "node"
+	bunServer         = "bun"
+	rustServer        = "socketioxide"
+	rustThread        = "socketioxide-1"
 	zishangServer     = "zishang520"
+	gobwasLoop        = "gobwas"
+	goroutineLoop     = "bare-go"
 	floorName         = "floor"
 )
 
@@ -35,8 +40,16 @@ type server struct {
 	name     string
 	clusters bool
 	recovers bool                             // has connection state recovery
+	plain    bool                             // has no TLS
+	loop     bool                             // answers echoes only, and is no Socket.IO server
+	missing  string                           // why it cannot be measured here; "" if it can
 	command  func(place) ([]string, []string) // arguments, program first, and environment
 	extra    []string                         // further arguments
+}
+
+// fits reports whether the server has what the scenario needs.
+func (s *server) fits(sc scenario) bool {
+	return (s.clusters || !sc.cluster) && (s.recovers || !sc.drops) && (!s.plain || !sc.tls) && (!s.loop || sc.echoes)
 }
 
 // place is where and how a server is to run.
@@ -48,10 +61,33 @@ type place struct {
 	recover   bool   // sessions are kept for clients that come back
 }
 
-func servers(sockeye, zishang string, redis bool) []server {
-	own := func(mode string) func(place) ([]string, []string) {
+// programs are the paths of what is measured.
+type programs struct {
+	sockeye, zishang, floors string
+	socketioxide, bun        program
+	redis                    bool // sockeye knows Redis
+}
+
+// program is the path of one that need not be there.
+type program struct {
+	path    string
+	missing string // why there is none
+}
+
+func servers(p programs) []server {
+	own, rust := p, func(threads string) func(place) ([]string, []string) {
+		return func(at place) ([]string, []string) {
+			return []string{p.socketioxide.path}, []string{"PORT=" + strconv.Itoa(at.port), "THREADS=" + threads}
+		}
+	}
+	loop := func(kind string) func(place) ([]string, []string) {
+		return func(at place) ([]string, []string) {
+			return []string{p.floors, "-serve=" + kind, "-port=" + strconv.Itoa(at.port)}, nil
+		}
+	}
+	sockeye := func(mode string) func(place) ([]string, []string) {
 		return func(p place) ([]string, []string) {
-			args := []string{sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(p.port), "--read-mode=" + mode, "--log-level=warn"}
+			args := []string{own.sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(p.port), "--read-mode=" + mode, "--log-level=warn"}
 			if p.redis != "" {
 				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
 			}
@@ -75,12 +111,20 @@ func servers(sockeye, zishang string, redis bool) []server {
 		return env
 	}
 	return []server{
-		{name: sockeyePoller, clusters: redis, recovers: true, command: own("auto")},
-		{name: sockeyeGoroutines, command: own("goroutine")},
+		{name: sockeyePoller, clusters: p.redis, recovers: true, command: sockeye("auto")},
+		{name: sockeyeGoroutines, command: sockeye("goroutine")},
 		{name: nodeReference, clusters: true, recovers: true, command: func(p place) ([]string, []string) {
 			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(p)
 		}},
-		{name: zishangServer, command: func(p place) ([]string, []string) { return []string{zishang}, environment(p) }},
+		{name: bunServer, plain: true, missing: p.bun.missing, command: func(at place) ([]string, []string) {
+			return []string{p.bun.path, "peers/bun/server.mjs"}, environment(at)
+		}},
+		{name: rustServer, plain: true, missing: p.socketioxide.missing, command: rust("")},
+		{name: rustThread, plain: true, missing: p.socketioxide.missing, command: rust("1")},
+		{name: zishangServer, command: func(at place) ([]string, []string) { return []string{p.zishang}, environment(at) }},
+		{name: gobwasLoop, loop: true, command: loop("gobwas")},
+		{name: goroutineLoop, loop: true, command: loop("goroutines")},
+		{name: floorName, loop: true, command: loop("hot")},
 	}
 }
 

@@ -6,6 +6,8 @@
 //	floors -what accept  -clients 2000 -more 10000  resident memory per accepted connection
 //	floors -what upgrade -clients 5000              CPU per WebSocket upgrade through net/http with one echo
 //
+//	floors -serve hot -port 3000                    a server for the echoes of `sockeye bench`: hot, goroutines or gobwas
+//
 // The clients are in a process of their own, this program once more with -dial.
 package main
 
@@ -37,7 +39,15 @@ func main() {
 	hold := flag.Duration("hold", 10*time.Second, "time until memory is read")
 	address := flag.String("dial", "", "be the process of the clients, which connects to this address")
 	upgrades := flag.Bool("upgrade", false, "with -dial: make the WebSocket handshake and one echo")
+	kind := flag.String("serve", "", "be a server for echoes instead: goroutines, hot or gobwas")
+	port := flag.Int("port", 3000, "with -serve: where to listen, at 127.0.0.1")
 	flag.Parse()
+	if *kind != "" {
+		if err := serve(*kind, *port); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if *address != "" {
 		if err := dial(*address, *upgrades); err != nil {
 			log.Fatal(err)

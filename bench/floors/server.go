@@ -166,7 +166,7 @@ type upgrader struct {
 }
 
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + acceptGUID))
 	conn, buffered, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		return

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import { Server } from "socket.io";
+import { register } from "./events.mjs";
 
 const { CERT, KEY } = process.env;
 const httpServer = CERT ? https.createServer({ cert: readFileSync(CERT), key: readFileSync(KEY) }) : http.createServer();
@@ -24,21 +25,6 @@ io.engine.on("connection", (rawSocket) => {
   rawSocket.request = null;
 });
 
-io.on("connection", (socket) => {
-  socket.on("join", async (room, ack) => {
-    await socket.join(room);
-    ack();
-  });
-  socket.on("message", (...args) => socket.emit("message-back", ...args));
-  socket.on("direct", (room, payload) => io.to(room).emit("msg", payload));
-  socket.on("bcast", (n, payload, ack) => {
-    for (let i = 0; i < n; i++) io.to("room").emit("msg", payload);
-    ack();
-  });
-  socket.on("gc", (ack) => {
-    global.gc();
-    ack();
-  });
-});
+register(io, () => global.gc());
 
 httpServer.listen(Number(process.env.PORT), "127.0.0.1");
