@@ -70,11 +70,36 @@ func benchPair(b *testing.B, build func(node int) builder, delivered chan time.T
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { nodes[i].Close() })
+		if _, keeps := builder.(keepingBuilder); keeps {
+			history, _, err := nodes[i].(adapter.Historian).Keep(adapter.HistoryOptions{Retain: time.Minute})
+			if err != nil {
+				b.Fatal(err)
+			}
+			redistest.Eventually(b, "the node knows where it stands", func() bool { return history.Position() != "" })
+		}
 		if err := builder.Ready(within(b)); err != nil {
 			b.Fatal(err)
 		}
 	}
 	return nodes[0], to
+}
+
+// keepingBuilder is of nodes that keep what is broadcast.
+type keepingBuilder struct{ builder }
+
+// benchKept runs a benchmark on nodes that keep what is broadcast.
+func benchKept(b *testing.B, run func(b *testing.B, build func(node int) builder)) {
+	with := func(s *natstest.Server, inMemory bool) builder {
+		return keepingBuilder{New(&Options{Servers: []string{s.URL}, RecoveryInMemory: inMemory, RecoveryMaxBytes: 64 << 20, Logger: quiet()})}
+	}
+	b.Run("kept, files", func(b *testing.B) {
+		server := natstest.Single(b, natstest.JetStream(b, "single")...)
+		run(b, func(int) builder { return with(server, false) })
+	})
+	b.Run("kept, memory of three", func(b *testing.B) {
+		servers := natstest.RoutedJetStream(b, 3)
+		run(b, func(node int) builder { return with(servers[node], true) })
+	})
 }
 
 // benchSetups runs a benchmark on NATS, and on Redis beside it.
@@ -108,7 +133,7 @@ func benchSetups(b *testing.B, run func(b *testing.B, build func(node int) build
 // BenchmarkDelivery sends one message every millisecond to another node, and reports how long they are on their way and what they
 // cost both nodes.
 func BenchmarkDelivery(b *testing.B) {
-	benchSetups(b, func(b *testing.B, build func(int) builder) {
+	run := func(b *testing.B, build func(int) builder) {
 		delivered := make(chan time.Time, 1)
 		from, _ := benchPair(b, build, delivered)
 		p := chat(b, "/chat", "message", strings.Repeat("x", 100))
@@ -129,12 +154,14 @@ func BenchmarkDelivery(b *testing.B) {
 		slices.Sort(took)
 		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
-	})
+	}
+	benchSetups(b, run)
+	benchKept(b, run)
 }
 
 // BenchmarkBurst sends as fast as the other node takes it.
 func BenchmarkBurst(b *testing.B) {
-	benchSetups(b, func(b *testing.B, build func(int) builder) {
+	run := func(b *testing.B, build func(int) builder) {
 		from, to := benchPair(b, build, nil)
 		p := chat(b, "/chat", "message", strings.Repeat("x", 100))
 		const burst = 10_000
@@ -149,5 +176,7 @@ func BenchmarkBurst(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
-	})
+	}
+	benchSetups(b, run)
+	benchKept(b, run)
 }
