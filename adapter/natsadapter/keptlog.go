@@ -65,6 +65,7 @@ type keptLog struct {
 	hears, closed bool // heard is wanted; it will not be any more
 
 	read    atomic.Pointer[place] // what was handed on last; nil until the first place is known
+	begun   atomic.Bool           // what is stored from now on is heard
 	looked  atomic.Uint64         // number of the last entry of the stream when this log was last looked at, plus one
 	looking time.Time             // when that was; owned by whoever calls catch
 
@@ -278,9 +279,9 @@ func (l *keptLog) Break() { l.writer.breakUp() }
 
 // catch is called with what is known of the stream, every two seconds and when something may have been missed.
 func (l *keptLog) catch(ctx context.Context, info *jetstream.StreamInfo) error {
-	_, known := l.position()
+	begun := l.begun.Load()
 	unchanged := l.looked.Load() == info.State.LastSeq+1
-	if known && unchanged && time.Since(l.looking) < l.jet.maxAge()/8 {
+	if begun && unchanged && time.Since(l.looking) < l.jet.maxAge()/8 {
 		return nil
 	}
 	last, err := l.last(ctx)
@@ -288,11 +289,12 @@ func (l *keptLog) catch(ctx context.Context, info *jetstream.StreamInfo) error {
 		return err
 	}
 	life := info.Created.UnixNano()
-	if !known { // what is stored from now on reaches the sockets of this node
+	if !begun { // what is stored from now on reaches the sockets of this node
 		l.read.CompareAndSwap(nil, &place{life: life, seq: last.seq, at: last.at, n: wholeEntry(last)})
 		if err := l.listen(ctx); err != nil {
 			return err
 		}
+		l.begun.Store(true)
 		if last, err = l.last(ctx); err != nil {
 			return err
 		}

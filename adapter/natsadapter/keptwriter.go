@@ -70,6 +70,8 @@ func (k *keptMessage) tell(err error) {
 	}
 }
 
+var errNotBegun = errors.New("the log has not been found yet")
+
 func newLogWriter(l *keptLog) *logWriter { return &logWriter{log: l, id: rand.Text() + "-"} }
 
 // put queues a broadcast. It does not block.
@@ -180,7 +182,10 @@ func (w *logWriter) write(ctx context.Context, batch []*keptMessage) {
 	}
 	body, id := e.encode(), w.nextID()
 	for began := time.Now(); ; {
-		_, err := w.log.jet.append(ctx, w.log.subject, body, id)
+		err := errNotBegun
+		if w.log.begun.Load() { // else the node would not hear it
+			_, err = w.log.jet.append(ctx, w.log.subject, body, id)
+		}
 		switch {
 		case err == nil:
 			b.hub.stats.Sent.Add(uint64(len(batch)))

@@ -40,7 +40,6 @@ type sessionStore struct {
 	jet       *jetStream
 	namespace string
 	stream    string
-	retain    time.Duration
 	seed      maphash.Seed
 
 	// Guarded by mu.
@@ -48,6 +47,7 @@ type sessionStore struct {
 	known map[string]knownSession // by secret, those that this node holds
 	sweep int                     // with so many some are looked for that are over
 	from  uint64                  // where Reap goes on
+	young time.Duration           // a session that was written more recently is not over
 }
 
 // knownSession is the number of the message that has a session.
@@ -61,7 +61,7 @@ var _ adapter.SessionReaper = (*sessionStore)(nil)
 
 func newSessionStore(j *jetStream, namespace string, retain time.Duration) *sessionStore {
 	return &sessionStore{
-		jet: j, namespace: namespace, stream: j.hub.opts.sessionStream(), retain: retain, seed: maphash.MakeSeed(),
+		jet: j, namespace: namespace, stream: j.hub.opts.sessionStream(), young: retain, seed: maphash.MakeSeed(),
 		known: make(map[string]knownSession), sweep: 1000,
 	}
 }
@@ -317,6 +317,9 @@ func (s *sessionStore) see(pid string, seq uint64, r *sessionRecord) {
 		delete(s.known, pid)
 		return
 	}
+	if r.told {
+		s.young = min(s.young, r.ttl)
+	}
 	now := time.Now()
 	if len(s.known) >= s.sweep {
 		for pid, k := range s.known {
@@ -336,8 +339,8 @@ func (s *sessionStore) Reap(ctx context.Context) (sessions []*adapter.Session, m
 	}
 	s.mu.Lock()
 	from := s.from
+	young := s.jet.now().Add(-s.young).UnixNano()
 	s.mu.Unlock()
-	young := s.jet.now().Add(-s.retain).UnixNano()
 	next, at := uint64(0), from
 	for looked := 0; looked < reapBatch; {
 		var list []*stored
