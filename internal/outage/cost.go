@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -125,11 +124,4 @@ func (m *meter) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.latencies = m.latencies[:0]
-}
-
-// processor returns the processor time that this process has used.
-func processor() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // cannot fail
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

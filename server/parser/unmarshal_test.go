@@ -46,7 +46,7 @@ func TestUnmarshalPlain(t *testing.T) {
 	}{
 		{`"a\u00e9"`, new(string), "aé"}, {` "x" `, new(string), "x"}, {"null", new(string), ""},
 		{"true", new(bool), true}, {" false ", new(bool), false},
-		{"-12", new(int), -12}, {"0", new(int), 0}, {"9007199254740993", new(int), 9007199254740993}, {"1e2", new(float64), 100.0},
+		{"-12", new(int), -12}, {"0", new(int), 0}, {"9007199254740993", new(int64), int64(9007199254740993)}, {"1e2", new(float64), 100.0},
 		{`{"b":1.5,"a":null}`, new(any), map[string]any{"b": 1.5, "a": nil}}, {"null", new(any), nil},
 		{`{"a": 1}`, new(json.RawMessage), json.RawMessage(`{"a": 1}`)}, {"[1 ]", new(Payload), Payload{JSON: json.RawMessage("[1 ]")}},
 		{`"YQ=="`, new([]byte), []byte("a")}, {"null", new([]byte), []byte(nil)},
