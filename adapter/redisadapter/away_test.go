@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -218,7 +219,7 @@ func TestHung(t *testing.T) {
 // TestPace: the writer of a stream waits for its reader, but not for one that stands still.
 func TestPace(t *testing.T) {
 	poked := 0
-	p := &pace{limit: 3, poke: func() { poked++ }}
+	p := newPace(12, func() { poked++ })
 	now := time.Now()
 	for i := range 3 {
 		if !p.begin(now) {
@@ -234,11 +235,11 @@ func TestPace(t *testing.T) {
 	if !p.begin(now) || p.begin(now) {
 		t.Error("two are unread, one may be under way")
 	}
-	p.reached(entryID{4, 9})
+	p.reached(entryID{4, 9}, 1)
 	if poked != 0 {
 		t.Error("the writer was told of room that is not there")
 	}
-	p.reached(entryID{5, 1})
+	p.reached(entryID{5, 1}, 1)
 	if poked != 1 || !p.begin(now) || p.begin(now) {
 		t.Errorf("one was read, told %d times", poked)
 	}
@@ -247,6 +248,88 @@ func TestPace(t *testing.T) {
 	if p.begin(now) || !p.begin(time.Now().Add(paceAfter)) {
 		t.Error("a reader that stands still is waited for for two seconds")
 	}
+}
+
+// TestPaceOfOthers: the writer waits for the slowest of those who read, as far as Redis tells.
+func TestPaceOfOthers(t *testing.T) {
+	p := newPace(320, func() {}) // 200 ahead of the others
+	now, seq := time.Now(), uint64(0)
+	// write writes entries, which this node reads at once, until the writer is held up, n at most.
+	write := func(n int) (written int) {
+		for ; written < n && p.begin(now); written++ {
+			seq++
+			p.end(fmt.Sprint(seq, "-0"))
+			p.reached(entryID{seq, 0}, 1)
+		}
+		return written
+	}
+	asked := func() bool {
+		select {
+		case <-p.look:
+			return true
+		default:
+			return false
+		}
+	}
+	if got := write(1000); got != 1000 || asked() {
+		t.Fatalf("%d are written without a watch", got)
+	}
+	p.watch(1)
+	if got := write(50); got != 50 || asked() {
+		t.Fatalf("%d are written, or a look is wanted already", got)
+	}
+	if got := write(1000); got != 150 || !asked() {
+		t.Fatalf("%d more are written before a look", got)
+	}
+	p.looked(p.written(), map[string]bool{"1": true, "2": false}, now)
+	if got := write(1000); got != 200 {
+		t.Fatalf("%d are written after a look", got)
+	}
+	p.looked(p.written(), map[string]bool{"1": true, "2": false}, now.Add(time.Second))
+	if got := write(1000); got != 0 {
+		t.Fatalf("%d are written though one reader is behind", got)
+	}
+	p.looked(p.written(), map[string]bool{"1": true, "2": false}, now.Add(followAfter+time.Second))
+	if got := write(1000); got != 200 {
+		t.Fatalf("%d are written, a reader that gets nowhere is given up", got)
+	}
+	p.looked(p.written(), map[string]bool{"1": true}, now)
+	if got := write(1000); got != 200 {
+		t.Fatalf("%d are written when the slow reader has gone", got)
+	}
+	p.looked(p.written(), nil, now)
+	if got := write(1000); got != 1000 {
+		t.Fatalf("%d are written though Redis tells nothing", got)
+	}
+	if now = now.Add(blindFor); write(1000) != 0 {
+		t.Error("Redis is not asked again")
+	}
+	p.watch(-1)
+	if got := write(1000); got != 1000 {
+		t.Errorf("%d are written when nobody watches any more", got)
+	}
+}
+
+// TestReadersOf reads what Redis 7 says.
+func TestReadersOf(t *testing.T) {
+	list := "id=3 addr=127.0.0.1:1 laddr=127.0.0.1:2 fd=8 name= age=9 idle=8 flags=b db=0 sub=0 cmd=xread user=default\n" +
+		"id=4 addr=127.0.0.1:3 fd=9 name=x age=9 idle=0 flags=N cmd=xread user=default\n" +
+		"id=5 addr=127.0.0.1:4 fd=9 name=x age=90 idle=12 flags=N cmd=xread user=default\n" +
+		"id=6 addr=127.0.0.1:5 fd=9 name=x age=90 idle=0 flags=b cmd=blpop user=default\n" +
+		"id=7 addr=127.0.0.1:6 fd=9 name=x age=90 idle=0 flags=N cmd=client|list user=default\n"
+	if got, want := readersOf(list), (map[string]bool{"3": true, "4": false}); !maps.Equal(got, want) {
+		t.Errorf("readers %v, want %v", got, want)
+	}
+}
+
+// FuzzReaders reads lists of any form.
+func FuzzReaders(f *testing.F) {
+	f.Add("id=3 idle=8 flags=b cmd=xread\nid=4 idle= flags cmd=xread")
+	f.Fuzz(func(t *testing.T, list string) {
+		if n := len(readersOf(list)); n > strings.Count(list, "cmd=xread") {
+			t.Errorf("%d readers", n)
+		}
+	})
 }
 
 // TestCrowd: fewer listeners are believed only after a while, more at once.

@@ -247,3 +247,37 @@ func TestFlood(t *testing.T) {
 	}
 	redistest.Eventually(t, "the sums are told", func() bool { return log.count("of what came before, messages were lost") == 1 })
 }
+
+// TestSlowReader: a reader of which nobody knows more than Redis tells, as a node of npm is one, gets a burst whole though it is twice as
+// long as the stream.
+func TestSlowReader(t *testing.T) {
+	server := redistest.Single(t)
+	from := join(t, NewStreams(clientOf(t, server), nil), "/chat")
+	const number = 2 * defaultMaxLen
+	rdb := server.Client()
+	t.Cleanup(func() { rdb.Close() })
+	read := make(chan int, 1)
+	go func() {
+		last, n := "0-0", 0
+		pause := time.NewTicker(10 * time.Millisecond)
+		defer pause.Stop()
+		for n < number {
+			got, err := rdb.XRead(t.Context(), &redis.XReadArgs{Streams: []string{"socket.io", last}, Count: 100, Block: 5 * time.Second}).Result()
+			if err != nil {
+				break // nothing for so long: the rest is lost
+			}
+			n += len(got[0].Messages)
+			last = got[0].Messages[len(got[0].Messages)-1].ID
+			<-pause.C
+		}
+		read <- n
+	}()
+	for i := range number {
+		if err := emitNumber(t, from.adapter, i, ""); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	if n := <-read; n != number {
+		t.Errorf("%d of %d entries were read", n, number)
+	}
+}

@@ -22,6 +22,8 @@ const (
 	// silentAfter is how long nothing is answered until nothing more is written, if two round trips do not take longer: what is
 	// under way when the connection turns out to be dead is lost.
 	silentAfter = 250 * time.Millisecond
+	// overtakeEvery is how often a queue that is held up is searched.
+	overtakeEvery = 50 * time.Millisecond
 )
 
 // pipe sends the commands of one server in order over one connection, and does not wait for the answers before it sends more.
@@ -44,6 +46,8 @@ type pipe struct {
 	stopped error                   // an answer says that the connection is of no use; nothing more is written
 	again   []*command              // answered so that they can be sent later
 	moved   []*command              // answered so that another server has to be asked
+
+	overtook time.Time // when the membership's commands were last looked for behind held ones
 
 	// Owned by run.
 	batch  []*command
@@ -195,19 +199,35 @@ func (p *pipe) take(now time.Time) (some bool, err error) {
 			break
 		}
 		if pace := p.waiting.First().pace; pace != nil && !pace.begin(now) {
+			p.overtakeLocked(now)
 			break
 		}
-		c := p.waiting.Pop()
-		p.flying.Push(c)
-		p.batch = append(p.batch, c)
+		p.sendLocked(p.waiting.Pop())
 		size += next
-		p.size += next
 	}
 	if some = len(p.batch) > 0; some {
 		p.to.used.Store(now.UnixNano())
 		p.to.busy.Store(p.heard.UnixNano())
 	}
 	return some, nil
+}
+
+// sendLocked adds a command to the batch.
+func (p *pipe) sendLocked(c *command) {
+	p.flying.Push(c)
+	p.batch = append(p.batch, c)
+	p.size += c.size
+}
+
+// overtakeLocked sends what the membership says past what a pace holds up: a node that says nothing counts as silent.
+func (p *pipe) overtakeLocked(now time.Time) {
+	if now.Sub(p.overtook) < overtakeEvery {
+		return
+	}
+	p.overtook = now
+	for _, c := range p.waiting.TakeIf(nil, func(c *command) bool { return c.namespace == "" && c.pace == nil }) {
+		p.sendLocked(c)
+	}
 }
 
 // flush writes the batch. With an error it returns how many commands at its end have not been written as a whole.

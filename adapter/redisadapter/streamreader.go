@@ -275,7 +275,7 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 				r.take(ctx, &stream.Messages[i])
 			}
 		}
-		r.pace.reached(idOf(r.last))
+		r.pace.reached(idOf(r.last), n)
 		if n >= many {
 			unsure, count = true, min(2*count, catchUp*opts.ReadCount)
 			continue

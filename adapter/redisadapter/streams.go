@@ -38,7 +38,8 @@ type StreamsOptions struct {
 	// UseShardedPubSub sends questions and answers through sharded pub/sub, which needs Redis 7.
 	UseShardedPubSub bool
 
-	// MaxLen is how many entries a stream keeps, approximately: Redis removes whole blocks. Default: 10,000.
+	// MaxLen is how many entries a stream keeps, approximately: Redis removes whole blocks. A node that writes slows down when five
+	// eighths of them may be unread, as far as Redis tells (CLIENT LIST). Default: 10,000.
 	MaxLen int
 
 	// ReadCount is how many entries are read at once; up to 16 times as many by a node that is behind. Default: 100.
@@ -165,11 +166,11 @@ func (s *streams) newBus(local adapter.Local) (adapter.Bus, error) {
 	return b, nil
 }
 
-// paceOf returns the pace of a stream: a quarter of what the stream keeps may be unread. mu is held.
+// paceOf returns the pace of a stream. mu is held.
 func (s *streams) paceOf(stream string) *pace {
 	p := s.paces[stream]
 	if p == nil {
-		p = &pace{limit: max(s.opts.MaxLen/4, 1), poke: s.poke}
+		p = newPace(s.opts.MaxLen, s.poke)
 		s.paces[stream] = p
 	}
 	return p
@@ -270,6 +271,7 @@ func (s *streams) readLocked(stream string) *streamReader {
 		s.reading.readers[stream] = r
 		go s.loop(r.ctx, r.read)
 		go r.breaks.work(r.ctx, r.appendBreak)
+		go s.loop(r.ctx, r.watch)
 	}
 	return r
 }
