@@ -83,7 +83,7 @@ soak: compiler
 MINUTES ?= 10
 SEED ?= 0
 
-# Make every trouble for every broker, and print the table of docs/brokers.md. Then run clusters of three processes on one broker in
+# Make every trouble for every broker, and print the tables of docs/brokers.md. Then run clusters of three processes on one broker in
 # which nodes are killed, frozen and cut off and the broker is restarted, paused and emptied, and account for every message: first with
 # nodes of this version alone, then with nodes of the former version, which are built from the history of the repository, then with a
 # Node.js node among them (about two hours and a half).
@@ -93,6 +93,7 @@ chaos: tools compiler
 	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
 	go test ./cmd/sockeye -race -count=1 -v -timeout 24h -run TestRestartsLoseNothing -rounds $(MINUTES)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
+	go test ./internal/outage -count=1 -v -timeout 1h -run TestBursts -long -reference
 	go test ./internal/chaos -count=1 -v -timeout 24h -run 'TestOperator|TestAcksOnCluster' -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference
 
 # Make archives of the binary for Linux, macOS and Windows in bin/release, with the licences of all that is inside. Two runs on
