@@ -66,7 +66,7 @@ func (n *node) logReader() *reader {
 // TestQueue: while Kafka is away messages wait up to a limit and an age; what is more, or older, is refused or dropped, with a receipt.
 // Afterwards everything works.
 func TestQueue(t *testing.T) {
-	server := kafkatest.Single(t, nil)
+	server := kafkatest.Victim(t)
 	opts := options(t, server.Addr)
 	limited := opts
 	limited.QueueLimit, limited.QueueAge = 100_000, 4*time.Second
@@ -229,7 +229,7 @@ func TestOptions(t *testing.T) {
 
 // TestCloseInTrouble closes a node while the broker is frozen, and while it is gone: that takes a moment, and ends everything.
 func TestCloseInTrouble(t *testing.T) {
-	server := kafkatest.Single(t, nil)
+	server := kafkatest.Victim(t)
 	opts := options(t, server.Addr)
 	frozen, gone := join(t, opts)[0], start(t, opts)
 	gone.awaitState(t, Up)

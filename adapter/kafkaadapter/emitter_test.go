@@ -74,7 +74,7 @@ func gets(t *testing.T, n *node, want ...string) {
 
 // TestEmitterErrors: what cannot be sent is said.
 func TestEmitterErrors(t *testing.T) {
-	b := kafkatest.Single(t, nil)
+	b := kafkatest.Victim(t)
 	opts := options(t, b.Addr)
 	e := emitterOf(t, opts)
 	if err := e.Emit(within(t), "event"); !errors.Is(err, kerr.UnknownTopicOrPartition) {

@@ -104,7 +104,7 @@ func TestIngest(t *testing.T) {
 // TestIngestAway kills the broker while records become events: in the end all came, in order, some maybe twice.
 func TestIngestAway(t *testing.T) {
 	onlyLong(t)
-	b := kafkatest.Single(t, nil)
+	b := kafkatest.Victim(t)
 	opts := options(t, b.Addr)
 	orders := opts.Prefix + ".orders"
 	makeTopics(t, b, orders)

@@ -66,7 +66,7 @@ func TestRemovedUnread(t *testing.T) {
 
 // TestNewTopic deletes topics and has them made anew: the nodes notice it, go on with the new ones from their start, and count it.
 func TestNewTopic(t *testing.T) {
-	server := kafkatest.Single(t, nil)
+	server := kafkatest.Shared(t)
 	opts := options(t, server.Addr)
 	nodes := join(t, opts, opts)
 	from, to := nodes[0], nodes[1]
@@ -179,11 +179,9 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestRights has a node that may not do what it needs: it says what is missing, fails at once, and works when it may.
-func TestRights(t *testing.T) {
-	server := kafkatest.Single(t, &kafkatest.Options{Authorize: true, TLS: true, Users: map[string]string{"admin": "a", "node": "n"}})
-	opts := options(t, server.Addr)
-	opts.SASL, opts.TLS = &SASL{ScramSHA256, "node", "n"}, server.TLSConfig()
+// testRightsMissing has a node that may not do what it needs: it says what is missing, fails at once, and works when it may.
+func testRightsMissing(t *testing.T, server *kafkatest.Broker) {
+	opts := guarded(t, server)
 	wrong := opts
 	wrong.SASL = &SASL{ScramSHA256, "node", "wrong"}
 	stranger := start(t, wrong)

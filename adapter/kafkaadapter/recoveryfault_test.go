@@ -49,13 +49,19 @@ func newAbsence(t *testing.T, opts ...Options) *absence {
 // say has a node send ten numbers, which reach whoever stays, and are in the log then.
 func (a *absence) say(node int) {
 	a.t.Helper()
-	for range 10 {
+	a.sayUnheard(node, 10)
+	a.stays.Until("n", a.said-1)
+}
+
+// sayUnheard has a node send numbers that nobody can be awaited to hear.
+func (a *absence) sayUnheard(node, n int) {
+	a.t.Helper()
+	for range n {
 		if err := a.nodes[node].Of("/").Emit("n", a.said); err != nil {
 			a.t.Fatal(err)
 		}
 		a.said++
 	}
-	a.stays.Until("n", a.said-1)
 }
 
 // leave has the client get what was said, and lose its connection.

@@ -141,7 +141,7 @@ func TestRevocationsTopicAnew(t *testing.T) {
 // TestRevocationsRestart: a broker that is away is told of within the context's time, and what was written is there afterwards.
 func TestRevocationsRestart(t *testing.T) {
 	onlyLong(t)
-	b := kafkatest.Single(t, nil)
+	b := kafkatest.Victim(t)
 	s := revocationStore(t, b)
 	want := []adapter.Revocation{revokeIn(t, s, "ann", 1, time.Hour)}
 	b.Kill()

@@ -11,11 +11,23 @@ import (
 	"github.com/sockeye-io/sockeye/internal/kafkatest"
 )
 
-// TestRightsBeside: the rights that the documentation names are enough for users, an emitter and an ingest, over TLS.
-func TestRightsBeside(t *testing.T) {
-	b := kafkatest.Single(t, &kafkatest.Options{Users: map[string]string{"admin": "a", "node": "secret"}, Authorize: true, TLS: true})
+// TestRights has nodes log in over TLS, and be allowed what they need or not.
+func TestRights(t *testing.T) {
+	b := kafkatest.Single(t, &kafkatest.Options{Users: map[string]string{"admin": "a", "node": "n"}, Authorize: true, TLS: true})
+	t.Run("missing", func(t *testing.T) { testRightsMissing(t, b) })
+	t.Run("as documented", func(t *testing.T) { testRightsDocumented(t, b) })
+}
+
+// guarded are the options of a node that logs in.
+func guarded(t *testing.T, b *kafkatest.Broker) Options {
 	opts := options(t, b.Addr)
-	opts.SASL, opts.TLS = &SASL{Mechanism: ScramSHA256, User: "node", Password: "secret"}, b.TLSConfig()
+	opts.SASL, opts.TLS = &SASL{ScramSHA256, "node", "n"}, b.TLSConfig()
+	return opts
+}
+
+// testRightsDocumented: the rights that the documentation names are enough for users, an emitter and an ingest.
+func testRightsDocumented(t *testing.T, b *kafkatest.Broker) {
+	opts := guarded(t, b)
 	admin := kadm.NewClient(b.Client())
 	allow := func(what *kadm.ACLBuilder) {
 		t.Helper()

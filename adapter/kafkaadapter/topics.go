@@ -68,6 +68,9 @@ func (t *topic) command(opts *Options) string {
 	return b.String()
 }
 
+// topicsAgain is how soon topics that were created are asked for again.
+const topicsAgain = 50 * time.Millisecond
+
 // topicInfo is what was found out about a topic.
 type topicInfo struct {
 	id         kadm.TopicID
@@ -82,44 +85,64 @@ type topicInfo struct {
 // error says what to do.
 func ensureTopics(ctx context.Context, client *kgo.Client, opts *Options, topics ...topic) (map[string]topicInfo, error) {
 	admin := kadm.NewClient(client)
+	details, err := findTopics(ctx, admin, topics)
+	if err != nil {
+		return nil, err
+	}
+	var created []topic
+	for i := range topics {
+		t := &topics[i]
+		detail := details[t.name]
+		if !errors.Is(detail.Err, kerr.UnknownTopicOrPartition) {
+			if _, err := t.inspect(detail, opts); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := t.create(ctx, admin, opts); err != nil {
+			return nil, err
+		}
+		created = append(created, *t)
+	}
+	if err := awaitTopics(ctx, admin, slices.Clone(created), details); err != nil {
+		return nil, err
+	}
 	infos := make(map[string]topicInfo, len(topics))
 	for i := range topics {
 		t := &topics[i]
-		detail, err := t.find(ctx, admin)
+		info, err := t.inspect(details[t.name], opts)
 		if err != nil {
 			return nil, err
 		}
-		created := errors.Is(detail.Err, kerr.UnknownTopicOrPartition)
-		if created {
-			if detail, err = t.create(ctx, admin, opts); err != nil {
-				return nil, err
-			}
-		}
-		info, err := t.inspect(detail, opts)
-		if err != nil {
-			return nil, err
-		}
-		info.created = created
+		info.created = slices.ContainsFunc(created, func(c topic) bool { return c.name == t.name })
 		infos[t.name] = info
 	}
 	readConfigs(ctx, admin, infos)
 	return infos, nil
 }
 
-// find asks for a topic. That it is not there, or not for us, is in the answer.
-func (t *topic) find(ctx context.Context, admin *kadm.Client) (kadm.TopicDetail, error) {
-	details, err := admin.ListTopics(ctx, t.name)
+// findTopics asks for topics. That one is not there, or not for us, is in the answer.
+func findTopics(ctx context.Context, admin *kadm.Client, topics []topic) (kadm.TopicDetails, error) {
+	names := make([]string, len(topics))
+	for i := range topics {
+		names[i] = topics[i].name
+	}
+	details, err := admin.ListTopics(ctx, names...)
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return kadm.TopicDetail{Topic: t.name, Err: err}, nil
+		details = make(kadm.TopicDetails, len(names))
+		for _, name := range names {
+			details[name] = kadm.TopicDetail{Topic: name, Err: err}
+		}
+		return details, nil
 	case err != nil:
-		return kadm.TopicDetail{}, fmt.Errorf("ask kafka for topic %s: %w", t.name, err)
+		return nil, fmt.Errorf("ask kafka for the topics %s: %w", strings.Join(names, ", "), err)
 	}
-	return details[t.name], nil
+	return details, nil
 }
 
-// create creates a topic and waits until the brokers know it.
-func (t *topic) create(ctx context.Context, admin *kadm.Client, opts *Options) (kadm.TopicDetail, error) {
+// create creates a topic that is missing.
+func (t *topic) create(ctx context.Context, admin *kadm.Client, opts *Options) error {
 	configs := make(map[string]*string, len(t.configs))
 	for key, value := range t.configs {
 		configs[key] = kadm.StringPtr(value)
@@ -130,24 +153,28 @@ func (t *topic) create(ctx context.Context, admin *kadm.Client, opts *Options) (
 	}
 	_, err := admin.CreateTopic(ctx, int32(t.partitions), factor, configs, t.name)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return kadm.TopicDetail{}, fmt.Errorf("topic %s does not exist and cannot be created, use %s: %w", t.name, t.command(opts), err)
+		return fmt.Errorf("topic %s does not exist and cannot be created, use %s: %w", t.name, t.command(opts), err)
 	}
-	for {
-		detail, err := t.find(ctx, admin)
+	return nil
+}
+
+// awaitTopics waits until the brokers know topics that were created, and puts what they know into details.
+func awaitTopics(ctx context.Context, admin *kadm.Client, topics []topic, details kadm.TopicDetails) error {
+	for len(topics) > 0 {
+		found, err := findTopics(ctx, admin, topics)
 		if err != nil {
-			return kadm.TopicDetail{}, err
+			return err
 		}
-		if detail.Err == nil && leaderless(detail) < 0 {
-			return detail, nil
-		}
-		timer := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return kadm.TopicDetail{}, fmt.Errorf("topic %s was created but has no leaders yet: %w", t.name, ctx.Err())
+		topics = slices.DeleteFunc(topics, func(t topic) bool {
+			detail := found[t.name]
+			details[t.name] = detail
+			return detail.Err == nil && leaderless(detail) < 0
+		})
+		if len(topics) > 0 && pause(ctx, topicsAgain) != nil {
+			return fmt.Errorf("topic %s was created but has no leaders yet: %w", topics[0].name, ctx.Err())
 		}
 	}
+	return nil
 }
 
 // leaderless returns a partition without a leader, -1 if there is none.

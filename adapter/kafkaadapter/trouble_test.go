@@ -24,7 +24,7 @@ func TestOutage(t *testing.T) {
 			if name != "killed" {
 				onlyLong(t)
 			}
-			server := kafkatest.Single(t, nil)
+			server := kafkatest.Victim(t)
 			nodes := join(t, options(t, server.Addr), options(t, server.Addr))
 			from, to := nodes[0], nodes[1]
 			stop := from.stream(t)
@@ -73,7 +73,7 @@ func TestCutOff(t *testing.T) {
 
 // TestStartsLater opens a node before there is a Kafka: it does not wait, and works when there is one.
 func TestStartsLater(t *testing.T) {
-	server := kafkatest.Single(t, nil)
+	server := kafkatest.Victim(t)
 	server.Kill()
 	began := time.Now()
 	a, b := start(t, options(t, server.Addr)), start(t, options(t, server.Addr))

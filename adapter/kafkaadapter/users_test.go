@@ -88,7 +88,7 @@ func lookUp(t *testing.T, s *UserStore, user string) adapter.UserEntry {
 // TestUserStoreRestart: whoever reads the topic later knows what the others know.
 func TestUserStoreRestart(t *testing.T) {
 	onlyLong(t)
-	b := kafkatest.Single(t, nil)
+	b := kafkatest.Victim(t)
 	first := userStore(t, b, UserStoreOptions{})
 	epoch := enrolIn(t, first, lifeA)
 	for i := range 100 {
@@ -168,7 +168,7 @@ func TestUserStorePartRemoved(t *testing.T) {
 // TestUserStoreAway: without a broker calls fail in time and say so, and go on when it is back.
 func TestUserStoreAway(t *testing.T) {
 	onlyLong(t)
-	b := kafkatest.Single(t, nil)
+	b := kafkatest.Victim(t)
 	s := userStore(t, b, UserStoreOptions{Options: Options{AnswerTimeout: time.Second}})
 	enrolIn(t, s, lifeA)
 	apply(t, s, adapter.UserHold, "u", lifeA)

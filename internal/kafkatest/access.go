@@ -162,13 +162,13 @@ func (a access) client(t testing.TB, addrs []string, opts []kgo.Opt) *kgo.Client
 	return client
 }
 
-// knownBrokers returns nil if a client's broker knows so many.
-func knownBrokers(ctx context.Context, client *kgo.Client, n int) error {
+// knownBrokers returns what a client's broker knows, an error if these are fewer brokers.
+func knownBrokers(ctx context.Context, client *kgo.Client, n int) (*kmsg.MetadataResponse, error) {
 	answer, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, client)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	reached := slices.DeleteFunc(answer.Brokers, func(b kmsg.MetadataResponseBroker) bool {
+	reached := slices.DeleteFunc(slices.Clone(answer.Brokers), func(b kmsg.MetadataResponseBroker) bool {
 		conn, err := net.Dial("tcp", net.JoinHostPort(b.Host, fmt.Sprint(b.Port)))
 		if err == nil {
 			conn.Close()
@@ -176,7 +176,7 @@ func knownBrokers(ctx context.Context, client *kgo.Client, n int) error {
 		return err != nil
 	})
 	if len(reached) < n {
-		return fmt.Errorf("%w: %d of %d", errTooFew, len(reached), n)
+		return nil, fmt.Errorf("%w: %d of %d", errTooFew, len(reached), n)
 	}
-	return nil
+	return answer, nil
 }

@@ -18,17 +18,24 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sockeye-io/sockeye/internal/freeze"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
-// readyWithin is how long a broker or a cluster may take.
-const readyWithin = time.Minute
+const (
+	// readyWithin is how long a broker or a cluster may take, on a machine that has much else to do.
+	readyWithin = 3 * time.Minute
+	// askWithin is how long it may owe an answer while it starts.
+	askWithin = 5 * time.Second
+)
 
 // Options configure brokers. The zero value works.
 type Options struct {
@@ -58,6 +65,8 @@ type process struct {
 	dir    string
 	remove func() // the folder
 	access access
+
+	frozen atomic.Bool
 
 	// Guarded by mu.
 	mu  sync.Mutex
@@ -146,10 +155,10 @@ func (b *Broker) launch() {
 	b.cmd, b.log = cmd, log.Name()
 }
 
-// AwaitReady waits until the broker answers and knows one that leads.
+// AwaitReady waits until the broker answers, knows one that leads, and serves the partitions that it has alone.
 func (b *Broker) AwaitReady() {
 	b.t.Helper()
-	b.awaitBrokers(1)
+	b.await(func() error { return b.asked(b.serves) })
 }
 
 // Client returns a new client for the broker that may do everything. It is closed with the test.
@@ -211,11 +220,22 @@ func (b *Broker) running(do func(*os.Process) error) {
 // awaitBrokers waits until this broker knows so many, itself included, that answer.
 func (b *Broker) awaitBrokers(n int) {
 	b.t.Helper()
+	b.await(func() error {
+		return b.asked(func(ctx context.Context, client *kgo.Client) error {
+			_, err := knownBrokers(ctx, client, n)
+			return err
+		})
+	})
+}
+
+// await waits until something is done without an error.
+func (b *Broker) await(do func() error) {
+	b.t.Helper()
 	deadline := time.Now().Add(readyWithin)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := b.knows(n)
+		err := do()
 		if err == nil {
 			return
 		}
@@ -227,7 +247,8 @@ func (b *Broker) awaitBrokers(n int) {
 	}
 }
 
-func (b *Broker) knows(n int) error {
+// asked asks the broker something, if it can be reached.
+func (b *Broker) asked(what func(ctx context.Context, client *kgo.Client) error) error {
 	conn, err := net.Dial("tcp", b.Addr) // first, because a client backs off
 	if err != nil {
 		return err
@@ -238,9 +259,51 @@ func (b *Broker) knows(n int) error {
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
-	return knownBrokers(ctx, client, n)
+	return what(ctx, client)
+}
+
+// serves returns nil if the broker leads the partitions that no other one has, and tells where those end that it leads.
+func (b *Broker) serves(ctx context.Context, client *kgo.Client) error {
+	answer, err := knownBrokers(ctx, client, 1)
+	if err != nil {
+		return err
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID = -1
+	for _, t := range answer.Topics {
+		topic := kmsg.NewListOffsetsRequestTopic()
+		topic.Topic = *t.Topic
+		for _, p := range t.Partitions {
+			if alone := slices.Equal(p.Replicas, []int32{int32(b.id)}); alone && p.Leader < 0 {
+				return fmt.Errorf("%w: partition %d of %s", errNoLeader, p.Partition, *t.Topic)
+			}
+			if p.Leader == int32(b.id) {
+				partition := kmsg.NewListOffsetsRequestTopicPartition()
+				partition.Partition, partition.CurrentLeaderEpoch, partition.Timestamp = p.Partition, -1, -1
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+		}
+		if len(topic.Partitions) > 0 {
+			req.Topics = append(req.Topics, topic)
+		}
+	}
+	if len(req.Topics) == 0 {
+		return nil
+	}
+	raw, err := client.Broker(b.id).Request(ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, t := range raw.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("partition %d of %s: %w", p.Partition, t.Topic, err)
+			}
+		}
+	}
+	return nil
 }
 
 // output returns the end of what the process has written.
@@ -256,4 +319,7 @@ func (p *process) output() []byte {
 	return bytes.Join(lines[max(len(lines)-40, 0):], nil)
 }
 
-var errTooFew = errors.New("too few brokers are known")
+var (
+	errTooFew   = errors.New("too few brokers are known")
+	errNoLeader = errors.New("a partition has no leader")
+)

@@ -92,13 +92,19 @@ func TestSingle(t *testing.T) {
 	}
 }
 
+// TestShared: the tests of a package get the same broker, with what it has, also if one of them has ended it.
 func TestShared(t *testing.T) {
-	b := kafkatest.Shared(t)
-	if err := makeTopic(t, b.Client(), "shared"); err != nil {
-		t.Fatal(err)
-	}
-	if again := kafkatest.Shared(t); again.Addr != b.Addr || !errors.Is(makeTopic(t, again.Client(), "shared"), kerr.TopicAlreadyExists) {
-		t.Error("not the same broker")
+	for name, of := range map[string]func(testing.TB) *kafkatest.Broker{"shared": kafkatest.Shared, "victim": kafkatest.Victim} {
+		t.Run(name, func(t *testing.T) {
+			b := of(t)
+			if err := makeTopic(t, b.Client(), "shared"); err != nil {
+				t.Fatal(err)
+			}
+			b.Kill()
+			if again := of(t); again.Addr != b.Addr || !errors.Is(makeTopic(t, again.Client(), "shared"), kerr.TopicAlreadyExists) {
+				t.Error("not the same broker")
+			}
+		})
 	}
 }
 

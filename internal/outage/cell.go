@@ -66,6 +66,7 @@ type Outcome struct {
 	ByWay                      [ways]tally
 	NoticedSender, NoticedPeer time.Duration // after the trouble began; -1: not at all
 	Crossing                   time.Duration // after it was over, on the slowest way
+	UpSender, UpPeer           time.Duration // after it was over; -1: they were not down then
 }
 
 // tally is an Outcome of one way.

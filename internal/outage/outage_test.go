@@ -53,7 +53,7 @@ func check(t *testing.T, o *Outcome, p Promise, lasting time.Duration) {
 		t.Errorf("%d messages came twice, %d out of order", o.Doubled, o.Reordered)
 	}
 	if o.Crossing > p.Crossing {
-		t.Errorf("messages crossed again only %v after the end", o.Crossing)
+		t.Errorf("messages crossed again only %v after the end; the nodes were up after %v and %v", o.Crossing, o.UpSender, o.UpPeer)
 	}
 	noticed := max(o.NoticedSender, o.NoticedPeer)
 	if p.Noticed > 0 && lasting > p.Noticed && (noticed < 0 || noticed > p.Noticed) {

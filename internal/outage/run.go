@@ -40,6 +40,7 @@ func Run(t testing.TB, f *Flavour, what Trouble, lasting time.Duration) Outcome 
 	o := s.target.outcome(s.sent)
 	o.Crossing = crossing.Sub(healed)
 	o.NoticedSender, o.NoticedPeer = s.senderState.downAfter(began), s.targetState.downAfter(began)
+	o.UpSender, o.UpPeer = s.senderState.upAfter(healed), s.targetState.upAfter(healed)
 	return o
 }
 
@@ -321,8 +322,8 @@ func (g *target) outcome(sent [ways][]message) (o Outcome) {
 
 func (o *Outcome) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "noticed after %v (sender) and %v (receiver), crossing %v after the end; %d sent, %d refused, %d lost, %d doubled, %d reordered",
-		shown(o.NoticedSender), shown(o.NoticedPeer), shown(o.Crossing), o.Sent, o.Refused, o.Lost, o.Doubled, o.Reordered)
+	fmt.Fprintf(&b, "noticed after %v (sender) and %v (receiver), crossing %v after the end, up again %v (sender) and %v (receiver); %d sent, %d refused, %d lost, %d doubled, %d reordered",
+		shown(o.NoticedSender), shown(o.NoticedPeer), shown(o.Crossing), shown(o.UpSender), shown(o.UpPeer), o.Sent, o.Refused, o.Lost, o.Doubled, o.Reordered)
 	for w, y := range o.ByWay {
 		fmt.Fprintf(&b, "; %v: %d sent, %d refused, %d lost", way(w), y.sent, y.refused, y.lost)
 	}
@@ -337,22 +338,25 @@ func shown(d time.Duration) string {
 	return d.Round(10 * time.Millisecond).String()
 }
 
-// states notes when a node's way to the broker went down.
+// states notes when a node's way to the broker went down, and came up.
 type states struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	downs []time.Time
+	downs, ups []time.Time
 }
 
 func (s *states) note(state adapter.BrokerState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state == adapter.BrokerDown {
+	switch state {
+	case adapter.BrokerDown:
 		s.downs = append(s.downs, time.Now())
+	case adapter.BrokerUp:
+		s.ups = append(s.ups, time.Now())
 	}
 }
 
-// downAfter tells how long after a time the state first went down, -1 if it did not.
+// downAfter tells how long after a time the state first went down, upAfter how long after it last came up; -1 if it did not.
 func (s *states) downAfter(began time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -360,6 +364,15 @@ func (s *states) downAfter(began time.Time) time.Duration {
 		if at.After(began) {
 			return at.Sub(began)
 		}
+	}
+	return -1
+}
+
+func (s *states) upAfter(healed time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.ups); n > 0 && s.ups[n-1].After(healed) {
+		return s.ups[n-1].Sub(healed)
 	}
 	return -1
 }
