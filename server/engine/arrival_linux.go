@@ -136,6 +136,6 @@ func (c *wsConn) readProbe(b *readBatch) (drained bool, err error) {
 	defer inFlight.end(a)
 	inFlight.await(a)
 	c.s.noteProbe(at)
-	c.handle(b.buf[:n])
-	return n < len(b.buf) && !c.poll.hup.Load(), nil
+	verdict := c.onReadable(b.buf[:n])
+	return verdict == keepReading && n < len(b.buf) && !c.poll.hup.Load(), nil
 }

@@ -35,6 +35,8 @@
 //     Unix sockets on Linux, and those over TLS from NewListener's listener (listener_unix.go), unless Options.ReadMode
 //     says otherwise. Such a connection has no goroutine of its own. Without TLS it is no net.Conn any more, but a descriptor
 //     that the runtime's poller does not know.
+//   - With ReadHot that poller is a leader (leader_linux.go): it reads the connections itself and runs what is quick, beside up to
+//     GOMAXPROCS-2 workers while much is queued. One more, until it is done, for each leader that was stuck and taken over from.
 //   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go); its stack stays
 //     small, because it hands each batch to a worker and waits.
 //   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and
@@ -50,6 +52,21 @@
 //     handshake.
 //
 // An idle websocket session has no writer, no timer of its own, no buffer and no request.
+//
+// # Who owns what when a leader is taken over
+//
+// A leader owns the wait for events and their buffer; the queue of connections that are readable is under poller.mu, and whoever
+// takes one out of it becomes its reader by pollState.wake. A timer that finds the leader in its turn with one connection for too
+// long names another goroutine as the leader under poller.mu. From that moment:
+//
+//   - The new leader owns the wait, the buffer and what is queued. The former one is in a turn, so that it is not waiting, and looks
+//     under poller.mu who leads before it takes from the queue or waits again; it finds that it does not, and ends.
+//   - The former one keeps the connection that it reads, as its only reader, and what runs in its turn for the application. Events of
+//     that connection are noted in its pollState meanwhile. If it has let go of the connection (Session.ContinueQuick), the new
+//     leader reads it: what a handler waits for can come.
+//   - Server.Close waits for a leader, but not while it runs what was continued, as for workers.
+//   - The last leader closes the epoll descriptor, when the last connection has gone. A leader whose handler calls runtime.Goexit
+//     names its successor before it ends, and leaves its connection to another goroutine.
 //
 // # Seams
 //
@@ -87,7 +104,7 @@
 //   - the move from one transport to another: upgrade.go; from one server to another, before it has begun: handover.go; requests of
 //     sessions that other servers have: elsewhere.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
-//     goroutine handlers run: workers.go; the system calls: nonblocking_unix.go; sockets that the runtime does not watch:
+//     goroutine handlers run: workers.go, leader_linux.go; how events are waited for: epollwait_linux.go; the system calls: nonblocking_unix.go; sockets that the runtime does not watch:
 //     descriptor_linux.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go; what goes on from its request: context.go
 //   - connections of the HTTP server that wait for requests: conns.go

@@ -158,6 +158,12 @@ const (
 	// connection that leaves its bytes as they are may have a method PassThrough() net.Conn that returns it. The server duplicates
 	// the socket and closes the net.Conn, so that nobody else can use it; the wrapper is closed with the session.
 	ReadPoller ReadMode = "poller"
+	// ReadHot is ReadPoller with a goroutine that waits without telling the scheduler of it, and that handles what has come itself:
+	// packets are decoded there, and what is given to Session.ContinueQuick runs there. With little load a message then costs half
+	// the processor time, because no thread has to be woken. Handler.OnText and OnBinary must not block; when one does, another
+	// goroutine takes over after 10 ms. Each server needs a P of its own: the program sets GOMAXPROCS to one more than the
+	// processors that it is to use. With GOMAXPROCS 1 and on other systems it is ReadPoller.
+	ReadHot ReadMode = "hot"
 	// ReadGoroutine parks a goroutine for each connection.
 	ReadGoroutine ReadMode = "goroutine"
 )
@@ -271,9 +277,9 @@ func (cfg *settings) setLimits() error {
 	switch cfg.ReadMode {
 	case "":
 		cfg.ReadMode = ReadAuto
-	case ReadAuto, ReadPoller, ReadGoroutine:
+	case ReadAuto, ReadPoller, ReadHot, ReadGoroutine:
 	default:
-		return fmt.Errorf("read mode %q is none of auto, poller, goroutine", cfg.ReadMode)
+		return fmt.Errorf("read mode %q is none of auto, poller, hot, goroutine", cfg.ReadMode)
 	}
 	for _, d := range []struct {
 		name  string

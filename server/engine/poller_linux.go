@@ -2,21 +2,21 @@ package engine
 
 import (
 	"net"
-	"os"
 	"sync"
 	"syscall"
 )
 
 // poller watches the websocket connections of a server that wait for their next bytes, so that an idle one has no
-// goroutine and no buffer. A connection that becomes readable is read by a worker (wsConn.readReady).
+// goroutine and no buffer. A connection that becomes readable is read by a worker (wsConn.readReady), or by the goroutine that
+// waits for all of them (leader_linux.go).
 //
-// The epoll descriptor is itself registered with Go's network poller: waiting for it blocks a goroutine and not a thread,
-// and costs the scheduler nothing. Connections are registered once, edge-triggered. That a readable connection has one
-// reader at a time and that no edge is lost is the work of pollState.
+// Connections are registered once, edge-triggered. That a readable connection has one reader at a time and that no edge is lost is
+// the work of pollState.
 type poller struct {
 	// Static after construction.
 	tasks   *tasks
 	workers *workers
+	hot     bool // see ReadHot
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -28,9 +28,20 @@ type poller struct {
 
 // epollSet is one epoll descriptor. It exists while there are connections.
 type epollSet struct {
-	file *os.File
-	raw  syscall.RawConn
-	fd   int
+	waiter
+	lead *leadership // nil: what becomes readable is given to workers
+}
+
+// waiter waits for the events of an epoll descriptor, on one goroutine at a time.
+type waiter interface {
+	// descriptor is the epoll descriptor.
+	descriptor() int
+	// wait waits for the next events and returns how many there are; 0 when end was called.
+	wait(events []syscall.EpollEvent) int
+	// end makes wait return, now or when it is called next.
+	end()
+	// close follows when nobody waits any more.
+	close()
 }
 
 // pollSlot is where an event finds its connection. The generation keeps an event that comes late away from the connection
@@ -46,7 +57,9 @@ const (
 	pollBatchSize = 128
 )
 
-func newPoller(t *tasks, w *workers) *poller { return &poller{tasks: t, workers: w} }
+func newPoller(t *tasks, w *workers, hot bool) *poller {
+	return &poller{tasks: t, workers: w, hot: hot}
+}
 
 // adopt returns what conn is read, written and closed by from now on; conn itself where it can be no descriptor of our own.
 func (p *poller) adopt(conn net.Conn) (link, syscall.RawConn) {
@@ -77,7 +90,7 @@ func (p *poller) add(c *wsConn) bool {
 	event := syscall.EpollEvent{Events: pollEvents, Fd: slot, Pad: p.slots[slot].generation}
 	added := syscall.EBADF
 	err := raw.Control(func(fd uintptr) {
-		added, _ = syscall.EpollCtl(p.set.fd, syscall.EPOLL_CTL_ADD, int(fd), &event).(syscall.Errno)
+		added, _ = syscall.EpollCtl(p.set.descriptor(), syscall.EPOLL_CTL_ADD, int(fd), &event).(syscall.Errno)
 	})
 	if err != nil || added != 0 {
 		p.closeIfEmptyLocked()
@@ -107,14 +120,21 @@ func (p *poller) openLocked() bool {
 	if err != nil {
 		return false
 	}
-	_ = syscall.SetNonblock(fd, true)
-	file := os.NewFile(uintptr(fd), "epoll")
-	raw, err := file.SyscallConn()
+	open := newParkedWait
+	if p.hot {
+		open = newHotWait
+	}
+	w, err := open(fd)
 	if err != nil {
-		_ = file.Close()
+		_ = syscall.Close(fd)
 		return false
 	}
-	p.set = &epollSet{file: file, raw: raw, fd: fd}
+	p.set = &epollSet{waiter: w}
+	if p.hot {
+		p.set.lead = newLeadership(p, p.set)
+		p.set.lead.appointLocked()
+		return true
+	}
 	set := p.set
 	p.tasks.start(func() { p.run(set) })
 	return true
@@ -125,26 +145,22 @@ func (p *poller) closeIfEmptyLocked() {
 	if p.n > 0 {
 		return
 	}
-	_ = p.set.file.Close()
+	if p.set.lead != nil {
+		p.set.lead.stuck.Stop()
+	}
+	p.set.end()
 	p.set, p.slots, p.free = nil, nil, nil
 }
 
-// run waits for events until the set is closed.
+// run waits for events until the set is closed, and gives them to workers.
 func (p *poller) run(set *epollSet) {
+	defer set.close()
 	events := make([]syscall.EpollEvent, pollBatchSize)
-	n := 0
-	wait := func(fd uintptr) bool {
-		n, _ = syscall.EpollWait(int(fd), events, 0)
-		return n > 0
-	}
 	ready := make([]*wsConn, 0, pollBatchSize)
-	for set.raw.Read(wait) == nil {
+	for n := set.wait(events); n > 0; n = set.wait(events) {
 		ready = p.ready(set, events[:n], ready[:0])
 		for _, c := range ready {
-			if c.poll.hup.Load() && c.s.onBreak() {
-				p.tasks.start(c.s.endBreak)
-			}
-			if c.poll.wake() {
+			if c.readable() {
 				p.workers.do((*readJob)(c))
 			}
 		}
@@ -152,15 +168,30 @@ func (p *poller) run(set *epollSet) {
 	}
 }
 
+// readable follows an event. It reports whether the caller must see to it that the connection is read.
+func (c *wsConn) readable() bool {
+	if c.poll.hup.Load() && c.s.onBreak() {
+		c.s.srv.tasks.start(c.s.endBreak)
+	}
+	return c.poll.wake()
+}
+
 // ready appends the connections that the events are for.
 func (p *poller) ready(set *epollSet, events []syscall.EpollEvent, list []*wsConn) []*wsConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.readyLocked(set, events, list)
+}
+
+func (p *poller) readyLocked(set *epollSet, events []syscall.EpollEvent, list []*wsConn) []*wsConn {
 	if p.set != set {
 		return list
 	}
 	for i := range events {
 		e := &events[i]
+		if e.Fd < 0 { // not a connection's
+			continue
+		}
 		slot := &p.slots[e.Fd]
 		if slot.conn == nil || slot.generation != e.Pad {
 			continue

@@ -10,7 +10,7 @@ import (
 // poller stands for the poller of Linux; elsewhere connections are read by goroutines.
 type poller struct{}
 
-func newPoller(*tasks, *workers) *poller { return nil }
+func newPoller(*tasks, *workers, bool) *poller { return nil }
 
 func (*poller) adopt(conn net.Conn) (link, syscall.RawConn) { return conn, rawConn(conn) }
 

@@ -110,7 +110,7 @@ func (p *polling) wakeLocked() (flush bool) {
 func (p *polling) flush(b *batch) *batch { return b }
 
 // continueWith leaves it to Session.Continue: net/http waits for the goroutine of a POST.
-func (p *polling) continueWith(func()) bool { return false }
+func (p *polling) continueWith(continuation) bool { return false }
 
 // arrival implements transport.
 func (p *polling) arrival() uint32 { return p.posts }

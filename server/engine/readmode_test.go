@@ -12,9 +12,9 @@ import (
 	"github.com/sockeye-io/sockeye/internal/websocket"
 )
 
-// eachReadMode runs a test over loopback connections in both read modes.
+// eachReadMode runs a test over loopback connections in all read modes.
 func eachReadMode(t *testing.T, test func(t *testing.T, mode ReadMode)) {
-	for _, mode := range []ReadMode{ReadPoller, ReadGoroutine} {
+	for _, mode := range []ReadMode{ReadPoller, ReadHot, ReadGoroutine} {
 		t.Run(string(mode), func(t *testing.T) { test(t, mode) })
 	}
 }

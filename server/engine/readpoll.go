@@ -89,7 +89,7 @@ func (c *wsConn) startPolling(first []byte) bool {
 func (c *wsConn) readFirst(first []byte) {
 	defer c.readReady() // deferred, because a handler may call runtime.Goexit
 	if len(first) > 0 {
-		c.handle(first)
+		c.onReadable(first)
 	}
 }
 
@@ -108,6 +108,7 @@ func (c *wsConn) readReady() {
 		}
 	}()
 	for {
+		c.sitOut()
 		drained, err := c.readSome()
 		if err != nil {
 			over = true
@@ -137,7 +138,7 @@ func (c *wsConn) readReady() {
 	}
 }
 
-// readSome handles one read. drained says that there was no more at that moment.
+// readSome handles one read. drained says that there was no more at that moment, and no pause.
 func (c *wsConn) readSome() (drained bool, err error) {
 	b := readBatches.Get().(*readBatch)
 	defer readBatches.Put(b)
@@ -159,17 +160,17 @@ func (c *wsConn) readPlainly(b *readBatch) (drained bool, err error) {
 	if b.n == 0 {
 		return b.err == nil, b.err
 	}
-	c.handle(b.buf[:b.n])
+	verdict := c.onReadable(b.buf[:b.n])
 	// A read that did not fill the buffer has taken everything, unless the end of the connection comes behind it: that has
 	// been signalled together with the data.
-	return b.n < len(b.buf) && !c.poll.hup.Load(), nil
+	return verdict == keepReading && b.n < len(b.buf) && !c.poll.hup.Load(), nil
 }
 
 // readTLS is readSome for TLS, which has more until it says that it has not.
 func (c *wsConn) readTLS(b *readBatch) (drained bool, err error) {
 	n, err := c.conn.Read(b.buf)
-	if n > 0 {
-		c.handle(b.buf[:n])
+	if n > 0 && c.onReadable(b.buf[:n]) == pauseReading {
+		c.sitOut() // the end of the connection does not overtake what came before it
 	}
 	if isNotReady(err) {
 		releaseTLS(c.conn)
@@ -178,16 +179,14 @@ func (c *wsConn) readTLS(b *readBatch) (drained bool, err error) {
 	return false, err
 }
 
-// handle hands p on and sits out the pauses that follow.
-func (c *wsConn) handle(p []byte) {
-	v := c.onReadable(p)
-	for v == pauseReading {
+// sitOut returns when the session is not paused, and what was read before has been handled.
+func (c *wsConn) sitOut() {
+	for c.onReadable(nil) == pauseReading {
 		c.runElsewhere()
 		if c.poll.hup.Load() {
 			c.s.endBreak()
 		}
 		c.awaitResume()
-		v = c.onReadable(nil)
 	}
 }
 

@@ -118,7 +118,7 @@ func New(opts *Options, accept func(*Session) Handler) (*Server, error) {
 	srv.waiting.most = [waitingKinds]int{halfOpen: cfg.MaxHalfOpen, idle: cfg.MaxIdle}
 	srv.wheel = timerwheel.New(wheelTick, srv.tasks.start)
 	if cfg.ReadMode != ReadGoroutine {
-		srv.poller = newPoller(&srv.tasks, &srv.workers)
+		srv.poller = newPoller(&srv.tasks, &srv.workers, cfg.ReadMode == ReadHot && runtime.GOMAXPROCS(0) > 1)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		srv.shards = append(srv.shards, &shard{srv: srv})

@@ -205,10 +205,19 @@ func (s *Session) deliver(h Handler, binary bool, data []byte) {
 // their goroutine: that goroutine then runs f when it has let go of the connection, which saves a hand-off. Only the end
 // of f, not Server.Close, ends the goroutine.
 func (s *Session) Continue(f func()) {
-	if s.transport.continueWith(f) {
-		return
+	s.continueWith(continuation{f: f})
+}
+
+// ContinueQuick is Continue for an f that returns soon, as a rule within a millisecond. Where one goroutine waits for all connections
+// (see ReadHot) it runs f too: the other connections wait meanwhile, for 10 ms at most.
+func (s *Session) ContinueQuick(f func()) {
+	s.continueWith(continuation{f: f, quick: true})
+}
+
+func (s *Session) continueWith(rest continuation) {
+	if !s.transport.continueWith(rest) {
+		go rest.f()
 	}
-	go f()
 }
 
 // Arrival numbers what has arrived together: the messages of one read of a websocket connection, or of one POST, have the

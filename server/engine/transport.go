@@ -30,9 +30,15 @@ type transport interface {
 	closeLocked(e *ending, pending messages) (rest messages, more bool)
 	closed(e *ending)
 	// continueWith is Session.Continue for a message that this transport is delivering. It reports false when it cannot.
-	continueWith(f func()) bool
+	continueWith(continuation) bool
 	// arrival is Session.Arrival for a message that this transport is delivering.
 	arrival() uint32
+}
+
+// continuation is what a handler left to do.
+type continuation struct {
+	f     func()
+	quick bool // it returns soon, see Session.ContinueQuick
 }
 
 // candidate is a transport to which a session may move. It hands what arrives to Session.probed until that says that the

@@ -44,6 +44,7 @@ type wsConn struct {
 	held    int     // bytes of the parser that are charged to the session
 	reads   uint32  // so far
 	probing bool    // not yet the session's transport
+	quick   bool    // of continued
 	unread  *[]byte // consumed from the connection, not yet by the parser, because of a pause
 	// continued is what the handler of the message being delivered left to do; see Session.Continue.
 	continued func()
@@ -102,11 +103,11 @@ func (c *wsConn) closed(e *ending) {
 }
 
 // continueWith implements transport. The reading side runs f when it has let go of the connection.
-func (c *wsConn) continueWith(f func()) bool {
+func (c *wsConn) continueWith(rest continuation) bool {
 	if c.continued != nil || c.raw == nil && !c.poll.watched() {
 		return false
 	}
-	c.continued = f
+	c.continued, c.quick = rest.f, rest.quick
 	return true
 }
 

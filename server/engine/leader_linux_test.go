@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// spareP gives the test's server a P to spare, and some to others.
+func spareP(t *testing.T) {
+	before := runtime.GOMAXPROCS(4)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+}
+
+// A handler that blocks holds up its own connection alone, wherever it blocks, and what its client sends meanwhile follows.
+func TestLeaderBlocked(t *testing.T) {
+	for _, where := range []string{"OnText", "ContinueQuick", "Continue"} {
+		t.Run(where, func(t *testing.T) {
+			spareP(t)
+			g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+			release, blocked := make(chan struct{}), make(chan struct{}, 1)
+			block := func() {
+				blocked <- struct{}{}
+				<-release
+			}
+			g.onText = func(r *recorder, data string) {
+				switch {
+				case data != "block":
+					sayEcho(r, data)
+				case where == "OnText":
+					block()
+				case where == "Continue":
+					r.s.Continue(block)
+				default:
+					r.s.ContinueQuick(block)
+				}
+			}
+			stuck, sid := g.openWS("")
+			others := make([]*wsClient, 20)
+			for i := range others {
+				others[i], _ = g.openWS("")
+			}
+			for range 3 {
+				stuck.say("4block")
+				within(t, "the handler that blocks", blocked)
+				for i, ws := range others {
+					ws.say(fmt.Sprint("4other ", i))
+				}
+				for i, ws := range others {
+					ws.expect(fmt.Sprint("4other ", i))
+				}
+				stuck.say("4more")
+				if where != "OnText" { // the connection has been let go of
+					stuck.expect("4more")
+				} else if got := g.recorder(sid).received(); strings.HasSuffix(got, "more") {
+					t.Errorf("received %q though its handler blocks", got)
+				}
+				release <- struct{}{}
+				if where == "OnText" {
+					stuck.expect("4more")
+				}
+			}
+			_ = g.srv.Close()
+			g.checkEnded(t)
+		})
+	}
+}
+
+// What is continued may close the server, may end its goroutine, and may wait for its own client.
+func TestLeaderContinued(t *testing.T) {
+	spareP(t)
+	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	answered, closed := make(chan struct{}), make(chan struct{})
+	g.onText = func(r *recorder, data string) {
+		switch data {
+		case "ask":
+			r.s.ContinueQuick(func() {
+				sayEcho(r, "question")
+				<-answered
+				sayEcho(r, "thanks")
+			})
+		case "answer":
+			close(answered)
+		case "leave":
+			r.s.ContinueQuick(runtime.Goexit)
+		case "close":
+			r.s.ContinueQuick(func() {
+				_ = g.srv.Close()
+				close(closed)
+			})
+		default:
+			sayEcho(r, data)
+		}
+	}
+	ws, _ := g.openWS("")
+	ws.say("4ask")
+	ws.expect("4question")
+	ws.say("4answer")
+	ws.expect("4thanks")
+	for i := range 10 {
+		ws.say("4leave")
+		ws.say(fmt.Sprint("4still here ", i))
+		ws.expect(fmt.Sprint("4still here ", i))
+	}
+	ws.say("4close")
+	within(t, "Server.Close in a handler", closed)
+	g.checkEnded(t)
+}
+
+// Many connections that are readable at the same time are read by several goroutines, each in its order, beside collections of
+// garbage.
+func TestLeaderHelpers(t *testing.T) {
+	spareP(t)
+	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	g.onText = func(r *recorder, data string) {
+		if strings.HasPrefix(data, "q") {
+			r.s.ContinueQuick(func() { sayEcho(r, data) })
+			return
+		}
+		sayEcho(r, data)
+	}
+	const clients, rounds = 150, 20
+	all := make([]*wsClient, clients)
+	for i := range all {
+		all[i], _ = g.openWS("")
+	}
+	done := make(chan struct{})
+	var collector sync.WaitGroup
+	collector.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	})
+	long := strings.Repeat("x", 3*readBufferSize)
+	for round := range rounds {
+		for i, ws := range all {
+			if _, err := ws.conn.Write(masked(fmt.Sprintf("4a%d-%d", round, i), fmt.Sprintf("4q%d-%d", round, i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, ws := range all {
+			ws.expect(fmt.Sprintf("4a%d-%d", round, i), fmt.Sprintf("4q%d-%d", round, i))
+		}
+		ws := all[round]
+		ws.say("4" + long)
+		ws.expect("4" + long)
+	}
+	close(done)
+	collector.Wait()
+	_ = g.srv.Close()
+	g.checkEnded(t)
+}
+
+// A wait that has become cold, so that the scheduler knows of it, ends with the next event, and with the end of the set.
+func TestHotWait(t *testing.T) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newHotWait(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	var pipe [2]int
+	if err := syscall.Pipe2(pipe[:], syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(pipe[0])
+	defer syscall.Close(pipe[1])
+	event := syscall.EpollEvent{Events: pollEvents, Fd: 7}
+	if err := syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, pipe[0], &event); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan int)
+	go func() {
+		events := make([]syscall.EpollEvent, 4)
+		for range 2 {
+			n := w.wait(events)
+			if n == 1 && events[0].Fd != 7 {
+				n = -1
+			}
+			waits <- n
+		}
+	}()
+	awaitCold()
+	if _, err := syscall.Write(pipe[1], []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-waits; n != 1 {
+		t.Errorf("%d events", n)
+	}
+	awaitCold()
+	w.end()
+	if n := <-waits; n != 0 {
+		t.Errorf("%d events at the end", n)
+	}
+}
+
+// awaitCold returns when a goroutine waits in a system call that the scheduler knows of.
+func awaitCold() {
+	buf := make([]byte, 1<<20)
+	for {
+		for _, g := range bytes.Split(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
+			head, stack, _ := bytes.Cut(g, []byte("\n"))
+			if bytes.Contains(head, []byte("[syscall")) && bytes.Contains(stack, []byte("hotWait")) {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
+}
