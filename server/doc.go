@@ -22,7 +22,9 @@
 //   - Reading side: the engine calls a client's OnText and OnBinary, one at a time. Packets are decoded, acknowledgements
 //     resolved and events queued there; no application code runs but a codec's and Hooks.
 //   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. The goroutine that read the
-//     first event becomes it, once it has let go of the connection (engine.Session.Continue). With a handler concurrency
+//     first event becomes it, once it has let go of the connection (engine.Session.Continue). With engine.ReadHot that can be the
+//     one goroutine that reads all connections: it handles events whose callbacks are known to be quick (tempo.go), and leaves the
+//     rest to others. With a handler concurrency
 //     above 1 there may be several for events, never beside a lifecycle step.
 //   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
 //     worker. A namespace without middlewares needs none.
@@ -63,7 +65,7 @@
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
 //     codecguard.go; what an encoding is: parser/codec.go
-//   - the queue in front of handlers and its limit: inbox.go; what one client may have of anything else: bounds.go
+//   - the queue in front of handlers and its limit: inbox.go; which events are handled where they are read: tempo.go; what one client may have of anything else: bounds.go
 //   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
 //   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go;
 //     what is said when arguments do not fit: misfit.go

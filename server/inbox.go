@@ -61,9 +61,13 @@ func (s *Socket) onEvent(p *parser.Packet) {
 	if !s.client.charge(int64(t.bytes)) {
 		return
 	}
+	quick := s.quick(p)
 	start := s.put(t)
 	s.client.checkInboxes()
-	if start {
+	switch {
+	case start && quick:
+		s.client.continueQuickly(s.workQuickly)
+	case start:
 		s.client.continueWith(s.work)
 	}
 }

@@ -176,6 +176,9 @@ func (s *Socket) handle(p *parser.Packet) {
 			s.fail(e, errPanic)
 		}
 	}()
+	if tempo := s.tempoOf(name); tempo != nil {
+		defer tempo.begin().end()
+	}
 	switch srv := s.nsp.server; {
 	case srv.watched():
 		s.dispatchOperation(e)

@@ -42,6 +42,7 @@ const (
 	TransportWebSocket = engine.TransportWebSocket
 	ReadAuto           = engine.ReadAuto
 	ReadPoller         = engine.ReadPoller
+	ReadHot            = engine.ReadHot
 	ReadGoroutine      = engine.ReadGoroutine
 )
 

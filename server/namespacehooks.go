@@ -20,7 +20,7 @@ func (n *Namespace) UseEvent(m EventMiddleware) (remove func()) { return n.useEv
 // protocol keeps the name for itself: OnConnection, OnDisconnecting and OnDisconnect are for those. So do the other
 // methods that register, for nil.
 func (n *Namespace) Handle(event string, handler Handler) (remove func()) {
-	return n.handle(event, handler)
+	return n.handleTimed(event, handler)
 }
 
 // HandleAny registers a function that sees every incoming event before its middlewares and handlers. The returned

@@ -16,7 +16,7 @@ func (p *ParentNamespace) UseEvent(m EventMiddleware) (remove func()) { return p
 
 // Handle registers a handler for an event of the children, see Namespace.Handle.
 func (p *ParentNamespace) Handle(event string, handler Handler) (remove func()) {
-	return p.handle(event, handler)
+	return p.handleTimed(event, handler)
 }
 
 // HandleAny registers a function that sees every incoming event of the children, see Namespace.HandleAny.

@@ -47,6 +47,7 @@ type hooks struct {
 	middlewares   []*slot[middleware]
 	events        []*slot[EventMiddleware]
 	handlers      map[string][]*slot[Handler]
+	tempos        map[string]*tempo // of handlers, in a registry of many sockets
 	any, outgoing []*slot[eventFunc]
 	serverSide    map[string][]*slot[ServerSideHandler]
 	connection    []*slot[connectionFunc]
@@ -150,6 +151,27 @@ func (r *registry) handle(event string, handler Handler) (remove func()) {
 		panic("server: clients cannot send event " + strconv.Quote(event) + "; see OnConnection, OnDisconnecting and OnDisconnect")
 	}
 	return registerNamed(r, "Handle", event, handler, func(h *hooks) *map[string][]*slot[Handler] { return &h.handlers })
+}
+
+// handleTimed is handle for a registry of many sockets. With each change of an event's handlers they have to prove anew that they
+// are quick.
+func (r *registry) handleTimed(event string, handler Handler) (remove func()) {
+	undo := r.handle(event, handler)
+	forget := func() {
+		r.update(func(h *hooks) {
+			if h.tempos = maps.Clone(h.tempos); h.tempos == nil {
+				h.tempos = make(map[string]*tempo)
+			}
+			if h.tempos[event] = new(tempo); len(h.handlers[event]) == 0 {
+				delete(h.tempos, event)
+			}
+		})
+	}
+	forget()
+	return func() {
+		undo()
+		forget()
+	}
 }
 
 func (r *registry) handleAny(f eventFunc) (remove func()) {

@@ -25,6 +25,7 @@ type Server struct {
 	engine  *engine.Server
 	cluster adapter.Cluster
 	files   *clientFiles // nil when disabled
+	hot     bool         // the engine has a goroutine that runs what is quick, see tempo
 	hooks   hookLists
 
 	turns    turns // static
@@ -79,6 +80,7 @@ func New(opts *Options) (*Server, error) {
 		turns:      make(turns, o.MaxConnecting),
 		restores:   make(slots, maxRestores),
 	}
+	srv.hot = o.Engine.ReadMode == engine.ReadHot
 	srv.codecs = srv.guardCodecs(o.Codecs)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.farewell, srv.leave = context.WithCancel(context.Background())
@@ -290,6 +292,15 @@ func (srv *Server) all() []*Namespace {
 func (c *client) continueWith(f func()) {
 	c.server.workers.count.Add(1)
 	c.session.Continue(func() {
+		defer c.server.workers.done()
+		f()
+	})
+}
+
+// continueQuickly is continueWith for an f that returns soon.
+func (c *client) continueQuickly(f func()) {
+	c.server.workers.count.Add(1)
+	c.session.ContinueQuick(func() {
 		defer c.server.workers.done()
 		f()
 	})

@@ -30,7 +30,7 @@ var (
 	nodeRedis   = flag.String("node-redis", "", "address of the Redis of this node; several, with commas between them, are a Redis Cluster")
 	nodeUser    = flag.String("node-user", "", "user and password at Redis, with a colon between them")
 	nodeFlavour = flag.String("node-flavour", "", "adapter of this node: pubsub, sharded or streams")
-	readMode    = flag.String("read-mode", "auto", "how the Go nodes read: auto, poller or goroutine")
+	readMode    = flag.String("read-mode", "auto", "how the Go nodes read: auto, hot, poller or goroutine")
 )
 
 // builder is what all flavours are.

@@ -15,7 +15,7 @@ var (
 	profiles  = flag.String("profiles", "", "directory for a heap profile after each wave of the churn test")
 	clients   = flag.Int("clients", 300, "clients of the freeze test")
 	processes = flag.Int("processes", 0, "processes that the clients of the freeze test are spread over; 0 means in this one")
-	readMode  = flag.String("read-mode", "auto", "how the server reads: auto, poller or goroutine")
+	readMode  = flag.String("read-mode", "auto", "how the server reads: auto, hot, poller or goroutine")
 	attackers = flag.Int("attackers", 6, "hostile clients of each kind")
 
 	listenTo     = flag.String("listen-to", "", "be a process of the freeze test: connect to this address")

@@ -1,0 +1,145 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sockeye-io/sockeye/server"
+)
+
+// hot starts a server whose engine has a goroutine that runs what is quick, and a P for it.
+func hot(t *testing.T) *node {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no such goroutine")
+	}
+	before := runtime.GOMAXPROCS(4)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	return start(t, &server.Options{Engine: server.EngineOptions{ReadMode: server.ReadHot}})
+}
+
+// Handlers that are known to be quick run on the goroutine that reads, others do not; the order of a socket's events is the same.
+func TestQuickHandlers(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	var here atomic.Int32
+	main.Handle("quick", server.FuncReply(func(_ context.Context, _ *server.Socket, v int, reply *server.Reply) error {
+		if strings.Contains(string(debug.Stack()), "leadership") {
+			here.Add(1)
+		}
+		return reply.Send(v)
+	}))
+	var slow atomic.Int32
+	main.Handle("slow", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) {
+		if strings.Contains(string(debug.Stack()), "leadership") {
+			slow.Add(1)
+		}
+		return v, nil
+	}))
+	p, _ := n.connect(t)
+	p.send(`20["quick",1]`)
+	p.expect(`30[1]`)
+	if here.Load() != 0 {
+		t.Error("a handler of which nothing is known ran on the goroutine that reads")
+	}
+	for i := range 100 {
+		main.ProveQuick("quick")
+		switch i % 3 {
+		case 0:
+			p.send(fmt.Sprintf(`21["quick",%d]`, i))
+			p.expect(fmt.Sprintf(`31[%d]`, i))
+		case 1:
+			p.batch(fmt.Sprintf(`422["quick",%d]`, i), fmt.Sprintf(`423["slow",%d]`, i), fmt.Sprintf(`424["quick",%d]`, i))
+			p.expect(fmt.Sprintf(`32[%d]`, i), fmt.Sprintf(`33[%d]`, i), fmt.Sprintf(`34[%d]`, i))
+		default:
+			var packets, answers []string
+			for j := range 50 {
+				packets = append(packets, fmt.Sprintf(`42%d["quick",%d]`, j+5, i))
+				answers = append(answers, fmt.Sprintf(`3%d[%d]`, j+5, i))
+			}
+			p.batch(packets...)
+			p.expect(answers...)
+		}
+	}
+	if here.Load() == 0 || slow.Load() != 0 {
+		t.Errorf("%d quick and %d slow calls ran on the goroutine that reads", here.Load(), slow.Load())
+	}
+}
+
+// A handler that was quick until now may wait for its own client, and for one that shares its goroutine.
+func TestQuickHandlerWaits(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	main.Handle("ask", server.FuncAck(func(ctx context.Context, s *server.Socket, _ server.None) (string, error) {
+		return server.EmitWithAck[string](ctx, s, "question")
+	}))
+	turn := make(chan struct{})
+	main.Handle("wait", server.FuncAck(func(context.Context, *server.Socket, server.None) (string, error) {
+		<-turn
+		return "waited", nil
+	}))
+	main.Handle("go", server.Func(func(context.Context, *server.Socket, server.None) error {
+		turn <- struct{}{}
+		return nil
+	}))
+	p, _ := n.connect(t)
+	other, _ := n.connect(t)
+	for i := range 5 {
+		main.ProveQuick("ask")
+		p.send(`21["ask"]`)
+		p.expect(fmt.Sprintf(`2%d["question"]`, i))
+		p.send(fmt.Sprintf(`3%d["answer"]`, i))
+		p.expect(`31["answer"]`)
+		main.ProveQuick("wait")
+		main.ProveQuick("go")
+		p.send(`22["wait"]`)
+		other.send(`2["go"]`)
+		p.expect(`32["waited"]`)
+	}
+}
+
+// A quick handler that panics or ends its goroutine is contained as any other.
+func TestQuickHandlerFails(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	main.Handle("panic", server.Func(func(context.Context, *server.Socket, server.None) error { panic("quick") }))
+	main.Handle("exit", server.Func(func(context.Context, *server.Socket, server.None) error { runtime.Goexit(); return nil }))
+	main.Handle("echo", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) { return v, nil }))
+	p, _ := n.connect(t)
+	other, _ := n.connect(t)
+	for i := range 10 {
+		for _, event := range []string{"panic", "exit", "echo"} {
+			main.ProveQuick(event)
+		}
+		p.batch(`42["panic"]`, `42["exit"]`, fmt.Sprintf(`427["echo",%d]`, i))
+		p.expect(fmt.Sprintf(`37[%d]`, i))
+		other.send(fmt.Sprintf(`27["echo",%d]`, i))
+		other.expect(fmt.Sprintf(`37[%d]`, i))
+	}
+	if got := n.Stats().Panics; got != 20 {
+		t.Errorf("%d panics counted, want 20", got)
+	}
+}
+
+// A handler that is registered or removed makes the others prove anew that they are quick.
+func TestQuickHandlerChanges(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	nothing := server.Func(func(context.Context, *server.Socket, server.None) error { return nil })
+	main.Handle("event", nothing)
+	main.ProveQuick("event")
+	remove := main.Handle("event", nothing)
+	if main.Quick("event") {
+		t.Error("quick with a new handler")
+	}
+	main.ProveQuick("event")
+	remove()
+	if main.Quick("event") {
+		t.Error("quick without a handler of them")
+	}
+}
