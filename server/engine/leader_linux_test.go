@@ -181,41 +181,40 @@ func TestHotWait(t *testing.T) {
 	if err := syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, pipe[0], &event); err != nil {
 		t.Fatal(err)
 	}
-	waits := make(chan int)
+	waits := make(chan int32)
 	go func() {
+		defer close(waits)
 		events := make([]syscall.EpollEvent, 4)
-		for range 2 {
-			n := w.wait(events)
-			if n == 1 && events[0].Fd != 7 {
-				n = -1
-			}
-			waits <- n
+		for n := w.wait(events); n > 0; n = w.wait(events) {
+			waits <- events[0].Fd
 		}
 	}()
-	awaitCold()
+	awaitCold(t)
 	if _, err := syscall.Write(pipe[1], []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if n := <-waits; n != 1 {
-		t.Errorf("%d events", n)
+	if slot := <-waits; slot != 7 {
+		t.Errorf("an event of %d", slot)
 	}
-	awaitCold()
-	w.end()
-	if n := <-waits; n != 0 {
-		t.Errorf("%d events at the end", n)
+	awaitCold(t)
+	go w.end()
+	for slot := range waits {
+		if slot != wakeUpSlot {
+			t.Errorf("an event of %d at the end", slot)
+		}
 	}
 }
 
 // awaitCold returns when a goroutine waits in a system call that the scheduler knows of.
-func awaitCold() {
+func awaitCold(t *testing.T) {
 	buf := make([]byte, 1<<20)
-	for {
+	eventually(t, "the wait is cold", func() bool {
 		for _, g := range bytes.Split(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
 			head, stack, _ := bytes.Cut(g, []byte("\n"))
 			if bytes.Contains(head, []byte("[syscall")) && bytes.Contains(stack, []byte("hotWait")) {
-				return
+				return true
 			}
 		}
-		runtime.Gosched()
-	}
+		return false
+	})
 }

@@ -36,9 +36,9 @@ type epollSet struct {
 type waiter interface {
 	// descriptor is the epoll descriptor.
 	descriptor() int
-	// wait waits for the next events and returns how many there are; 0 when end was called.
+	// wait waits for the next events and returns how many there are; 0 after end. Those with a negative slot are no connection's.
 	wait(events []syscall.EpollEvent) int
-	// end makes wait return, now or when it is called next.
+	// end makes wait return 0, now or when it is called next.
 	end()
 	// close follows when nobody waits any more.
 	close()
