@@ -49,7 +49,7 @@ type serveCommand struct {
 	DeflateThreshold   int             `group:"Connections" default:"1024" help:"Smallest websocket message to compress, in bytes."`
 	HTTPCompression    bool            `group:"Connections" name:"http-compression" default:"true" negatable:"" help:"Compress polling answers."`
 	HTTPThreshold      int             `group:"Connections" name:"http-compression-threshold" default:"1024" help:"Smallest polling answer to compress, in bytes."`
-	ReadMode           engine.ReadMode `group:"Connections" default:"auto" enum:"auto,poller,goroutine" help:"How idle websocket connections wait: auto, poller (no goroutine each; Linux) or goroutine."`
+	ReadMode           engine.ReadMode `group:"Connections" default:"auto" enum:"auto,hot,poller,goroutine" help:"How idle websocket connections wait: auto, hot (no goroutine each, and messages are handled where they are read; Linux), poller (no goroutine each; Linux) or goroutine. auto is poller where that is possible."`
 	CORSOrigin         []string        `group:"Pages of other origins" name:"cors-origin" help:"Allowed origins, or *; governs CORS headers and the Origin check of websockets."`
 	CORSReflectOrigin  bool            `group:"Pages of other origins" name:"cors-reflect-origin" help:"Allow every origin by announcing the request's own, which works with credentials too; Node's origin: true."`
 	CORSMethods        []string        `group:"Pages of other origins" name:"cors-methods" help:"Methods that a preflight allows."`
@@ -124,6 +124,7 @@ type app struct {
 func (c *serveCommand) Run(ctx context.Context, out *streams) error {
 	log := c.logger(out.stderr)
 	limitMemory(log)
+	defer c.addProcessor()()
 	certificate, err := c.certificate()
 	if err != nil {
 		return usageError{err}
