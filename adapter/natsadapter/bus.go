@@ -28,6 +28,8 @@ type bus struct {
 	log atomic.Pointer[keptLog] // nil unless broadcasts are kept; set before the first one is published
 
 	mailbox *inflow.Mailbox[delivery] // static after Start
+
+	connections map[adapter.NodeID]int // the last ones on which others have said something; owned by the mailbox's worker
 }
 
 var (
@@ -46,6 +48,7 @@ func newBus(h *hub, id adapter.NodeID, local adapter.Local) (*bus, error) {
 	}
 	return &bus{
 		hub: h, local: local, id: id, codec: codec, subjects: h.subjects.namespace(local.Name()), rooms: newRoomSubjects(h, local),
+		connections: make(map[adapter.NodeID]int),
 	}, nil
 }
 
@@ -65,7 +68,9 @@ func (b *bus) take(m *nats.Msg) {
 	b.hub.stats.received.Add(1)
 	b.hub.stats.receivedBytes.Add(uint64(len(body)))
 	if !b.codec.Own(body) {
-		b.mailbox.Push(deliveryOf(m, body))
+		d := deliveryOf(m, body)
+		d.connection = b.hub.subjects.connectionOf(m.Reply)
+		b.mailbox.Push(d)
 	}
 }
 
@@ -80,7 +85,27 @@ func (b *bus) open(d delivery) {
 	if l != nil {
 		l.look(m, d.body)
 	}
+	if m != nil && m.Request == "" && b.overtaken(m.From, d.connection) {
+		b.hub.stats.overtaken.Add(1)
+		return
+	}
 	b.mailbox.Deliver(m, err, d.subject)
+}
+
+// overtaken reports whether a sender has written on a later connection what came before: a server that was frozen, or that ends a connection
+// while it still reads it, can be that late. The sender takes such messages for lost.
+func (b *bus) overtaken(from adapter.NodeID, connection int) bool {
+	last, known := b.connections[from]
+	if connection < last {
+		return true
+	}
+	if connection > last {
+		if !known && len(b.connections) >= maxPeers {
+			clear(b.connections)
+		}
+		b.connections[from] = connection
+	}
+	return false
 }
 
 // Record implements adapter.Recorder: the log of the namespace is a subject of the stream of logs.

@@ -10,6 +10,7 @@ import (
 // delivery is one message of a subscription on its way to a namespace or the membership.
 type delivery struct {
 	subject, body string
+	connection    int // number of the sender's connection on which it was written
 
 	// Of the log, see keptLog.open.
 	at     *stored // nil for all else

@@ -40,6 +40,7 @@ type session struct {
 	hub    *hub
 	dialer *dialer
 	nc     *nats.Conn
+	number int // how many connections of the hub there have been, this one included; set by begin
 
 	in     chan *nats.Msg // what arrives, and a message without a subscription for each of marks
 	closed chan struct{}  // closed by end
@@ -99,9 +100,9 @@ func (s *session) run() {
 
 // begin subscribes to all that is wanted, and waits until former connections have ended and the other nodes are back.
 func (s *session) begin() error {
-	n := s.hub.begin(s)
-	again := n > 1
-	if _, err := s.nc.ChanSubscribe(s.hub.subjects.connection(n), s.in); err != nil {
+	s.number = s.hub.begin(s)
+	again := s.number > 1
+	if _, err := s.nc.ChanSubscribe(s.hub.subjects.connection(s.number), s.in); err != nil {
 		return s.because(err)
 	}
 	if err := s.subscribe(); err != nil {
@@ -121,7 +122,7 @@ func (s *session) begin() error {
 			return err
 		}
 	}
-	s.hub.former = append(s.hub.former, s.hub.subjects.connection(n))
+	s.hub.former = append(s.hub.former, s.hub.subjects.connection(s.number))
 	s.hub.begun(s)
 	return nil
 }
@@ -201,8 +202,11 @@ func (s *session) write(o *outgoing) error {
 	}
 	r := receipt{outgoing: o}
 	reply := o.from
-	if o.single && o.sent != nil {
+	switch {
+	case o.single && o.sent != nil:
 		r.reply, reply = s.nextReply()
+	case reply == "" && s.number > 1:
+		reply = s.hub.subjects.connection(s.number)
 	}
 	err := s.nc.PublishRequest(o.subject, reply, o.body)
 	switch {
@@ -238,13 +242,14 @@ func (s *session) nextReply() (n uint64, subject string) {
 	s.replies++
 	n = s.replies
 	s.mu.Unlock()
-	return n, s.hub.subjects.reply(strconv.FormatUint(n, 10))
+	return n, s.hub.subjects.reply(strconv.Itoa(s.number) + "-" + strconv.FormatUint(n, 10))
 }
 
 // noteReply takes what arrives on such a subject.
 func (s *session) noteReply(m *nats.Msg) {
-	n, err := strconv.ParseUint(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], 10, 64)
-	if err != nil || m.Header.Get("Status") != "503" || len(m.Data) > 0 {
+	connection, number, _ := strings.Cut(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:], "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || connection != strconv.Itoa(s.number) || m.Header.Get("Status") != "503" || len(m.Data) > 0 {
 		return
 	}
 	s.mu.Lock()

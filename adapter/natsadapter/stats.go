@@ -37,8 +37,9 @@ type Stats struct {
 
 	// Received counts messages on the subjects of namespaces, ReceivedBytes their bodies, Foreign those of them that nobody on this
 	// node needs, BadFrames those that could not be decoded, FeedDropped those dropped because a namespace had too many
-	// waiting. Overrun counts those that came faster than they could be sorted.
-	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped, Overrun uint64
+	// waiting. Overrun counts those that came faster than they could be sorted, Overtaken those that were dropped because NATS
+	// read them on a connection of their sender that had ended, behind what that had written on the next one.
+	Received, ReceivedBytes, Foreign, BadFrames, FeedDropped, Overrun, Overtaken uint64
 
 	// LogGaps counts how often broadcasts were removed from the log of broadcasts before a node had them: the stream was purged, deleted or
 	// restored, or the node was away for longer than they are kept.
@@ -56,7 +57,7 @@ type Stats struct {
 type counters struct {
 	outflow.Counters
 	inflow                           inflow.Counters
-	resubscribed, overrun            atomic.Uint64
+	resubscribed, overrun, overtaken atomic.Uint64
 	received, receivedBytes, members atomic.Uint64
 	losses, keptGaps                 atomic.Uint64
 	connections                      atomic.Int64
@@ -68,7 +69,7 @@ func (b *Builder) Stats() Stats {
 	s := Stats{
 		Connections: int(c.connections.Load()), Sent: c.Sent.Load(), Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
 		Received: c.received.Load(), ReceivedBytes: c.receivedBytes.Load(), Foreign: c.inflow.Foreign.Load(),
-		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(), Overrun: c.overrun.Load(),
+		BadFrames: c.inflow.BadFrames.Load(), FeedDropped: c.inflow.Dropped.Load(), Overrun: c.overrun.Load(), Overtaken: c.overtaken.Load(),
 		Members: c.members.Load(), Losses: c.losses.Load(), LogGaps: c.keptGaps.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(), c.Dropped()

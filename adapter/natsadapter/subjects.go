@@ -46,15 +46,28 @@ func (s subjects) sync(id adapter.NodeID) string {
 	return s.prefix + ".members.sync." + token(string(id))
 }
 
-// reply is where NATS tells this node that nobody listens, replies what the node subscribes to for it.
+// reply is where NATS tells this node that nobody listens; n begins with the number of the connection and a hyphen. replies what the node subscribes to for it.
 func (s subjects) reply(n string) string {
 	return s.prefix + ".replies." + token(string(s.id)) + "." + n
 }
 func (s subjects) replies() string { return s.reply("*") }
 
-// connection is where nothing is ever said: whether somebody listens there tells whether NATS still has one of this node's connections.
+// connection is where nothing is ever said: whether somebody listens there tells whether NATS still has one of this node's connections. What is
+// written on a connection that is not the first names it as the subject to which answers go, unless that is a reply.
 func (s subjects) connection(n int) string {
 	return s.prefix + ".connections." + token(string(s.id)) + "." + strconv.Itoa(n)
+}
+
+// connectionOf returns the number of the sender's connection on which a message was written whose answers go to a subject.
+func (s subjects) connectionOf(reply string) int {
+	rest, ours := strings.CutPrefix(reply, s.prefix)
+	if ours && (strings.HasPrefix(rest, ".connections.") || strings.HasPrefix(rest, ".replies.")) {
+		number, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '.')+1:], "-")
+		if n, err := strconv.Atoi(number); err == nil {
+			return max(n, 1)
+		}
+	}
+	return 1
 }
 
 // answers begins the subjects on which JetStream answers this node.

@@ -161,3 +161,16 @@ func TestNames(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestConnectionOf: the number of a connection is read from our own subjects alone.
+func TestConnectionOf(t *testing.T) {
+	s := subjects{"app", "id"}
+	for reply, want := range map[string]int{
+		"": 1, "_INBOX.x.7": 1, "other.connections.id.7": 1, "app.connections.id": 1, "app.connections.id.x": 1, "app.connections.id.-3": 1,
+		s.connection(7): 7, s.reply("7-12"): 7, s.reply("1-12"): 1,
+	} {
+		if got := s.connectionOf(reply); got != want {
+			t.Errorf("%q: %d, want %d", reply, got, want)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
+	"github.com/sockeye-io/sockeye/internal/envelope"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -576,6 +577,47 @@ func TestOvertaken(t *testing.T) {
 		t.Errorf("overtaken: %q", b.got())
 	}
 	frozen.release()
+}
+
+// TestDropsOvertaken: what comes behind what its sender has written on a later connection is dropped and counted.
+func TestDropsOvertaken(t *testing.T) {
+	server := natstest.Single(t)
+	a, b := pairOn(t, server.URL, server.URL)
+	nc, err := nats.Connect(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	names := subjects{prefixOf(t), "x"}
+	codec, err := envelope.New("0123456789abcdef", "/chat", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := func(text string, connection int) {
+		t.Helper()
+		body, err := codec.Sharded(&adapter.Message{Kind: adapter.KindBroadcast, Packet: chat(t, "/chat", text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.PublishRequest(names.namespace("/chat").all, names.connection(connection), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("one", 1)
+	says("two", 2)
+	says("late", 1)
+	says("three", 2)
+	redistest.Eventually(t, "the last arrives", func() bool {
+		return b.count(textOf(chat(t, "/chat", "three"))) == 1 && a.count(textOf(chat(t, "/chat", "three"))) == 1
+	})
+	for text, want := range map[string]int{"one": 1, "two": 1, "late": 0} {
+		if got := b.count(textOf(chat(t, "/chat", text))); got != want {
+			t.Errorf("%s came %d times", text, got)
+		}
+	}
+	if n := b.builder.Stats().Overtaken; n != 1 {
+		t.Errorf("%d were overtaken", n)
+	}
 }
 
 // lingering makes connections of which the first can be held up: what is written to it then comes to the server when it is asked through
