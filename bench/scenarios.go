@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -88,6 +89,48 @@ func p999(r result) float64 {
 func missing(r result) float64 { return 100 * (1 - r.Drops.Delivered) }
 
 func anew(r result) float64 { return 100 * (1 - r.Drops.Resumed) }
+
+// large are broadcasts and relays of binary attachments.
+func large() []scenario {
+	var list []scenario
+	for _, s := range []struct {
+		name     string
+		size     int
+		rounds   int
+		messages int
+	}{{"20k", 20_000, 200, 5000}, {"1m", 1_000_000, 15, 300}} {
+		flags := []string{"--binary", "--clients=50", fmt.Sprintf("--size=%d", s.size)}
+		title := fmt.Sprintf("%d KB of binary", s.size/1000)
+		list = append(list,
+			scenario{Name: "large-broadcast-" + s.name, flags: append(flags[:3:3], "--scenario=single", "--warmup=3", fmt.Sprintf("--rounds=%d", s.rounds)), rows: []row{
+				{"CPU per delivered message, broadcast of " + title, "us", goal{}, cpu},
+				{"broadcast of " + title + ": p99 latency", "ms", goal{}, p99},
+			}},
+			scenario{Name: "large-relay-" + s.name, flags: append(flags[:3:3], "--scenario=targeted", "--in-flight=4", "--warmup=20", fmt.Sprintf("--messages=%d", s.messages)),
+				rows: []row{
+					{"CPU per message from client to client, " + title, "us", goal{}, cpu},
+					{"from client to client, " + title + ": p99 latency", "ms", goal{}, p99},
+				}})
+	}
+	return list
+}
+
+// growth is the cost of a message from client to client as the clients become more.
+func growth(n int) []scenario {
+	var list []scenario
+	for _, clients := range []int{n / 50, n / 5, n * 2, n * 19 / 5} { // 100, 1,000, 10,000 and 19,000 with the usual number
+		processes := 1
+		if clients > 2*n {
+			processes = 4
+		}
+		list = append(list, scenario{Name: fmt.Sprintf("growth-%d", clients), flags: []string{"--scenario=targeted", fmt.Sprintf("--clients=%d", max(clients, 2)),
+			"--in-flight=100", fmt.Sprintf("--messages=%d", max(20*n, 50_000)), "--warmup=5000", fmt.Sprintf("--processes=%d", processes)}, rows: []row{
+			{fmt.Sprintf("CPU per message from client to client, %d clients", clients), "us", goal{}, cpu},
+			{fmt.Sprintf("from client to client, %d clients: p99 latency", clients), "ms", goal{}, p99},
+		}})
+	}
+	return list
+}
 
 // open are the scenarios in which 200 clients send at a fixed rate, beside idle ones and, the busy ones, beside what the server computes:
 // their CPU includes that, so that only latencies tell something.
@@ -224,5 +267,5 @@ func scenarios(s settings) []scenario {
 			rows: []row{
 				{"cluster (classic Redis): CPU per broadcast at the publishing node, bursts of 1,000", "us", goal{most: 10}, func(r result) float64 { return r.Via.CPU }},
 			}},
-	}, append(open(n), dropping(max(n*2/5, 1))...)...)
+	}, slices.Concat(large(), growth(n), open(n), dropping(max(n*2/5, 1)))...)
 }

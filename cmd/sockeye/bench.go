@@ -28,12 +28,13 @@ type benchCommand struct {
 	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, 2200 for sparse and busy, otherwise 1000."`
 	Steps     []int  `group:"What to do" help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
 
-	Size     int `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
-	Copies   int `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
-	Rounds   int `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
-	Messages int `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all; for sparse and busy in place of the duration."`
-	InFlight int `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
-	Warmup   int `group:"What to do" help:"Rounds or messages before the measurement."`
+	Size     int  `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
+	Binary   bool `group:"What to do" help:"Payloads are binary attachments; for echo, burst, single and targeted over websocket."`
+	Copies   int  `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
+	Rounds   int  `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
+	Messages int  `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all; for sparse and busy in place of the duration."`
+	InFlight int  `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
+	Warmup   int  `group:"What to do" help:"Rounds or messages before the measurement."`
 
 	MessageRate float64       `group:"At fixed times" help:"For sparse and busy (500), jitter and avalanche (10): messages a second, in all."`
 	Duration    time.Duration `group:"At fixed times" help:"How long messages are sent; 10s for sparse and busy, 45s for jitter and avalanche."`
@@ -126,7 +127,7 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 	}
 	cfg := load.Config{
 		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
-		Concurrency: c.Concurrency, Size: c.Size, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
+		Concurrency: c.Concurrency, Size: c.Size, Binary: c.Binary, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
 		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Duration: c.Duration, DropEvery: c.DropEvery, DropFor: c.DropFor,
 		MessageRate: c.MessageRate, Senders: c.Senders, Computing: c.Computing, Rooms: c.Rooms, Reconnect: c.Reconnect, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
 		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },

@@ -20,6 +20,12 @@ type Handler interface {
 	OnEnd(c *Client, err error, closed bool)
 }
 
+// binaryHandler is a Handler that hears of events with an attachment, in the same way. Others do not.
+type binaryHandler interface {
+	// OnBinary gets the arguments with a placeholder where the attachment belongs.
+	OnBinary(c *Client, args, attachment []byte)
+}
+
 var (
 	errPeerClosed   = errors.New("the server closed the connection")
 	errDisconnected = errors.New("the server disconnected the socket")
@@ -42,6 +48,7 @@ type Client struct {
 	recovered      bool   // the server has gone on with the session
 	failure        error  // what a packet says about the connection; reading stops
 	reply          []byte // scratch for packets that answer
+	incomplete     []byte // arguments of an event whose attachment is to come; empty for none
 
 	closed atomic.Bool // by this side
 	done   chan struct{}
@@ -55,6 +62,8 @@ type link interface {
 	read(use func(packet []byte)) error
 	// write sends one text packet. It may be called from any goroutine and blocks while the peer does not read.
 	write(packet []byte) error
+	// writeWith sends a text packet and the attachment that belongs to it, in the same way.
+	writeWith(packet, attachment []byte) error
 	// goodbye starts the orderly end.
 	goodbye() error
 	// cut ends the connection at once. It may be called from any goroutine.
@@ -77,7 +86,7 @@ func resume(ctx context.Context, t *Target, source net.IP, room string, index in
 	if t.Transport == Polling {
 		c.link = &pollingLink{target: t, source: source}
 	} else {
-		c.link = &websocketLink{target: t, source: source}
+		c.link = &websocketLink{target: t, source: source, attach: c.attachment}
 	}
 	if err := c.setUp(ctx, room); err != nil {
 		c.link.cut()
@@ -210,9 +219,36 @@ func (c *Client) message(p []byte) {
 			return
 		}
 		c.handler.OnAck(c, id, args)
+	case '5':
+		count, args := cutNumber(rest)
+		if count != 1 || len(args) < 2 || args[0] != '-' {
+			c.failure = violation("an event has not the one attachment that was sent")
+			return
+		}
+		c.incomplete = append(c.incomplete[:0], args[1:]...)
 	case '4':
 		c.failure = violation("the server refused the namespace: %s", rest)
 	}
+}
+
+// attachment handles a binary message, which completes the event before it.
+func (c *Client) attachment(data []byte) {
+	if c.failure != nil {
+		return
+	}
+	if len(c.incomplete) == 0 {
+		c.failure = violation("there is an attachment without an event")
+		return
+	}
+	if h, ok := c.handler.(binaryHandler); ok {
+		h.OnBinary(c, c.incomplete, data)
+	}
+	c.incomplete = c.incomplete[:0]
+}
+
+// EmitBinary sends a prepared packet with one attachment, for example 451-["message",{"_placeholder":true,"num":0}].
+func (c *Client) EmitBinary(packet, attachment []byte) error {
+	return c.link.writeWith(packet, attachment)
 }
 
 // Emit sends a prepared packet, for example 42["message","hi"].

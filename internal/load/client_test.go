@@ -21,6 +21,7 @@ func (*nowhere) read(func([]byte)) error           { return io.EOF }
 func (*nowhere) goodbye() error                    { return nil }
 func (*nowhere) cut()                              {}
 func (*nowhere) limit(context.Context) func() bool { return func() bool { return true } }
+func (*nowhere) writeWith([]byte, []byte) error    { return nil }
 func (l *nowhere) write(p []byte) error {
 	l.written = append(l.written, bytes.Clone(p))
 	return nil

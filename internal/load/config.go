@@ -57,6 +57,7 @@ type Config struct {
 	Rate        float64  // connects (or cycles of churn) a second; 0 is as fast as it goes
 	Concurrency int      // connects at the same time; 50
 	Size        int      // payload in bytes; 64
+	Binary      bool     // payloads are binary attachments; over WebSocket, for Echo, Burst, Single and Targeted
 	Copies      int      // broadcasts of a burst; 100
 	Rounds      int      // bursts or single broadcasts; 5 and 50
 	// Messages of echo, targeted, sparse, busy and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn; MessageRate
@@ -157,6 +158,12 @@ func (c Config) normal() (Config, error) {
 		}
 	}
 	c.Messages = orUsual(c.Messages, c.usualMessages())
+	if c.Binary && (c.Target.Transport == Polling || !slices.Contains([]string{Echo, Burst, Single, Targeted}, c.Scenario)) {
+		return c, errors.New("payloads are binary over WebSocket only, in echo, burst, single and targeted")
+	}
+	if c.Size > readBuffer {
+		c.Target.ReadBuffer = min(c.Size, maxReadBuffer)
+	}
 	if c.Senders > c.Clients {
 		return c, errors.New("there are more senders than clients")
 	}

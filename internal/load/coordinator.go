@@ -131,7 +131,7 @@ func (r *run) startOne(i int) (*Link, error) {
 
 func (r *run) plan(i int) *plan {
 	p := &plan{
-		Target: r.cfg.Target, Room: Room, Tag: r.tag, Size: r.cfg.Size, Copies: 1, Targeted: r.cfg.Scenario == Targeted,
+		Target: r.cfg.Target, Room: Room, Tag: r.tag, Size: r.cfg.Size, Binary: r.cfg.Binary, Copies: 1, Targeted: r.cfg.Scenario == Targeted,
 		InFlight: max(share(r.cfg.InFlight, i, r.cfg.Processes), 1), Rate: r.cfg.Rate / float64(r.cfg.Processes),
 		Concurrency: max(share(r.cfg.Concurrency, i, r.cfg.Processes), 1), Timeout: r.cfg.Timeout,
 		Senders: max(share(r.cfg.Senders, i, r.cfg.Processes), 1), MessageRate: r.cfg.MessageRate / float64(r.cfg.Processes),

@@ -107,17 +107,27 @@ func (r *receiver) send(c *Client, due time.Time) {
 	r.sent++
 	number, target := r.sent, r.target
 	r.mu.Unlock()
-	buf := packets.Get().(*[]byte)
-	p := (*buf)[:0]
-	if target == "" {
-		p = append(p, `42["message","`...)
-	} else {
-		p = append(append(append(p, `42["direct","`...), target...), `","`...)
+	args := `["message",`
+	if target != "" {
+		args = `["direct","` + target + `",`
 	}
-	p = append(appendStamp(p, r.w.plan.Tag, number, due, r.w.plan.Size), `"]`...)
-	_ = c.Emit(p)
-	*buf = p
-	packets.Put(buf)
+	_ = r.w.emit(c, "", args, number, due)
+}
+
+// placeholder stands for an attachment.
+const placeholder = `{"_placeholder":true,"num":0}`
+
+// emit sends an event with a payload as last argument; args are those before it, from the opening bracket on.
+func (w *worker) emit(c *Client, id, args string, number int64, due time.Time) error {
+	buf := packets.Get().(*[]byte)
+	defer packets.Put(buf)
+	if w.plan.Binary {
+		*buf = appendStamp((*buf)[:0], w.plan.Tag, number, due, w.plan.Size)
+		return c.EmitBinary([]byte("451-"+id+args+placeholder+"]"), *buf)
+	}
+	p := append(append(append(append((*buf)[:0], "42"...), id...), args...), '"')
+	*buf = append(appendStamp(p, w.plan.Tag, number, due, w.plan.Size), `"]`...)
+	return c.Emit(*buf)
 }
 
 // churn replaces clients: each in turn leaves in the orderly way, comes back, and proves with an echo that it is there.

@@ -65,6 +65,7 @@ type plan struct {
 	Room        string        `json:"room"`
 	Tag         string        `json:"tag"`
 	Size        int           `json:"size"`
+	Binary      bool          `json:"binary,omitempty"` // payloads are attachments
 	Copies      int64         `json:"copies"`
 	Targeted    bool          `json:"targeted,omitempty"` // exchange: to another client, not back to the sender
 	InFlight    int           `json:"in_flight"`

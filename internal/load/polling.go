@@ -129,6 +129,11 @@ func (l *pollingLink) write(packet []byte) error {
 	return nil
 }
 
+// writeWith is never called: Config.Binary is for WebSocket alone.
+func (l *pollingLink) writeWith([]byte, []byte) error {
+	return errors.New("attachments are not sent over polling")
+}
+
 // postAll posts until nothing waits.
 func (l *pollingLink) postAll() {
 	var body []byte

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"sync"
 	"time"
 )
@@ -44,8 +45,20 @@ func (r *receiver) OnEvent(c *Client, args []byte) {
 			return // a server may greet
 		}
 	}
+	r.message(c, payload, true)
+}
+
+// OnBinary counts a message that is an attachment, which must have its whole size.
+func (r *receiver) OnBinary(c *Client, args, attachment []byte) {
+	if bytes.HasPrefix(args, []byte(`["msg",{`)) || bytes.HasPrefix(args, []byte(`["message-back",{`)) {
+		r.message(c, attachment, len(attachment) == r.w.plan.Size)
+	}
+}
+
+// message counts a message, if it is whole, and does what comes next.
+func (r *receiver) message(c *Client, payload []byte, whole bool) {
 	s, err := parseStamp(payload, r.w.plan.Tag)
-	if err != nil {
+	if err != nil || !whole {
 		r.mu.Lock()
 		r.foreign++
 		r.mu.Unlock()

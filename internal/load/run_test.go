@@ -347,6 +347,8 @@ func TestConfigErrors(t *testing.T) {
 		{Config{Scenario: Echo, Size: 3}, "size must be at least 48"},
 		{Config{Scenario: Echo, Clients: -1}, "clients must be at least 1"},
 		{Config{Scenario: Echo, Rate: -1}, "must not be negative"},
+		{Config{Scenario: Churn, Binary: true}, "binary over WebSocket only"},
+		{Config{Scenario: Echo, Binary: true, Target: Target{Transport: Polling}}, "binary over WebSocket only"},
 		{Config{Scenario: Sparse, Clients: 5, Senders: 6}, "more senders than clients"},
 		{Config{Scenario: Sparse, MessageRate: -1}, "there must be a room and messages"},
 		{Config{Scenario: Echo, Processes: 2}, "no way to start them"},

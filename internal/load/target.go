@@ -25,6 +25,9 @@ type Target struct {
 	TLS       bool
 	Insecure  bool   // do not check the certificate
 	Transport string // WebSocket or Polling
+
+	// ReadBuffer is how many bytes a websocket client reads at a time; 0 is 4 KB.
+	ReadBuffer int
 }
 
 // ParseTarget reads a URL such as http://localhost:3000 or wss://example.com/socket.io/. Without a path it is

@@ -19,6 +19,8 @@ const (
 	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455 section 1.3
 	readBuffer = 4 << 10
 	maxHead    = 16 << 10 // of an HTTP answer
+	// maxReadBuffer is the largest of Target.ReadBuffer that a Config asks for by itself.
+	maxReadBuffer = 64 << 10
 )
 
 var serverFrames = &websocket.Config{MaxMessageSize: 64 << 20, FromServer: true}
@@ -28,6 +30,7 @@ type websocketLink struct {
 	// Static after open.
 	target *Target
 	source net.IP
+	attach func([]byte) // gets binary messages
 	conn   net.Conn
 
 	// Owned by the reader.
@@ -57,7 +60,7 @@ func (l *websocketLink) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.buf = make([]byte, readBuffer)
+	l.buf = make([]byte, orUsual(l.target.ReadBuffer, readBuffer))
 	return l.answer(key)
 }
 
@@ -123,11 +126,13 @@ func (l *websocketLink) read(use func([]byte)) error {
 	return l.err
 }
 
-// OnMessage implements websocket.Handler. Binary messages are attachments, of which benchmarks have none.
+// OnMessage implements websocket.Handler. Binary messages are attachments.
 func (l *websocketLink) OnMessage(op websocket.Opcode, payload []byte) {
 	if op == websocket.OpText {
 		l.use(payload)
+		return
 	}
+	l.attach(payload)
 }
 
 // OnPing implements websocket.Handler.
@@ -147,6 +152,16 @@ func (l *websocketLink) OnClose(code int, reason []byte) {
 }
 
 func (l *websocketLink) write(packet []byte) error { return l.frame(websocket.OpText, packet) }
+
+// writeWith writes two frames at once.
+func (l *websocketLink) writeWith(packet, attachment []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out = websocket.AppendMasked(l.out[:0], websocket.BitFin|byte(websocket.OpText), [4]byte{}, packet)
+	l.out = websocket.AppendMasked(l.out, websocket.BitFin|byte(websocket.OpBinary), [4]byte{}, attachment)
+	_, err := l.conn.Write(l.out)
+	return err
+}
 
 // frame writes one frame. The zero key is as good as any between programs that trust each other, and costs nothing.
 func (l *websocketLink) frame(op websocket.Opcode, payload []byte) error {

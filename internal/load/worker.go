@@ -354,20 +354,31 @@ func (w *worker) settleLocked() {
 
 // broadcast has the sender ask for a broadcast, and waits until the server says that it is made.
 func (w *worker) broadcast(ctx context.Context, c command) error {
-	payload := appendStamp(nil, w.plan.Tag, c.Number, time.Now(), w.plan.Size)
-	return w.ask(ctx, `["bcast",`+strconv.FormatInt(w.plan.Copies, 10)+`,"`+string(payload)+`"]`, c.Number)
+	if err := w.connectSender(ctx); err != nil {
+		return err
+	}
+	return w.emit(w.sender, strconv.FormatInt(c.Number, 10), `["bcast",`+strconv.FormatInt(w.plan.Copies, 10)+`,`, c.Number, time.Now())
 }
 
-// ask sends an event through the sender, a client in no room, and tells when it is acknowledged.
+// ask sends an event through the sender, and tells when it is acknowledged.
 func (w *worker) ask(ctx context.Context, args string, number int64) error {
-	if w.sender == nil {
-		client, err := w.dial(ctx, &w.plan.Via, 0, "", senderHandler{w}, nil)
-		if err != nil {
-			return fmt.Errorf("connect the sender: %w", err)
-		}
-		w.sender = client
+	if err := w.connectSender(ctx); err != nil {
+		return err
 	}
 	return w.sender.Emit([]byte("42" + strconv.FormatInt(number, 10) + args))
+}
+
+// connectSender connects the sender, a client in no room, if there is none yet.
+func (w *worker) connectSender(ctx context.Context) error {
+	if w.sender != nil {
+		return nil
+	}
+	client, err := w.dial(ctx, &w.plan.Via, 0, "", senderHandler{w}, nil)
+	if err != nil {
+		return fmt.Errorf("connect the sender: %w", err)
+	}
+	w.sender = client
+	return nil
 }
 
 // senderHandler listens to the client that asks for broadcasts.

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use rmpv::Value;
 use socketioxide::extract::{AckSender, Data, SocketRef};
 use socketioxide::handler::ConnectHandler;
+use socketioxide::socket::Sid;
 use socketioxide::SocketIo;
 use tokio::net::TcpListener;
 
@@ -80,7 +81,11 @@ fn register(socket: &SocketRef, io: &SocketIo, computing: &Arc<Computing>) {
     socket.on("message", |s: SocketRef, Data(payload): Data<Value>| check(s.emit("message-back", &payload)));
     let all = io.clone();
     socket.on("direct", move |Data((room, payload)): Data<(String, Value)>| {
-        check(now(all.to(room).emit("msg", &payload)))
+        // A socket is in no room of its own here.
+        match room.parse::<Sid>().ok().and_then(|id| all.get_socket(id)) {
+            Some(socket) => check(socket.emit("msg", &payload)),
+            None => check(now(all.to(room).emit("msg", &payload))),
+        }
     });
     let all = io.clone();
     socket.on("bcast", move |Data((n, payload)): Data<(u32, Value)>, ack: AckSender| {
