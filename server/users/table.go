@@ -205,6 +205,9 @@ func (d *Directory) drop(s *server.Socket) *user {
 			d.tellLocked(node, u.id)
 		}
 		u.senders = nil
+		if u.stored == storedAway { // the store has not heard yet that it had come back
+			d.awayLocked(u)
+		}
 		d.queueLocked(u)
 		u.changedLocked()
 	}
