@@ -37,6 +37,9 @@ const (
 
 var work computing.Set
 
+// compute answers the event of this name.
+var compute = work.Set
+
 // serve runs one of the servers until a signal ends the program.
 func serve(kind string, port int) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
@@ -228,7 +231,7 @@ func answer(packet []byte) (head string, tail []byte) {
 	}
 	if n, ok := bytes.CutPrefix(args, []byte(`"compute",`)); ok {
 		count, _ := strconv.Atoi(string(bytes.TrimSuffix(n, []byte("]")))) // 0 ends it
-		return fmt.Sprintf("43%s[%d]", id, work.Set(count)), nil
+		return fmt.Sprintf("43%s[%d]", id, compute(count)), nil
 	}
 	return fmt.Sprintf("43%s[]", id), nil // join
 }

@@ -127,10 +127,9 @@ func (c *testClient) read(t *testing.T) string {
 func FuzzFeed(f *testing.F) {
 	f.Add([]byte("\x81\x8240404040"), 3)
 	f.Add([]byte("\x81\xfe\x00\x02\x00\x00\x00\x0040"), 5)
+	compute = func(int) int64 { return 0 } // anything may ask for goroutines that compute
+	f.Cleanup(func() { compute = work.Set })
 	f.Fuzz(func(t *testing.T, data []byte, at int) {
-		if strings.Contains(string(data), "compute") {
-			t.Skip("it would start goroutines")
-		}
 		at = min(max(at, 0), len(data))
 		rest, whole, err := feed(nil, append([]byte{}, data...), nil)
 		first, pieces, err1 := feed(nil, append([]byte{}, data[:at]...), nil)
