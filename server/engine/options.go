@@ -159,8 +159,8 @@ const (
 	// the socket and closes the net.Conn, so that nobody else can use it; the wrapper is closed with the session.
 	ReadPoller ReadMode = "poller"
 	// ReadHot is ReadPoller with a goroutine that waits without telling the scheduler of it, and that handles what has come itself:
-	// packets are decoded there, and what is given to Session.ContinueQuick runs there. With little load a message then costs half
-	// the processor time, because no thread has to be woken. Handler.OnText and OnBinary must not block; when one does, another
+	// packets are decoded there, and what is given to Session.ContinueQuick runs there. With little load a message then costs less
+	// processor time, because fewer threads have to be woken. Handler.OnText and OnBinary must not block; when one does, another
 	// goroutine takes over after 10 ms. Each server needs a P of its own: the program sets GOMAXPROCS to one more than the
 	// processors that it is to use. With GOMAXPROCS 1 and on other systems it is ReadPoller.
 	ReadHot ReadMode = "hot"
