@@ -11,5 +11,5 @@ const rusageThread = 1
 func threadSwitches() switches {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(rusageThread, &u)
-	return switches{taken: u.Nivcsw, given: u.Nvcsw}
+	return switches{taken: int64(u.Nivcsw), given: int64(u.Nvcsw)} // 32 bits on some systems
 }
