@@ -49,7 +49,7 @@ unit:
 
 # Run the Go tests under the race detector.
 race: tools compiler
-	go test -race -timeout 10m $(PACKAGES)
+	go test -race -timeout 15m $(PACKAGES)
 	cd bench && go test . ./computing ./floors
 	cd frameworks && go test .
 	cd deploy && go test ./...
