@@ -73,6 +73,15 @@ func testRevoke(t *testing.T, broker string, cluster []string, restart func(old 
 			enter(n, token("bob"), "40{")
 		}
 	}
+	for _, n := range []*runningNode{one, two} { // one of them was told, the other one hears of it
+		for _, token := range []string{stolen, late} {
+			redistest.Eventually(t, "a node hears that a token was revoked", func() bool {
+				c := openPolling(t, n.addr)
+				c.send(withToken(token))
+				return strings.HasPrefix(c.await("4"), revoked)
+			})
+		}
+	}
 	refuses(one, two)
 	three := startNode(t, "n3", flags)
 	refuses(three)

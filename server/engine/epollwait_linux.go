@@ -47,6 +47,9 @@ func (w *parkedWait) close() {}
 // hotTime is how long a hot wait lasts at most, in milliseconds. Longer gaps between events cost a hand-over of the processor each.
 const hotTime = 10
 
+// maxInterrupted is how often a hot wait begins anew that the runtime has interrupted.
+const maxInterrupted = 8
+
 // hotWait waits in a thread of its own, and does not tell the scheduler of it as long as events come: the scheduler then hands its
 // P to no other thread, and no thread has to be woken when the wait ends. That P is nobody's meanwhile, so that there has to be one
 // to spare. When nothing has come for hotTime it waits as any system call does.
@@ -76,10 +79,11 @@ func (w *hotWait) descriptor() int { return w.fd }
 
 func (w *hotWait) wait(events []syscall.EpollEvent) int {
 	n, err := w.waitHot(events)
-	for n <= 0 && !w.ended.Load() {
+	for interrupted := 0; n <= 0 && !w.ended.Load(); {
 		switch {
-		case err == syscall.EINTR:
+		case err == syscall.EINTR && interrupted < maxInterrupted:
 			// The runtime's signal: somebody wants this goroutine to stop, such as the garbage collector.
+			interrupted++
 			runtime.Gosched()
 			n, err = w.waitHot(events)
 		default:
