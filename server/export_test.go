@@ -33,7 +33,13 @@ func (s *Socket) Observed() bool { return s.observed() }
 func (s *Socket) BeginConnect() { s.client.beginConnect(s.nsp.name)(nil) }
 
 // ProveQuick makes the callbacks of an event quick, as many quick calls would.
-func (n *Namespace) ProveQuick(event string) { n.hooks().tempos[event].calls.Store(quickCalls) }
+func (n *Namespace) ProveQuick(event string) { n.hooks().tempos[event].prove() }
+
+func (t *tempo) prove() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls = quickCalls
+}
 
 // Quick reports whether they are.
 func (n *Namespace) Quick(event string) bool { return n.hooks().tempos[event].quick() }

@@ -2,7 +2,7 @@ package server
 
 import (
 	"bytes"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -11,6 +11,9 @@ import (
 const (
 	// slowCall is how long the callbacks of an event may take and still be quick.
 	slowCall = time.Millisecond
+	// longCall is what no loss of a processor excuses. It is less than what makes the engine take over from a goroutine that reads, so
+	// that one call of an event that begins to hang is all that the successor finds.
+	longCall = 5 * slowCall
 	// An event is quick after so many calls without a slow one, or after some that took so long.
 	quickCalls = 10_000
 	someCalls  = 1_000
@@ -20,10 +23,14 @@ const (
 )
 
 // tempo tells whether the callbacks of an event of a namespace are quick: then they run on the goroutine that has read the event,
-// while others wait for it (engine.ReadHot). A slow one takes that back.
+// while others wait for it (engine.ReadHot). A slow one takes that back, as soon as it is known to be slow.
 type tempo struct {
-	calls atomic.Uint32 // without a slow one, not counted further than quickCalls
-	since atomic.Int64  // when they began, see monotonic
+	mu sync.Mutex
+	// Guarded by mu.
+	calls       int        // without a slow one, not counted further than quickCalls
+	since       int64      // when they began, see monotonic
+	doubted     bool       // then time proves nothing, only calls do
+	first, last *timedCall // under way, the oldest first
 }
 
 var processStart = time.Now()
@@ -31,58 +38,103 @@ var processStart = time.Now()
 // monotonic is a time in nanoseconds that corrections of the wall clock do not move.
 func monotonic() int64 { return int64(time.Since(processStart)) }
 
+// quick reports whether the next call may be expected to be quick. While one is under way that takes long, as when a database
+// hangs, it is not.
 func (t *tempo) quick() bool {
-	calls := t.calls.Load()
-	return calls >= quickCalls || calls >= someCalls && monotonic()-t.since.Load() >= int64(quickTime)
-}
-
-// good follows a call that was not slow.
-func (t *tempo) good() {
-	switch calls := t.calls.Load(); {
-	case calls == 0:
-		t.since.Store(monotonic())
-		t.calls.Store(1)
-	case calls < quickCalls:
-		t.calls.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.first != nil && monotonic()-t.first.began >= int64(longCall) {
+		return false
 	}
+	return t.calls >= quickCalls || t.calls >= someCalls && !t.doubted && monotonic()-t.since >= int64(quickTime)
 }
 
-// bad follows a call that was slow.
-func (t *tempo) bad() { t.calls.Store(0) }
-
-// doubt follows a call that took long, if nobody knows whether that was its fault: some calls have to prove that it was not.
-func (t *tempo) doubt() {
-	t.since.Store(monotonic())
-	t.calls.Store(quickCalls - someCalls)
+// proved reports whether there were so many quick calls that one is measured by the time alone, which costs least.
+func (t *tempo) proved() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.calls >= quickCalls
 }
+
+// goodLocked follows a call that was not slow.
+func (t *tempo) goodLocked() {
+	if t.calls == 0 {
+		t.since = monotonic()
+	}
+	t.calls = min(t.calls+1, quickCalls)
+}
+
+// badLocked follows a call that was slow.
+func (t *tempo) badLocked() { t.calls, t.doubted = 0, false }
+
+// doubtLocked follows a call that was slow, if nobody knows whether that was its fault: some calls have to prove that it was not.
+func (t *tempo) doubtLocked() { t.calls, t.doubted = quickCalls-someCalls, true }
 
 // timedCall is one call of the callbacks.
 type timedCall struct {
 	tempo  *tempo
-	began  int64 // see monotonic
-	strict bool  // before is known
-	before switches
+	strict bool     // before is known
+	before switches // of its thread
+	began  int64    // see monotonic
+
+	// Guarded by tempo.mu.
+	previous, next *timedCall
 }
 
-// begin begins to measure a call. What is known to be quick is measured by the time alone, which costs least.
-func (t *tempo) begin() timedCall {
-	c := timedCall{tempo: t, strict: t.calls.Load() < quickCalls}
-	if c.strict {
+var timedCalls = sync.Pool{New: func() any { return new(timedCall) }}
+
+// begin begins to measure a call, until its end.
+func (t *tempo) begin() *timedCall {
+	c := timedCalls.Get().(*timedCall)
+	c.tempo = t
+	if c.strict = !t.proved(); c.strict {
 		c.before = threadSwitches()
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	c.began = monotonic()
+	if c.previous = t.last; t.last != nil {
+		t.last.next = c
+	} else {
+		t.first = c
+	}
+	t.last = c
 	return c
 }
 
-// end follows the call. One during which the kernel gave the processor to another process was not slow by itself.
-func (c timedCall) end() {
+// end follows the call. One during which the kernel gave the processor to another process was not slow by itself, if it was not
+// very slow.
+func (c *timedCall) end() {
+	t := c.tempo
+	took := time.Duration(monotonic() - c.began)
+	slow, long := took > slowCall, took >= longCall
+	excused := slow && !long && c.strict && c.before.preempted(threadSwitches())
+	t.mu.Lock()
+	t.removeLocked(c)
 	switch {
-	case monotonic()-c.began <= int64(slowCall):
-		c.tempo.good()
-	case !c.strict:
-		c.tempo.doubt()
-	case !c.before.preempted(threadSwitches()):
-		c.tempo.bad()
+	case !slow:
+		t.goodLocked()
+	case excused:
+	case !long && !c.strict:
+		t.doubtLocked()
+	default:
+		t.badLocked()
+	}
+	t.mu.Unlock()
+	*c = timedCall{}
+	timedCalls.Put(c)
+}
+
+func (t *tempo) removeLocked(c *timedCall) {
+	if c.previous != nil {
+		c.previous.next = c.next
+	} else {
+		t.first = c.next
+	}
+	if c.next != nil {
+		c.next.previous = c.previous
+	} else {
+		t.last = c.previous
 	}
 }
 

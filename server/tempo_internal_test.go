@@ -1,6 +1,8 @@
 package server
 
 import (
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +13,7 @@ func TestTempo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good := func(p *tempo, times int) {
 			for range times {
-				p.good()
+				p.goodLocked()
 			}
 		}
 		for _, c := range []struct {
@@ -22,18 +24,24 @@ func TestTempo(t *testing.T) {
 			{"none", func(*tempo) {}, false},
 			{"few", func(p *tempo) { good(p, quickCalls-1) }, false},
 			{"many", func(p *tempo) { good(p, quickCalls) }, true},
-			{"a slow one", func(p *tempo) { good(p, 2*quickCalls); p.bad() }, false},
-			{"many after a slow one", func(p *tempo) { p.bad(); good(p, quickCalls) }, true},
-			{"a doubt", func(p *tempo) { good(p, quickCalls); p.doubt() }, false},
-			{"some after a doubt", func(p *tempo) { good(p, quickCalls); p.doubt(); good(p, someCalls) }, true},
+			{"a slow one", func(p *tempo) { good(p, 2*quickCalls); p.badLocked() }, false},
+			{"many after a slow one", func(p *tempo) { p.badLocked(); good(p, quickCalls) }, true},
+			{"a doubt", func(p *tempo) { good(p, quickCalls); p.doubtLocked() }, false},
+			{"some after a doubt", func(p *tempo) { good(p, quickCalls); p.doubtLocked(); good(p, someCalls) }, true},
+			{"too few after a doubt", func(p *tempo) { p.doubtLocked(); good(p, someCalls-1); time.Sleep(time.Hour) }, false},
 			{"some in a long time", func(p *tempo) { good(p, someCalls); time.Sleep(quickTime) }, true},
-			{"a long time after a doubt", func(p *tempo) { time.Sleep(time.Hour); p.doubt(); time.Sleep(quickTime) }, true},
-			{"a short time after a doubt", func(p *tempo) { time.Sleep(time.Hour); p.doubt(); time.Sleep(quickTime - 1) }, false},
+			{"a long time after a doubt", func(p *tempo) { p.doubtLocked(); time.Sleep(time.Hour) }, false},
+			{"a slow one after a doubt", func(p *tempo) {
+				p.doubtLocked()
+				p.badLocked()
+				good(p, someCalls)
+				time.Sleep(quickTime)
+			}, true},
 			{"too few in a long time", func(p *tempo) { good(p, someCalls-1); time.Sleep(time.Hour) }, false},
 			{"a slow one in a long time", func(p *tempo) {
 				good(p, someCalls)
 				time.Sleep(quickTime)
-				p.bad()
+				p.badLocked()
 				good(p, someCalls)
 			}, false},
 		} {
@@ -46,31 +54,108 @@ func TestTempo(t *testing.T) {
 	})
 }
 
-// A long call is slow if it gave up its thread, and doubtful where nobody looked; one that has only lost its processor is not slow.
+// A call is judged by how long it took, whether it gave up its thread, and whether anybody looked.
 func TestTempoOfCalls(t *testing.T) {
-	p := new(tempo)
-	long := func(c timedCall) {
-		c.began -= int64(2 * slowCall)
-		c.end()
+	const before = 5_000 // calls of an event that is not proved
+	waited := func(c *timedCall) { c.before.given = -1 }
+	preempted := func(c *timedCall) { c.before = switches{taken: -1, given: threadSwitches().given} }
+	nothing := func(*timedCall) {}
+	for _, c := range []struct {
+		name   string
+		before int
+		took   time.Duration
+		what   func(*timedCall)
+		after  int
+	}{
+		{"short", before, 0, nothing, before + 1},
+		{"as long as may be", before, slowCall, nothing, before + 1},
+		{"short, proved", quickCalls, slowCall, nothing, quickCalls},
+		{"slow, waited", before, slowCall + 1, waited, 0},
+		{"slow, preempted", before, slowCall + 1, preempted, before},
+		{"slow, proved", quickCalls, slowCall + 1, nothing, quickCalls - someCalls},
+		{"long, preempted", before, longCall, preempted, 0},
+		{"long, proved", quickCalls, longCall, nothing, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) { // where the clock stands still
+			runtime.LockOSThread() // so that the switches are those of the call
+			defer runtime.UnlockOSThread()
+			p := &tempo{calls: c.before}
+			call := p.begin()
+			call.began -= int64(c.took)
+			c.what(call)
+			call.end()
+			if p.calls != c.after {
+				t.Errorf("%s: %d calls, want %d", c.name, p.calls, c.after)
+			}
+		})
 	}
-	p.good()
-	call := p.begin()
-	call.before.given-- // as if the thread had waited
-	long(call)
-	if p.calls.Load() != 0 {
-		t.Error("a call that waited is not slow")
-	}
-	p.calls.Store(quickCalls)
-	long(p.begin())
-	if p.quick() || p.calls.Load() == 0 {
-		t.Errorf("a long call where there were only quick ones: %d", p.calls.Load())
-	}
-	before := switches{taken: 1, given: 1}
+	one := switches{taken: 1, given: 1}
 	for now, want := range map[switches]bool{{1, 1}: false, {2, 1}: true, {2, 2}: false, {1, 2}: false, {9, 0}: false} {
-		if got := before.preempted(now); got != want {
-			t.Errorf("%v after %v: %v", now, before, got)
+		if got := one.preempted(now); got != want {
+			t.Errorf("%v after %v: %v", now, one, got)
 		}
 	}
+}
+
+// While a call takes long its event is not quick, sooner than the engine takes over from whoever runs it.
+func TestTempoOfCallsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &tempo{calls: quickCalls}
+		var calls []*timedCall
+		for range 3 {
+			calls = append(calls, p.begin())
+			time.Sleep(slowCall)
+		}
+		if !p.quick() {
+			t.Error("not quick though no call takes long")
+		}
+		time.Sleep(longCall - 3*slowCall)
+		if p.quick() {
+			t.Error("quick though a call takes long")
+		}
+		calls[0].began = monotonic() // as if it had been short
+		calls[1].began = monotonic()
+		calls[1].end() // amid the others
+		if !p.quick() {
+			t.Error("not quick though the two that remain have not taken long")
+		}
+		time.Sleep(longCall)
+		late := p.begin()
+		late.end()
+		if p.quick() {
+			t.Error("quick after a short call, though two take long")
+		}
+		calls[0].end()
+		calls[2].end()
+		if p.quick() || p.calls != 0 || p.first != nil || p.last != nil {
+			t.Errorf("after a long call: quick %v, %d calls, the first %v, the last %v", p.quick(), p.calls, p.first, p.last)
+		}
+	})
+}
+
+// A slow call beside quick ones counts: whatever their order, the proof of before is gone, and its time.
+func TestTempoSlowBesideQuick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			p := &tempo{calls: someCalls, since: monotonic()}
+			time.Sleep(time.Hour)
+			slow := p.begin()
+			time.Sleep(longCall)
+			var calls sync.WaitGroup
+			for range 4 {
+				calls.Go(func() {
+					for range someCalls {
+						p.begin().end()
+					}
+				})
+			}
+			calls.Go(slow.end)
+			calls.Wait()
+			if p.quick() {
+				t.Fatal("quick though a slow call has just ended")
+			}
+		}
+	})
 }
 
 func TestPlainName(t *testing.T) {

@@ -103,6 +103,46 @@ func TestQuickHandlerWaits(t *testing.T) {
 	}
 }
 
+// What a proved handler asks hangs: of many calls at once the goroutine that reads is given few, since each holds the others up.
+func TestQuickHandlerHangs(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	var here, begun atomic.Int32
+	release := make(chan struct{})
+	main.Handle("query", server.FuncAck(func(context.Context, *server.Socket, server.None) (int, error) {
+		if strings.Contains(string(debug.Stack()), "leadership") {
+			here.Add(1)
+		}
+		begun.Add(1)
+		<-release
+		return 1, nil
+	}))
+	main.Handle("echo", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) { return v, nil }))
+	const many = 100
+	peers := make([]*peer, many)
+	for i := range peers {
+		peers[i], _ = n.connect(t)
+	}
+	other, _ := n.connect(t)
+	main.ProveQuick("query")
+	for _, p := range peers {
+		p.send(`21["query"]`)
+	}
+	other.send(`22["echo",5]`)
+	other.expect(`32[5]`)
+	eventually(t, "each call has begun", func() bool { return begun.Load() == many })
+	if here.Load() > many/10 {
+		t.Errorf("%d blocked calls were given to the goroutine that reads", here.Load())
+	}
+	close(release)
+	for _, p := range peers {
+		p.expect(`31[1]`)
+	}
+	if main.Quick("query") {
+		t.Error("quick though all calls blocked")
+	}
+}
+
 // A quick handler that panics or ends its goroutine is contained as any other.
 func TestQuickHandlerFails(t *testing.T) {
 	n := hot(t)
