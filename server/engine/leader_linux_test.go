@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -201,6 +202,55 @@ func TestHotWait(t *testing.T) {
 	for slot := range waits {
 		if slot != wakeUpSlot {
 			t.Errorf("an event of %d at the end", slot)
+		}
+	}
+}
+
+// Whoever waits may close the descriptors as soon as it is told of the end: what gets their numbers next is left alone.
+func TestHotWaitEnd(t *testing.T) {
+	spareP(t)
+	eventFD := func(n uintptr) int {
+		fd, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, n, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+		if errno != 0 {
+			t.Error(errno)
+		}
+		return int(fd)
+	}
+	ready := eventFD(1) // a connection that is readable all the time
+	defer syscall.Close(ready)
+	for round := range 2_000 {
+		fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := newHotWait(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: 7}
+		if err := syscall.EpollCtl(fd, syscall.EPOLL_CTL_ADD, ready, &event); err != nil {
+			t.Fatal(err)
+		}
+		var waits atomic.Bool
+		opened := make(chan [2]int)
+		go func() { // as leadership.run
+			events := make([]syscall.EpollEvent, 4)
+			for w.wait(events) > 0 {
+				waits.Store(true)
+			}
+			w.close()
+			opened <- [2]int{eventFD(0), eventFD(0)}
+		}()
+		for !waits.Load() {
+			runtime.Gosched()
+		}
+		w.end()
+		for _, fd := range <-opened {
+			var written [8]byte
+			if n, _ := syscall.Read(fd, written[:]); n > 0 {
+				t.Errorf("round %d: the end wrote to a descriptor that was opened afterwards", round)
+			}
+			_ = syscall.Close(fd)
 		}
 	}
 }
