@@ -36,7 +36,7 @@
 //     says otherwise. Such a connection has no goroutine of its own. Without TLS it is no net.Conn any more, but a descriptor
 //     that the runtime's poller does not know.
 //   - With ReadHot that poller is a leader (leader_linux.go): it reads the connections itself and runs what is quick, beside up to
-//     GOMAXPROCS-2 workers while much is queued. One more, until it is done, for each leader that was stuck and taken over from.
+//     GOMAXPROCS-2 workers while much is queued (helper). One more, until it is done, for each of them that was stuck and replaced.
 //   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go); its stack stays
 //     small, because it hands each batch to a worker and waits.
 //   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and

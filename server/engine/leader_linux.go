@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ type leadership struct {
 	leader  *leader
 	queue   []*wsConn // readable, and nobody has looked yet
 	next    int       // in queue
-	helpers int       // workers that empty the queue together with the leader
+	helpers []*helper // that are not stuck, as far as is known
 }
 
 // leader is one goroutine that is the leader, or was.
@@ -36,8 +37,14 @@ type leader struct {
 	reading *wsConn       // owned by its goroutine
 }
 
+// helper is a worker that empties the queue together with the leader.
+type helper struct {
+	l    *leadership
+	turn time.Time // guarded by p.mu: when the one that it is in began
+}
+
 const (
-	// stuckTime is how long a turn may take before another goroutine becomes the leader.
+	// stuckTime is how long a turn may take before another goroutine becomes the leader, or gets the place of a helper.
 	stuckTime = 10 * time.Millisecond
 	// maxReadsHere is how much of one connection is read in the leader's turn, in buffers.
 	maxReadsHere = 8
@@ -93,16 +100,27 @@ func (l *leadership) abandon(me *leader) {
 func (l *leadership) enqueue(n int) {
 	l.p.mu.Lock()
 	l.queue = l.p.readyLocked(l.set, l.events[:n], l.queue)
-	help := 0
-	if wanted := (len(l.queue) - l.next) / queuePerHelper; wanted > l.helpers {
-		// One processor is the leader's, and one P is there for it to spare.
-		help = max(0, min(wanted, runtime.GOMAXPROCS(0)-2)-l.helpers)
-		l.helpers += help
-	}
+	more := l.askHelpLocked()
 	l.p.mu.Unlock()
-	for range help {
-		l.p.workers.do((*helpJob)(l))
+	for _, h := range more {
+		l.p.workers.do(h)
 	}
+}
+
+// askHelpLocked returns who is to begin to help.
+func (l *leadership) askHelpLocked() (more []*helper) {
+	wanted := (len(l.queue) - l.next) / queuePerHelper
+	if wanted == 0 {
+		return nil
+	}
+	now := time.Now()
+	l.helpers = slices.DeleteFunc(l.helpers, func(h *helper) bool { return now.Sub(h.turn) >= stuckTime })
+	// One processor is the leader's, and one P is there for it to spare.
+	for range min(wanted, runtime.GOMAXPROCS(0)-2) - len(l.helpers) {
+		more = append(more, &helper{l: l, turn: now})
+	}
+	l.helpers = append(l.helpers, more...)
+	return more
 }
 
 // serveQueue handles what is queued. It reports false if somebody else leads meanwhile.
@@ -164,27 +182,16 @@ func (l *leadership) look() {
 	}
 }
 
-// helpJob is the queue as the workers see it.
-type helpJob leadership
-
-func (j *helpJob) run() {
-	l := (*leadership)(j)
+// run is the helper as a job. It ends when the queue is empty, or when somebody else has its place.
+func (h *helper) run() {
 	var reading *wsConn
 	defer func() { // also when a handler has called runtime.Goexit
-		l.p.mu.Lock()
-		l.helpers--
-		l.p.mu.Unlock()
+		h.leave()
 		if reading != nil {
 			go reading.readReady()
 		}
 	}()
-	for {
-		l.p.mu.Lock()
-		c := l.popLocked()
-		l.p.mu.Unlock()
-		if c == nil {
-			return
-		}
+	for c := h.take(); c != nil; c = h.take() {
 		if !c.readable() {
 			continue
 		}
@@ -194,6 +201,26 @@ func (j *helpJob) run() {
 		if f != nil {
 			f()
 		}
+	}
+}
+
+// take begins the helper's turn with the next connection, nil if there is none for it.
+func (h *helper) take() *wsConn {
+	now := time.Now()
+	h.l.p.mu.Lock()
+	defer h.l.p.mu.Unlock()
+	if !slices.Contains(h.l.helpers, h) {
+		return nil
+	}
+	h.turn = now
+	return h.l.popLocked()
+}
+
+func (h *helper) leave() {
+	h.l.p.mu.Lock()
+	defer h.l.p.mu.Unlock()
+	if i := slices.Index(h.l.helpers, h); i >= 0 {
+		h.l.helpers = slices.Delete(h.l.helpers, i, i+1)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -159,6 +160,72 @@ func TestLeaderHelpers(t *testing.T) {
 	collector.Wait()
 	_ = g.srv.Close()
 	g.checkEnded(t)
+}
+
+// A helper whose connection's handler blocks is replaced by another one.
+func TestLeaderHelperBlocked(t *testing.T) {
+	before := runtime.GOMAXPROCS(3) // there is one helper at a time
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	var helped atomic.Int32
+	release := make(chan struct{})
+	g.onText = func(r *recorder, data string) {
+		r.s.ContinueQuick(func() {
+			sayEcho(r, data)
+			if bytes.Contains(debug.Stack(), []byte("(*helper).run")) && helped.Add(1) <= 3 {
+				<-release
+			}
+		})
+	}
+	all := make([]*wsClient, 100)
+	for i := range all {
+		all[i], _ = g.openWS("")
+	}
+	eventually(t, "another one helps", func() bool {
+		for i, ws := range all {
+			ws.say(fmt.Sprint("4", i))
+		}
+		for i, ws := range all {
+			ws.expect(fmt.Sprint("4", i))
+		}
+		return helped.Load() > 3
+	})
+	close(release)
+	_ = g.srv.Close()
+	g.checkEnded(t)
+}
+
+// Who helps is as many as the queue is long for, up to the processors; those that are stuck are none of them.
+func TestAskHelp(t *testing.T) {
+	spareP(t) // up to two helpers
+	queue := func(n int) []*wsConn { return make([]*wsConn, n) }
+	l := &leadership{p: new(poller)}
+	ask := func(n, want int) []*helper {
+		t.Helper()
+		l.queue = queue(n)
+		more := l.askHelpLocked()
+		if len(more) != want {
+			t.Errorf("%d more for %d that wait, want %d", len(more), n, want)
+		}
+		return more
+	}
+	ask(queuePerHelper-1, 0)
+	stuck := ask(queuePerHelper, 1)[0]
+	ask(queuePerHelper, 0)
+	quick := ask(100*queuePerHelper, 1)[0]
+	ask(100*queuePerHelper, 0)
+	stuck.turn = stuck.turn.Add(-stuckTime)
+	ask(100*queuePerHelper, 1)
+	if stuck.take(); l.next != 0 {
+		t.Error("a helper that was replaced took a connection")
+	}
+	if quick.take(); l.next != 1 {
+		t.Error("a helper took no connection")
+	}
+	stuck.leave()
+	ask(100*queuePerHelper, 0)
+	quick.leave()
+	ask(100*queuePerHelper, 1)
 }
 
 // A wait that has become cold, so that the scheduler knows of it, ends with the next event, and with the end of the set.
