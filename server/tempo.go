@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"runtime"
 	"sync"
 	"time"
 
@@ -193,6 +194,7 @@ func (s *Socket) workQuickly() {
 		running = false
 	}
 	s.nsp.server.spawn(s.work) // in the place of this one
+	runtime.Gosched()          // which keeps its P while it waits for connections: the other one is in the queue of that P
 }
 
 // nextIsQuick reports whether the next task of the inbox, if there is one, is quick.

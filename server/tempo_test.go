@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server"
 )
@@ -141,6 +142,42 @@ func TestQuickHandlerHangs(t *testing.T) {
 	if main.Quick("query") {
 		t.Error("quick though all calls blocked")
 	}
+}
+
+// What follows a quick event and is not quick begins at once also where all other processors compute. Where the machine itself is
+// busy that takes some series to see.
+func TestQuickHandlerHandsOver(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	begun := make(chan time.Time)
+	nothing := func(context.Context, *server.Socket, server.None) error { return nil }
+	main.Handle("quick", server.Func(nothing))
+	main.Handle("slow", server.Func(func(context.Context, *server.Socket, server.None) error {
+		begun <- time.Now()
+		return nil
+	}))
+	p, _ := n.connect(t)
+	var over atomic.Bool
+	defer over.Store(true)
+	for range runtime.GOMAXPROCS(0) - 1 {
+		go func() {
+			for !over.Load() {
+			}
+		}()
+	}
+	eventually(t, "half of what follows begins soon", func() bool {
+		const series = 20
+		soon := 0
+		for range series {
+			main.ProveQuick("quick")
+			said := time.Now()
+			p.batch(`42["quick"]`, `42["slow"]`)
+			if took := (<-begun).Sub(said); took < 5*time.Millisecond {
+				soon++
+			}
+		}
+		return soon >= series/2
+	})
 }
 
 // A quick handler that panics or ends its goroutine is contained as any other.

@@ -33,8 +33,11 @@ type leadership struct {
 
 // leader is one goroutine that is the leader, or was.
 type leader struct {
-	turns   atomic.Uint32 // odd while it is at a connection
-	reading *wsConn       // owned by its goroutine
+	turns atomic.Uint32 // odd while it is at a connection
+
+	// Owned by its goroutine.
+	reading    *wsConn
+	handedOver bool // something to another goroutine, since the last wait
 }
 
 // helper is a worker that empties the queue together with the leader.
@@ -74,6 +77,7 @@ func (l *leadership) run(me *leader) {
 		}
 	}()
 	for l.serveQueue(me) {
+		me.letOthersBegin()
 		n := l.set.wait(l.events)
 		if n == 0 {
 			l.set.close()
@@ -82,6 +86,15 @@ func (l *leadership) run(me *leader) {
 		l.enqueue(n)
 	}
 	over = true
+}
+
+// letOthersBegin comes before a wait. What the leader has handed over is in the queue of its own P, which it does not let go of while
+// it waits: where no other P is idle nobody would fetch it there for 10 ms.
+func (me *leader) letOthersBegin() {
+	if me.handedOver {
+		me.handedOver = false
+		runtime.Gosched()
+	}
 }
 
 // abandon is the end of a leader amid its work.
@@ -158,8 +171,9 @@ func (l *leadership) serve(me *leader, c *wsConn) {
 	me.turns.Add(1)
 	l.stuck.Reset(stuckTime) // which is cheap: the runtime moves timers lazily
 	me.reading = c
-	f := c.readHere()
+	f, handedOver := c.readHere()
 	me.reading = nil
+	me.handedOver = me.handedOver || handedOver
 	if f != nil {
 		l.runApart(f)
 	}
@@ -196,7 +210,7 @@ func (h *helper) run() {
 			continue
 		}
 		reading = c
-		f := c.readHere()
+		f, _ := c.readHere()
 		reading = nil
 		if f != nil {
 			f()
@@ -225,8 +239,8 @@ func (h *helper) leave() {
 }
 
 // readHere is readReady for a goroutine on which others depend: it does not wait, nor read much. What it leaves goes to a worker;
-// what the handlers left to do is returned if it is quick.
-func (c *wsConn) readHere() (quick func()) {
+// what the handlers left to do is returned if it is quick. handedOver says that another goroutine was started or woken.
+func (c *wsConn) readHere() (quick func(), handedOver bool) {
 	workers := &c.s.srv.workers
 	// TLS may have to wait, and so may what has to wait for its turn; the end of a connection runs callbacks.
 	if c.raw != nil && !c.probing && !c.poll.hup.Load() {
@@ -239,25 +253,25 @@ func (c *wsConn) readHere() (quick func()) {
 				break // the worker finds it again
 			}
 			if !drained {
-				c.runElsewhere()
+				handedOver = c.runElsewhere() || handedOver
 				continue
 			}
 			isQuick := c.quick
 			f := c.continuation()
 			if !c.poll.rest() {
 				c.continued = f
-				c.runElsewhere()
+				handedOver = c.runElsewhere() || handedOver
 				continue
 			}
 			if f != nil && !isQuick {
 				workers.do(continued(f))
-				return nil
+				return nil, true
 			}
-			return f
+			return f, handedOver
 		}
 	}
 	workers.do((*readJob)(c))
-	return nil
+	return nil, true
 }
 
 // continued is what a handler left to do, as the workers see it.

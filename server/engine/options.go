@@ -163,7 +163,8 @@ const (
 	// processor time, because fewer threads have to be woken. Handler.OnText and OnBinary must not block; when one does, another
 	// goroutine takes over after 10 ms. Each server needs a P of its own: the program sets GOMAXPROCS to one more than the
 	// processors that it is to use. With GOMAXPROCS 1 and on other systems it is ReadPoller. It is an experiment: each call that blocks costs
-	// the other connections these 10 ms, and what is handed on to other goroutines begins later while all processors are busy.
+	// the other connections these 10 ms, and goroutines that such calls start, to write broadcasts too, begin up to 10 ms later while all
+	// processors are busy.
 	ReadHot ReadMode = "hot"
 	// ReadGoroutine parks a goroutine for each connection.
 	ReadGoroutine ReadMode = "goroutine"
