@@ -3,12 +3,14 @@ package frameworks
 import (
 	"bytes"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,15 +50,19 @@ func require(t *testing.T, program, pkg string) string {
 	return path
 }
 
-// freeAddr returns an address on which nothing listens.
+// freeAddr returns an address on whose port nothing listens. It is not one of those that connections leave from: Caddy listens on all
+// addresses, and one of them may have begun a connection from it meanwhile.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(10_000 + rand.IntN(22_000))
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			_ = l.Close()
+			return net.JoinHostPort("127.0.0.1", port)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port between 10000 and 32000 is free")
+	return ""
 }
 
 // proxy runs a program until the test ends, and waits until it listens.
