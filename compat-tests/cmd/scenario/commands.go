@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sockeye-io/sockeye/server"
+	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // command is one line on stdin.
@@ -45,12 +46,13 @@ type command struct {
 	Series  []command       `json:"series"` // selections and arguments, in turn
 }
 
-// name is the name of a room, which may be a number in the scripts, as in the reference.
+// name is the name of a room, which may be a number in the scripts, as in the reference, or hold half a character, which encoding/json
+// would replace.
 type name string
 
 func (n *name) UnmarshalJSON(text []byte) error {
 	if len(text) > 0 && text[0] == '"' {
-		return json.Unmarshal(text, (*string)(n))
+		return parser.Payload{JSON: text}.Unmarshal((*string)(n))
 	}
 	*n = name(text)
 	return nil
