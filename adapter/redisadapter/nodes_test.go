@@ -184,6 +184,17 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// constructors make the three adapters with what options they have in common.
+var constructors = map[string]func(redis.UniversalClient, Options) flavour{
+	"pubsub": func(rdb redis.UniversalClient, o Options) flavour { return NewPubSub(rdb, &PubSubOptions{Options: o}) },
+	"sharded": func(rdb redis.UniversalClient, o Options) flavour {
+		return NewSharded(rdb, &ShardedOptions{Options: o})
+	},
+	"streams": func(rdb redis.UniversalClient, o Options) flavour {
+		return NewStreams(rdb, &StreamsOptions{Options: o, ChannelPrefix: "socket.io-streams"})
+	},
+}
+
 // TestWithoutCommonChannel: a user who may not use the channel that all nodes share goes on without, after one line in the log.
 func TestWithoutCommonChannel(t *testing.T) {
 	server := redistest.Single(t)
@@ -191,15 +202,7 @@ func TestWithoutCommonChannel(t *testing.T) {
 		"+ping", "+client|setname", "+spublish", "+ssubscribe", "+sunsubscribe", "+pubsub|shardnumsub", "+pubsub|shardchannels",
 		"+publish", "+subscribe", "+unsubscribe", "+psubscribe", "+punsubscribe", "+pubsub|numsub", "+pubsub|channels",
 		"+xadd", "+xread", "+xrange", "+xinfo|stream")
-	for name, build := range map[string]func(redis.UniversalClient, Options) flavour{
-		"pubsub": func(rdb redis.UniversalClient, o Options) flavour { return NewPubSub(rdb, &PubSubOptions{Options: o}) },
-		"sharded": func(rdb redis.UniversalClient, o Options) flavour {
-			return NewSharded(rdb, &ShardedOptions{Options: o})
-		},
-		"streams": func(rdb redis.UniversalClient, o Options) flavour {
-			return NewStreams(rdb, &StreamsOptions{Options: o, ChannelPrefix: "socket.io-streams"})
-		},
-	} {
+	for name, build := range constructors {
 		t.Run(name, func(t *testing.T) {
 			var logs [2]logbook
 			var members []*member
@@ -228,15 +231,7 @@ func TestWithoutCommonChannel(t *testing.T) {
 func TestMayNotPing(t *testing.T) {
 	server := redistest.Single(t)
 	server.Do("ACL", "SETUSER", "default", "-ping")
-	for name, build := range map[string]func(redis.UniversalClient, Options) flavour{
-		"pubsub": func(rdb redis.UniversalClient, o Options) flavour { return NewPubSub(rdb, &PubSubOptions{Options: o}) },
-		"sharded": func(rdb redis.UniversalClient, o Options) flavour {
-			return NewSharded(rdb, &ShardedOptions{Options: o})
-		},
-		"streams": func(rdb redis.UniversalClient, o Options) flavour {
-			return NewStreams(rdb, &StreamsOptions{Options: o, ChannelPrefix: "socket.io-streams"})
-		},
-	} {
+	for name, build := range constructors {
 		t.Run(name, func(t *testing.T) {
 			var logs [2]logbook
 			var members []*member
