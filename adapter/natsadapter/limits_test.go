@@ -74,7 +74,8 @@ func TestQueueLimits(t *testing.T) {
 	if !errors.Is(err, adapter.ErrQueueFull) || taken < 5 || taken > 20 {
 		t.Errorf("%d were taken, and then %v", taken, err)
 	}
-	if s := b.Stats(); s.QueuedBytes > 20_000 || s.Queued != taken || s.Dropped[outflow.Full] != 1 {
+	// What the node itself had to say when the server died waits too.
+	if s := b.Stats(); s.QueuedBytes > 20_000 || s.Queued < taken || s.Dropped[outflow.Full] == 0 {
 		t.Errorf("%+v", s)
 	}
 	redistest.Eventually(t, "they are too old", func() bool { return b.Stats().Queued == 0 })
