@@ -61,11 +61,20 @@ type Message struct {
 	Seq, After, Directed uint64
 	// Offset is the place in the bus's log of a message that is handed to receive; "" if it is not in it. It is not sent.
 	Offset string `json:"-"`
+	// Unopened is the rest of a broadcast in the bus's log of which only From, Seq and Offset are handed to receive, because this node has
+	// sent it or nobody here is to get it; nil if there is nothing to know. It is not sent.
+	Unopened *Unopened `json:"-"`
 	// Sent is called at most once and from any goroutine if Publish or Send returns nil: when the broker has answered, or when
 	// it is known that it will not. It does not block. nil if nobody wants to know.
 	Sent func(Receipt) `json:"-"`
 
 	numbered func(seq uint64) // told of Seq before the message is published, and of 0 if it was not; nil if nobody wants to know
+}
+
+// Unopened is a broadcast that has not been decoded.
+type Unopened struct {
+	Size int             // in bytes, about
+	Open func() *Message // returns nil if it is none; called at most once, from any goroutine
 }
 
 // isAnswer reports whether a message answers a question.
@@ -180,8 +189,16 @@ type Log interface {
 	// the place from which the node reads is not known. It does not block.
 	Read() string
 
+	// Ready returns when what was handed to receive, and what After reads, can be what clients go on with: not while the broker is away,
+	// or has been a moment ago. It returns ErrHistoryGap while the log is known not to be complete, see LogBreaker.
+	Ready(ctx context.Context) error
+
+	// Breaks changes whenever ErrHistoryGap is what becomes of offsets before, at once if this node has noticed, and when it comes to where
+	// another node has put that into the log: before receive is called with what comes behind.
+	Breaks() uint64
+
 	// After calls each with the broadcasts of the namespace after an offset, the oldest first, until it returns false, and returns the
-	// offset of the last message that it has looked at. It returns ErrHistoryGap if some are not there any more.
+	// offset of the last message that it has looked at. It returns ErrHistoryGap if some are not there any more, and what Ready does.
 	After(ctx context.Context, offset string, each func(m *Message) bool) (end string, err error)
 
 	// Compare tells which of two offsets comes first, like strings.Compare. What is no offset comes before all.

@@ -29,7 +29,8 @@ type clusterHistory struct {
 	patience time.Duration // while nothing comes from the log
 	turns    turns
 
-	log atomic.Pointer[Log] // nil unless events are kept and get their offsets
+	log    atomic.Pointer[Log]       // nil unless events are kept and get their offsets
+	recent atomic.Pointer[recentLog] // not nil where log is not
 
 	strangers strangers // those who write past the log
 	reads     missedReads
@@ -67,12 +68,18 @@ func (c *clustered) Keep(opts HistoryOptions) (History, SessionStore, error) {
 		return nil, nil, errors.ErrUnsupported
 	}
 	h := c.history.Load()
-	h.log.Store(&log)
+	h.keep(log, opts.Retain)
 	if exclusive, ok := log.(ExclusiveLog); ok {
 		h.strangers.begin(c, exclusive)
 		c.running.Go(h.strangers.watch)
 	}
 	return h, sessions, nil
+}
+
+// keep has events get their offsets in a log, and some of it remembered.
+func (h *clusterHistory) keep(log Log, retain time.Duration) {
+	h.recent.Store(newRecentLog(log, retain))
+	h.log.Store(&log)
 }
 
 // inOrder has what is broadcast delivered at its place in the bus's log. It returns false if the bus has none.
@@ -301,11 +308,16 @@ func (h *clusterHistory) arrive(m *Message) {
 	h.away.Store(false)
 	h.mu.Lock()
 	h.arrived = time.Now()
+	at := h.arrived
 	own := h.c.self(m.From)
 	if !own {
 		h.early.passed(m.Offset)
 	}
 	h.mu.Unlock()
+	if recent := h.recent.Load(); recent != nil {
+		recent.add(m, at)
+		defer recent.placed(m)
+	}
 	if own {
 		h.release(func(t *pendingTurn) bool { return t.seq <= m.Seq }, m)
 		return
@@ -322,9 +334,10 @@ func (h *clusterHistory) settled() bool {
 
 // Position implements History.
 func (h *clusterHistory) Position() string {
-	read := (*h.log.Load()).Read()
+	recent := h.recent.Load()
+	passed, read := recent.passed.Load(), recent.log.Read()
 	if h.turns.idle() { // everything up to there has been delivered
-		return read
+		return recent.position(passed, read)
 	}
 	if offset := h.delivered.Load(); offset != nil {
 		return *offset

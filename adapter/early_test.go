@@ -98,8 +98,7 @@ func TestEarlyUnsent(t *testing.T) {
 	for _, later := range []bool{false, true} {
 		bus, local := new(toldBus), new(countingLocal)
 		h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: local}, patience: time.Minute}
-		var log Log = &numberedLog{}
-		h.log.Store(&log)
+		h.keep(&numberedLog{}, time.Minute)
 		h.away.Store(true)
 		if !later {
 			bus.fail = ErrClusterUnavailable
@@ -133,8 +132,7 @@ func TestEarlyUnsent(t *testing.T) {
 func TestEarlyUnsentBehind(t *testing.T) {
 	bus, local := new(toldBus), new(countingLocal)
 	h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: local}, patience: time.Minute}
-	var log Log = &numberedLog{}
-	h.log.Store(&log)
+	h.keep(&numberedLog{}, time.Minute)
 	packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
 	for range 2 {
 		if err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet}); err != nil {
@@ -162,8 +160,7 @@ func TestEarlyMissed(t *testing.T) {
 			close(log.hold)
 			h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: local}, patience: 500 * time.Millisecond}
 			h.reads.h = h
-			var asLog Log = log
-			h.log.Store(&asLog)
+			h.keep(log, time.Minute)
 			packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
 			if err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet}); err != nil {
 				t.Fatal(err)
@@ -212,8 +209,7 @@ func TestEarlyTooLate(t *testing.T) {
 		close(log.hold)
 		h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: new(countingLocal)}, patience: time.Second}
 		h.reads.h = h
-		var asLog Log = log
-		h.log.Store(&asLog)
+		h.keep(log, time.Minute)
 		packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
 		if err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet}); err != nil {
 			t.Fatal(err)

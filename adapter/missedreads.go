@@ -97,6 +97,15 @@ func (r *missedReads) serve(log Log, group []*missedRead) {
 	ctx, cancel := context.WithTimeout(r.h.c.ctx, readTimeout)
 	defer cancel()
 	err := r.h.strangers.none(ctx)
+	if err == nil {
+		err = log.Ready(ctx)
+	}
+	if err == nil {
+		group = slices.DeleteFunc(group, r.h.recent.Load().serve)
+	}
+	if len(group) == 0 {
+		return
+	}
 	end, first := "", group[0].offset
 	if err == nil {
 		end, err = log.After(ctx, first, func(m *Message) bool { return take(log, group, m) })

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -16,6 +17,7 @@ import (
 type numberedLog struct {
 	first, last int
 	reads       atomic.Int32
+	breaks      atomic.Uint64
 	begun       chan struct{} // closed by the first reading
 	hold        chan struct{} // readings wait for it
 	once        sync.Once
@@ -24,6 +26,10 @@ type numberedLog struct {
 func numberOffset(n int) string { return fmt.Sprintf("%05d", n) }
 
 func (l *numberedLog) Read() string { return numberOffset(l.last) }
+
+func (l *numberedLog) Ready(context.Context) error { return nil }
+
+func (l *numberedLog) Breaks() uint64 { return l.breaks.Load() }
 
 func (l *numberedLog) Compare(a, b string) int {
 	x, _ := strconv.Atoi(a)
@@ -58,8 +64,7 @@ func TestMissedTogether(t *testing.T) {
 	log := &numberedLog{first: 100, last: 400, begun: make(chan struct{}), hold: make(chan struct{})}
 	h := &clusterHistory{c: &clustered{ctx: t.Context()}}
 	h.reads.h = h
-	var asLog Log = log
-	h.log.Store(&asLog)
+	h.keep(log, time.Minute)
 	var group sync.WaitGroup
 	ask := func(n int) {
 		defer group.Done()
@@ -141,8 +146,7 @@ func TestMissedOnce(t *testing.T) {
 	log := &laterGapLog{numberedLog: numberedLog{first: 100, last: 110}}
 	h := &clusterHistory{c: &clustered{ctx: t.Context()}}
 	h.reads.h = h
-	var asLog Log = log
-	h.log.Store(&asLog)
+	h.keep(log, time.Minute)
 	var list []*missedRead
 	for n := 90; n < 130; n++ {
 		q := &missedRead{ctx: t.Context(), offset: numberOffset(n), limits: HistoryLimits{Packets: 1000, Bytes: 1 << 20}, done: make(chan struct{})}

@@ -203,6 +203,18 @@ func (c *client) onOverdue() {
 	c.drop()
 }
 
+// OnPong notes what the client has got, for when it comes back.
+func (c *client) OnPong() {
+	if c.server.opts.Recovery == nil {
+		return
+	}
+	for _, s := range c.snapshot() {
+		if r := s.nsp.recovery; r != nil && s.Connected() {
+			r.answered(s)
+		}
+	}
+}
+
 // OnClose ends the client's sockets with the session's reason.
 func (c *client) OnClose(reason string, _ error) {
 	if c.decoder != nil {

@@ -197,11 +197,13 @@ func (r *recovery) resume(ctx context.Context, c *client, auth []byte) *restorat
 	from := &restoration{id: session.SocketID, pid: session.PID, rooms: session.Rooms, data: objectOf(session.Data),
 		position: session.Offset, owner: session.Owner}
 	if offset, ok := asked.Offset.(string); ok {
-		if r.history.Compare(offset, from.position) < 0 { // of what was sent before the client came it has no right to know
+		if r.history.Compare(offset, "") <= 0 {
 			r.count(recoveryGap)
 			return nil
 		}
-		from.position = offset
+		if r.history.Compare(offset, from.position) > 0 { // else it has got what came in between, or has no right to it
+			from.position = offset
+		}
 	}
 	from.missed = func(ctx context.Context) (adapter.Missed, error) {
 		if err := r.nsp.server.restores.take(ctx); err != nil {
@@ -290,7 +292,7 @@ func (s *Socket) tellRecovery(err error) {
 // held. If the socket does not connect, gone ends it.
 func (r *recovery) claim(s *Socket) {
 	if s.restored == nil {
-		s.ticket.position = r.history.Position() // before the keeper can see it
+		s.ticket.position.Store(r.history.Position()) // before the keeper can see it
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -357,11 +359,32 @@ func (r *recovery) close() {
 // ticket is what a client goes on with.
 type ticket struct {
 	pid      string // static: the secret by which the client finds its session again
-	position string // an offset before all that the client has got since it started or last went on; set before it has connected
+	position offset // before all that the client may not have got; set before it has connected
+	pong     offset // the history's at the last pong: the next one says that the client has got what came before
 
 	entered atomic.Bool // the socket has connected
 	taken   atomic.Bool // the client goes on elsewhere
 	owner   atomic.Pointer[string]
+}
+
+// offset is one of a history, "" at first.
+type offset struct{ text atomic.Pointer[string] }
+
+func (o *offset) Store(text string) { o.text.Store(&text) }
+
+func (o *offset) Load() string {
+	if text := o.text.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// answered notes that the client has answered a ping. What was delivered before the pong before was sent to it before that ping.
+func (r *recovery) answered(s *Socket) {
+	if before := s.ticket.pong.Load(); before != "" {
+		s.ticket.position.Store(before)
+	}
+	s.ticket.pong.Store(r.history.Position())
 }
 
 func (t *ticket) ownedBy() string {

@@ -273,7 +273,7 @@ func (k *keeper) close() {
 // session is what is kept of a socket.
 func (r *recovery) session(s *Socket) *adapter.Session {
 	return &adapter.Session{
-		SocketID: s.id, PID: s.ticket.pid, Namespace: r.nsp.name, Rooms: s.Rooms(), Data: parser.Payload{JSON: s.dataJSON()}, Offset: s.ticket.position,
+		SocketID: s.id, PID: s.ticket.pid, Namespace: r.nsp.name, Rooms: s.Rooms(), Data: parser.Payload{JSON: s.dataJSON()}, Offset: s.ticket.position.Load(),
 		Owner: s.ticket.ownedBy(),
 	}
 }

@@ -19,6 +19,7 @@ type bus struct {
 	broker  *broker
 	local   adapter.Local
 	codec   *envelope.Codec
+	all     *envelope.Codec // opens every broadcast of the namespace, whoever has written it for whom
 	expects func(room string) bool
 	log     place
 
@@ -40,7 +41,11 @@ func newBus(b *broker, local adapter.Local) (*bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bus{broker: b, local: local, codec: codec, expects: expects, log: logOf(&b.opts, local.Name())}, nil
+	all, err := envelope.New("history", local.Name(), func(string) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	return &bus{broker: b, local: local, codec: codec, all: all, expects: expects, log: logOf(&b.opts, local.Name())}, nil
 }
 
 // Losses counts how often messages for this node may have been lost: because Kafka was away, so that questions and answers were
@@ -63,7 +68,13 @@ func (b *bus) Start(receive func(m *adapter.Message)) error {
 // take decodes and hands on what was read. It is called by the workers of the log and of the inbox.
 func (b *bus) take(a *arrived) {
 	m, err := b.decode(a)
-	if m != nil && a.place == b.log && b.ordered.Load() {
+	if err == nil && a.place == b.log && b.ordered.Load() {
+		if m == nil {
+			m = new(adapter.Message)
+		}
+		if m.Packet == nil {
+			m.Unopened = b.unopened(a)
+		}
 		m.Offset = b.offsetOf(position{a.topic, a.epoch, a.offset + 1})
 	}
 	source := ""
@@ -73,6 +84,18 @@ func (b *bus) take(a *arrived) {
 	b.turn.Lock()
 	defer b.turn.Unlock()
 	b.mailbox.Deliver(m, err, source)
+}
+
+// unopened is a broadcast of this node, for nobody here, or too old, or a question.
+func (b *bus) unopened(a *arrived) *adapter.Unopened {
+	body, broadcast := a.body, a.kind == kindNames[adapter.KindBroadcast]
+	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
+		if !broadcast {
+			return nil
+		}
+		m, _ := b.all.Open(string(body))
+		return m
+	}}
 }
 
 // decode returns the message, or what remains of one that this node does not need.

@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
-	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
 // An offset is a position in the namespace's partition of the log, as text: a mark of the namespace, its partition and the topic, the
@@ -73,18 +72,11 @@ func parseOffset(offset string) (mark string, at position, ok bool) {
 
 // Record implements adapter.Recorder: the log of the namespace is its partition of the log of all.
 func (b *bus) Record(opts adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
-	codec, err := envelope.New("history", b.local.Name(), func(string) bool { return true })
-	if err != nil {
-		return nil, nil, err
-	}
-	return &namespaceLog{b: b, codec: codec}, b.broker.sessions.of(b.local.Name(), opts), nil
+	return &namespaceLog{b}, b.broker.sessions.of(b.local.Name(), opts), nil
 }
 
 // namespaceLog is the adapter.Log of a namespace.
-type namespaceLog struct {
-	b     *bus
-	codec *envelope.Codec // opens every record of the namespace, whoever has written it for whom
-}
+type namespaceLog struct{ b *bus }
 
 func (l *namespaceLog) Read() string {
 	at, ok := l.b.broker.readers.position(l.b.log)
@@ -106,6 +98,11 @@ func (l *namespaceLog) Compare(a, b string) int {
 	}
 	return cmp.Compare(number(a), number(b))
 }
+
+// Ready is nil: a log that goes on in itself, and a reader that goes on from where it was, miss nothing while Kafka is away.
+func (l *namespaceLog) Ready(context.Context) error { return nil }
+
+func (l *namespaceLog) Breaks() uint64 { return l.b.broker.readers.breaks(l.b.log) }
 
 func (l *namespaceLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
 	at, known := l.b.broker.readers.position(l.b.log)
@@ -138,7 +135,7 @@ func (l *namespaceLog) open(seen *names, r *kgo.Record) *adapter.Message {
 	if err != nil || sealed.namespace != l.b.local.Name() || sealed.kind != kindNames[adapter.KindBroadcast] {
 		return nil
 	}
-	m, err := l.codec.Open(string(sealed.body))
+	m, err := l.b.all.Open(string(sealed.body))
 	if err != nil || m == nil || m.Kind != adapter.KindBroadcast {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 type arrival struct {
 	letters []arrived
 	size    int
+	gaps    uint64   // how many there were before in the partition
 	end     position // behind the last record, of what is left out, too
 }
 
@@ -44,9 +45,11 @@ type reader struct {
 	handed sync.Mutex
 	// Guarded by handed.
 	stand position // everything before it was handed over; zero until the place is known
+	holes uint64   // gaps before what was handed over last
 	cut   int64    // what was read from here on is not in the partition any more: a new leader had not got it; 0 if that never was so
 
 	// Guarded by readers.mu.
+	gaps   uint64       // how often the reading went on at another place
 	topic  kadm.TopicID // of the topic that is read
 	users  int          // how many want it
 	known  bool         // located is closed
@@ -69,6 +72,13 @@ func (r *reader) reached(at position) {
 	if at.topic != r.stand.topic || at.next > r.stand.next {
 		r.stand = at
 	}
+}
+
+// behind notes how many gaps there were before what is handed over now.
+func (r *reader) behind(gaps uint64) {
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	r.holes = gaps
 }
 
 // restart notes that the reading goes on elsewhere.
@@ -111,6 +121,7 @@ func (r *reader) readLocked(now time.Time) step {
 // gapLocked goes on at another place than the last one.
 func (r *reader) gapLocked(now time.Time, to, lost int64, why error) step {
 	was := r.next
+	r.gaps++
 	r.next, r.goal, r.epoch, r.err, r.lost = to, 0, -1, nil, true
 	if at := (position{r.topic, -1, to}); to < was && !errors.Is(why, errNewTopic) {
 		r.recede(at)

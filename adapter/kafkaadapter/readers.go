@@ -66,6 +66,7 @@ func (rs *readers) want(at place) (located <-chan struct{}) {
 func (rs *readers) newReader(at place) *reader {
 	r := &reader{place: at, located: make(chan struct{}), epoch: -1}
 	r.feed = inflow.NewFeed(math.MaxInt, &rs.stats.inflow.Dropped, func(a arrival) {
+		r.behind(a.gaps)
 		for i := range a.letters {
 			l := &a.letters[i]
 			rs.handle(l)
@@ -143,7 +144,7 @@ func (rs *readers) take(at place, p *kgo.FetchPartition) {
 	if n := len(records); n > 0 {
 		r.next, r.epoch, r.moved, r.err = records[n-1].Offset+1, records[n-1].LeaderEpoch, time.Now(), nil
 	}
-	end := position{r.topic, r.epoch, r.next}
+	end, gaps := position{r.topic, r.epoch, r.next}, r.gaps
 	rs.mu.Unlock()
 	rs.lose(gap)
 	if p.Err != nil {
@@ -153,6 +154,7 @@ func (rs *readers) take(at place, p *kgo.FetchPartition) {
 	case len(a.letters) == 0 && r.feed.Waiting() == 0:
 		r.reached(end)
 	case len(records) > 0:
+		a.gaps = gaps
 		r.feed.Push(a)
 		if r.feed.Waiting() > rs.opts.FeedLimit {
 			r.flow.stop(rs.client, at)
@@ -335,6 +337,19 @@ func (rs *readers) position(at place) (position, bool) {
 	r.handed.Lock()
 	defer r.handed.Unlock()
 	return r.stand, true
+}
+
+// breaks changes with every gap in a partition: when it is found, and when what is behind it is handed over.
+func (rs *readers) breaks(at place) uint64 {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r := rs.list[at]
+	if r == nil {
+		return 0
+	}
+	r.handed.Lock()
+	defer r.handed.Unlock()
+	return r.gaps + r.holes
 }
 
 // misses reports whether what came after a position in a partition was read here once, and is not there any more.

@@ -66,6 +66,7 @@ type keptLog struct {
 
 	read    atomic.Pointer[place] // what was handed on last; nil until the first place is known
 	begun   atomic.Bool           // what is stored from now on is heard
+	holes   atomic.Uint64         // how many breaks were handed on, and how often not all could be
 	looked  atomic.Uint64         // number of the last entry of the stream when this log was last looked at, plus one
 	looking time.Time             // when that was; owned by whoever calls catch
 
@@ -171,14 +172,28 @@ func fewer(ok bool) int {
 	return 0
 }
 
+// Ready implements adapter.Log.
+func (l *keptLog) Ready(context.Context) error {
+	if err := l.jet.isOff(); err != nil {
+		return unavailable(err)
+	}
+	if l.writer.breaking() {
+		return adapter.ErrHistoryGap
+	}
+	return nil
+}
+
+// Breaks implements adapter.Log.
+func (l *keptLog) Breaks() uint64 { return l.writer.breaks() + l.holes.Load() }
+
 // After reads on any server that has the stream, until it has passed what this node has handed on by now.
 func (l *keptLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
-	if err := l.jet.isOff(); err != nil {
-		return "", unavailable(err)
+	if err := l.Ready(ctx); err != nil {
+		return "", err
 	}
 	until, known := l.position()
 	from, ok := l.place(offset)
-	if !known || !ok || l.writer.breaking() {
+	if !known || !ok {
 		return "", adapter.ErrHistoryGap
 	}
 	r := pastReading{l: l, from: from, at: from, each: each}
@@ -405,9 +420,15 @@ func (l *keptLog) handOn(s *stored, life int64) {
 	if err != nil {
 		l.bus.mailbox.Deliver(nil, err, l.subject)
 	}
+	if e.kind == entryBreak {
+		l.holes.Add(1)
+	}
 	for i, k := range e.list {
 		at := &place{life, s.seq, s.at, i + 1}
 		m := l.message(&e, k)
+		if m.Packet == nil {
+			m.Unopened = l.unopened(k.body)
+		}
 		if m.Seq, m.Offset = k.seq, l.offset(*at); e.from != envelope.Emitter {
 			m.From = e.from
 		}
@@ -435,6 +456,14 @@ func (l *keptLog) message(e *logEntry, k keptBody) *adapter.Message {
 		return new(adapter.Message)
 	}
 	return m
+}
+
+// unopened is a broadcast of this node, or for nobody here.
+func (l *keptLog) unopened(body []byte) *adapter.Unopened {
+	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
+		m, _ := l.all.Open(string(body))
+		return m
+	}}
 }
 
 // look looks at what has come past the log. If it is a broadcast that should be in there, that is not complete.
@@ -564,6 +593,7 @@ func (l *keptLog) skip(ctx context.Context, read place) (place, error) {
 func (l *keptLog) lost(behind place) {
 	stats := l.bus.hub.stats
 	stats.keptGaps.Add(1)
+	l.holes.Add(1)
 	stats.losses.Add(1)
 	l.bus.hub.overruns.Add(1)
 	if held, ok := l.trouble.Pass(inflow.TellEvery); ok {

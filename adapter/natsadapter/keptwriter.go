@@ -128,6 +128,13 @@ func (w *logWriter) breaking() bool {
 	return w.asked != w.done
 }
 
+// breaks is how many were wanted.
+func (w *logWriter) breaks() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}
+
 // work writes until nothing is left.
 func (w *logWriter) work() {
 	ctx := w.log.jet.ctx

@@ -144,7 +144,7 @@ func (b *classicBus) openBroadcast(channel, body string) {
 	}
 	recording := b.recording.Load()
 	if n, noted := noteOf(body); recording && noted {
-		b.log.take(n, open)
+		b.log.take(n, body, open)
 		return
 	}
 	m, err := open()

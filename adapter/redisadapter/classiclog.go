@@ -41,12 +41,12 @@ func (b *classicBus) Parted() bool { return b.recording.Load() }
 // ToAll reports whether a message is one that no node drops unread.
 func (b *classicBus) ToAll(m *adapter.Message) bool { return logged(m) }
 
-// takeKept is takeBroadcast while broadcasts are kept. Of those that nobody here needs, and of this node's own, the note is enough.
+// takeKept is takeBroadcast while broadcasts are kept. Those that nobody here needs, and this node's own, are opened if somebody comes back.
 func (b *classicBus) takeKept(channel, body string) {
 	n, noted := noteOf(body)
 	switch {
 	case noted && (n.uid == b.codec.UID() || b.requests.Load() == 0 && !b.needs(channel)):
-		channel, body = b.log.names.notes, n.text
+		channel = b.log.names.notes
 	case !noted && b.codec.OwnBroadcast(body):
 		return
 	}

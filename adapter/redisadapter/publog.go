@@ -51,6 +51,7 @@ type pubLog struct {
 	marked  chan uint64 // capacity 1; the last mark that has come back
 	marks   uint64      // owned by watch
 	breaks  breaks
+	others  atomic.Uint64   // how many breaks were handed on
 	writers map[string]bool // those whose broadcasts have come with notes; owned by who hands on
 	stuck   time.Time       // since when the log could not be read, for messages; owned by who hands on
 	trouble seldom.Counted
@@ -98,8 +99,9 @@ func (l *pubLog) publish(channel string, body []byte, m *adapter.Message, how po
 		l.names.verb(), channel, l.maxLen, pubLogExpiry.Milliseconds(), l.uid, m.Seq, f.head, f.open, f.close), how)
 }
 
-// take takes what has been published with a note. open decodes it, nil if it is not for this node; it is not called for this node's own.
-func (l *pubLog) take(n note, open func() (*adapter.Message, error)) {
+// take takes what has been published with a note, "" if it is a break. open decodes it, nil if it is not for this node; it is not called for
+// this node's own.
+func (l *pubLog) take(n note, body string, open func() (*adapter.Message, error)) {
 	switch read := l.position(); {
 	case read == "": // the first
 	case n.before == read:
@@ -117,12 +119,15 @@ func (l *pubLog) take(n note, open func() (*adapter.Message, error)) {
 		}
 		l.broken(read, n.before) // better a hole that is known than nothing any more
 	}
-	l.handOn(n, open)
+	l.handOn(n, body, open)
 }
 
 // handOn hands a message on in its place.
-func (l *pubLog) handOn(n note, open func() (*adapter.Message, error)) {
+func (l *pubLog) handOn(n note, body string, open func() (*adapter.Message, error)) {
 	l.stuck = time.Time{}
+	if body == "" {
+		l.others.Add(1)
+	}
 	var m *adapter.Message
 	var err error
 	if n.uid == l.uid {
@@ -134,6 +139,9 @@ func (l *pubLog) handOn(n note, open func() (*adapter.Message, error)) {
 		m = new(adapter.Message)
 	}
 	m.Seq, m.Offset = n.seq, n.id
+	if m.Packet == nil && err == nil && body != "" {
+		m.Unopened = l.unopened(body)
+	}
 	if m.From == "" {
 		m.From = adapter.NodeID(n.uid)
 	}
@@ -143,6 +151,14 @@ func (l *pubLog) handOn(n note, open func() (*adapter.Message, error)) {
 		l.receive(nil, err, l.names.stream+" "+n.id)
 	}
 	l.read.Store(&n.id)
+}
+
+// unopened is a broadcast of this node, or for nobody here.
+func (l *pubLog) unopened(body string) *adapter.Unopened {
+	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
+		m, _ := l.entry(body)
+		return m
+	}}
 }
 
 // maxWriters is how many writers are remembered: whoever can publish can invent some.
@@ -168,7 +184,7 @@ func (l *pubLog) heard(m *adapter.Message, body string) {
 	}
 }
 
-// note takes what is said on the channel of the notes: messages that have nothing else, and marks.
+// note takes what is said on the channel of the notes, breaks and marks, and messages that nobody here needs.
 func (l *pubLog) note(body string) {
 	if m, ok := parseMark(body); ok {
 		if m.uid == l.uid && l.settle(m.last) {
@@ -180,8 +196,10 @@ func (l *pubLog) note(body string) {
 		}
 		return
 	}
-	if n, ok := parseNote(body); ok {
-		l.take(n, nil)
+	if n, ok := noteOf(body); ok {
+		l.take(n, body, nil)
+	} else if n, ok := parseNote(body); ok {
+		l.take(n, "", nil)
 	}
 }
 
@@ -208,7 +226,7 @@ func (l *pubLog) catchUp() bool {
 			if read = l.position(); e.before != read {
 				l.broken(read, e.id)
 			}
-			l.handOn(e.note, func() (*adapter.Message, error) { return l.open(e) })
+			l.handOn(e.note, e.whole(), func() (*adapter.Message, error) { return l.open(e) })
 		}
 		if len(entries) < historyPage {
 			if len(entries) == 0 && last != read {
@@ -235,7 +253,7 @@ func (l *pubLog) open(e pubLogEntry) (*adapter.Message, error) {
 	if e.body == "" {
 		return nil, nil
 	}
-	return l.entry(e.body + ending(e.body))
+	return l.entry(e.whole())
 }
 
 func (l *pubLog) position() string {
@@ -332,13 +350,24 @@ func (l *pubLog) Compare(a, b string) int { return compareIDs(a, b) }
 // Exclusive implements adapter.ExclusiveLog.
 func (l *pubLog) Exclusive() {}
 
+// Ready implements adapter.Log.
+func (l *pubLog) Ready(ctx context.Context) error {
+	if l.breaks.wanted() {
+		return adapter.ErrHistoryGap
+	}
+	return l.hub.settled(ctx)
+}
+
+// Breaks implements adapter.Log.
+func (l *pubLog) Breaks() uint64 { return l.breaks.asked.Load() + l.others.Load() }
+
 // After implements adapter.Log.
 func (l *pubLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
-	if !isID(offset) || l.breaks.wanted() {
-		return "", adapter.ErrHistoryGap
-	}
-	if err := l.hub.settled(ctx); err != nil {
+	if err := l.Ready(ctx); err != nil {
 		return "", err
+	}
+	if !isID(offset) {
+		return "", adapter.ErrHistoryGap
 	}
 	end = offset
 	for read := 0; ; {

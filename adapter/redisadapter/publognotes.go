@@ -211,6 +211,14 @@ type pubLogEntry struct {
 	body string // without its end; "" of a break
 }
 
+// whole is the message as it was published, but for its note; "" of a break.
+func (e pubLogEntry) whole() string {
+	if e.body == "" {
+		return ""
+	}
+	return e.body + ending(e.body)
+}
+
 // pubLogEntryOf reads an entry. One that is none has no predecessor, and so breaks the chain.
 func pubLogEntryOf(x *redis.XMessage) pubLogEntry {
 	field := func(name string) string {

@@ -27,10 +27,10 @@ func (b *shardedBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.Sessio
 	return b.log, sessionStore{b.hub.rdb, b.sessions, b.local.Name()}, b.log.possible()
 }
 
-// takeKept is take while broadcasts are kept. Of this node's own the note is enough.
+// takeKept is take while broadcasts are kept. This node's own are opened if somebody comes back.
 func (b *shardedBus) takeKept(channel, body string) {
 	if n, noted := noteOf(body); noted && n.uid == string(b.uid) {
-		channel, body = b.log.names.notes, n.text
+		channel = b.log.names.notes
 	} else if !noted && b.codec.Own(body) {
 		return
 	}
@@ -45,7 +45,7 @@ func (b *shardedBus) openKept(channel, body string) bool {
 	}
 	n, noted := noteOf(body)
 	if noted {
-		b.log.take(n, func() (*adapter.Message, error) { return b.codec.Open(body) })
+		b.log.take(n, body, func() (*adapter.Message, error) { return b.codec.Open(body) })
 	}
 	return noted
 }

@@ -41,10 +41,21 @@ func (b *streamsBus) openEntry(stream, id string, e envelope.Entry) {
 		codec = b.history
 	}
 	m, err := codec.OpenEntry(e)
-	if m != nil && recording {
+	if recording && err == nil {
+		if m == nil {
+			m = &adapter.Message{Unopened: b.unopened(e)}
+		}
 		m.Offset = id
 	}
 	b.deliver(m, err, stream+" "+id)
+}
+
+// unopened is an entry that nobody here needs.
+func (b *streamsBus) unopened(e envelope.Entry) *adapter.Unopened {
+	return &adapter.Unopened{Size: len(e.Data), Open: func() *adapter.Message {
+		m, _ := b.history.OpenEntry(e)
+		return m
+	}}
 }
 
 // streamLog is the log of a namespace.
@@ -86,13 +97,28 @@ func isID(text string) bool {
 	return ok && digits(ms) && digits(seq)
 }
 
-func (l streamLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
-	r := l.b.streams.readerOf(l.b.stream)
-	if !isID(offset) || r == nil || r.breaks.wanted() {
-		return "", adapter.ErrHistoryGap
+// Ready implements adapter.Log.
+func (l streamLog) Ready(ctx context.Context) error {
+	if r := l.b.streams.readerOf(l.b.stream); r == nil || r.breaks.wanted() {
+		return adapter.ErrHistoryGap
 	}
-	if err := l.b.streams.settled(ctx); err != nil {
+	return l.b.streams.settled(ctx)
+}
+
+// Breaks implements adapter.Log.
+func (l streamLog) Breaks() uint64 {
+	if r := l.b.streams.readerOf(l.b.stream); r != nil {
+		return r.breaks.asked.Load() + r.holes.Load()
+	}
+	return 0
+}
+
+func (l streamLog) After(ctx context.Context, offset string, each func(m *adapter.Message) bool) (end string, err error) {
+	if err := l.Ready(ctx); err != nil {
 		return "", err
+	}
+	if !isID(offset) {
+		return "", adapter.ErrHistoryGap
 	}
 	rdb, err := l.b.streams.server(ctx, l.b.stream)
 	if err != nil {

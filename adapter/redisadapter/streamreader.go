@@ -37,7 +37,8 @@ type streamReader struct {
 
 	position atomic.Pointer[string] // last, for others; nil until the stream was reached
 
-	breaks breaks // something that came before is not in the stream, or not any more
+	breaks breaks        // something that came before is not in the stream, or not any more
+	holes  atomic.Uint64 // how many breaks of others were read, and how often something may have been removed unread
 
 	trimmed, back seldom.Counted
 
@@ -241,6 +242,7 @@ func (r *streamReader) audit(info *redis.XInfoStream) {
 		}
 	}
 	if lost > 0 {
+		r.holes.Add(1)
 		r.streams.stats.streamLost.Add(uint64(lost))
 		r.untold += lost
 		if _, ok := r.trimmed.Pass(inflow.TellEvery); ok {
@@ -268,6 +270,9 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 		n := 0
 		for _, stream := range cmd.Val() {
 			n += len(stream.Messages)
+			if n >= many && r.streams.keeps.Load() && !r.unbroken(ctx, rdb) {
+				r.holes.Add(1)
+			}
 			for i := range stream.Messages {
 				if ctx.Err() != nil {
 					return ctx.Err()
@@ -292,6 +297,12 @@ func (r *streamReader) follow(ctx context.Context, rdb *redis.Client) error {
 	}
 }
 
+// unbroken reports whether the last entry that was taken is still there, or one before it: then nothing behind it was removed unread.
+func (r *streamReader) unbroken(ctx context.Context, rdb *redis.Client) bool {
+	first, err := rdb.XRangeN(ctx, r.stream, "-", "+", 1).Result()
+	return err == nil && len(first) > 0 && !before(r.last, first[0].ID)
+}
+
 // entryOf returns what an entry of a stream says.
 func entryOf(m *redis.XMessage) envelope.Entry {
 	field := func(name string) string {
@@ -303,6 +314,9 @@ func entryOf(m *redis.XMessage) envelope.Entry {
 
 func (r *streamReader) take(ctx context.Context, m *redis.XMessage) {
 	e := entryOf(m)
+	if isBreak(m) {
+		r.holes.Add(1)
+	}
 	r.streams.stats.received.Add(1)
 	r.streams.stats.receivedBytes.Add(uint64(len(e.Data)))
 	r.streams.deliver(ctx, r.stream, m.ID, e)

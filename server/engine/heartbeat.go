@@ -150,6 +150,7 @@ func (s *Session) timedOut() { s.finish(&ending{reason: ReasonPingTimeout, quiet
 func (s *Session) beatLocked(kind byte) {
 	var answer *Message
 	var err error
+	asked := kind == packetPong && s.phase == untilPong
 	if kind == packetPing {
 		answer, err = s.heartbeat().pingLocked(s)
 	} else {
@@ -159,9 +160,14 @@ func (s *Session) beatLocked(kind byte) {
 		s.sendQueuedLocked(answer)
 		return
 	}
+	h := s.handler
 	s.mu.Unlock()
 	if err != nil {
 		s.fail(err)
+		return
+	}
+	if pongs, ok := h.(PongHandler); ok && asked {
+		pongs.OnPong()
 	}
 }
 

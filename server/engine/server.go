@@ -46,6 +46,12 @@ type Handler interface {
 	OnClose(reason string, err error)
 }
 
+// PongHandler is implemented by a Handler that wants to know that everything has arrived which was sent before the last ping.
+type PongHandler interface {
+	// OnPong is called when the client has answered a ping, under the terms of OnText. Pongs that answer none are not told.
+	OnPong()
+}
+
 // Server is an Engine.IO v4 server: an http.Handler that can be mounted in any mux, at the root or at its path. All
 // methods may be called from any goroutine.
 type Server struct {
