@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -119,4 +120,16 @@ func appendSpread(out []any, a any) []any {
 		return t.append(out)
 	}
 	return append(out, a)
+}
+
+// decodeValue decodes one value of the cluster.
+func decodeValue[R any](v parser.Payload, r *R) error {
+	if raw, ok := any(r).(*parser.Payload); ok {
+		*raw = v
+		return nil
+	}
+	if err := v.Unmarshal(r); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidArguments, err)
+	}
+	return nil
 }

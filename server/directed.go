@@ -215,48 +215,6 @@ func (s *Socket) roomsChanged(names []string) {
 	})
 }
 
-// ServerSideEmitTo sends an event to one other node, which alone hears it; see HandleServerSide. It never blocks. It returns
-// ErrNodeUnreachable if the node is this one, or no live member that serves the namespace.
-func (n *Namespace) ServerSideEmitTo(node NodeID, event string, args ...any) error {
-	payload, err := adapter.ServerSidePayload(event, spread(args)...)
-	if err == nil {
-		if d, ok := n.cluster().(adapter.Director); ok {
-			err = d.ServerSideEmitTo(node, payload)
-		} else {
-			err = ErrNodeUnreachable
-		}
-	}
-	return failed("server-side emit", err)
-}
-
-// ServerSideEmitWithAckTo sends an event to one other node and returns its answer. Errors are those of ServerSideEmitTo and
-// ServerSideEmitWithAck.
-func ServerSideEmitWithAckTo[R any](ctx context.Context, n *Namespace, node NodeID, event string, args ...any) (R, error) {
-	var answer R
-	payload, err := adapter.ServerSidePayload(event, spread(args)...)
-	if err != nil {
-		return answer, failed("server-side emit", err)
-	}
-	d, ok := n.cluster().(adapter.Director)
-	if !ok {
-		return answer, failed("server-side emit", ErrNodeUnreachable)
-	}
-	ctx, cancel := n.server.ackContext(ctx)
-	defer cancel()
-	ctx, end := n.server.begin(ctx, n.asking(event))
-	raw, err := d.ServerSideEmitWithAckTo(ctx, node, payload)
-	end(err)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return answer, n.server.ackEnded(ctx)
-	case err != nil:
-		return answer, failed("server-side emit", err)
-	case len(raw.Values) == 0:
-		return answer, ErrAckMissing
-	}
-	return answer, decodeValue[R](raw.Values[0], &answer)
-}
-
 // withAck puts a broadcast that asks for acknowledgements to all nodes that are meant, at the same time.
 func (b BroadcastOperator) withAck(ctx context.Context, event string, p *parser.Packet, sink adapter.AckSink) (adapter.AckSummary, error) {
 	result, err := askNodes(ctx, b, event, func(ctx context.Context, a adapter.Adapter, flags adapter.Flags) (Result[struct{}], error) {

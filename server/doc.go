@@ -58,15 +58,18 @@
 //
 //   - requests of sessions on other nodes: forwarder.go, package forward
 //   - options and defaults: options.go; errors and reasons: errors.go
-//   - what happens on CONNECT: middleware.go; dynamic namespaces: parent.go, server.go
-//   - how many CONNECTs are decided at a time: turn.go
+//   - what happens on CONNECT: connect.go; where application code decides about it: attempt.go, how many at a time: turn.go
+//   - dynamic namespaces: parent.go, server.go
 //   - a socket that goes on after its connection was lost: recovery.go, restore.go; who is asked and told: recoveryhooks.go; sessions in a store that outlives the node: recoverykeeper.go
-//   - packets of a client, protocol violations, pausing: client.go
+//   - packets of a client, protocol violations: client.go
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
 //     codecguard.go; what an encoding is: parser/codec.go
-//   - the queue in front of handlers and its limit: inbox.go; which events are handled where they are read: tempo.go; what one client may have of anything else: bounds.go
-//   - order of catch-all, middlewares and handlers, disconnect hooks: lifecycle.go
+//   - the queue in front of handlers, its limit, and when reading pauses: inbox.go; which events are handled where they are read: tempo.go; what one client may have of anything else: bounds.go
+//   - order of catch-all, middlewares and handlers: dispatch.go; the end of a socket, disconnect hooks: close.go
+//   - what becomes of errors and panics of callbacks: failure.go
+//   - what is sent to one socket: emit.go; to many: broadcast.go; to the handlers of other nodes, and by them: serverside.go
+//   - goroutines that Shutdown waits for: goroutines.go
 //   - registration: registry.go, namespacehooks.go, parenthooks.go; typed handlers: handler.go; argument lists: args.go;
 //     what is said when arguments do not fit: misfit.go
 //   - how much one client, address or user may do in a time: package limits

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -201,4 +202,97 @@ func (in *inbox) reset() {
 		items = nil
 	}
 	*in = inbox{items: items[:0]}
+}
+
+// charge accounts for n bytes of an event that goes to an inbox. It reports false if there is no room for it; the connection
+// ends then.
+func (c *client) charge(n int64) bool {
+	if !c.session.HoldInput(n) {
+		return false
+	}
+	c.inboxes.Add(n)
+	return true
+}
+
+// checkInboxes follows when the event is in its inbox.
+func (c *client) checkInboxes() {
+	if !c.paused.Load() && c.inboxes.Load() > c.inboxLimit() {
+		c.regulate()
+	}
+}
+
+// discharge ends the charge of n bytes.
+func (c *client) discharge(n int64) {
+	if n == 0 {
+		return
+	}
+	c.session.ReleaseInput(n)
+	c.inboxes.Add(-n)
+	if c.paused.Load() {
+		c.regulate()
+	}
+}
+
+// inboxLimit is what all inboxes of the client may hold at the moment. When the server's budget for input runs short, a
+// client is paused before its connection would have to end.
+func (c *client) inboxLimit() int64 {
+	return min(c.server.opts.InboxLimit, c.session.InputShare()/2)
+}
+
+// regulate pauses reading when the inboxes hold more than their limit and resumes it when they hold half of it. While
+// reading is paused no acknowledgement can arrive, so that those who wait for one are told.
+func (c *client) regulate() {
+	c.mu.Lock()
+	before := c.paused.Load()
+	after := before
+	for {
+		limit := c.inboxLimit()
+		if after {
+			limit /= 2
+		}
+		want := c.inboxes.Load() > limit
+		if want == after {
+			break
+		}
+		// What changes the inboxes looks at paused afterwards, so paused must be set before a last look at them.
+		c.paused.Store(want)
+		after = want
+	}
+	var sockets []*Socket
+	if after && !before {
+		sockets = slices.Clone(c.sockets)
+		c.server.inboxPauses.Add(1)
+	}
+	run := before != after && !c.flowing
+	c.flowing = c.flowing || run
+	c.mu.Unlock()
+	for _, s := range sockets {
+		s.failAcks(ErrInboxFull)
+	}
+	if run {
+		c.flow(before)
+	}
+}
+
+// flow brings the session's reading in line with paused. One goroutine does so at a time and does it until it is so,
+// because calls of Pause and Resume must not overtake each other.
+func (c *client) flow(is bool) {
+	for {
+		want := c.paused.Load()
+		if want != is {
+			if want {
+				c.session.Pause()
+			} else {
+				c.session.Resume()
+			}
+			is = want
+		}
+		c.mu.Lock()
+		if is == c.paused.Load() {
+			c.flowing = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+	}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -237,58 +236,4 @@ func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
 	count, err := n.cluster().ServerCount(ctx)
 	end(err)
 	return count, failed("count servers", err)
-}
-
-// ServerSideEmit sends an event to the other nodes of the cluster; see HandleServerSide. It never blocks.
-func (n *Namespace) ServerSideEmit(event string, args ...any) error {
-	payload, err := adapter.ServerSidePayload(event, spread(args)...)
-	if err == nil {
-		_, end := n.server.begin(context.Background(), Operation{Kind: OperationEmit, Namespace: n.name, Event: event, Cluster: true})
-		err = n.cluster().ServerSideEmit(payload)
-		end(err)
-	}
-	return failed("server-side emit", err)
-}
-
-// ServerSideEmitWithAck sends an event to the other nodes of the cluster and gathers one answer from each, decoded into
-// R. Without a deadline in ctx it waits for Options.AckTimeout. Nodes that did not answer are in the result; the error is
-// ErrAckTimeout then, or ErrAckMissing if the adapter gave up before the deadline.
-func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event string, args ...any) (Result[R], error) {
-	var result Result[R]
-	payload, err := adapter.ServerSidePayload(event, spread(args)...)
-	if err != nil {
-		return result, failed("server-side emit", err)
-	}
-	ctx, cancel := n.server.ackContext(ctx)
-	defer cancel()
-	ctx, end := n.server.begin(ctx, n.asking(event))
-	raw, err := n.cluster().ServerSideEmitWithAck(ctx, payload)
-	end(err)
-	result.Missing, result.Unanswered = raw.Missing, raw.Unanswered
-	for _, v := range raw.Values {
-		var r R
-		if decodeErr := decodeValue(v, &r); decodeErr != nil {
-			return result, decodeErr
-		}
-		result.Values = append(result.Values, r)
-	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		err = n.server.ackEnded(ctx)
-	case err == nil && result.Unanswered > 0:
-		err = ErrAckMissing
-	}
-	return result, err
-}
-
-// decodeValue decodes one value of the cluster.
-func decodeValue[R any](v parser.Payload, r *R) error {
-	if raw, ok := any(r).(*parser.Payload); ok {
-		*raw = v
-		return nil
-	}
-	if err := v.Unmarshal(r); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalidArguments, err)
-	}
-	return nil
 }

@@ -287,34 +287,6 @@ func (srv *Server) all() []*Namespace {
 	return list
 }
 
-// continueWith is spawn for the reading side of a client: f gets the goroutine that delivers the message being handled, as
-// soon as that one has let go of the connection.
-func (c *client) continueWith(f func()) {
-	c.server.workers.count.Add(1)
-	c.session.Continue(func() {
-		defer c.server.workers.done()
-		f()
-	})
-}
-
-// continueQuickly is continueWith for an f that returns soon.
-func (c *client) continueQuickly(f func()) {
-	c.server.workers.count.Add(1)
-	c.session.ContinueQuick(func() {
-		defer c.server.workers.done()
-		f()
-	})
-}
-
-// spawn runs f on a goroutine that Shutdown waits for.
-func (srv *Server) spawn(f func()) {
-	srv.workers.count.Add(1)
-	go func() {
-		defer srv.workers.done()
-		f()
-	}()
-}
-
 // KeepValues makes a function for EngineOptions.SessionContext, see engine.KeepValues:
 //
 //	Engine: server.EngineOptions{SessionContext: server.KeepValues(userKey{})}

@@ -3,45 +3,8 @@ package server
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 )
-
-// workers counts the goroutines of a server.
-type workers struct {
-	count atomic.Int64
-	idle  atomic.Pointer[chan struct{}] // capacity 1; told when count falls to 0
-}
-
-func (w *workers) done() {
-	if w.count.Add(-1) == 0 {
-		if idle := w.idle.Load(); idle != nil {
-			select {
-			case *idle <- struct{}{}:
-			default:
-			}
-		}
-	}
-}
-
-// wait returns when no worker runs, or when ctx ends.
-func (w *workers) wait(ctx context.Context) error {
-	idle := make(chan struct{}, 1)
-	w.idle.CompareAndSwap(nil, &idle)
-	for w.count.Load() > 0 {
-		select {
-		case <-*w.idle.Load():
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	// Another waiter may be asleep on the same channel.
-	select {
-	case *w.idle.Load() <- struct{}{}:
-	default:
-	}
-	return nil
-}
 
 // Shutdown ends the server: new requests are refused, every socket is closed with the reason "server shutting down",
 // connections are closed as Session.SendAway of package engine does, when what is queued has been sent, for which there is a second,

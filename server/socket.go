@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/internal/rooms"
-	"github.com/sockeye-io/sockeye/server/engine"
-	"github.com/sockeye-io/sockeye/server/parser"
 )
 
 // States of a socket; it moves only forward.
@@ -226,146 +223,6 @@ func (s *Socket) OnDisconnecting(f func(ctx context.Context, s *Socket, reason R
 // disconnect it may not run any more. The returned function removes it.
 func (s *Socket) OnDisconnect(f func(ctx context.Context, s *Socket, reason Reason)) (remove func()) {
 	return s.registry().onDisconnect(f)
-}
-
-// Emission is a way to emit to one client with flags. It is an immutable value.
-type Emission struct {
-	socket *Socket
-	flags  sendFlags
-	ctx    context.Context // of WithContext, nil for none
-}
-
-// sendFlags modify one packet.
-type sendFlags struct {
-	volatile bool
-	plain    bool // not compressed
-}
-
-// Volatile adds the volatile flag, see Socket.Volatile.
-func (e Emission) Volatile() Emission {
-	e.flags.volatile = true
-	return e
-}
-
-// Compress sets the compression flag, see Socket.Compress.
-func (e Emission) Compress(on bool) Emission {
-	e.flags.plain = !on
-	return e
-}
-
-// WithContext says in which context the event is emitted, see Socket.WithContext.
-func (e Emission) WithContext(ctx context.Context) Emission {
-	e.ctx = ctx
-	return e
-}
-
-// Broadcast returns an operator with the same flags and context that selects every socket of the namespace but this one.
-func (e Emission) Broadcast() BroadcastOperator {
-	op := e.socket.nsp.operator()
-	op.flags.Volatile, op.flags.NoCompress = e.flags.volatile, e.flags.plain
-	op.ctx = e.ctx
-	return op.Except(e.socket.id)
-}
-
-// Emit sends an event to the client, see Socket.Emit.
-func (e Emission) Emit(event string, args ...any) error {
-	if srv := e.socket.nsp.server; srv.watched() {
-		_, end := srv.begin(orBackground(e.ctx), e.operation(OperationEmit, event))
-		err := e.emit(event, args)
-		end(err)
-		return err
-	}
-	return e.emit(event, args)
-}
-
-func (e Emission) operation(kind OperationKind, event string) Operation {
-	return Operation{Kind: kind, Namespace: e.socket.nsp.name, Socket: e.socket.id, Event: event}
-}
-
-func (e Emission) emit(event string, args []any) error {
-	p, err := e.socket.nsp.packet(event, args)
-	if err != nil {
-		return err
-	}
-	s := e.socket
-	switch s.state.Load() {
-	case stateClosed:
-		return s.disconnectError()
-	case stateConnected:
-		if s.nsp.recovery != nil && !e.flags.volatile {
-			return e.keep(&p)
-		}
-	}
-	s.notifyOutgoing(&p)
-	return s.send(s.nsp.unoffset(&p), e.flags)
-}
-
-// keep sends an event to the socket's own room, as in the reference, so that the history has it. The room is this node's, so that
-// nothing has failed if the other nodes cannot be reached.
-func (e Emission) keep(p *parser.Packet) error {
-	flags := adapter.Flags{NoCompress: e.flags.plain}
-	err := e.socket.nsp.cluster().Broadcast(p, adapter.Selection{Rooms: []string{e.socket.id}}, flags)
-	if errors.Is(err, ErrClusterUnavailable) {
-		return nil
-	}
-	return err
-}
-
-// send writes a packet to this client alone, at once if the connection is idle.
-func (s *Socket) send(p *parser.Packet, f sendFlags) error {
-	state := s.state.Load()
-	if state == stateClosed {
-		return s.disconnectError()
-	}
-	m, err := s.client.encode(p, f.plain)
-	if err != nil {
-		return err
-	}
-	if state == stateConnecting && s.restored != nil && s.hold(m, payloadSize(&p.Payload), f.volatile) {
-		return nil
-	}
-	if s.nsp.recovery != nil && state == stateConnected {
-		s.inTurn(func() { _ = s.write(m, f.volatile) })
-		return nil
-	}
-	return s.write(m, f.volatile)
-}
-
-// write hands a message to the connection.
-func (s *Socket) write(m *engine.Message, volatile bool) error {
-	f := sendFlags{volatile: volatile}
-	if f.volatile {
-		s.client.session.SendVolatile(m)
-		return nil
-	}
-	if err := s.client.session.Send(m); err != nil {
-		return fmt.Errorf("%w: %w", ErrDisconnected, err)
-	}
-	return nil
-}
-
-// sendShared queues a message that many sockets share; nil if the client's codec could not make it. at is where the history has it.
-func (s *Socket) sendShared(m *engine.Message, size int, at place, volatile bool) {
-	if m == nil || !s.set.Live() {
-		return
-	}
-	switch {
-	case s.announced.Load():
-	case s.restored != nil:
-		if !s.passes(m, size, at, volatile) {
-			return
-		}
-	default:
-		// The socket is between joining the index and queueing its CONNECT packet; both happen under this lock.
-		s.client.mu.Lock()
-		s.client.mu.Unlock()
-	}
-	if volatile {
-		s.client.session.SendVolatile(m)
-		return
-	}
-	// A session that has closed in the meantime takes nothing; its sockets are about to be told.
-	_ = s.client.session.SendQueued(m)
 }
 
 func (s *Socket) disconnectError() error {
