@@ -91,7 +91,7 @@ chaos: tools compiler
 	go test ./internal/outage -count=1 -v -timeout 1h -run TestOutage -long
 	go test ./adapter/kafkaadapter -race -count=1 -timeout 1h -long
 	go test ./internal/chaos -race -count=1 -v -timeout 24h -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE)
-	go test ./cmd/sockeye -race -count=1 -v -timeout 24h -run TestRestartsLoseNothing -rounds $(MINUTES)
+	go test ./cmd/sockeye -race -count=1 -v -timeout 24h -run RestartsLoseNothing -rounds $(MINUTES)
 	cd compat-tests && npm ci --silent --no-audit --no-fund
 	go test ./internal/outage -count=1 -v -timeout 1h -run TestBursts -long -reference
 	go test ./internal/chaos -count=1 -v -timeout 24h -run 'TestOperator|TestAcksOnCluster' -minutes $(MINUTES) -seed $(SEED) -read-mode $(READ_MODE) -reference

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/kafkatest"
 	"github.com/sockeye-io/sockeye/internal/load"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -44,6 +45,17 @@ func TestRestartsLoseNothing(t *testing.T) {
 	f.live(t)
 }
 
+// TestKafkaRestartsLoseNothing does it over Kafka, whose log needs no second one beside it.
+func TestKafkaRestartsLoseNothing(t *testing.T) {
+	kafka := kafkatest.Single(t, nil)
+	admin := []string{redistest.FreeAddr(t), redistest.FreeAddr(t), redistest.FreeAddr(t)}
+	f := &fleet{t: t, flags: func(i int) []string {
+		return []string{"--kafka", kafka.Addr, "--kafka-replication", "1", "--admin-addr", admin[i]}
+	}}
+	f.complete = func() bool { return f.ready(admin) }
+	f.live(t)
+}
+
 // TestEmbeddedRestartsLoseNothing does it with NATS inside the nodes: the one that is killed may lead the log.
 func TestEmbeddedRestartsLoseNothing(t *testing.T) {
 	embedded := embedFlagsOf(t, 3)
@@ -51,21 +63,24 @@ func TestEmbeddedRestartsLoseNothing(t *testing.T) {
 	f := &fleet{t: t, flags: func(i int) []string {
 		return append(embedded[i], "--node-name", fmt.Sprint("n", i), "--admin-addr", admin[i])
 	}}
-	f.complete = func() bool {
-		for _, addr := range admin {
-			resp, err := http.Get("http://" + addr + "/readyz?verbose")
-			if err != nil {
-				return false
-			}
-			body, err := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			if err != nil || !bytes.Contains(body, []byte("broker")) || bytes.Contains(body, []byte("not all is here")) {
-				return false
-			}
-		}
-		return true
-	}
+	f.complete = func() bool { return f.ready(admin) }
 	f.live(t)
+}
+
+// ready reports whether all nodes, of whose operators' addresses there is a list, are ready and have everything.
+func (f *fleet) ready(admin []string) bool {
+	for _, addr := range admin {
+		resp, err := http.Get("http://" + addr + "/readyz?verbose")
+		if err != nil {
+			return false
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || !bytes.Contains(body, []byte("broker")) || bytes.Contains(body, []byte("not all is here")) {
+			return false
+		}
+	}
+	return true
 }
 
 // live is what happens to a fleet.
