@@ -126,6 +126,7 @@ func testRevocationsRacing(t *testing.T, a, b adapter.RevocationStore) {
 		defer close(done)
 		writing.Wait()
 	}()
+	defer func() { <-done }() // the writers speak to t
 	latest, cursor, count := map[string]int64{}, "", 0
 	for over := false; ; {
 		list, next, err := b.Revocations(within(t), cursor)

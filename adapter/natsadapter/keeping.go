@@ -440,6 +440,7 @@ func (k *keeping) answer(q userQuestion) (a userAnswer) {
 		if q.By != k.id {
 			q.From = 0
 		}
+		k.notes.place(time.Now())
 		a.Keeper = k.id
 		a.Notes, a.Next = k.notes.after(q.From, int(size))
 	case doStrike:

@@ -1,10 +1,12 @@
 package natsadapter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -65,8 +67,11 @@ func (n *note) key() noteKey { return noteKey{n.Kind, string(n.Name), n.At} }
 // errFull is a notebook that takes nothing more.
 var errFull = fmt.Errorf("%d notes are kept already", maxNotes)
 
-// notebook has the notes that a store knows of, in the order in which it learned of them. It outlasts its connections and who keeps the
-// users: every store has all notes, so that they are lost only when all nodes end. All methods may be called concurrently.
+// notebook has the notes that a store knows of. It outlasts its connections and who keeps the users: every store has all notes, so that
+// they are lost only when all nodes end. All methods may be called concurrently.
+//
+// The keeper gives notes their order. What a store hears from it, or has written itself, is known at once, but has a place only when the
+// store has read it from the keeper: a store that connects hears late notes before it has read early ones.
 type notebook struct {
 	following chan struct{} // has a token while a call follows the keeper
 
@@ -80,7 +85,9 @@ type notebook struct {
 	list   []placedNote
 	last   uint64 // place of the last note that was added
 	until  map[noteKey]int64
-	pruned int // how many there were when those that are over were dropped
+	heard  map[noteKey]heardNote // without a place
+	hears  uint64                // how many were heard
+	pruned int                   // how many there were when those that are over were dropped
 }
 
 // placedNote is a note with its place in the notebook, counted from 1 on.
@@ -89,32 +96,86 @@ type placedNote struct {
 	note
 }
 
-func newNotebook() *notebook {
-	return &notebook{following: make(chan struct{}, 1), until: make(map[noteKey]int64)}
+// heardNote is a note without a place. They are counted as they come.
+type heardNote struct {
+	number uint64
+	note
 }
 
-// add notes what is not known yet, and returns it.
+func newNotebook() *notebook {
+	return &notebook{following: make(chan struct{}, 1), until: make(map[noteKey]int64), heard: make(map[noteKey]heardNote)}
+}
+
+// add gives what has no place yet the next ones, and returns it.
 func (b *notebook) add(now time.Time, notes []note) (fresh []note, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.addLocked(now, notes)
+}
+
+func (b *notebook) addLocked(now time.Time, notes []note) (fresh []note, err error) {
 	for _, n := range notes {
-		if n.Until <= max(now.UnixMilli(), b.until[n.key()]) {
+		key := n.key()
+		if n.Until <= max(now.UnixMilli(), b.until[key]) {
 			continue
 		}
-		if b.pruneLocked(now); len(b.list) >= maxNotes {
+		if h, ok := b.heard[key]; ok && h.Until <= n.Until {
+			delete(b.heard, key)
+		}
+		if b.pruneLocked(now); b.sizeLocked() >= maxNotes {
 			return fresh, errFull
 		}
 		b.last++
 		b.list = append(b.list, placedNote{b.last, n})
-		b.until[n.key()] = n.Until
+		b.until[key] = n.Until
 		fresh = append(fresh, n)
 	}
 	return fresh, nil
 }
 
+// hear notes what is not known yet, without a place.
+func (b *notebook) hear(now time.Time, notes []note) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range notes {
+		key := n.key()
+		if n.Until <= max(now.UnixMilli(), b.until[key], b.heard[key].Until) {
+			continue
+		}
+		if b.pruneLocked(now); b.sizeLocked() >= maxNotes {
+			return errFull
+		}
+		b.hears++
+		b.heard[key] = heardNote{b.hears, n}
+	}
+	return nil
+}
+
+// place gives what was heard its places, in the order in which it was heard: this store is the keeper now.
+func (b *notebook) place(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.heard) > 0 {
+		_, _ = b.addLocked(now, b.heardLocked()) // each leaves room for itself
+		clear(b.heard)
+	}
+}
+
+// heardLocked returns what has no place, in the order in which it was heard.
+func (b *notebook) heardLocked() []note {
+	heard := slices.SortedFunc(maps.Values(b.heard), func(x, y heardNote) int { return cmp.Compare(x.number, y.number) })
+	notes := make([]note, len(heard))
+	for i, h := range heard {
+		notes[i] = h.note
+	}
+	return notes
+}
+
+func (b *notebook) sizeLocked() int { return len(b.list) + len(b.heard) }
+
 // pruneLocked drops, each time that twice as many have come, what is over.
 func (b *notebook) pruneLocked(now time.Time) {
-	if len(b.list) < max(1024, 2*b.pruned) && len(b.list) < maxNotes {
+	if size := b.sizeLocked(); size < max(1024, 2*b.pruned) && size < maxNotes {
 		return
 	}
 	ms := now.UnixMilli()
@@ -125,7 +186,8 @@ func (b *notebook) pruneLocked(now time.Time) {
 		}
 		return over
 	})
-	b.pruned = len(b.list)
+	maps.DeleteFunc(b.heard, func(_ noteKey, n heardNote) bool { return n.Until <= ms })
+	b.pruned = b.sizeLocked()
 }
 
 // after returns notes behind a place, of some size together, and the place behind them.
@@ -145,7 +207,7 @@ func (b *notebook) after(place uint64, size int) (notes []note, next uint64) {
 func (b *notebook) has(key noteKey, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.until[key] > now.UnixMilli()
+	return max(b.until[key], b.heard[key].Until) > now.UnixMilli()
 }
 
 // notesBeyond returns notes that another notebook has not, or not for as long.
@@ -157,11 +219,17 @@ func (b *notebook) notesBeyond(theirs map[noteKey]int64) (notes []note) {
 			notes = append(notes, n.note)
 		}
 	}
+	for _, n := range b.heardLocked() {
+		if theirs[n.key()] < n.Until {
+			notes = append(notes, n)
+		}
+	}
 	return notes
 }
 
 // keepNotes takes notes as the keeper, and tells all other stores of them.
 func (k *keeping) keepNotes(notes []note) error {
+	k.notes.place(time.Now())
 	fresh, err := k.notes.add(time.Now(), notes)
 	k.mu.Lock()
 	nc := k.nc
@@ -177,7 +245,7 @@ func (k *keeping) keepNotes(notes []note) error {
 // hearNotes takes what the keeper tells all.
 func (k *keeping) hearNotes(m *nats.Msg) {
 	if q, err := readUserQuestion(m.Data); err == nil && q.Do == doNote {
-		_, _ = k.notes.add(time.Now(), q.Notes) // the keeper has refused what is too much
+		_ = k.notes.hear(time.Now(), q.Notes) // the keeper has refused what is too much
 	}
 }
 
@@ -192,7 +260,7 @@ func (k *keeping) write(ctx context.Context, notes ...note) error {
 		if _, err := k.ask(ctx, userQuestion{Do: doNote, Notes: notes[:n]}); err != nil {
 			return err
 		}
-		if _, err := k.notes.add(time.Now(), notes[:n]); err != nil {
+		if err := k.notes.hear(time.Now(), notes[:n]); err != nil {
 			return err
 		}
 		notes = notes[n:]
@@ -239,8 +307,7 @@ func (k *keeping) follow(ctx context.Context) error {
 			if err := k.write(ctx, b.notesBeyond(theirs)...); err != nil {
 				return err
 			}
-			b.keeper, b.read = a.Keeper, a.Next
-			return nil
+			b.keeper, b.read = a.Keeper, a.Next // what was written comes next
 		}
 	}
 }

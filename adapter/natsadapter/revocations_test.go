@@ -148,6 +148,36 @@ func TestNotesOfTwoHalves(t *testing.T) {
 	}
 }
 
+// TestNotesHeardEarly: a store that has just connected hears the second revocation before it has read the first one. It tells both in the
+// order of the keeper, and has what it heard if the keeper ends before it could read.
+func TestNotesHeardEarly(t *testing.T) {
+	server := natstest.Single(t)
+	keeper := userStore(t, server.URL, prefixOf(t))
+	first := revoke(t, keeper.Revocations(), "ann", 1)
+	second := note{Kind: revokedNote, Name: []byte("bob"), At: 2, Until: time.Now().Add(time.Hour).UnixMilli()}
+	if err := keeper.keepNotes([]note{second}); err != nil {
+		t.Fatal(err)
+	}
+	late := userStore(t, server.URL, prefixOf(t))
+	last := note{Kind: revokedNote, Name: []byte("eve"), At: 3, Until: second.Until}
+	for _, n := range []note{second, last} {
+		if err := late.notes.hear(time.Now(), []note{n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []adapter.Revocation{first, {User: "bob", Before: time.UnixMilli(2)}, {User: "eve", Before: time.UnixMilli(3)}}
+	if list, _, err := late.Revocations().Revocations(within(t), ""); err != nil || !reflect.DeepEqual(list, want) {
+		t.Errorf("told %v, %v", list, err)
+	}
+	if err := late.notes.hear(time.Now(), []note{{Kind: revokedNote, Name: []byte("zoe"), At: 4, Until: second.Until}}); err != nil {
+		t.Fatal(err)
+	}
+	keeper.Close()
+	if got := knownTo(t, late); !slices.Equal(got, []string{"ann", "bob", "eve", "zoe"}) {
+		t.Errorf("after the keeper: %v", got)
+	}
+}
+
 // TestGuestAlone: a program that is no node never keeps anything, and says that nobody does.
 func TestGuestAlone(t *testing.T) {
 	server := natstest.Single(t)
