@@ -14,7 +14,7 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run cluster build image release web test unit race lint fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
+.PHONY: run cluster build image release web test unit race lint vet-all fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -54,11 +54,21 @@ race: tools compiler
 	cd frameworks && go test .
 	cd deploy && go test ./...
 
-# Check formatting, vet, staticcheck.
+# Other systems for which everything must compile, tests too.
+OTHER_SYSTEMS := darwin/arm64 windows/amd64 linux/386
+
+# Check formatting, vet, staticcheck, and that everything compiles for other systems.
 lint: tools
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 	go vet ./...
 	go run $(STATICCHECK) ./...
+	go run ./internal/layout/othersystems $(OTHER_SYSTEMS)
+
+# Run go vet for the other systems, which finds more than `make lint` does, and compiles all dependencies for each of them first (some minutes).
+vet-all:
+	@set -e; for system in $(OTHER_SYSTEMS); do echo "== $$system"; \
+	  GOOS=$${system%/*} GOARCH=$${system#*/} go vet -gcflags='all=-N -l' ./...; \
+	done
 
 # Run every fuzz target for FUZZTIME each.
 fuzz:

@@ -273,3 +273,18 @@ func (c *polling) await(prefix string) string {
 	c.t.Fatalf("no %s among %q", prefix, append(seen, c.packets...))
 	return ""
 }
+
+// sendUntil sends an event with an acknowledgement until the answer begins as it should.
+func (c *polling) sendUntil(event, answer string) {
+	c.t.Helper()
+	var got string
+	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); {
+		c.calls++
+		c.send(fmt.Sprintf("42%d%s", 100+c.calls, event))
+		prefix := fmt.Sprintf("43%d", 100+c.calls)
+		if got = strings.TrimPrefix(c.await(prefix+"["), prefix); strings.HasPrefix(got, answer) {
+			return
+		}
+	}
+	c.t.Fatalf("%s is answered %s, never %s", event, got, answer)
+}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/internal/natstest"
+	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
 // TestNATSCluster runs two nodes that start before NATS does, which asks for a user, and sends to a client of one from the other and
@@ -132,4 +133,18 @@ func TestNATSFlags(t *testing.T) {
 			t.Errorf("%q: status %d, %s", good, status, stdout.String())
 		}
 	}
+}
+
+// embedFlagsOf returns the flags of n nodes with a NATS server in each.
+func embedFlagsOf(t *testing.T, n int, more ...string) [][]string {
+	t.Helper()
+	addrs := make([]string, n)
+	for i := range addrs {
+		addrs[i] = redistest.FreeAddr(t)
+	}
+	list := make([][]string, n)
+	for i, addr := range addrs {
+		list[i] = append([]string{"--nats-embed", addr, "--nats-routes", "nats://" + strings.Join(addrs, ",nats://"), "--nats-route-secret", "a secret for tests"}, more...)
+	}
+	return list
 }

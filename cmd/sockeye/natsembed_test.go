@@ -22,20 +22,6 @@ import (
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
-// embedFlagsOf returns the flags of n nodes with a NATS server in each.
-func embedFlagsOf(t *testing.T, n int, more ...string) [][]string {
-	t.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
-		addrs[i] = redistest.FreeAddr(t)
-	}
-	list := make([][]string, n)
-	for i, addr := range addrs {
-		list[i] = append([]string{"--nats-embed", addr, "--nats-routes", "nats://" + strings.Join(addrs, ",nats://"), "--nats-route-secret", "a secret for tests"}, more...)
-	}
-	return list
-}
-
 // TestEmbeddedCluster runs three nodes with nothing beside them: messages to users and rooms, questions, and a polling session that
 // a balancer sends to all of them in turns.
 func TestEmbeddedCluster(t *testing.T) {
@@ -74,21 +60,6 @@ func TestEmbeddedCluster(t *testing.T) {
 		moved.await(`439[`)
 		ann.packets = moved.packets
 	}
-}
-
-// sendUntil sends an event with an acknowledgement until the answer begins as it should.
-func (c *polling) sendUntil(event, answer string) {
-	c.t.Helper()
-	var got string
-	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); {
-		c.calls++
-		c.send(fmt.Sprintf("42%d%s", 100+c.calls, event))
-		prefix := fmt.Sprintf("43%d", 100+c.calls)
-		if got = strings.TrimPrefix(c.await(prefix+"["), prefix); strings.HasPrefix(got, answer) {
-			return
-		}
-	}
-	c.t.Fatalf("%s is answered %s, never %s", event, got, answer)
 }
 
 // TestEmbeddedAlone has a node whose routes lead to nodes that are not there: it serves at once, and tells that it is alone.

@@ -111,7 +111,9 @@ func (f *fleet) live(t *testing.T) {
 	if f.complete != nil {
 		f.await("all nodes have everything", f.complete)
 	}
-	f.kill(rand.IntN(3))
+	killed := rand.IntN(3)
+	t.Logf("%s node %d is killed", time.Now().UTC().Format(time.RFC3339Nano), killed)
+	f.kill(killed)
 	f.await("messages cross after a node was killed", f.crossing())
 	f.finish()
 }
@@ -133,9 +135,16 @@ type fleet struct {
 	running sync.WaitGroup
 }
 
+// start starts a node, whose log is shown if the test fails.
 func (f *fleet) start(i int) *process {
 	f.t.Helper()
-	return startProcess(f.t, append(f.flags(i), "--connection-state-recovery", "1m", "--drain-grace", "100ms", "--drain-rate", "20")...)
+	p := startProcess(f.t, append(f.flags(i), "--connection-state-recovery", "1m", "--drain-grace", "100ms", "--drain-rate", "20")...)
+	f.t.Cleanup(func() {
+		if f.t.Failed() {
+			f.t.Logf("log of node %d:\n%s", i, p.output())
+		}
+	})
+	return p
 }
 
 // recovers has a client come and come back, and reports whether it went on.
@@ -353,7 +362,7 @@ func (c *traveller) connect(first bool) *load.Client {
 			continue // the node is being restarted
 		}
 		if recovered == first {
-			c.fleet.t.Errorf("client %d went on: %v\n%s", c.index, recovered, n.output())
+			c.fleet.t.Errorf("%s client %d went on at %s: %v", time.Now().UTC().Format(time.RFC3339Nano), c.index, n.addr, recovered)
 		}
 		c.mu.Lock()
 		c.client = client
