@@ -14,7 +14,7 @@ SERVERS ?=
 # Flags for the node that `make run` starts, for example: make run SERVE="--addr :4000 --app bench".
 SERVE ?=
 
-.PHONY: run cluster build image release web test unit race lint vet-all fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
+.PHONY: run cluster build image release web test unit race lint vet-all steady fuzz soak bench bench-peers bench-profiles compat-short compat tools compiler api clean
 
 # Build everything and start a node with the chat app on port 3000.
 run: build
@@ -69,6 +69,16 @@ vet-all:
 	@set -e; for system in $(OTHER_SYSTEMS); do echo "== $$system"; \
 	  GOOS=$${system%/*} GOARCH=$${system#*/} go vet -gcflags='all=-N -l' ./...; \
 	done
+
+# How often `make steady` tests each package beside busy loops, and the package with which it begins, as server/engine.
+RUNS ?= 10
+FROM ?=
+
+# Test package by package RUNS times beside busy loops, and once each with GOMAXPROCS=1, -cpu 4 and -shuffle on (many hours). Stopped,
+# it goes on where it was as long as the sources are the same. What it has done, and the output of what failed, is in bin/steady.
+steady: tools compiler
+	go build -o bin/steady-tests ./internal/steady
+	bin/steady-tests -runs $(RUNS) -from "$(FROM)"
 
 # Run every fuzz target for FUZZTIME each.
 fuzz:
