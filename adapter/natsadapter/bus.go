@@ -115,7 +115,7 @@ func (b *bus) Record(opts adapter.HistoryOptions) (adapter.Log, adapter.SessionS
 		return nil, nil, err
 	}
 	b.log.Store(l)
-	return l, newSessionStore(b.hub.jet, b.local.Name(), opts.Retain), nil
+	return l, newSessionStore(l, b.local.Name(), opts.Retain), nil
 }
 
 // InOrder implements adapter.Sequencer.

@@ -314,6 +314,33 @@ func TestLeaderKilled(t *testing.T) {
 	taking.Wait()
 }
 
+// TestTakenEarly: a client comes back to a node that has just started and does not know yet where it stands in the log. Who takes its session
+// there knows its offset then.
+func TestTakenEarly(t *testing.T) {
+	server := natstest.Single(t, natstest.JetStream(t, "server")...)
+	a := keepingNow(t, Options{Servers: []string{server.URL}})
+	a.say(t, 1, 10)
+	a.awaitRun(t, 1, 10)
+	before := a.history.Position()
+	for i := range 10 {
+		w := adapter.SessionWrite{Session: &adapter.Session{PID: "p", SocketID: "s", Rooms: []string{"s"}}, Holder: "a", TTL: time.Minute}
+		if held, err := a.store.Write(within(t), []adapter.SessionWrite{w}); err != nil || !held[0] {
+			t.Fatal(held, err)
+		}
+		b := keepingSoon(t, Options{Servers: []string{server.URL}})
+		if session, err := b.store.Take(within(t), "p", "b"); err != nil || session == nil {
+			t.Fatalf("session %v, %v", session, err)
+		}
+		if b.history.Compare(before, "") <= 0 {
+			t.Fatalf("node %d has taken the session, and does not know its offset", i)
+		}
+		if _, err := b.store.Delete(within(t), "p"); err != nil {
+			t.Fatal(err)
+		}
+		b.adapter.Close()
+	}
+}
+
 // TestNoMajority kills two of three servers: after a while broadcasts go past the log, who was away starts anew, and when the servers are back
 // all is as it was.
 func TestNoMajority(t *testing.T) {

@@ -38,6 +38,7 @@ const (
 type sessionStore struct {
 	// Static after construction.
 	jet       *jetStream
+	log       *keptLog // of the namespace
 	namespace string
 	stream    string
 	seed      maphash.Seed
@@ -59,9 +60,9 @@ type knownSession struct {
 
 var _ adapter.SessionReaper = (*sessionStore)(nil)
 
-func newSessionStore(j *jetStream, namespace string, retain time.Duration) *sessionStore {
+func newSessionStore(l *keptLog, namespace string, retain time.Duration) *sessionStore {
 	return &sessionStore{
-		jet: j, namespace: namespace, stream: j.hub.opts.sessionStream(), young: retain, seed: maphash.MakeSeed(),
+		jet: l.jet, log: l, namespace: namespace, stream: l.jet.hub.opts.sessionStream(), young: retain, seed: maphash.MakeSeed(),
 		known: make(map[string]knownSession), sweep: 1000,
 	}
 }
@@ -213,8 +214,23 @@ func (s *sessionStore) Delete(ctx context.Context, pid string) (bool, error) {
 	return !f.over(), nil
 }
 
+// awaitLog waits until this node knows where it stands in the log. A node that has just started does not know a client's offset for one
+// before, and the client would start anew.
+func (s *sessionStore) awaitLog(ctx context.Context) error {
+	for !s.log.begun.Load() && !s.jet.hopeless() {
+		s.jet.kick()
+		if err := pause(ctx, writeAgain); err != nil {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
 // Take implements adapter.SessionKeeper, as does Write.
 func (s *sessionStore) Take(ctx context.Context, pid string, holder adapter.NodeID) (*adapter.Session, error) {
+	if err := s.awaitLog(ctx); err != nil {
+		return nil, fmt.Errorf("load session: %w", err)
+	}
 	if s.jet.isOff() != nil { // nobody has any
 		return nil, nil
 	}
