@@ -40,6 +40,12 @@ type Server struct {
 	Timeout time.Duration
 }
 
+// parker is a listener that takes connections on which nothing happens away from the HTTP server, and brings them back by another
+// listener; see engine.NewListener.
+type parker interface {
+	Park(*http.Server) (back net.Listener, settle func(context.Context))
+}
+
 // Listen opens a TCP address, host:port. The connections have no probes of TCP: each has deadlines of its own, for the head
 // of a request, for the next one, for the next pong, and the probes, which Node does not use either, would cost four system
 // calls for each.
@@ -67,6 +73,13 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		},
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(s.Values) },
 	}
+	settle := func(context.Context) {}
+	var back sync.WaitGroup
+	if l, ok := listener.(parker); ok {
+		var parked net.Listener
+		parked, settle = l.Park(web)
+		back.Go(func() { _ = web.Serve(parked) })
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(kept) }()
 	s.Log.Info("listening", append([]any{"addr", listener.Addr().String(), "descriptors", DescriptorLimit()}, s.About...)...)
@@ -84,7 +97,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		<-failed
 	}
 	kept.spend()
-	if stopped := s.stop(web, &fresh); stopped != nil {
+	stopped := s.stop(web, &fresh, settle)
+	back.Wait()
+	if stopped != nil {
 		err = errors.Join(err, fmt.Errorf("shut down: %w", stopped))
 	}
 	if err == nil {
@@ -94,10 +109,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 }
 
 // stop ends what is behind the handler first, so that parked polls have ended when the HTTP server waits for them.
-func (s *Server) stop(web *http.Server, fresh *freshConns) error {
+func (s *Server) stop(web *http.Server, fresh *freshConns, settle func(context.Context)) error {
 	deadline, cancel := context.WithTimeout(context.Background(), s.Timeout)
 	defer cancel()
 	err := s.Shutdown(deadline)
+	settle(deadline)
 	// Connections on which nothing was ever asked would be waited for.
 	fresh.close()
 	err = errors.Join(err, web.Shutdown(deadline))

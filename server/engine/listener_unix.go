@@ -18,22 +18,26 @@ import (
 //	http.Serve(tls.NewListener(engine.NewListener(l), config), srv)
 //
 // Connections without TLS can be watched with and without it, but net/http alone lets requests of a session overtake each
-// other. Elsewhere than on Linux it changes nothing.
+// other. With server.Serve, connections on which nothing happens, and polls that wait, need no goroutine (parking_linux.go). Elsewhere
+// than on Linux it changes nothing.
 func NewListener(l net.Listener) net.Listener {
 	stampArrivals(l)
-	return pollListener{l}
+	return &pollListener{l, newLot(l.Addr())}
 }
 
-type pollListener struct{ net.Listener }
+type pollListener struct {
+	net.Listener
+	lot *lot
+}
 
 // Accept waits for the next connection.
-func (l pollListener) Accept() (net.Conn, error) {
+func (l *pollListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
 	if raw := rawConn(conn); raw != nil {
-		return &pollConn{Conn: conn, raw: raw}, nil
+		return &pollConn{Conn: conn, raw: raw, parkable: parkable{lot: l.lot}}, nil
 	}
 	return conn, nil
 }
@@ -56,14 +60,18 @@ type pollConn struct {
 	// arrival is the request that the connection brought last.
 	arrival atomic.Pointer[arrival]
 	closed  atomic.Bool
+	parkable
 	// Owned by the reading side.
 	peer   string // what RemoteAddr says, once it was asked
 	lead   byte   // read alone, in front of what is read next; 0: nothing
 	leadAt int64  // when it arrived
 }
 
-// Close closes the connection. Nobody waits any more for what it brought.
+// Close closes the connection, or parks its socket. Nobody waits any more for what it brought.
 func (c *pollConn) Close() error {
+	if c.handOver() || c.evicted() {
+		return nil
+	}
 	err := c.Conn.Close()
 	c.closed.Store(true)
 	inFlight.end(c.arrival.Swap(nil))
@@ -90,7 +98,7 @@ var errNotReady net.Error = notReady{}
 // Read reads what there is.
 func (c *pollConn) Read(p []byte) (int, error) {
 	if !c.noWait.Load() {
-		return c.readNoting(p)
+		return c.readParkable(p)
 	}
 	r := tlsReads.Get().(*tlsRead)
 	r.p, r.n, r.err = p, 0, nil

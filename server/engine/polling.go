@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -68,8 +69,18 @@ func (p *polling) handedOn(length int) {
 
 // parkedGET is a poll that waits for something to send. Whoever takes it out of polling.get decides its answer.
 type parkedGET struct {
+	// Static after construction.
+	p     *polling
 	ready chan struct{} // capacity 1
 	at    int64         // when it arrived, 0 if nobody knows
+
+	// Guarded by the session's lock.
+	conn  *pollConn // nil: cannot be parked, or is
+	timer timerwheel.Entry
+	due   bool  // the connection is to be parked
+	seat  *seat // nil: a goroutine waits
+
+	header http.Header // what was set before the connection was parked
 	// Written before ready by whoever took it out.
 	answer pollBody
 	late   bool // it arrived after what ended the transport, and is refused
@@ -82,10 +93,64 @@ type pollBody struct {
 	extra [2]*Message
 }
 
+// wake has the poll look for its answer.
 func (g *parkedGET) wake() {
+	if g.seat != nil {
+		g.seat.resume()
+		return
+	}
 	select {
 	case g.ready <- struct{}{}:
 	default:
+	}
+}
+
+// Expired parks the connection of a poll that has waited for long. It runs on the wheel's goroutine.
+func (g *parkedGET) Expired(*timerwheel.Entry) {
+	g.p.s.mu.Lock()
+	defer g.p.s.mu.Unlock()
+	if g.p.get == g {
+		g.due = true
+		g.wake()
+	}
+}
+
+// parkLocked lets go of the goroutine and of all that net/http keeps for it, and reports whether it did.
+func (g *parkedGET) parkLocked(w http.ResponseWriter, r *http.Request) bool {
+	conn := g.conn
+	g.conn = nil
+	if len(w.Header()) > 0 {
+		g.header = w.Header().Clone()
+	}
+	g.seat = conn.park(w, r, g)
+	return g.seat != nil
+}
+
+// resume implements parkedRequest.
+func (g *parkedGET) resume(w http.ResponseWriter, r *http.Request) {
+	maps.Copy(w.Header(), g.header)
+	s := g.p.s
+	s.mu.Lock()
+	g.seat = nil
+	g.wake()
+	s.mu.Unlock()
+	g.serve(w, r)
+}
+
+// lost implements parkedRequest.
+func (g *parkedGET) lost() { g.gone() }
+
+// gone ends the session, unless the poll has an answer that can no longer be sent.
+func (g *parkedGET) gone() {
+	p := g.p
+	p.s.mu.Lock()
+	waits := p.get == g
+	if waits {
+		p.get = nil
+	}
+	p.s.mu.Unlock()
+	if waits {
+		p.s.fail(errPollGone)
 	}
 }
 
@@ -254,6 +319,10 @@ func (s *Session) pollingLocked() *polling {
 
 // servePoll answers a GET with what is queued, or parks it until there is something.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arrival) {
+	var conn *pollConn
+	if s.srv.cfg.ReadMode != ReadGoroutine {
+		conn = parkableConn(w, r)
+	}
 	s.mu.Lock()
 	p := s.pollingLocked()
 	switch {
@@ -268,19 +337,30 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, turn *arriva
 		answerEmpty(w, http.StatusBadRequest)
 		return
 	}
-	g := &parkedGET{ready: make(chan struct{}, 1), at: turn.time()}
+	g := &parkedGET{p: p, ready: make(chan struct{}, 1), at: turn.time(), conn: conn}
 	p.get = g
-	if !s.out.empty() || p.shouldClose {
+	switch {
+	case !s.out.empty() || p.shouldClose:
 		g.wake()
+	case conn != nil:
+		s.srv.wheel.Set(&g.timer, g, conn.parkTime())
 	}
 	s.mu.Unlock()
 	inFlight.end(turn)
+	g.serve(w, r)
+	if conn != nil {
+		s.srv.wheel.Cancel(&g.timer)
+	}
+}
 
+// serve waits for the answer and writes it, unless the connection is parked or the client has gone.
+func (g *parkedGET) serve(w http.ResponseWriter, r *http.Request) {
+	p, s := g.p, g.p.s
 	// The HTTP server's timeouts are not made for requests that wait.
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{})
 	_ = rc.SetWriteDeadline(time.Time{})
-	switch body := p.await(r.Context(), g); {
+	switch body := p.await(w, r, g); {
 	case g.moved:
 		s.refuseEnded(w, r)
 	case g.late:
@@ -301,10 +381,10 @@ func (s *Session) refuseLate(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-// await waits until g has an answer. It returns nil when the client has gone. When a middleware's deadline for the request has
-// passed the client is asked to come back, and nothing else happens to it.
-func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
-	s := p.s
+// await waits until g has an answer. It returns nil when the client has gone, or the connection is parked. When a middleware's
+// deadline for the request has passed the client is asked to come back, and nothing else happens to it.
+func (p *polling) await(w http.ResponseWriter, r *http.Request, g *parkedGET) *pollBody {
+	s, ctx := p.s, r.Context()
 	for {
 		gone := false
 		select {
@@ -322,12 +402,15 @@ func (p *polling) await(ctx context.Context, g *parkedGET) *pollBody {
 			s.mu.Unlock()
 			return &g.answer
 		case gone:
-			p.get = nil
 			s.mu.Unlock()
-			s.fail(errPollGone)
+			g.gone()
 			return nil
 		case s.out.empty() && !p.shouldClose:
+			parked := g.due && g.conn != nil && g.parkLocked(w, r)
 			s.mu.Unlock()
+			if parked {
+				return nil
+			}
 			continue
 		}
 		p.get = nil

@@ -1,0 +1,30 @@
+package engine
+
+import (
+	"net/http"
+	"strings"
+)
+
+// parkedRequest is a request whose connection net/http does not have at the moment.
+type parkedRequest interface {
+	// resume goes on with it; r has been read once more.
+	resume(w http.ResponseWriter, r *http.Request)
+	// lost says that its connection was closed instead.
+	lost()
+}
+
+// requestText is what net/http makes the same request of. The order of headers is nobody's concern.
+func requestText(r *http.Request) []byte {
+	var b strings.Builder
+	b.WriteString(r.Method)
+	b.WriteByte(' ')
+	b.WriteString(r.RequestURI)
+	b.WriteByte(' ')
+	b.WriteString(r.Proto)
+	b.WriteString("\r\nHost: ")
+	b.WriteString(r.Host)
+	b.WriteString("\r\n")
+	_ = r.Header.Write(&b)
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
