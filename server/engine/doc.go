@@ -48,10 +48,25 @@
 //     its backlog is written (wsConn.drainFrom, flush.go).
 //   - One for all deadlines while there are any (internal/timerwheel): pings, pongs, upgrades, closing handshakes.
 //   - One for each OnClose call that does not follow another callback of the session.
-//   - net/http's own: a parked poll holds the goroutine of its request. A websocket request's goroutine ends with the
-//     handshake.
+//   - net/http's own: a poll that waits holds the goroutine of its request and another, unless it is parked. A websocket request's
+//     goroutine ends with the handshake.
 //
-// An idle websocket session has no writer, no timer of its own, no buffer and no request.
+// Two belong to a listener of NewListener (parking_linux.go) and not to a Server, while anything is parked: one waits for events of parked
+// sockets, one for their deadlines. The Close of the listener that brings them back ends them.
+//
+// An idle websocket session has no writer, no timer of its own, no buffer and no request. A polling session whose poll is parked has the
+// text of that request.
+//
+// # Who owns the socket of a poll
+//
+// net/http owns it, until the goroutine of a poll that has waited for a while gives the poll a seat (parkedGET.parkLocked) and returns. From
+// then on what net/http writes to the connection goes nowhere, and its Close, which follows, gives the socket to the lot. Whoever has
+// something for the poll finds the seat under the session's lock, and resumes it. An event of the socket does that, too: that it is the
+// client's going away, or the next request, is net/http's to find. The lot takes the socket out of its set under its lock and queues it as
+// a new connection, to which the text of the request is the first that there is to read. net/http reads it, the outermost handler sees that it
+// goes on with a poll and calls no other, and the poll takes what is queued, or waits as if it had never been parked. A socket whose seat was
+// resumed before net/http had let go of it goes from there to the queue. Server.Close resumes all; whoever closes the lot has waited for
+// those (settle), and ends the sessions of the rest as if their clients had gone.
 //
 // # Who owns what when a leader is taken over
 //
@@ -97,7 +112,8 @@
 //   - which revisions there are: revision.go; pings and pongs of each: heartbeat.go
 //   - what packets look like: revision 4 in revision4.go, payloads and base64 in payload.go; how websocket messages and
 //     polling payloads are made of them: framing.go
-//   - polling sessions and parked polls: polling.go; how a poll is answered: answer.go; compression of answers:
+//   - polling sessions and polls that wait: polling.go; what becomes of their connections, and of those between two requests:
+//     parking_linux.go; how a poll is answered: answer.go; compression of answers:
 //     compress.go; POST requests: post.go; bodies that nobody wants: unread.go
 //   - the order among the requests of a session: arrival.go, arrival_linux.go
 //   - websocket handshakes and connections: websocket.go; frames and their parser: internal/websocket

@@ -134,7 +134,7 @@ type Options struct {
 	// 16 KiB each, and at least 100.
 	MaxHalfOpen, MaxIdle int
 
-	// ReadMode is how websocket connections are read. Default ReadAuto.
+	// ReadMode is how websocket connections are read, and whether polls that wait may be parked. Default ReadAuto.
 	ReadMode ReadMode
 
 	// Logger gets warnings; nil means slog.Default() at the time of New.
@@ -166,7 +166,7 @@ const (
 	// the other connections these 10 ms, and goroutines that such calls start, to write broadcasts too, begin up to 10 ms later while all
 	// processors are busy.
 	ReadHot ReadMode = "hot"
-	// ReadGoroutine parks a goroutine for each connection.
+	// ReadGoroutine has a goroutine for each connection, and those of net/http for each poll that waits.
 	ReadGoroutine ReadMode = "goroutine"
 )
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 )
@@ -27,4 +28,20 @@ func requestText(r *http.Request) []byte {
 	_ = r.Header.Write(&b)
 	b.WriteString("\r\n")
 	return []byte(b.String())
+}
+
+// endsHead reports whether p is all that is left of a request's head, and nothing else. Lines may end in a line feed alone.
+func endsHead(p []byte) bool {
+	for {
+		_, rest, more := bytes.Cut(p, []byte{'\n'})
+		switch {
+		case !more:
+			return false
+		case string(rest) == "\r\n" || string(rest) == "\n":
+			return true
+		case bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")):
+			return false
+		}
+		p = rest
+	}
 }

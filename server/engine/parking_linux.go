@@ -38,6 +38,8 @@ const maxParked = 4 << 10
 // lot has the parked sockets of a listener.
 type lot struct {
 	// Static after start.
+	soon, late time.Duration // parkSoon, parkLate
+
 	addr  net.Addr
 	state func(net.Conn, http.ConnState) // what the HTTP server's owner wants to be told
 
@@ -100,12 +102,13 @@ type parkable struct {
 	reading *http.Request
 	waits   bool // between two requests, with nothing read since
 	until   time.Time
-	full    int // the length of net/http's empty buffer
+	full    int  // the length of net/http's empty buffer
+	whole   bool // the request that is served came in one read, and nothing behind it
 }
 
 func newLot(addr net.Addr) *lot {
 	return &lot{
-		addr: addr, wheel: timerwheel.New(wheelTick, nil), change: make(chan struct{}, 1), seats: make(map[int64]*seat),
+		soon: parkSoon, late: parkLate, addr: addr, wheel: timerwheel.New(wheelTick, nil), change: make(chan struct{}, 1), seats: make(map[int64]*seat),
 	}
 }
 
@@ -158,10 +161,11 @@ func keepRequests(next http.Handler) http.Handler {
 }
 
 // parkableConn returns the connection of a request that can be parked; nil for others: where something stands between net/http and
-// the engine, it would not see the answer, and a request with a body is not over when its head has been read.
+// the engine, it would not see the answer; a request with a body is not over when its head has been read; and what net/http has read
+// of the next one would be lost.
 func parkableConn(w http.ResponseWriter, r *http.Request) *pollConn {
 	c, _ := r.Context().Value(parkableKey{}).(*pollConn)
-	if c == nil || c.writer != w || c.reading != r || r.Body != http.NoBody {
+	if c == nil || !c.whole || c.writer != w || c.reading != r || r.Body != http.NoBody {
 		return nil
 	}
 	return c
@@ -170,9 +174,9 @@ func parkableConn(w http.ResponseWriter, r *http.Request) *pollConn {
 // parkTime is for how long nothing must have happened on c.
 func (c *pollConn) parkTime() time.Duration {
 	if c.lively {
-		return parkLate
+		return c.lot.late
 	}
-	return parkSoon
+	return c.lot.soon
 }
 
 // park parks c when the handler has returned, which must not have written anything. The request goes on when the seat is resumed. It
@@ -219,7 +223,8 @@ func (c *pollConn) Write(p []byte) (int, error) {
 
 // readParkable is Read for net/http.
 func (c *pollConn) readParkable(p []byte) (n int, err error) {
-	if c.full == 0 {
+	first := c.full == 0
+	if first {
 		c.full = len(p)
 	}
 	if len(c.replay) > 0 {
@@ -230,6 +235,9 @@ func (c *pollConn) readParkable(p []byte) (n int, err error) {
 		return n, nil
 	}
 	n, err = c.readNoting(p)
+	if n > 0 && len(p) > 1 { // a single byte is asked for only while a request is served
+		c.whole = (first || c.waits) && endsHead(p[:n])
+	}
 	if !c.waits {
 		return n, err
 	}
@@ -246,7 +254,7 @@ func (c *pollConn) readParkable(p []byte) (n int, err error) {
 	c.waits = false
 	_ = c.Conn.SetReadDeadline(c.until)
 	if n == 0 && err == nil {
-		return c.readNoting(p)
+		return c.readParkable(p)
 	}
 	return n, err
 }
@@ -270,6 +278,7 @@ func (c *pollConn) handOver() bool {
 func (s *seat) occupy(c *pollConn) {
 	l := s.lot
 	_ = c.Conn.SetDeadline(time.Time{})
+	l.state(c, http.StateClosed) // first, so that the socket is not counted twice
 	if s.conn.request == nil {
 		l.state(s.conn, http.StateIdle)
 	}
@@ -367,7 +376,7 @@ func (s *seat) resume() {
 }
 
 func (l *lot) resumeLocked(s *seat) {
-	s.conn.lively = s.state != seatOccupied || monotonic()-s.since < int64(parkLate)
+	s.conn.lively = s.state != seatOccupied || monotonic()-s.since < int64(l.late)
 	l.leaveLocked(s)
 	l.queue = append(l.queue, s.conn)
 	l.changedLocked()
@@ -422,6 +431,10 @@ func (l *lot) connState(conn net.Conn, state http.ConnState) {
 	if !ok {
 		l.state(conn, state)
 		return
+	}
+	if state == http.StateClosed && c.leaving.Load() != nil {
+		l.settledOne(c)
+		return // has been told
 	}
 	c.waits = state == http.StateIdle
 	if state == http.StateNew && c.own != nil {
