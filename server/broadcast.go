@@ -30,8 +30,8 @@ type BroadcastOperator struct {
 	receipt  func(NodeID, Receipt)
 }
 
-// To adds the sockets that are in at least one of the rooms to the selection. An operator that was given an empty list and
-// nothing else selects nobody: its calls send nothing and return nil, its questions have an empty, complete result.
+// To selects the sockets that are in at least one of the rooms. Several calls add up. An operator that was given an empty
+// list and nothing else selects nobody: its calls send nothing and return nil, its questions have an empty, complete result.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
 	b.narrowed = true
 	b.rooms = append(slices.Clip(b.rooms), rooms...)
@@ -41,7 +41,8 @@ func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
 // In is To.
 func (b BroadcastOperator) In(rooms ...string) BroadcastOperator { return b.To(rooms...) }
 
-// Except takes the sockets that are in one of the rooms out of the selection; an empty list takes out nobody.
+// Except leaves out the sockets that are in at least one of the rooms. Several calls add up; an empty list leaves out
+// nobody.
 func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
 	b.except = append(slices.Clip(b.except), rooms...)
 	return b
@@ -65,8 +66,9 @@ func (b BroadcastOperator) Compress(on bool) BroadcastOperator {
 	return b
 }
 
-// WithContext says in which context events are emitted, for Hooks.Begin: an emit in a handler with the handler's context becomes a part
-// of what is traced there. Nothing else comes of it; an emit waits for nothing, so that the end of ctx ends none.
+// WithContext says in which context events are emitted, for Hooks.Begin. An emit in a handler with the handler's context
+// becomes a part of what is traced there. Nothing else comes of it; an emit waits for nothing, so that the end of ctx ends
+// none.
 func (b BroadcastOperator) WithContext(ctx context.Context) BroadcastOperator {
 	b.ctx = ctx
 	return b
@@ -136,20 +138,13 @@ func Encode(event string, args ...any) (Encoded, error) {
 
 // EmitEncoded is Emit of an event that has been encoded before.
 func (b BroadcastOperator) EmitEncoded(e Encoded) error {
-	if srv := b.server(); srv.watched() {
-		_, end := srv.begin(orBackground(b.ctx), b.emitting(e.event))
-		err := b.emitEncoded(e)
-		end(err)
-		return err
-	}
-	return b.emitEncoded(e)
-}
-
-func (b BroadcastOperator) emitEncoded(e Encoded) error {
-	return b.each("emit", func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error {
+	_, end := b.server().begin(orBackground(b.ctx), b.emitting(e.event))
+	err := b.each("emit", func(n *Namespace, a adapter.Adapter, flags adapter.Flags) error {
 		p := &parser.Packet{Type: parser.Event, Namespace: n.name, ID: parser.NoID, Payload: e.payload}
 		return a.Broadcast(p, b.selection(), flags)
 	})
+	end(err)
+	return err
 }
 
 // FetchSockets describes the selected sockets. The result says which nodes did not answer.

@@ -252,10 +252,15 @@ func (c *client) onPacket(p *parser.Packet) {
 	case parser.Disconnect:
 		allowed = c.leave(name, s) || c.excused(name)
 	case parser.Event, parser.Ack:
-		if s != nil {
-			s.onPacket(p)
+		if allowed = s != nil || c.excused(name); s == nil {
+			break
 		}
-		allowed = s != nil || c.excused(name)
+		s.heard = true
+		if p.Type == parser.Event {
+			s.onEvent(p)
+		} else {
+			s.onAck(p)
+		}
 	}
 	if !allowed {
 		c.broken = true

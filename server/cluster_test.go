@@ -226,7 +226,7 @@ func TestRemoteSocket(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	remote := r.Values[0]
-	if _, local := remote.Local(); local {
+	if _, local := remote.Socket(); local {
 		t.Error("a socket of another node is said to be local")
 	}
 	if h := remote.Handshake(); remote.ID() != s.ID() || !slices.Equal(remote.Rooms(), []string{s.ID()}) ||

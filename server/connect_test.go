@@ -244,7 +244,7 @@ func TestHandshake(t *testing.T) {
 	if remote.ID() != sid || string(remote.Data()) != `{"name":"<bob>"}` || remote.Handshake().Time != h.Time {
 		t.Errorf("remote socket %+v", remote)
 	}
-	if local, ok := remote.Local(); !ok || local != s {
+	if local, ok := remote.Socket(); !ok || local != s {
 		t.Error("the remote socket is not local")
 	}
 }

@@ -19,7 +19,7 @@ type Count struct {
 // Complete reports whether every node answered.
 func (c Count) Complete() bool { return c.Unanswered == 0 }
 
-// LocalCount returns the number of selected sockets on this node: adapter.rooms.get(room).size in Node. It asks nobody.
+// LocalCount counts the selected sockets on this node. That is adapter.rooms.get(room).size in Node. It asks nobody.
 func (b BroadcastOperator) LocalCount() int {
 	n := 0
 	b.eachLocal(func(l local) { n += l.CountSockets(b.selection()) })
@@ -46,8 +46,8 @@ func (b BroadcastOperator) eachLocal(f func(l local)) {
 	}
 }
 
-// Count counts the selected sockets of the whole cluster. Sockeye nodes answer with a number, Node.js nodes as they answer
-// FetchSockets. The error is as for FetchSockets; what has been counted by then comes with it.
+// Count counts the selected sockets. Sockeye nodes answer with a number, Node.js nodes as they answer FetchSockets. The
+// error is as for FetchSockets; what has been counted by then comes with it.
 func (b BroadcastOperator) Count(ctx context.Context) (Count, error) {
 	if b.parent != nil {
 		return Count{}, fmt.Errorf("count sockets: %w", ErrParentNamespace)
@@ -73,8 +73,7 @@ func (b BroadcastOperator) count(ctx context.Context) (Result[int], error) {
 	})
 }
 
-// IDs names the selected sockets of the whole cluster, in no order, at less cost than FetchSockets. The result says which nodes
-// did not answer.
+// IDs names the selected sockets, in no order. It costs less than FetchSockets. The result says which nodes did not answer.
 func (b BroadcastOperator) IDs(ctx context.Context) (Result[string], error) {
 	if b.parent != nil {
 		return Result[string]{}, fmt.Errorf("list sockets: %w", ErrParentNamespace)

@@ -8,16 +8,6 @@ import (
 	"github.com/sockeye-io/sockeye/server/parser"
 )
 
-// onPacket takes an event or an acknowledgement on the reading side.
-func (s *Socket) onPacket(p *parser.Packet) {
-	s.heard = true
-	if p.Type == parser.Event {
-		s.onEvent(p)
-	} else {
-		s.onAck(p)
-	}
-}
-
 // run does one task on the socket's worker.
 func (s *Socket) run(t task) {
 	switch t.step {

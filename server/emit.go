@@ -23,25 +23,25 @@ type sendFlags struct {
 	plain    bool // not compressed
 }
 
-// Volatile adds the volatile flag, see Socket.Volatile.
+// Volatile lets each socket that is not ready for more miss the packet.
 func (e Emission) Volatile() Emission {
 	e.flags.volatile = true
 	return e
 }
 
-// Compress sets the compression flag, see Socket.Compress.
+// Compress says whether the packet may be compressed; the default is that it may.
 func (e Emission) Compress(on bool) Emission {
 	e.flags.plain = !on
 	return e
 }
 
-// WithContext says in which context the event is emitted, see Socket.WithContext.
+// WithContext says in which context events are emitted, for Hooks.Begin. See BroadcastOperator.WithContext.
 func (e Emission) WithContext(ctx context.Context) Emission {
 	e.ctx = ctx
 	return e
 }
 
-// Broadcast returns an operator with the same flags and context that selects every socket of the namespace but this one.
+// Broadcast selects every socket of the namespace but this one, with the same flags and context.
 func (e Emission) Broadcast() BroadcastOperator {
 	op := e.socket.nsp.operator()
 	op.flags.Volatile, op.flags.NoCompress = e.flags.volatile, e.flags.plain
@@ -49,15 +49,12 @@ func (e Emission) Broadcast() BroadcastOperator {
 	return op.Except(e.socket.id)
 }
 
-// Emit sends an event to the client, see Socket.Emit.
+// Emit sends an event to this client. See Socket.Emit.
 func (e Emission) Emit(event string, args ...any) error {
-	if srv := e.socket.nsp.server; srv.watched() {
-		_, end := srv.begin(orBackground(e.ctx), e.operation(OperationEmit, event))
-		err := e.emit(event, args)
-		end(err)
-		return err
-	}
-	return e.emit(event, args)
+	_, end := e.socket.nsp.server.begin(orBackground(e.ctx), e.operation(OperationEmit, event))
+	err := e.emit(event, args)
+	end(err)
+	return err
 }
 
 func (e Emission) operation(kind OperationKind, event string) Operation {

@@ -145,7 +145,7 @@ func eventPayload(event string, args []any) (parser.Payload, error) {
 
 func (n *Namespace) operator() BroadcastOperator { return BroadcastOperator{nsp: n} }
 
-// Emit sends an event to every socket of the namespace, in the whole cluster. See BroadcastOperator.Emit.
+// Emit sends an event to all its sockets. See BroadcastOperator.Emit.
 func (n *Namespace) Emit(event string, args ...any) error { return n.operator().Emit(event, args...) }
 
 // To selects the sockets that are in at least one of the rooms.
@@ -154,51 +154,50 @@ func (n *Namespace) To(rooms ...string) BroadcastOperator { return n.operator().
 // In is To.
 func (n *Namespace) In(rooms ...string) BroadcastOperator { return n.operator().To(rooms...) }
 
-// Except selects the sockets that are in none of the rooms.
+// Except leaves out the sockets that are in at least one of the rooms.
 func (n *Namespace) Except(rooms ...string) BroadcastOperator { return n.operator().Except(rooms...) }
 
-// Local selects the sockets of this node.
+// Local limits the operation to this node.
 func (n *Namespace) Local() BroadcastOperator { return n.operator().Local() }
 
-// Volatile selects every socket; those that are not ready for more miss the packet.
+// Volatile lets each socket that is not ready for more miss the packet.
 func (n *Namespace) Volatile() BroadcastOperator { return n.operator().Volatile() }
 
-// Compress selects every socket, with or without compression; the default is with.
+// Compress says whether the packet may be compressed; the default is that it may.
 func (n *Namespace) Compress(on bool) BroadcastOperator { return n.operator().Compress(on) }
 
-// WithContext selects every socket, for emits that are a part of what ctx traces. See BroadcastOperator.WithContext.
+// WithContext says in which context events are emitted, for Hooks.Begin.
 func (n *Namespace) WithContext(ctx context.Context) BroadcastOperator {
 	return n.operator().WithContext(ctx)
 }
 
-// FetchSockets describes the sockets of the whole cluster.
+// FetchSockets describes all its sockets. See BroadcastOperator.FetchSockets.
 func (n *Namespace) FetchSockets(ctx context.Context) (Result[*RemoteSocket], error) {
 	return n.operator().FetchSockets(ctx)
 }
 
-// IDs names the sockets of the whole cluster. See BroadcastOperator.IDs.
+// IDs names all its sockets, in no order. See BroadcastOperator.IDs.
 func (n *Namespace) IDs(ctx context.Context) (Result[string], error) { return n.operator().IDs(ctx) }
 
-// Count counts the sockets of the whole cluster. See BroadcastOperator.Count.
+// Count counts all its sockets. See BroadcastOperator.Count.
 func (n *Namespace) Count(ctx context.Context) (Count, error) { return n.operator().Count(ctx) }
 
-// LocalIDs names the connected sockets of this node.
+// LocalIDs names all its sockets on this node, in no order.
 func (n *Namespace) LocalIDs() []string { return n.operator().LocalIDs() }
 
-// LocalCount returns the number of connected sockets of this node.
+// LocalCount counts all its sockets on this node.
 func (n *Namespace) LocalCount() int { return n.operator().LocalCount() }
 
-// SocketsJoin makes every socket of the cluster join rooms.
+// SocketsJoin makes all its sockets join rooms.
 func (n *Namespace) SocketsJoin(rooms ...string) error { return n.operator().SocketsJoin(rooms...) }
 
-// SocketsLeave makes every socket of the cluster leave rooms.
+// SocketsLeave makes all its sockets leave rooms.
 func (n *Namespace) SocketsLeave(rooms ...string) error { return n.operator().SocketsLeave(rooms...) }
 
-// DisconnectSockets disconnects every socket of the cluster from the namespace.
+// DisconnectSockets disconnects all its sockets from the namespace; their connections stay open.
 func (n *Namespace) DisconnectSockets() error { return n.operator().DisconnectSockets() }
 
-// DisconnectClients disconnects every client of the namespace in the cluster from all namespaces and closes the
-// connections.
+// DisconnectClients disconnects the clients of all its sockets from all namespaces and closes their connections.
 func (n *Namespace) DisconnectClients() error { return n.operator().DisconnectClients() }
 
 // Sockets returns the connected sockets of this node.

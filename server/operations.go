@@ -48,11 +48,15 @@ func orBackground(ctx context.Context) context.Context {
 // watched reports whether somebody is told of operations.
 func (srv *Server) watched() bool { return len(srv.hooks.begin) > 0 }
 
-// begin tells of an operation. The end is to be called once.
+// begin tells of an operation. The end is to be called once. It allocates nothing unless somebody watches.
 func (srv *Server) begin(ctx context.Context, op Operation) (in context.Context, end func(error)) {
 	if !srv.watched() {
 		return ctx, nothingEnds
 	}
+	return srv.tellBegin(ctx, op)
+}
+
+func (srv *Server) tellBegin(ctx context.Context, op Operation) (in context.Context, end func(error)) {
 	var ends []func(error)
 	for _, f := range srv.hooks.begin {
 		_ = srv.protect("Begin", op.Namespace, op.Socket, func() error {

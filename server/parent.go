@@ -57,40 +57,40 @@ func (p *ParentNamespace) remove(n *Namespace) {
 
 func (p *ParentNamespace) operator() BroadcastOperator { return BroadcastOperator{parent: p} }
 
-// Emit sends an event to every socket of all children.
+// Emit sends an event to all sockets of its children. See BroadcastOperator.Emit.
 func (p *ParentNamespace) Emit(event string, args ...any) error {
 	return p.operator().Emit(event, args...)
 }
 
-// To selects the sockets of all children that are in at least one of the rooms.
+// To selects the sockets that are in at least one of the rooms.
 func (p *ParentNamespace) To(rooms ...string) BroadcastOperator { return p.operator().To(rooms...) }
 
 // In is To.
 func (p *ParentNamespace) In(rooms ...string) BroadcastOperator { return p.operator().To(rooms...) }
 
-// Except selects the sockets of all children that are in none of the rooms.
+// Except leaves out the sockets that are in at least one of the rooms.
 func (p *ParentNamespace) Except(rooms ...string) BroadcastOperator {
 	return p.operator().Except(rooms...)
 }
 
-// Local selects the sockets of all children on this node.
+// Local limits the operation to this node.
 func (p *ParentNamespace) Local() BroadcastOperator { return p.operator().Local() }
 
-// Volatile selects every socket of all children, see Namespace.Volatile.
+// Volatile lets each socket that is not ready for more miss the packet.
 func (p *ParentNamespace) Volatile() BroadcastOperator { return p.operator().Volatile() }
 
-// Compress selects every socket of all children, see Namespace.Compress.
+// Compress says whether the packet may be compressed; the default is that it may.
 func (p *ParentNamespace) Compress(on bool) BroadcastOperator { return p.operator().Compress(on) }
 
-// WithContext selects every socket of all children, see Namespace.WithContext.
+// WithContext says in which context events are emitted, for Hooks.Begin.
 func (p *ParentNamespace) WithContext(ctx context.Context) BroadcastOperator {
 	return p.operator().WithContext(ctx)
 }
 
-// LocalIDs names the connected sockets of all children on this node.
+// LocalIDs names all sockets of its children on this node, in no order.
 func (p *ParentNamespace) LocalIDs() []string { return p.operator().LocalIDs() }
 
-// LocalCount returns the number of connected sockets of all children on this node.
+// LocalCount counts all sockets of its children on this node.
 func (p *ParentNamespace) LocalCount() int { return p.operator().LocalCount() }
 
 // OfPattern returns a parent namespace for the names that match a pattern, also those given to Of later. Anchor the

@@ -37,8 +37,8 @@ func (r *RemoteSocket) Handshake() Handshake {
 // Data returns the values attached to the socket, as a JSON object.
 func (r *RemoteSocket) Data() json.RawMessage { return r.details.Data }
 
-// Local returns the socket itself if it is connected to this node.
-func (r *RemoteSocket) Local() (*Socket, bool) { return r.nsp.Socket(r.details.ID) }
+// Socket returns the socket itself if it is connected to this node.
+func (r *RemoteSocket) Socket() (s *Socket, ok bool) { return r.nsp.Socket(r.details.ID) }
 
 // Node names the node that the socket is on, as far as its answer told; "" for one of Node.js with the classic adapter, and on a
 // server that is alone.
@@ -50,7 +50,7 @@ func (r *RemoteSocket) self() BroadcastOperator {
 	return b
 }
 
-// Emit sends an event to the socket. It never blocks.
+// Emit sends an event to this client. It never blocks.
 func (r *RemoteSocket) Emit(event string, args ...any) error { return r.self().Emit(event, args...) }
 
 // Join makes the socket join rooms.

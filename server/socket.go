@@ -118,13 +118,13 @@ func (s *Socket) Emit(event string, args ...any) error {
 	return s.emission(sendFlags{}).Emit(event, args...)
 }
 
-// Volatile returns a way to emit to this client that drops packets while the connection is not ready for more.
+// Volatile lets each socket that is not ready for more miss the packet.
 func (s *Socket) Volatile() Emission { return s.emission(sendFlags{volatile: true}) }
 
-// Compress returns a way to emit to this client with or without compression; the default is with.
+// Compress says whether the packet may be compressed; the default is that it may.
 func (s *Socket) Compress(on bool) Emission { return s.emission(sendFlags{plain: !on}) }
 
-// WithContext returns a way to emit to this client as a part of what ctx traces, see BroadcastOperator.WithContext.
+// WithContext says in which context events are emitted, for Hooks.Begin. See BroadcastOperator.WithContext.
 func (s *Socket) WithContext(ctx context.Context) Emission {
 	return s.emission(sendFlags{}).WithContext(ctx)
 }
@@ -134,16 +134,16 @@ func (s *Socket) emission(f sendFlags) Emission { return Emission{socket: s, fla
 // Broadcast selects every socket of the namespace but this one.
 func (s *Socket) Broadcast() BroadcastOperator { return s.emission(sendFlags{}).Broadcast() }
 
-// To selects the sockets in rooms, except this one.
+// To selects the sockets that are in at least one of the rooms. This socket is left out.
 func (s *Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
 
-// In is To.
+// In is To. This socket is left out.
 func (s *Socket) In(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
 
-// Except selects every socket but this one and those in rooms.
+// Except leaves out the sockets that are in at least one of the rooms. This socket is left out.
 func (s *Socket) Except(rooms ...string) BroadcastOperator { return s.Broadcast().Except(rooms...) }
 
-// Local selects every socket of this node but this one.
+// Local limits the operation to this node. This socket is left out.
 func (s *Socket) Local() BroadcastOperator { return s.Broadcast().Local() }
 
 // Disconnect takes the socket out of its namespace; the client will not reconnect by itself. The connection stays open

@@ -100,7 +100,7 @@ func splitData(raw json.RawMessage) (data map[string]json.RawMessage, c connecti
 // remoteDetails describes a socket of any node.
 func remoteDetails(s *server.RemoteSocket, namespace string) details {
 	data, c := splitData(s.Data())
-	if local, ok := s.Local(); ok {
+	if local, ok := s.Socket(); ok {
 		c = connectionOf(local)
 	} else if c.ClientID == "" {
 		c.ClientID = s.ID()

@@ -107,7 +107,7 @@ type socketView struct {
 func (a *API) view(s *server.RemoteSocket, name func(adapter.NodeID) string) socketView {
 	h := s.Handshake()
 	node := s.Node()
-	if _, ok := s.Local(); ok {
+	if _, ok := s.Socket(); ok {
 		node = a.srv.Node().ID
 	}
 	v := socketView{ID: s.ID(), Rooms: s.Rooms(), Address: h.Address, Since: time.UnixMilli(h.Issued).UTC(), Data: s.Data()}
