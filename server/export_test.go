@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/adapter"
 )
@@ -38,8 +40,28 @@ func (n *Namespace) ProveQuick(event string) { n.hooks().tempos[event].prove() }
 func (t *tempo) prove() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.calls = quickCalls
+	t.calls, t.usual = quickCalls, 0
 }
 
 // Quick reports whether they are.
 func (n *Namespace) Quick(event string) bool { return n.hooks().tempos[event].quick() }
+
+// EndBesideQuickWork has a goroutine look for quick work while the end of the socket is to be told, which it is once.
+func (s *Socket) EndBesideQuickWork() {
+	for idle := false; !idle; runtime.Gosched() { // the worker of the time before may not have ended
+		s.mu.Lock()
+		if idle = s.inbox == nil; idle {
+			s.inbox = &inbox{workers: 1}
+		}
+		s.mu.Unlock()
+	}
+	var ready atomic.Bool
+	s.nsp.server.spawn(func() {
+		ready.Store(true)
+		s.workQuickly()
+	})
+	for !ready.Load() {
+		runtime.Gosched()
+	}
+	s.enqueue(task{step: stepDisconnect})
+}

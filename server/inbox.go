@@ -145,10 +145,18 @@ func (s *Socket) serve(lifecycle bool) {
 // last task was a lifecycle step. more says that another worker is to be started.
 func (s *Socket) next(lifecycle bool) (t task, ok, more bool) {
 	s.mu.Lock()
-	in := s.inbox
 	if lifecycle {
-		in.exclusive = false
+		s.inbox.exclusive = false
 	}
+	t, ok, more = s.takeTaskLocked()
+	s.mu.Unlock()
+	s.client.discharge(int64(t.bytes))
+	return t, ok, more
+}
+
+// takeTaskLocked is next for a worker whose last task is over.
+func (s *Socket) takeTaskLocked() (t task, ok, more bool) {
+	in := s.inbox
 	if in.head == len(in.items) {
 		in.workers--
 		if in.workers == 0 {
@@ -156,14 +164,12 @@ func (s *Socket) next(lifecycle bool) (t task, ok, more bool) {
 			in.reset()
 			inboxes.Put(in)
 		}
-		s.mu.Unlock()
-		return t, false, false
+		return task{}, false, false
 	}
 	t = in.items[in.head]
 	if t.step != stepEvent && in.workers > 1 {
 		in.workers--
-		s.mu.Unlock()
-		return t, false, false
+		return task{}, false, false
 	}
 	in.items[in.head] = task{}
 	in.head++
@@ -171,10 +177,7 @@ func (s *Socket) next(lifecycle bool) (t task, ok, more bool) {
 		in.items, in.head = in.items[:0], 0
 	}
 	in.exclusive = t.step != stepEvent
-	more = s.staffLocked()
-	s.mu.Unlock()
-	s.client.discharge(int64(t.bytes))
-	return t, true, more
+	return t, true, s.staffLocked()
 }
 
 // dropEventsLocked removes the events that have not been started and returns their bytes.

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"runtime"
 	"sync"
 	"time"
 
@@ -12,9 +11,13 @@ import (
 const (
 	// slowCall is how long the callbacks of an event may take and still be quick.
 	slowCall = time.Millisecond
-	// longCall is what no loss of a processor excuses. It is less than what makes the engine take over from a goroutine that reads, so
-	// that one call of an event that begins to hang is all that the successor finds.
+	// longCall is what no loss of a processor excuses.
 	longCall = 5 * slowCall
+	// usualCall is how long the calls of a quick event take on an average at most: some times what it costs to wake another goroutine,
+	// and less than an answer of a database takes. While one that waits has the goroutine that reads, all clients wait with it.
+	usualCall = 50 * time.Microsecond
+	// usualCalls is how many of the last calls that average is about.
+	usualCalls = 64
 	// An event is quick after so many calls without a slow one, or after some that took so long.
 	quickCalls = 10_000
 	someCalls  = 1_000
@@ -31,6 +34,7 @@ type tempo struct {
 	calls       int        // without a slow one, not counted further than quickCalls
 	since       int64      // when they began, see monotonic
 	doubted     bool       // then time proves nothing, only calls do
+	usual       int64      // how long the last calls took on an average, in nanoseconds; slow ones apart
 	first, last *timedCall // under way, the oldest first
 }
 
@@ -39,30 +43,24 @@ var processStart = time.Now()
 // monotonic is a time in nanoseconds that corrections of the wall clock do not move.
 func monotonic() int64 { return int64(time.Since(processStart)) }
 
-// quick reports whether the next call may be expected to be quick. While one is under way that takes long, as when a database
-// hangs, it is not.
+// quick reports whether the next call may be expected to be quick. While one is under way that is slow, as when a database hangs, it
+// is not: that is known before the engine takes over from a goroutine that reads, so that its successor does not find the next one.
 func (t *tempo) quick() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.first != nil && monotonic()-t.first.began >= int64(longCall) {
+	if t.usual > int64(usualCall) || t.first != nil && monotonic()-t.first.began > int64(slowCall) {
 		return false
 	}
 	return t.calls >= quickCalls || t.calls >= someCalls && !t.doubted && monotonic()-t.since >= int64(quickTime)
 }
 
-// proved reports whether there were so many quick calls that one is measured by the time alone, which costs least.
-func (t *tempo) proved() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.calls >= quickCalls
-}
-
 // goodLocked follows a call that was not slow.
-func (t *tempo) goodLocked() {
+func (t *tempo) goodLocked(took time.Duration) {
 	if t.calls == 0 {
 		t.since = monotonic()
 	}
 	t.calls = min(t.calls+1, quickCalls)
+	t.usual += (int64(took) - t.usual) / usualCalls
 }
 
 // badLocked follows a call that was slow.
@@ -84,15 +82,13 @@ type timedCall struct {
 
 var timedCalls = sync.Pool{New: func() any { return new(timedCall) }}
 
-// begin begins to measure a call, until its end.
+// begin begins to measure a call, until its end. After so many quick calls that the event is proved, the time alone is measured, which
+// costs least.
 func (t *tempo) begin() *timedCall {
 	c := timedCalls.Get().(*timedCall)
 	c.tempo = t
-	if c.strict = !t.proved(); c.strict {
-		c.before = threadSwitches()
-	}
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	c.strict = t.calls < quickCalls
 	c.began = monotonic()
 	if c.previous = t.last; t.last != nil {
 		t.last.next = c
@@ -100,6 +96,10 @@ func (t *tempo) begin() *timedCall {
 		t.first = c
 	}
 	t.last = c
+	t.mu.Unlock()
+	if c.strict {
+		c.before = threadSwitches()
+	}
 	return c
 }
 
@@ -114,7 +114,7 @@ func (c *timedCall) end() {
 	t.removeLocked(c)
 	switch {
 	case !slow:
-		t.goodLocked()
+		t.goodLocked(took)
 	case excused:
 	case !long && !c.strict:
 		t.doubtLocked()
@@ -179,10 +179,10 @@ func (s *Socket) workQuickly() {
 		}
 	}()
 	for range quickTasks {
-		if !s.nextIsQuick() {
+		t, ok, more, quick := s.nextQuick()
+		if !quick {
 			break
 		}
-		t, ok, more := s.next(false)
 		if more {
 			s.nsp.server.spawn(s.work)
 		}
@@ -194,19 +194,20 @@ func (s *Socket) workQuickly() {
 		running = false
 	}
 	s.nsp.server.spawn(s.work) // in the place of this one
-	runtime.Gosched()          // which keeps its P while it waits for connections: the other one is in the queue of that P
 }
 
-// nextIsQuick reports whether the next task of the inbox, if there is one, is quick.
-func (s *Socket) nextIsQuick() bool {
+// nextQuick is next for a worker that takes quick tasks alone. quick is false, and nothing is taken, if the next task is another one, such
+// as the end of the socket, which may come at any moment.
+func (s *Socket) nextQuick() (t task, ok, more, quick bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	in := s.inbox
-	if in.head == len(in.items) {
-		return true
+	quick = in.head == len(in.items) || in.items[in.head].step == stepEvent && s.quick(in.items[in.head].packet)
+	if quick {
+		t, ok, more = s.takeTaskLocked()
 	}
-	t := &in.items[in.head]
-	return t.step == stepEvent && s.quick(t.packet)
+	s.mu.Unlock()
+	s.client.discharge(int64(t.bytes))
+	return t, ok, more, quick
 }
 
 // preempted reports whether all that happened to the thread was that others got its processor. Where the goroutine has waited, its

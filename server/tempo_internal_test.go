@@ -13,7 +13,7 @@ func TestTempo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good := func(p *tempo, times int) {
 			for range times {
-				p.goodLocked()
+				p.goodLocked(usualCall / 2)
 			}
 		}
 		for _, c := range []struct {
@@ -37,6 +37,18 @@ func TestTempo(t *testing.T) {
 				good(p, someCalls)
 				time.Sleep(quickTime)
 			}, true},
+			{"many that wait for a database", func(p *tempo) {
+				for range 2 * quickCalls {
+					p.goodLocked(slowCall / 3)
+				}
+			}, false},
+			{"many that wait no more", func(p *tempo) { p.usual = int64(slowCall); good(p, 2*quickCalls) }, true},
+			{"many, one in ten of which waits", func(p *tempo) {
+				for range quickCalls / 10 {
+					good(p, 9)
+					p.goodLocked(slowCall)
+				}
+			}, false},
 			{"too few in a long time", func(p *tempo) { good(p, someCalls-1); time.Sleep(time.Hour) }, false},
 			{"a slow one in a long time", func(p *tempo) {
 				good(p, someCalls)
@@ -104,14 +116,14 @@ func TestTempoOfCallsUnderWay(t *testing.T) {
 		var calls []*timedCall
 		for range 3 {
 			calls = append(calls, p.begin())
-			time.Sleep(slowCall)
+			time.Sleep(slowCall / 3)
 		}
 		if !p.quick() {
-			t.Error("not quick though no call takes long")
+			t.Error("not quick though no call is slow")
 		}
-		time.Sleep(longCall - 3*slowCall)
+		time.Sleep(slowCall)
 		if p.quick() {
-			t.Error("quick though a call takes long")
+			t.Error("quick though a call is slow")
 		}
 		calls[0].began = monotonic() // as if it had been short
 		calls[1].began = monotonic()

@@ -72,6 +72,22 @@ func TestQuickHandlers(t *testing.T) {
 	}
 }
 
+// The end of a socket, which may come between two quick events, is told on a goroutine for which nobody waits.
+func TestQuickHandlerDisconnect(t *testing.T) {
+	n := hot(t)
+	here := make(chan bool, 1)
+	n.Of("/").OnDisconnect(func(context.Context, *server.Socket, server.Reason) {
+		here <- strings.Contains(string(debug.Stack()), "workQuickly")
+	})
+	_, s := n.connect(t)
+	for range 20_000 {
+		s.EndBesideQuickWork()
+		if await(t, here) {
+			t.Fatal("the end was told by whoever runs what is quick")
+		}
+	}
+}
+
 // A handler that was quick until now may wait for its own client, and for one that shares its goroutine.
 func TestQuickHandlerWaits(t *testing.T) {
 	n := hot(t)
