@@ -37,6 +37,7 @@
 //     that the runtime's poller does not know.
 //   - With ReadHot that poller is a leader (leader_linux.go): it reads the connections itself and runs what is quick, beside up to
 //     GOMAXPROCS-2 workers while much is queued (helper). One more, until it is done, for each of them that was stuck and replaced.
+//     Another one, the watch, is woken by a timer of the kernel (stuckalarm_linux.go) when a leader has been at its queue for a while.
 //   - Elsewhere one reader for each websocket connection, parked while nothing arrives (reader, read.go); its stack stays
 //     small, because it hands each batch to a worker and waits.
 //   - Workers (workers.go) read connections that the poller found readable, and handle batches. Handler's OnText and
@@ -71,11 +72,13 @@
 // # Who owns what when a leader is taken over
 //
 // A leader owns the wait for events and their buffer; the queue of connections that are readable is under poller.mu, and whoever
-// takes one out of it becomes its reader by pollState.wake. A timer that finds the leader in its turn with one connection for too
-// long names another goroutine as the leader under poller.mu. From that moment:
+// takes one out of it becomes its reader by pollState.wake. The watch, when it finds the leader in its turn with one connection for
+// too long, names another goroutine as the leader under poller.mu. From that moment:
 //
-//   - The new leader owns the wait, the buffer and what is queued. The former one is in a turn, so that it is not waiting, and looks
-//     under poller.mu who leads before it takes from the queue or waits again; it finds that it does not, and ends.
+//   - The new leader owns the wait, the buffer, what is queued and the alarm. The former one is in a turn, so that it is not waiting,
+//     and looks under poller.mu who leads before it takes from the queue, stops the alarm or waits again; it finds that it does not,
+//     and ends.
+//   - The watch owns nothing but its wait for the alarm. It ends when the alarm is closed, with the last connection.
 //   - The former one keeps the connection that it reads, as its only reader, and what runs in its turn for the application. Events of
 //     that connection are noted in its pollState meanwhile. If it has let go of the connection (Session.ContinueQuick), the new
 //     leader reads it: what a handler waits for can come.
@@ -120,7 +123,7 @@
 //   - the move from one transport to another: upgrade.go; from one server to another, before it has begun: handover.go; requests of
 //     sessions that other servers have: elsewhere.go
 //   - how bytes are read from a connection: with a goroutine read.go, without readpoll.go and poller_linux.go; on whose
-//     goroutine handlers run: workers.go, leader_linux.go; how events are waited for: epollwait_linux.go; the system calls: nonblocking_unix.go; sockets that the runtime does not watch:
+//     goroutine handlers run: workers.go, leader_linux.go, and when another one takes over: stuckalarm_linux.go; how events are waited for: epollwait_linux.go; the system calls: nonblocking_unix.go; sockets that the runtime does not watch:
 //     descriptor_linux.go; what crypto/tls keeps: tlsbuffers.go
 //   - what is told about a session to limits and metrics: observer.go; what goes on from its request: context.go
 //   - connections of the HTTP server that wait for requests: conns.go

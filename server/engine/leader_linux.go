@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -12,17 +13,18 @@ import (
 // goroutine that waits, puts the connections that have become readable into the queue, and reads them one after the other, handlers
 // that are known to be quick included. What may take longer it leaves to workers.
 //
-// A handler may be slow all the same. When the leader has been at one connection for stuckTime, another goroutine becomes the
-// leader: it has the queue, the events and the right to wait from then on. The former leader keeps the connection that it is at,
-// until it is done with it, and ends.
+// A handler may be slow all the same. While there is a queue, the watch looks at the leader every lookTime. When it has been at one
+// connection for stuckTime, another goroutine becomes the leader: it has the queue, the events, the alarm and the right to wait from
+// then on. The former leader keeps the connection that it is at, until it is done with it, and ends.
 type leadership struct {
 	// Static after construction.
 	p     *poller
 	set   *epollSet
-	stuck *time.Timer // runs from the beginning of each turn
+	alarm *stuckAlarm // is set by the leader while it is at its queue
 
 	// Owned by the leader.
-	events []syscall.EpollEvent
+	events   []syscall.EpollEvent
+	runnable [1]metrics.Sample // how many goroutines wait for a processor
 
 	// Guarded by p.mu.
 	leader  *leader
@@ -33,11 +35,9 @@ type leadership struct {
 
 // leader is one goroutine that is the leader, or was.
 type leader struct {
-	turns atomic.Uint32 // odd while it is at a connection
+	turn atomic.Int64 // when it came to the connection that it is at, see monotonic; 0 while it is at none
 
-	// Owned by its goroutine.
-	reading    *wsConn
-	handedOver bool // something to another goroutine, since the last wait
+	reading *wsConn // owned by its goroutine
 }
 
 // helper is a worker that empties the queue together with the leader.
@@ -48,17 +48,29 @@ type helper struct {
 
 const (
 	// stuckTime is how long a turn may take before another goroutine becomes the leader, or gets the place of a helper.
-	stuckTime = 10 * time.Millisecond
+	stuckTime = 3 * lookTime / 4
 	// maxReadsHere is how much of one connection is read in the leader's turn, in buffers.
 	maxReadsHere = 8
 	// queuePerHelper is how many connections have to wait for each goroutine that reads them before another one is woken.
 	queuePerHelper = 16
 )
 
-func newLeadership(p *poller, set *epollSet) *leadership {
-	l := &leadership{p: p, set: set, events: make([]syscall.EpollEvent, pollBatchSize)}
-	l.stuck = time.AfterFunc(stuckTime, l.look)
-	return l
+func newLeadership(p *poller, set *epollSet) (*leadership, error) {
+	alarm, err := newStuckAlarm()
+	if err != nil {
+		return nil, err
+	}
+	l := &leadership{p: p, set: set, alarm: alarm, events: make([]syscall.EpollEvent, pollBatchSize)}
+	l.runnable[0].Name = "/sched/goroutines/runnable:goroutines"
+	p.tasks.start(l.watch)
+	return l, nil
+}
+
+// watch looks at the leader when the alarm goes off.
+func (l *leadership) watch() {
+	for l.alarm.wait() {
+		l.look()
+	}
 }
 
 // appointLocked makes a new goroutine the leader.
@@ -76,23 +88,27 @@ func (l *leadership) run(me *leader) {
 			l.abandon(me)
 		}
 	}()
+	l.alarm.set()
 	for l.serveQueue(me) {
-		me.letOthersBegin()
+		l.alarm.stop()
+		l.letOthersBegin()
 		n := l.set.wait(l.events)
 		if n == 0 {
 			l.set.close()
 			break
 		}
+		l.alarm.set()
 		l.enqueue(n)
 	}
 	over = true
 }
 
-// letOthersBegin comes before a wait. What the leader has handed over is in the queue of its own P, which it does not let go of while
-// it waits: where no other P is idle nobody would fetch it there for 10 ms.
-func (me *leader) letOthersBegin() {
-	if me.handedOver {
-		me.handedOver = false
+// letOthersBegin comes before a wait. What the leader has started or woken, and its handlers have, is in the queue of its own P, which it
+// does not let go of while it waits: where no other P is idle nobody would fetch it there for 10 ms. Where nothing is queued it goes on:
+// runtime.Gosched wakes a thread.
+func (l *leadership) letOthersBegin() {
+	metrics.Read(l.runnable[:])
+	if l.runnable[0].Value.Uint64() > 0 {
 		runtime.Gosched()
 	}
 }
@@ -168,16 +184,14 @@ func (l *leadership) serve(me *leader, c *wsConn) {
 	if !c.readable() {
 		return
 	}
-	me.turns.Add(1)
-	l.stuck.Reset(stuckTime) // which is cheap: the runtime moves timers lazily
+	me.turn.Store(monotonic())
 	me.reading = c
-	f, handedOver := c.readHere()
+	f := c.readHere()
 	me.reading = nil
-	me.handedOver = me.handedOver || handedOver
 	if f != nil {
 		l.runApart(f)
 	}
-	me.turns.Add(1)
+	me.turn.Store(0)
 }
 
 // runApart runs what belongs to the application. Server.Close, which f may call, does not wait for it.
@@ -187,11 +201,11 @@ func (l *leadership) runApart(f func()) {
 	f()
 }
 
-// look follows when no turn has begun for stuckTime: either nothing arrives, or the leader is stuck in the last one.
+// look has somebody else lead if the leader is stuck.
 func (l *leadership) look() {
 	l.p.mu.Lock()
 	defer l.p.mu.Unlock()
-	if l.p.set == l.set && l.leader.turns.Load()%2 == 1 {
+	if turn := l.leader.turn.Load(); l.p.set == l.set && turn != 0 && monotonic()-turn >= int64(stuckTime) {
 		l.appointLocked()
 	}
 }
@@ -210,7 +224,7 @@ func (h *helper) run() {
 			continue
 		}
 		reading = c
-		f, _ := c.readHere()
+		f := c.readHere()
 		reading = nil
 		if f != nil {
 			f()
@@ -239,8 +253,8 @@ func (h *helper) leave() {
 }
 
 // readHere is readReady for a goroutine on which others depend: it does not wait, nor read much. What it leaves goes to a worker;
-// what the handlers left to do is returned if it is quick. handedOver says that another goroutine was started or woken.
-func (c *wsConn) readHere() (quick func(), handedOver bool) {
+// what the handlers left to do is returned if it is quick.
+func (c *wsConn) readHere() (quick func()) {
 	workers := &c.s.srv.workers
 	// TLS may have to wait, and so may what has to wait for its turn; the end of a connection runs callbacks.
 	if c.raw != nil && !c.probing && !c.poll.hup.Load() {
@@ -253,25 +267,25 @@ func (c *wsConn) readHere() (quick func(), handedOver bool) {
 				break // the worker finds it again
 			}
 			if !drained {
-				handedOver = c.runElsewhere() || handedOver
+				c.runElsewhere()
 				continue
 			}
 			isQuick := c.quick
 			f := c.continuation()
 			if !c.poll.rest() {
 				c.continued = f
-				handedOver = c.runElsewhere() || handedOver
+				c.runElsewhere()
 				continue
 			}
 			if f != nil && !isQuick {
 				workers.do(continued(f))
-				return nil, true
+				return nil
 			}
-			return f, handedOver
+			return f
 		}
 	}
 	workers.do((*readJob)(c))
-	return nil, true
+	return nil
 }
 
 // continued is what a handler left to do, as the workers see it.

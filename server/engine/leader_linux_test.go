@@ -234,40 +234,127 @@ func TestAskHelp(t *testing.T) {
 	})
 }
 
-// What the leader hands over begins at once also where all other processors compute, and not when the scheduler takes the leader's
-// P away from it. Where the machine itself is busy that takes some series of messages to see.
+// What the leader hands over, or its handlers start or wake, begins at once also where all other processors compute, and not when the
+// scheduler takes the leader's P away from it. Where the machine itself is busy that takes some series of messages to see.
 func TestLeaderHandsOver(t *testing.T) {
-	before := runtime.GOMAXPROCS(3)
-	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
-	begun := make(chan time.Time)
-	g.onText = func(r *recorder, _ string) { r.s.Continue(func() { begun <- time.Now() }) }
-	ws, _ := g.openWS("")
-	var over atomic.Bool
-	defer over.Store(true)
+	begun, woken := make(chan time.Time), make(chan struct{})
+	begin := func() { begun <- time.Now() }
+	go func() {
+		for range woken {
+			begin()
+		}
+	}()
+	t.Cleanup(func() { close(woken) })
+	for what, do := range map[string]func(r *recorder){
+		"what is continued":       func(r *recorder) { r.s.Continue(begin) },
+		"what a quick one starts": func(r *recorder) { r.s.ContinueQuick(func() { go begin() }) },
+		"whom a quick one wakes":  func(r *recorder) { r.s.ContinueQuick(func() { woken <- struct{}{} }) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			before := runtime.GOMAXPROCS(3)
+			t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+			g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
+			g.onText = func(r *recorder, _ string) { do(r) }
+			ws, _ := g.openWS("")
+			over := compute(2)
+			defer over()
+			eventually(t, "half of what is handed over begins soon", func() bool {
+				const series = 20
+				soon := 0
+				for range series {
+					said := time.Now()
+					ws.say("4do")
+					if took := (<-begun).Sub(said); took < 5*time.Millisecond {
+						soon++
+					}
+				}
+				return soon >= series/2
+			})
+			over()
+			_ = g.srv.Close()
+			g.checkEnded(t)
+		})
+	}
+}
+
+// compute keeps n processors busy until over is called.
+func compute(n int) (over func()) {
+	var done atomic.Bool
 	var computing sync.WaitGroup
-	for range 2 {
+	for range n {
 		computing.Go(func() {
-			for !over.Load() {
+			for !done.Load() {
 			}
 		})
 	}
-	eventually(t, "half of what is handed over begins soon", func() bool {
+	return func() {
+		done.Store(true)
+		computing.Wait()
+	}
+}
+
+// Others wait no longer for a leader whose handler blocks than until somebody looks at it. Where the machine itself is busy that takes
+// some series of messages to see.
+func TestLeaderTakenOver(t *testing.T) {
+	spareP(t)
+	g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
+	release, blocked := make(chan struct{}), make(chan struct{})
+	g.onText = func(r *recorder, data string) {
+		if data != "block" {
+			sayEcho(r, data)
+			return
+		}
+		r.s.ContinueQuick(func() {
+			blocked <- struct{}{}
+			<-release
+		})
+	}
+	slow, _ := g.openWS("")
+	other, _ := g.openWS("")
+	eventually(t, "half of the answers come soon", func() bool {
 		const series = 20
 		soon := 0
 		for range series {
+			slow.say("4block")
+			<-blocked
 			said := time.Now()
-			ws.say("4do")
-			if took := (<-begun).Sub(said); took < stuckTime/2 {
+			other.say("4x")
+			other.expect("4x")
+			if time.Since(said) < 6*time.Millisecond {
 				soon++
 			}
+			release <- struct{}{}
 		}
 		return soon >= series/2
 	})
-	over.Store(true)
-	computing.Wait()
 	_ = g.srv.Close()
 	g.checkEnded(t)
+}
+
+// An alarm that has been closed does nothing, whoever has its descriptor by then.
+func TestStuckAlarm(t *testing.T) {
+	a, err := newStuckAlarm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.set()
+	for range 3 {
+		if !a.wait() {
+			t.Fatal("closed before its time")
+		}
+	}
+	ended := make(chan bool)
+	a.stop()
+	go func() { ended <- a.wait() }()
+	a.close()
+	if <-ended {
+		t.Error("it went off though it was stopped")
+	}
+	a.set()
+	a.stop()
+	if a.wait() {
+		t.Error("it went off though it was closed")
+	}
 }
 
 // A wait that has become cold, so that the scheduler knows of it, ends with the next event, and with the end of the set.

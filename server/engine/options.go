@@ -161,10 +161,9 @@ const (
 	// ReadHot is ReadPoller with a goroutine that waits without telling the scheduler of it, and that handles what has come itself:
 	// packets are decoded there, and what is given to Session.ContinueQuick runs there. With little load a message then costs less
 	// processor time, because fewer threads have to be woken. Handler.OnText and OnBinary must not block; when one does, another
-	// goroutine takes over after 10 ms. Each server needs a P of its own: the program sets GOMAXPROCS to one more than the
+	// goroutine takes over after 2 to 4 ms. Each server needs a P of its own: the program sets GOMAXPROCS to one more than the
 	// processors that it is to use. With GOMAXPROCS 1 and on other systems it is ReadPoller. It is an experiment: each call that blocks costs
-	// the other connections these 10 ms, and goroutines that such calls start, to write broadcasts too, begin up to 10 ms later while all
-	// processors are busy.
+	// the other connections these milliseconds.
 	ReadHot ReadMode = "hot"
 	// ReadGoroutine has a goroutine for each connection, and those of net/http for each poll that waits.
 	ReadGoroutine ReadMode = "goroutine"

@@ -129,13 +129,17 @@ func (p *poller) openLocked() bool {
 		_ = syscall.Close(fd)
 		return false
 	}
-	p.set = &epollSet{waiter: w}
+	set := &epollSet{waiter: w}
 	if p.hot {
-		p.set.lead = newLeadership(p, p.set)
-		p.set.lead.appointLocked()
+		if set.lead, err = newLeadership(p, set); err != nil {
+			w.close()
+			return false
+		}
+		p.set = set
+		set.lead.appointLocked()
 		return true
 	}
-	set := p.set
+	p.set = set
 	p.tasks.start(func() { p.run(set) })
 	return true
 }
@@ -146,7 +150,7 @@ func (p *poller) closeIfEmptyLocked() {
 		return
 	}
 	if p.set.lead != nil {
-		p.set.lead.stuck.Stop()
+		p.set.lead.alarm.close()
 	}
 	p.set.end()
 	p.set, p.slots, p.free = nil, nil, nil

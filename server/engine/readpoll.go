@@ -191,11 +191,8 @@ func (c *wsConn) sitOut() {
 }
 
 // runElsewhere lets another goroutine do what the handlers left to do, if they did: this one goes on reading, or waits.
-func (c *wsConn) runElsewhere() (some bool) {
-	f := c.continuation()
-	if f == nil {
-		return false
+func (c *wsConn) runElsewhere() {
+	if f := c.continuation(); f != nil {
+		go f()
 	}
-	go f()
-	return true
 }

@@ -209,7 +209,7 @@ func (s *Session) Continue(f func()) {
 }
 
 // ContinueQuick is Continue for an f that returns soon, as a rule within a millisecond. Where one goroutine waits for all connections
-// (see ReadHot) it runs f too: the other connections wait meanwhile, about 10 ms if f does not return. Each such f costs them that:
+// (see ReadHot) it runs f too: the other connections wait meanwhile, 2 to 4 ms if f does not return. Each such f costs them that:
 // while one has not returned, others of its kind are for Continue.
 func (s *Session) ContinueQuick(f func()) {
 	s.continueWith(continuation{f: f, quick: true})
