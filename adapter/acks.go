@@ -98,7 +98,7 @@ type localAcks struct {
 	known, stopped     bool
 }
 
-// deliverWithAck delivers a packet to this node's sockets. Their answers must be waited for.
+// deliverWithAck delivers a packet to this node's sockets. The caller must wait for their answers.
 func deliverWithAck(l Local, p *parser.Packet, sel Selection, flags Flags, sink AckSink) *localAcks {
 	w := &localAcks{sink: sink, all: make(chan struct{})}
 	var n int

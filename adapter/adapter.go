@@ -22,12 +22,12 @@
 // for as many foreign nodes as there are. Package internal/question says when it is over. A question that is still open after 250
 // ms, and from then on every 500 ms, asks the broker whether those it waits for still exist:
 //
-//   - a node that was killed does not exist any more and is not waited for;
+//   - a node that was killed does not exist any more: the question does not wait for it;
 //   - what listens without being a node, such as a monitoring tool, is recognised, and later questions begin with a list of
 //     the nodes;
-//   - a node that may have come after the question is waited for for a second;
-//   - a node that exists but was silent for a whole question of a second or more is not waited for until it says something;
-//     it is missing in the results. Foreign nodes are only counted in this, too.
+//   - the question waits for a second for a node that may have come after it;
+//   - no further question waits for a node that exists but was silent for a whole question of a second or more, until that node says
+//     something. Results name it as missing. Foreign nodes are only counted in this, too.
 //
 // When the bus was cut off from the broker while a question was open, it ends with ErrClusterUnavailable. The next one waits a
 // moment for the other nodes, which have to subscribe again too.

@@ -102,7 +102,7 @@ func unheard(known int, err error) int {
 	return known
 }
 
-// ask sends a question. It must be waited for unless there is an error.
+// ask sends a question. The caller must wait for it unless there is an error.
 func (c *clustered) ask(ctx context.Context, m *Message, acks AckSink) (*openQuestion, error) {
 	c.awaitListening(ctx)
 	c.reassemble(ctx)
@@ -184,7 +184,7 @@ func (c *clustered) reassemble(ctx context.Context) {
 		select {
 		case <-recount.C:
 		case <-over.C:
-			_ = c.members.Probe(ctx, c.present()) // those who are not back are not waited for again
+			_ = c.members.Probe(ctx, c.present()) // no other question waits for those who are not back
 			waiting = false
 		case <-c.ctx.Done():
 			return

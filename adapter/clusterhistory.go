@@ -48,9 +48,9 @@ type clusterHistory struct {
 
 // pendingTurn is something that this node's sockets are to get.
 type pendingTurn struct {
-	seq     uint64 // of a broadcast that is awaited from the log; 0 if only what stands before it is waited for
+	seq     uint64 // of a broadcast that is to come from the log; 0 if this waits only for what stands before it
 	since   time.Time
-	unsent  bool // it was awaited from the log, where it will not be
+	unsent  bool // it was to come from the log, where it will not be
 	deliver func(offset string, place *Place)
 }
 

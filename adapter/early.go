@@ -35,7 +35,7 @@ type earlyOne struct {
 	place *Place // of those who have got it
 }
 
-// placeWaiter waits until nothing up to a number is awaited from the log.
+// placeWaiter waits until nothing up to a number is still to come from the log.
 type placeWaiter struct {
 	seq  uint64
 	done chan struct{}
@@ -89,7 +89,7 @@ func (h *clusterHistory) wakeLocked() {
 	if len(h.early.waiting) == 0 {
 		return
 	}
-	first := uint64(math.MaxUint64) // that is awaited
+	first := uint64(math.MaxUint64) // that is to come from the log
 	if len(h.early.list) > 0 {
 		first = h.early.list[0].seq
 	}
@@ -139,7 +139,7 @@ func (h *clusterHistory) allPlaced(ctx context.Context) error {
 	})
 }
 
-// await waits until nothing up to a number is awaited from the log; 0 is none. It returns ErrClusterUnavailable if that takes too long.
+// await waits until nothing up to a number is still to come from the log; 0 is none. It returns ErrClusterUnavailable if that takes too long.
 func (h *clusterHistory) await(ctx context.Context, numberLocked func() uint64) error {
 	h.mu.Lock()
 	w := placeWaiter{numberLocked(), make(chan struct{})}

@@ -17,7 +17,7 @@ type foreign struct {
 	named    []NodeID // those that have answered the last complete question by name, sorted; never changed
 }
 
-// saw notes how many the broker counts beyond the members, and returns how many of them are not waited for. Of those that have
+// saw notes how many the broker counts beyond the members, and returns for how many of them no question waits. Of those that have
 // gone since the last time as many were mute as can be: it is better to wait in vain than not to wait.
 func (f *foreign) saw(counted int, listened bool) (mute int) {
 	counted = max(counted, 0) // a member that has just been killed is not counted any more
@@ -47,7 +47,7 @@ func (f *foreign) ended(end question.Outcome[NodeID], inVain bool) {
 	}
 }
 
-// heard notes that one has answered late: all are waited for again.
+// heard notes that one has answered late: questions wait for all of them again.
 func (f *foreign) heard() {
 	f.mu.Lock()
 	f.mute = 0

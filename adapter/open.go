@@ -50,7 +50,7 @@ func (t *questions) pending() int {
 	return len(t.open)
 }
 
-// answer takes an answer. It reports false for one that comes when nobody is waited for any more.
+// answer takes an answer. It reports false for one that comes when the question is over.
 func (t *questions) answer(m *Message) bool {
 	t.mu.Lock()
 	q := t.open[m.Request]
@@ -101,7 +101,7 @@ type openQuestion struct {
 	answers []*Message // of questions that are answered once
 }
 
-// take counts an answer. It reports false for one that comes when nobody is waited for any more.
+// take counts an answer. It reports false for one that comes when the question is over.
 func (q *openQuestion) take(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -186,8 +186,8 @@ func (q *openQuestion) gone(id NodeID) {
 	})
 }
 
-// outstanding tells which members are waited for, and whether foreign nodes are. After a second those are not that may not have
-// been asked.
+// outstanding tells for which members the question waits, and whether it waits for foreign nodes. After a second it does not wait
+// for those that it may not have reached.
 func (q *openQuestion) outstanding() (members []NodeID, foreign bool) {
 	q.tell(func(t *tally) {
 		if time.Since(q.began) >= newcomerTime {

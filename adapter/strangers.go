@@ -22,7 +22,7 @@ const (
 	// strangersFor is how long those who were found are believed to be there.
 	strangersFor = time.Second
 	// strangersAnswer is how long they have to answer. Of one that does not the broker has not noticed yet that it has gone, which may
-	// take minutes: it broadcasts nothing, and is waited for again when it says something.
+	// take minutes: it broadcasts nothing. Questions wait for it again when it says something.
 	strangersAnswer = 2 * time.Second
 )
 

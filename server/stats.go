@@ -26,7 +26,7 @@ type Stats struct {
 	Sockets     int // connected sockets
 	Connecting  int // sockets whose middlewares are running
 	Rooms       int // joined rooms; a socket's own room is not counted
-	PendingAcks int // acknowledgements that are waited for
+	PendingAcks int // acknowledgements for which a caller waits
 	Questions   int // questions to other nodes that are not settled
 	Workers     int // goroutines that run, or wait in, application code
 	Relays      int // websockets of sessions on other nodes that come through this one

@@ -39,7 +39,7 @@
 //
 // Messages to all and to one node take two ways; package adapter keeps the order that its table promises for several ways.
 //
-// Kafka does not know who reads a partition. There are no nodes but the members, and one that was killed is waited for by questions
+// Kafka does not know who reads a partition. There are no nodes but the members, and questions wait for one that was killed
 // until membership finds it silent.
 //
 // # Rights

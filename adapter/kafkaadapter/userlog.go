@@ -301,7 +301,7 @@ const (
 	earliest = -2
 )
 
-// endOffsets asks where the partitions end. Who asks while an answer is awaited shares the next question with others.
+// endOffsets asks where the partitions end. Whoever asks while a question is open shares the next one with others.
 type endOffsets struct {
 	// Static after construction.
 	client     *kgo.Client

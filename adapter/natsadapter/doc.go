@@ -11,8 +11,8 @@
 //     counted in Stats.Failed; what was for this node and did not come is not known, so that Stats.Losses counts how often that
 //     may have been. Questions that were open end with adapter.ErrClusterUnavailable;
 //   - what waits for longer than Options.QueueAge, or does not fit into Options.QueueLimit, while NATS is away; both are counted. All else
-//     that is no question and not volatile is kept and sent when NATS is back and the other nodes have subscribed again, which is
-//     waited for for 2.5 s at most;
+//     that is no question and not volatile is kept and sent when NATS is back and the other nodes have subscribed again: this node
+//     waits for them for 2.5 s at most;
 //   - what comes to a server on which it is not known yet that this node listens. A join that has returned is known everywhere. Where a
 //     node makes sockets of other nodes join a room (SocketsJoin), what it sends to the room in the next 5 s goes to all nodes of the
 //     namespace and misses nobody; what a third node sends to the room before the sockets have joined does.

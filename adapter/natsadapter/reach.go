@@ -20,7 +20,7 @@ const (
 type reach struct {
 	number  string
 	waiting map[adapter.NodeID]bool // guarded by session.mu
-	done    chan struct{}           // closed when nobody is waited for
+	done    chan struct{}           // closed when nobody owes an answer
 }
 
 // reach waits until the other servers know our subscriptions. A node that does not answer is not asked again until it is heard.

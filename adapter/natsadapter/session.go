@@ -23,7 +23,7 @@ const (
 	batchSize = 256
 	// confirmEvery is how long what was written is not confirmed at most.
 	confirmEvery = time.Second
-	// gatherWithin is how long the other nodes are waited for that listened before the connection ended, gatherEvery the time between
+	// gatherWithin is how long this node waits for the others that listened before the connection ended, gatherEvery the time between
 	// two looks.
 	gatherWithin = 2500 * time.Millisecond
 	gatherEvery  = 20 * time.Millisecond
@@ -386,7 +386,7 @@ func (s *session) flush() error {
 }
 
 // settle waits until NATS has read former connections to their end: a server that was frozen may still have what was written to them,
-// and what is written to this one would overtake it. A server that does not know that a connection is dead is not waited for.
+// and what is written to this one would overtake it. It does not wait for a server that does not know that a connection is dead.
 func (s *session) settle() error {
 	former := s.hub.former[max(len(s.hub.former)-maxFormer, 0):]
 	deadline := time.Now().Add(settleWithin)

@@ -244,7 +244,7 @@ func (s *subscriptions) newsLocked() {
 }
 
 // wait returns when NATS has confirmed subjects, or adapter.ErrClusterUnavailable when ctx ends or away is closed first; nil never
-// is. What is not wanted any more, and what the node does without, is not waited for. Without subjects it waits for all.
+// is. It does not wait for what is not wanted any more, nor for what the node does without. Without subjects it waits for all.
 func (s *subscriptions) wait(ctx context.Context, away <-chan struct{}, subjects ...string) error {
 	for {
 		s.mu.Lock()

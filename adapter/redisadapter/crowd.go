@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// gatherWithin is how long the other nodes are waited for that listened before the connection ended. Those of npm try again after
+// gatherWithin is how long this node waits for the others that listened before the connection ended. Those of npm try again after
 // up to two seconds.
 const gatherWithin = 2500 * time.Millisecond
 

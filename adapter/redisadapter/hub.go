@@ -228,8 +228,8 @@ func (h *hub) unsubscribe(namespace string, s space, name string) {
 	}
 }
 
-// wait returns when Redis has confirmed the subscriptions, or adapter.ErrClusterUnavailable when ctx ends first. Names
-// that are not wanted any more are not waited for.
+// wait returns when Redis has confirmed the subscriptions, or adapter.ErrClusterUnavailable when ctx ends first. It does
+// not wait for names that are not wanted any more.
 func (h *hub) wait(ctx context.Context, s space, names ...string) error {
 	r := h.running()
 	if r == nil {

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// paceAfter is how long this node's reader of a stream may stand still until it is not waited for any more.
+	// paceAfter is how long this node's reader of a stream may stand still until writers wait for it no longer.
 	paceAfter = 2 * time.Second
 	// followAfter is the same of a reader of which no more is known than that it is busy: one of npm reads 100 entries in a round trip.
 	followAfter = 15 * time.Second

@@ -136,7 +136,7 @@ type replica struct {
 	asked atomic.Int64  // when the question was sent that it has not answered, Unix nanoseconds; 0 without one
 }
 
-// replicaGrace is how long the answers of replicas are waited for when the masters have answered.
+// replicaGrace is how long this node waits for the answers of replicas when the masters have answered.
 const replicaGrace = 250 * time.Millisecond
 
 // ask puts a question, unless the replica has kept another one waiting for too long. It calls done at the end.

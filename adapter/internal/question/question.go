@@ -38,7 +38,7 @@ const (
 	// maxReports is how many foreign nodes are heard, unless more are counted: whoever can publish can answer in the names of
 	// nodes that do not exist.
 	maxReports = 4096
-	// maxOpen is how many sockets are waited for at once: more than a cluster has. A report that goes beyond is not believed.
+	// maxOpen is for how many sockets a question waits at once: more than a cluster has. A report that goes beyond is not believed.
 	maxOpen = 1 << 24
 	// maxEarly is how many sockets may settle before their node has reported.
 	maxEarly = 1 << 16
@@ -51,7 +51,7 @@ type Tally[ID cmp.Ordered] struct {
 	nodes   map[ID]*node // members that may have been asked, and whoever has answered
 	foreign int          // how many foreign nodes there are; -1 when they have to be counted
 	reports int          // how many of them have reported, as far as it is not known that they have vanished
-	mute    int          // how many of them are not waited for
+	mute    int          // for how many of them the question does not wait
 	unknown int          // how many the first count had beyond the members above; -1 before it
 	late    bool         // a node has stopped waiting for its sockets
 	handed  int          // how many nodes have got the question, once that matters; else -1
@@ -70,12 +70,12 @@ type state uint8
 
 const (
 	waiting  state = iota
-	newcomer       // waited for, but not for long: it may not have been asked
-	silent         // not waited for until it says something
+	newcomer       // the question waits for it, but not for long: it may not have been asked
+	silent         // the question does not wait for it until it says something
 	gone           // does not exist any more
 )
 
-// owes reports whether something is waited for: the answer of a member, or sockets.
+// owes reports whether the question waits for something of a node: the answer of a member, or sockets.
 func (n *node) owes() bool {
 	return n.state <= newcomer && (n.asked && n.reports == 0 || n.open > 0)
 }
@@ -84,7 +84,7 @@ func (n *node) answers() int { return n.reports }
 func (n *node) owed() int    { return max(n.open, 0) }
 func (n *node) early() int   { return max(-n.open, 0) }
 
-// New returns the tally of a question to these members: asked are waited for, quiet ones, which were silent before, are not.
+// New returns the tally of a question to these members. It waits for those that were asked, and not for quiet ones, which were silent before.
 // sockets says that each node reports how many sockets it has and then what comes of each.
 func New[ID cmp.Ordered](sockets bool, asked, quiet []ID) *Tally[ID] {
 	t := &Tally[ID]{sockets: sockets, nodes: make(map[ID]*node, len(asked)+len(quiet)+1), foreign: -1, unknown: -1, handed: -1}
@@ -145,14 +145,14 @@ func (t *Tally[ID]) Settle(from ID, sockets int) bool {
 // Late says that a node has stopped waiting for its sockets: there is no complete answer any more.
 func (t *Tally[ID]) Late() { t.late = true }
 
-// Silent says that a member is not to be waited for. What is heard from it still counts.
+// Silent says that the question is not to wait for a member. What is heard from it still counts.
 func (t *Tally[ID]) Silent(id ID) {
 	if n := t.nodes[id]; n != nil && n.asked && n.state < silent {
 		n.state = silent
 	}
 }
 
-// Missed says that a member may not have heard the question: it is not waited for unless it has reported.
+// Missed says that a member may not have heard the question, which does not wait for it unless it has reported.
 func (t *Tally[ID]) Missed(id ID) {
 	if n := t.nodes[id]; n != nil && n.reports == 0 {
 		t.Silent(id)
@@ -251,7 +251,7 @@ func (t *Tally[ID]) Overdue(handed int, before []ID) {
 	}
 }
 
-// Outstanding returns the members that are waited for, and whether foreign nodes or their sockets are.
+// Outstanding returns the members for which the question waits, and whether it waits for foreign nodes or their sockets.
 func (t *Tally[ID]) Outstanding() (members []ID, foreign bool) {
 	foreign = t.foreign < 0 || t.unheard() > t.mute
 	for id, n := range t.nodes {
@@ -301,7 +301,7 @@ type Outcome[ID cmp.Ordered] struct {
 	Counted    bool       // the broker has told how many nodes there are
 	Missing    []ID       // nodes, sorted, that have not answered or not to the end
 	Unanswered int        // all of them, those without a name included
-	Silent     []ID       // those of Missing that were waited for and have said nothing
+	Silent     []ID       // those of Missing for which the question has waited, and that have said nothing
 	Mute       int        // how many foreign nodes have not answered
 	Named      []ID       // foreign nodes that have answered with their names, sorted
 	Lost       map[ID]int // sockets that have not settled
