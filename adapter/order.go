@@ -68,7 +68,7 @@ type sender struct {
 	told     chan struct{}   // capacity 1; tells the goroutine of a new message
 	room     chan struct{}   // capacity 1; told by the goroutine when the queue is not too long any more
 	handled  <-chan struct{} // of the last server-side event; nil when nothing waits for it
-	slow     <-chan struct{} // of one that went on when the next was handled
+	slow     <-chan struct{} // of an event whose handlers still ran when the next message was handled
 }
 
 type queued struct {
