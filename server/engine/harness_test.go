@@ -66,9 +66,11 @@ func (l *pipeListener) dial() (net.Conn, error) {
 type recorder struct {
 	s      *Session
 	onText func(r *recorder, data string)
+	onPong func()
 
 	mu      sync.Mutex
 	got     []string
+	pongs   int
 	closes  []string
 	lastErr error
 	closed  chan struct{}
@@ -89,6 +91,15 @@ func (r *recorder) OnBinary(data []byte) {
 	r.mu.Unlock()
 }
 
+func (r *recorder) OnPong() {
+	r.mu.Lock()
+	r.pongs++
+	r.mu.Unlock()
+	if r.onPong != nil {
+		r.onPong()
+	}
+}
+
 func (r *recorder) OnClose(reason string, err error) {
 	r.mu.Lock()
 	r.closes = append(r.closes, reason)
@@ -104,6 +115,12 @@ func (r *recorder) received() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(r.got, "|")
+}
+
+func (r *recorder) answered() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pongs
 }
 
 func (r *recorder) ended() string {

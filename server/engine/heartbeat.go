@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"time"
 
 	"github.com/sockeye-io/sockeye/internal/timerwheel"
@@ -51,6 +52,7 @@ func (serverPings) pongLocked(s *Session) error {
 		// The timer runs out PingTimeout after the ping was due.
 		s.srv.count.answered.Observe(s.srv.cfg.PingTimeout + s.srv.wheel.Late(&s.timer))
 	}
+	s.awaited -= min(s.awaited, 1)
 	s.setTimerLocked(untilPing, s.srv.cfg.PingInterval)
 	return nil
 }
@@ -79,6 +81,9 @@ func (serverPings) goneLocked(s *Session) bool {
 }
 
 func (serverPings) expiredLocked(s *Session) (send *Message) {
+	if s.awaited < math.MaxUint8 {
+		s.awaited++
+	}
 	if s.phase == untilPing {
 		s.extended = false
 		// Counted from when the ping was due. If the whole machine was late, the client still gets most of its time.
@@ -150,7 +155,7 @@ func (s *Session) timedOut() { s.finish(&ending{reason: ReasonPingTimeout, quiet
 func (s *Session) beatLocked(kind byte) {
 	var answer *Message
 	var err error
-	asked := kind == packetPong && s.phase == untilPong
+	last := kind == packetPong && s.awaited == 1
 	if kind == packetPing {
 		answer, err = s.heartbeat().pingLocked(s)
 	} else {
@@ -160,14 +165,15 @@ func (s *Session) beatLocked(kind byte) {
 		s.sendQueuedLocked(answer)
 		return
 	}
-	h := s.handler
+	h, told := s.handler.(PongHandler)
+	told = told && last && err == nil
+	s.calling = s.calling || told
 	s.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil:
 		s.fail(err)
-		return
-	}
-	if pongs, ok := h.(PongHandler); ok && asked {
-		pongs.OnPong()
+	case told:
+		s.deliverPong(h)
 	}
 }
 

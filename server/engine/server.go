@@ -48,7 +48,8 @@ type Handler interface {
 
 // PongHandler is implemented by a Handler that wants to know that everything has arrived which was sent before the last ping.
 type PongHandler interface {
-	// OnPong is called when the client has answered a ping, under the terms of OnText. Pongs that answer none are not told.
+	// OnPong is called when the client has answered the last ping, under the terms of OnText. Other pongs are not told: those that answer
+	// none, and those that answer one after which there was another, while the session was paused.
 	OnPong()
 }
 

@@ -43,10 +43,11 @@ type Session struct {
 	spoken     bool // a packet has come
 	onDirty    bool // on the shard's dirty list
 	phase      heartbeatPhase
-	extended   bool // the pong deadline has been extended once since the ping
-	upgraded   bool // the transport is the result of an upgrade
-	pauseAsked bool // Pause was called
-	breaks     int8 // calls of PauseFor whose time is not over
+	extended   bool  // the pong deadline has been extended once since the ping
+	upgraded   bool  // the transport is the result of an upgrade
+	pauseAsked bool  // Pause was called
+	awaited    uint8 // pings that have not been answered; of a session that was paused there may be several
+	breaks     int8  // calls of PauseFor whose time is not over
 	handler    Handler
 	ending     *ending
 	out        outbox
@@ -187,18 +188,29 @@ func (s *Session) receive(from transport, kind byte, data []byte) {
 // deliver calls the handler. A session whose handler panics or calls runtime.Goexit ends.
 func (s *Session) deliver(h Handler, binary bool, data []byte) {
 	returned := false
-	defer func() {
-		if !returned {
-			s.fail(errHandlerLeft)
-		}
-		s.called()
-	}()
+	defer func() { s.left(returned) }()
 	if binary {
 		h.OnBinary(data)
 	} else {
 		h.OnText(data)
 	}
 	returned = true
+}
+
+// deliverPong is deliver.
+func (s *Session) deliverPong(h PongHandler) {
+	returned := false
+	defer func() { s.left(returned) }()
+	h.OnPong()
+	returned = true
+}
+
+// left follows a call of the handler, which has returned or not.
+func (s *Session) left(returned bool) {
+	if !returned {
+		s.fail(errHandlerLeft)
+	}
+	s.called()
 }
 
 // Continue runs f on a goroutine of its own, which may block. It is for Handler.OnText and OnBinary, to be called on
