@@ -36,6 +36,7 @@ type clusterHistory struct {
 	reads     missedReads
 
 	delivered atomic.Pointer[string] // offset of the last message that was delivered; written in turn
+	stood     atomic.Pointer[string] // the position when it was last asked for and nothing was being delivered
 	away      atomic.Bool            // a broadcast did not come back in time, and nothing has come since: nobody waits
 
 	mu sync.Mutex
@@ -314,9 +315,8 @@ func (h *clusterHistory) arrive(m *Message) {
 		h.early.passed(m.Offset)
 	}
 	h.mu.Unlock()
-	if recent := h.recent.Load(); recent != nil {
-		recent.add(m, at)
-		defer recent.placed(m)
+	if recent := h.recent.Load(); recent != nil && recent.add(m, at) {
+		defer recent.passed.Store(&m.Offset)
 	}
 	if own {
 		h.release(func(t *pendingTurn) bool { return t.seq <= m.Seq }, m)
@@ -337,13 +337,21 @@ func (h *clusterHistory) Position() string {
 	recent := h.recent.Load()
 	passed, read := recent.passed.Load(), recent.log.Read()
 	if h.turns.idle() { // everything up to there has been delivered
-		return recent.position(passed, read)
+		offset := recent.position(passed, read)
+		h.stood.Store(&offset)
+		return offset
 	}
-	if offset := h.delivered.Load(); offset != nil {
-		return *offset
+	best := ""
+	for _, offset := range []*string{h.stood.Load(), h.delivered.Load()} {
+		if offset != nil && h.Compare(*offset, best) > 0 {
+			best = *offset
+		}
 	}
-	return ""
+	return best
 }
+
+// LogReadings tells how often the log was read for clients that have come back, for tests.
+func (h *clusterHistory) LogReadings() uint64 { return h.reads.readings.Load() }
 
 // Compare implements History.
 func (h *clusterHistory) Compare(a, b string) int { return (*h.log.Load()).Compare(a, b) }

@@ -55,7 +55,7 @@ func (h *memoryHistory) keep(p *parser.Packet, sel Selection) (*parser.Packet, u
 	r.mu.Lock()
 	number := r.nextLocked()
 	p = withOffset(p, h.offset(number))
-	e := &recentEvent{at: time.Now(), bytes: keptBytes(p.Payload)}
+	e := &recentEvent{at: time.Now(), bytes: recentCost + keptBytes(p.Payload) + listCost(sel.Rooms) + listCost(sel.Except)}
 	e.open = func() *openedEvent { return newOpenedEvent(sel, p.Payload) }
 	r.addLocked(e)
 	r.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockeye-io/sockeye/server/parser"
@@ -22,7 +23,8 @@ const (
 // missedReads reads the log for clients that come back, for those together that wait at the same time. Its goroutines exist while
 // somebody waits.
 type missedReads struct {
-	h *clusterHistory // static
+	h        *clusterHistory // static
+	readings atomic.Uint64   // how often the log was read
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -108,6 +110,7 @@ func (r *missedReads) serve(log Log, group []*missedRead) {
 	}
 	end, first := "", group[0].offset
 	if err == nil {
+		r.readings.Add(1)
 		end, err = log.After(ctx, first, func(m *Message) bool { return take(log, group, m) })
 	}
 	if half := len(group) / 2; group[len(group)-1].offset != first && (errors.Is(err, ErrHistoryGap) || errors.Is(err, ErrHistoryLimit)) {

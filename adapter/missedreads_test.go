@@ -37,6 +37,15 @@ func (l *numberedLog) Compare(a, b string) int {
 	return x - y
 }
 
+func (l *numberedLog) message(n int) *Message {
+	m := &Message{Kind: KindBroadcast, Offset: numberOffset(n), Selection: Selection{Rooms: []string{"even"}}}
+	if n%2 == 1 {
+		m.Selection.Rooms[0] = "odd"
+	}
+	m.Packet = &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(fmt.Sprintf(`["n",%d]`, n))}}
+	return m
+}
+
 func (l *numberedLog) After(_ context.Context, offset string, each func(m *Message) bool) (string, error) {
 	l.reads.Add(1)
 	l.once.Do(func() { close(l.begun) })
@@ -46,12 +55,7 @@ func (l *numberedLog) After(_ context.Context, offset string, each func(m *Messa
 		return "", ErrHistoryGap
 	}
 	for n++; n <= l.last; n++ {
-		m := &Message{Offset: numberOffset(n), Selection: Selection{Rooms: []string{"even"}}}
-		if n%2 == 1 {
-			m.Selection.Rooms[0] = "odd"
-		}
-		m.Packet = &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(fmt.Sprintf(`["n",%d]`, n))}}
-		if !each(m) {
+		if m := l.message(n); !each(m) {
 			return m.Offset, nil
 		}
 	}

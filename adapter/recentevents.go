@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type recentEvents struct {
 	// Guarded by mu.
 	list  []*recentEvent
 	first uint64 // number of the first in list, or of the next one
+	base  string // an offset before the first, behind which there is nothing else; "" if none is known
 	bytes int
 
 	index recentIndex
@@ -32,7 +34,8 @@ type recentEvent struct {
 	// Static after construction.
 	offset string // "" if its number says it
 	at     time.Time
-	bytes  int
+
+	bytes int // what it takes, about; guarded by the lock of the events
 
 	// Owned by the index.
 	open  func() *openedEvent // nil when it was called
@@ -44,7 +47,31 @@ type openedEvent struct {
 	selection Selection
 	rooms     []string       // by which it is found; none if everybody's
 	payload   parser.Payload // with its offset
-	bytes     int
+	bytes     int            // of the payload
+}
+
+// What is taken beside texts and payloads, in bytes: by a broadcast, by a room in a list, and by one that it is found by, which may be in
+// no other broadcast.
+const (
+	recentCost  = 320
+	roomCost    = 16
+	indexedCost = 144
+)
+
+// cost is what an event takes, with its part of the index.
+func (e *openedEvent) cost() int {
+	if e == nil {
+		return recentCost
+	}
+	return recentCost + e.bytes + listCost(e.selection.Rooms) + listCost(e.selection.Except) + indexedCost*len(e.rooms)
+}
+
+func listCost(rooms []string) int {
+	n := roomCost * len(rooms)
+	for _, room := range rooms {
+		n += len(room)
+	}
+	return n
 }
 
 // maxRoomsKnown is by how many rooms a broadcast is found at most; one that is for more is looked at for everybody.
@@ -84,24 +111,43 @@ func newRecentEvents(limit int, retain time.Duration) *recentEvents {
 // nextLocked is the number of the next one.
 func (r *recentEvents) nextLocked() uint64 { return r.first + uint64(len(r.list)) }
 
-// addLocked adds one and forgets what is too old, or too much, but never the newest. last is the last one that it has forgotten, nil if
-// none.
-func (r *recentEvents) addLocked(e *recentEvent) (last *recentEvent) {
+// addLocked adds one and forgets what is too old, or too much, but never the newest.
+func (r *recentEvents) addLocked(e *recentEvent) {
 	r.list = append(r.list, e)
 	r.bytes += e.bytes
+	r.forgetLocked(e.at)
+}
+
+func (r *recentEvents) forgetLocked(now time.Time) {
 	n := 0
-	for ; n < len(r.list)-1 && (r.bytes > r.limit || e.at.Sub(r.list[n].at) > r.retain); n++ {
-		last, r.list[n] = r.list[n], nil
-		r.bytes -= last.bytes
+	for ; n < len(r.list)-1 && (r.bytes > r.limit || now.Sub(r.list[n].at) > r.retain); n++ {
+		r.bytes -= r.list[n].bytes
+		r.base, r.list[n] = r.list[n].offset, nil
 	}
 	r.list = r.list[n:]
 	r.first += uint64(n)
-	return last
 }
 
-// clearLocked forgets all of them.
-func (r *recentEvents) clearLocked() {
-	r.first, r.list, r.bytes = r.nextLocked(), nil, 0
+// clearLocked forgets all of them, and has none follow the last one: a number is left out, which is that of the base.
+func (r *recentEvents) clearLocked(base string) {
+	r.first, r.list, r.bytes, r.base = r.nextLocked()+1, nil, 0, base
+}
+
+// recount takes what those take that were opened, from a number on.
+func (r *recentEvents) recount(number uint64, opened []*recentEvent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, e := range opened {
+		if number+uint64(i) < r.first { // forgotten meanwhile
+			continue
+		}
+		cost := e.event.cost()
+		r.bytes += cost - e.bytes
+		e.bytes = cost
+	}
+	if n := len(r.list); n > 0 {
+		r.forgetLocked(r.list[n-1].at)
+	}
 }
 
 // tidy has the index forget what is forgotten, unless somebody is using it.
@@ -153,23 +199,23 @@ const indexStep = 256
 func (r *recentEvents) bringUpToDateLocked() {
 	x := &r.index
 	var step [indexStep]*recentEvent
-	for {
+	for end := uint64(math.MaxUint64); ; {
 		r.mu.Lock()
-		next := x.first + uint64(len(x.list))
+		end = min(end, r.nextLocked()) // what comes from now on is not waited for
 		first := r.first
-		if next < first { // what was forgotten meanwhile
-			next = first
-		}
+		next := max(x.first+uint64(len(x.list)), first) // what lies before was forgotten meanwhile
 		n := copy(step[:], r.list[next-first:])
 		r.mu.Unlock()
 		x.forgetLocked(first)
 		for _, e := range step[:n] {
 			x.addLocked(e)
 		}
-		if n < indexStep {
-			return
+		r.recount(next, step[:n])
+		if next+uint64(n) >= end {
+			break
 		}
 	}
+	x.forgetLocked(r.firstNumber())
 }
 
 // forgetLocked forgets those before a number.
