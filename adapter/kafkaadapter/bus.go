@@ -23,8 +23,9 @@ type bus struct {
 	expects func(room string) bool
 	log     place
 
-	ordered atomic.Bool          // set by InOrder
-	mark    atomic.Pointer[mark] // of the offsets; nil before the first
+	ordered  atomic.Bool          // set by InOrder
+	recorded atomic.Bool          // set by Record
+	mark     atomic.Pointer[mark] // of the offsets; nil before the first
 
 	// Static after Start.
 	mailbox *inflow.Mailbox[arrival]
@@ -72,7 +73,7 @@ func (b *bus) take(a *arrived) {
 		if m == nil {
 			m = new(adapter.Message)
 		}
-		if m.Packet == nil {
+		if m.Packet == nil && b.recorded.Load() {
 			m.Unopened = b.unopened(a)
 		}
 		m.Offset = b.offsetOf(position{a.topic, a.epoch, a.offset + 1})
@@ -86,14 +87,15 @@ func (b *bus) take(a *arrived) {
 	b.mailbox.Deliver(m, err, source)
 }
 
-// unopened is a broadcast of this node, for nobody here, or too old, or a question.
+// unopened is a broadcast of this node, for nobody here, or too old, or a question. It has its own copy of the body, which is a part of all
+// that was fetched at once.
 func (b *bus) unopened(a *arrived) *adapter.Unopened {
-	body, broadcast := a.body, a.kind == kindNames[adapter.KindBroadcast]
+	if a.kind != kindNames[adapter.KindBroadcast] {
+		return &adapter.Unopened{Open: func() *adapter.Message { return nil }}
+	}
+	body := string(a.body)
 	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
-		if !broadcast {
-			return nil
-		}
-		m, _ := b.all.Open(string(body))
+		m, _ := b.all.Open(body)
 		return m
 	}}
 }

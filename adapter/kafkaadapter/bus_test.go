@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/envelope"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -65,5 +66,34 @@ func TestCount(t *testing.T) {
 	n.awaitState(t, Down)
 	if _, err := b.Count(context.Background()); !errors.Is(err, adapter.ErrClusterUnavailable) {
 		t.Error(err)
+	}
+}
+
+// TestUnopened: of a record that is thrown away unread its body alone is kept, without all that was fetched with it, and of what is no
+// broadcast nothing.
+func TestUnopened(t *testing.T) {
+	b := &bus{}
+	var err error
+	if b.all, err = envelope.New("history", "/", everything); err != nil {
+		t.Fatal(err)
+	}
+	codec, err := envelope.New("sender", "/", everything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := codec.Sharded(&adapter.Message{Kind: adapter.KindBroadcast, Packet: event(t, "kept")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &arrived{letter: letter{kind: kindNames[adapter.KindBroadcast], body: body}}
+	u := b.unopened(a)
+	size := len(body)
+	clear(body) // of a buffer that is used for something else
+	if m := u.Open(); u.Size != size || m == nil || m.Packet == nil {
+		t.Errorf("of %d bytes %d are kept, as %+v", size, u.Size, m)
+	}
+	a.kind = kindNames[adapter.KindFetch]
+	if u = b.unopened(a); u.Size != 0 || u.Open() != nil {
+		t.Errorf("of a question %d bytes are kept", u.Size)
 	}
 }

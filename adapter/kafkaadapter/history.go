@@ -72,6 +72,7 @@ func parseOffset(offset string) (mark string, at position, ok bool) {
 
 // Record implements adapter.Recorder: the log of the namespace is its partition of the log of all.
 func (b *bus) Record(opts adapter.HistoryOptions) (adapter.Log, adapter.SessionStore, error) {
+	b.recorded.Store(true)
 	return &namespaceLog{b}, b.broker.sessions.of(b.local.Name(), opts), nil
 }
 

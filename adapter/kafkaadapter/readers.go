@@ -178,6 +178,7 @@ func (rs *readers) relieve() {
 func (r *reader) troubledLocked(err error) (gap step) {
 	var loss *kgo.ErrDataLoss
 	if errors.As(err, &loss) { // the client goes on by itself
+		r.gaps++
 		r.next, r.goal, r.epoch = loss.ResetTo, 0, -1
 		r.recede(position{r.topic, -1, loss.ResetTo})
 		return step{place: r.place, was: loss.ConsumedTo, to: loss.ResetTo, lost: loss.ConsumedTo - loss.ResetTo, why: err}

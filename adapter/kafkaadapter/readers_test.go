@@ -86,7 +86,11 @@ func TestGoalAfterLoss(t *testing.T) {
 	rs.found(at, bounds{0, 110, 0})
 	records := []*kgo.Record{{Topic: at.topic, Offset: 109}}
 	rs.take(at, &kgo.FetchPartition{Records: records})
+	breaks := rs.breaks(at)
 	rs.take(at, &kgo.FetchPartition{Err: &kgo.ErrDataLoss{Topic: at.topic, ConsumedTo: 110, ResetTo: 105}})
+	if rs.breaks(at) == breaks {
+		t.Error("the loss is no break")
+	}
 	for _, p := range []struct {
 		next  int64
 		epoch int32

@@ -35,15 +35,21 @@ type absence struct {
 func newAbsence(t *testing.T, opts ...Options) *absence {
 	t.Helper()
 	a := &absence{t: t, opts: opts[0].withDefaults(), goes: returning.NewCounting(t), stays: returning.NewCounting(t)}
-	for i := range opts {
-		opts[i] = opts[i].withDefaults()
-		k := New(&opts[i])
-		a.kafka = append(a.kafka, k)
-		a.nodes = append(a.nodes, returning.Start(t, k, fmt.Sprint("node", i), server.RecoveryOptions{}))
+	for _, o := range opts {
+		a.join(o)
 	}
 	a.goes.Settle(a.nodes[0])
 	a.stays.Come(a.nodes[len(a.nodes)-1])
 	return a
+}
+
+// join starts one more node.
+func (a *absence) join(opts Options) {
+	a.t.Helper()
+	opts = opts.withDefaults()
+	k := New(&opts)
+	a.kafka = append(a.kafka, k)
+	a.nodes = append(a.nodes, returning.Start(a.t, k, fmt.Sprint("node", len(a.nodes)), server.RecoveryOptions{}))
 }
 
 // say has a node send ten numbers, which reach whoever stays, and are in the log then.
@@ -174,7 +180,9 @@ func TestAway(t *testing.T) {
 	}{
 		"nothing":                       {func(*absence) {}, "recovered"},
 		"log trimmed behind it":         {func(a *absence) { a.trim(a.log(), 15) }, "recovered"},
-		"log trimmed":                   {func(a *absence) { a.trim(a.log(), 5) }, "gap"},
+		"log trimmed":                   {func(a *absence) { a.trim(a.log(), 5) }, "recovered"}, // the nodes remember
+		"log trimmed, and a node new":   {func(a *absence) { a.trim(a.log(), 5); a.join(a.opts) }, "gap"},
+		"a node new":                    {func(a *absence) { a.join(a.opts) }, "recovered"},
 		"log deleted and made anew":     {func(a *absence) { a.renew(a.log().topic) }, "gap"},
 		"log cut off by a new leader":   {func(a *absence) { a.recede(3) }, "gap"},
 		"sessions trimmed":              {func(a *absence) { a.trim(a.sessions(), 0) }, "recovered"},
@@ -191,7 +199,7 @@ func TestAway(t *testing.T) {
 			a.leave()
 			a.say(1)
 			test.happens(a)
-			a.back(1, test.want)
+			a.back(len(a.nodes)-1, test.want)
 			a.leave()
 			a.goes.Settle(a.nodes[1]) // a session that is new may not be written yet
 			a.goes.Conn.Cut()

@@ -181,6 +181,25 @@ func TestStreamTrouble(t *testing.T) {
 	}
 }
 
+// TestNewNode: a node that has just started reads in the log what a client has missed, or says that it is not there any more.
+func TestNewNode(t *testing.T) {
+	s := natstest.Single(t, natstest.JetStream(t, "single")...)
+	a := keepingNow(t, Options{Servers: []string{s.URL}})
+	before := a.history.Position()
+	a.say(t, 1, 20)
+	a.awaitRun(t, 1, 20)
+	keepingNow(t, Options{Servers: []string{s.URL}}).wantsMissed(t, before, 1, 20)
+	stream, err := admin(t, s).Stream(within(t), logOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(within(t), jetstream.WithPurgeKeep(1)); err != nil {
+		t.Fatal(err)
+	}
+	keepingNow(t, Options{Servers: []string{s.URL}}).wantsGap(t, before)
+	a.wantsMissed(t, before, 1, 20) // it remembers
+}
+
 // TestMemoryLost starts a server anew that has kept everything in memory.
 func TestMemoryLost(t *testing.T) {
 	s := natstest.Single(t, natstest.JetStream(t, "single")...)

@@ -391,7 +391,9 @@ func (l *keptLog) open(d *delivery) {
 			l.read.Store(&read)
 		}
 		return
-	case d.before == read.seq, d.before == 0 && s.seq > read.seq: // what stood before may be too old
+	case d.before == read.seq:
+	case d.before == 0 && s.seq > read.seq: // what stood before was too old, heard or not
+		l.holes.Add(1)
 	case s.seq <= read.seq && s.at <= read.at: // it came from the log
 		return
 	case l.catchUp():
@@ -585,6 +587,8 @@ func (l *keptLog) skip(ctx context.Context, read place) (place, error) {
 	}
 	if l.jet.now().Sub(time.Unix(0, read.at)) < l.jet.maxAge()/2 { // it was not its time
 		l.lost(read)
+	} else {
+		l.holes.Add(1) // what came behind it may be too old by now, too
 	}
 	return read, nil
 }
