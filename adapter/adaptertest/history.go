@@ -21,6 +21,7 @@ func RunHistory(t *testing.T, nodes int, newCluster NewCluster) {
 		run  func(t *testing.T, h *historians)
 	}{
 		{"Missed", testMissed},
+		{"Remembered", testRemembered},
 		{"NotKept", testNotKept},
 		{"Limits", testHistoryLimits},
 		{"Offsets", testHistoryOffsets},
@@ -257,6 +258,45 @@ func testMissed(t *testing.T, h *historians) {
 	for _, o := range offsets {
 		if o != offsets[0] {
 			t.Errorf("one event has the offsets %v", offsets)
+		}
+	}
+}
+
+// testRemembered: a node that was there gives a client what it has missed without a look at the log: what it has sent itself, what others
+// have, and what is for rooms in which nobody was, here or anywhere.
+func testRemembered(t *testing.T, h *historians) {
+	type reading interface{ LogReadings() uint64 }
+	var began []string
+	var readings []uint64
+	for _, history := range h.histories {
+		began = append(began, history.Position())
+		if r, ok := history.(reading); ok {
+			readings = append(readings, r.LogReadings())
+		}
+	}
+	var all, red, empty []string
+	for i := range h.nodes {
+		all = append(all, h.send(t, i, adapter.Selection{}, adapter.Flags{}))
+		red = append(red, h.send(t, i, adapter.Selection{Rooms: []string{"red"}}, adapter.Flags{}))
+		empty = append(empty, h.send(t, i, adapter.Selection{Rooms: []string{"empty"}}, adapter.Flags{}))
+	}
+	sent := h.sent
+	h.settle(t)
+	for node, offset := range began {
+		for room, own := range map[string][]string{"red": red, "empty": empty, "other": nil} {
+			got := slices.DeleteFunc(h.missed(t, node, offset, room), func(event string) bool {
+				var n int
+				_, err := fmt.Sscanf(event, `["n",%d]`, &n)
+				return err == nil && n > sent // by settle
+			})
+			slices.Sort(got) // several senders
+			want := slices.Sorted(slices.Values(append(slices.Clone(all), own...)))
+			wants(t, got, want...)
+		}
+	}
+	for node, before := range readings {
+		if n := h.histories[node].(reading).LogReadings() - before; n > 0 {
+			t.Errorf("node %d has read the log %d times", node, n)
 		}
 	}
 }
