@@ -436,6 +436,10 @@ func (l *lot) connState(conn net.Conn, state http.ConnState) {
 		l.settledOne(c)
 		return // has been told
 	}
+	if c.waits && state == http.StateActive {
+		// The request had come with the one before it, and nothing was read.
+		_ = c.Conn.SetReadDeadline(c.until)
+	}
 	c.waits = state == http.StateIdle
 	if state == http.StateNew && c.own != nil {
 		if state = http.StateIdle; c.request != nil {

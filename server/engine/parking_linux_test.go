@@ -242,6 +242,27 @@ func TestParkedPollPipelined(t *testing.T) {
 	}
 }
 
+// TestParkedPipelinedBody: the moment after which a connection is parked does not bound the body of a request that came with the one
+// before it.
+func TestParkedPipelinedBody(t *testing.T) {
+	g := newRig(t, nil)
+	g.parkedAfter(time.Nanosecond, func(web *http.Server) {
+		web.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || r.Context().Err() != nil {
+				t.Errorf("read %q, %v", body, err)
+			}
+			_, _ = w.Write(body)
+		})
+	})
+	l := g.line()
+	head, _, _ := strings.Cut(postText("/", "second"), "second")
+	l.say(postText("/", "first") + head)
+	l.expect(200, "first")
+	l.say("second")
+	l.expect(200, "second")
+}
+
 // TestParkedIdle: a connection between two requests is parked, too, and counts as idle.
 func TestParkedIdle(t *testing.T) {
 	g := newRig(t, &Options{MaxIdle: 2})
