@@ -62,6 +62,21 @@
 //
 // Emitters and nodes of other implementations do not number what they send: of theirs, what takes one way is in order.
 //
+// # Clients that come back
+//
+// A [Historian] keeps what was broadcast, see [History]. Over a broker that is the bus's [Log]: what is broadcast goes into it, and is delivered
+// on all nodes at its place there, so that an offset of the log says of a client what it has got. A client that comes back to a node brings its
+// last offset, and gets what stands behind it for its rooms:
+//
+//  1. The node waits until what it has itself delivered early, because the log was slow, is in the log.
+//  2. It remembers the last broadcasts of the namespace, up to 16 MiB with their index: its own, those of others, and those for rooms in which
+//     nobody here is. They are decoded and found by their rooms when somebody first asks, so that what nobody asks for costs no more than its
+//     bytes. If the offset is one of them, or the place where the node stood before the first, they answer, and the log is not read.
+//  3. Else the log is read, for all together that wait.
+//
+// There is no hole in what a node remembers: it forgets everything when the log has a break ([Log].Breaks), which is a loss of its own, or an entry by
+// which another node says that something was delivered that is not in the log. Whose offset is older is answered by the log then, which has a gap.
+//
 // # Where do I change X
 //
 //   - contract of adapters: adapter.go; of clusters and brokers, joining one: cluster.go; messages and what a bus does: bus.go; a
@@ -70,6 +85,8 @@
 //   - how this node asks and waits: asking.go; questions that are open: open.go; when one is over: internal/question
 //   - what is known of foreign nodes: foreign.go; who the members are: package membership
 //   - order among messages, their numbers: order.go
+//   - what clients have missed: history.go; over a broker clusterhistory.go; what was delivered before it was in the log: early.go; what a node
+//     remembers of the log: recentlog.go; how that is found by rooms, also on a server alone: recentevents.go; reading the log: missedreads.go
 //   - what is said to one node alone: Flags.Node, Only and Direction in adapter.go; Director, Redirector
 //   - acknowledgements that this node waits for: acks.go; that it owes to others: answers.go
 //
@@ -83,7 +100,8 @@
 // # Lock order
 //
 // The locks of questions, answers, ackAnswer, localAcks, foreign and order are leaves; openQuestion.mu is held while an AckSink is
-// called, and joined.mu while the membership is told what is served. No call of the local node is made with one of them held, and of the bus only Publish and Send, which do not
+// called, and joined.mu while the membership is told what is served. recentIndex.mu comes before recentEvents.mu, which is held while a [Log] is
+// asked for Read, Breaks and Compare; those take locks of the bus that are held across no call of receive. No call of the local node is made with one of them held, and of the bus only Publish and Send, which do not
 // block, under numbers.mu.
 package adapter
 

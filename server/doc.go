@@ -60,7 +60,7 @@
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: connect.go; where application code decides about it: attempt.go, how many at a time: turn.go
 //   - dynamic namespaces: parent.go, server.go
-//   - a socket that goes on after its connection was lost: recovery.go, restore.go; who is asked and told: recoveryhooks.go; sessions in a store that outlives the node: recoverykeeper.go
+//   - a socket that goes on after its connection was lost: recovery.go, restore.go; what its pongs prove that it has got: client.OnPong, recovery.answered; who is asked and told: recoveryhooks.go; sessions in a store that outlives the node: recoverykeeper.go
 //   - packets of a client, protocol violations: client.go
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:
