@@ -41,6 +41,9 @@ type client struct {
 	// codec is an index of server.codecs. The reading side sets it with the first message, before there is a socket.
 	codec uint8
 
+	// observed says that a socket of the client was observed at some time.
+	observed atomic.Bool
+
 	// paused is written with mu held; it is set before the sockets' acknowledgements are failed.
 	paused atomic.Bool
 	// inboxes is what the events in the inboxes of all sockets are charged, in bytes.
@@ -201,6 +204,12 @@ func (c *client) onOverdue() {
 	}
 	c.server.incomplete.Add(1)
 	c.drop()
+}
+
+// Quick reports whether what of the application runs on the reading side is known to be quick, see engine.ReadHot. Observers have no
+// proof of that: there are few.
+func (c *client) Quick() bool {
+	return !c.observed.Load() && (c.server.asking == nil || c.server.asking.quick())
 }
 
 // OnPong notes what the client has got, for when it comes back.

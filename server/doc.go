@@ -24,8 +24,8 @@
 //   - Worker: exists while a socket's inbox is not empty, and runs the socket's callbacks. The goroutine that read the
 //     first event becomes it, once it has let go of the connection (engine.Session.Continue). With engine.ReadHot that can be the
 //     one goroutine that reads all connections: it handles events whose callbacks are known to be quick (tempo.go), and leaves the
-//     rest to others. With a handler concurrency
-//     above 1 there may be several for events, never beside a lifecycle step.
+//     rest to others. It does not even read while Hooks are not known to be quick, nor a client that is observed (client.Quick).
+//     With a handler concurrency above 1 there may be several for events, never beside a lifecycle step.
 //   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
 //     worker. A namespace without middlewares needs none.
 //   - Server-side worker: exists while a namespace has events of other nodes to handle.

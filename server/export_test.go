@@ -43,6 +43,21 @@ func (t *tempo) prove() {
 	t.calls, t.usual = quickCalls, 0
 }
 
+// ProveOwnQuick does that for an event that sockets handle themselves.
+func (n *Namespace) ProveOwnQuick(event string) { n.ownTempos.get(event).prove() }
+
+// OwnTempos is how many of them have a tempo.
+func (n *Namespace) OwnTempos() int { return len(n.ownTempos.of) }
+
+// ProveHooksQuick does that for the hooks on the reading side.
+func (srv *Server) ProveHooksQuick() { srv.asking.prove() }
+
+// QuickEvent reports whether an event of this socket is quick.
+func (s *Socket) QuickEvent(event string) bool {
+	t := s.tempoOf(event)
+	return t != nil && t.quick()
+}
+
 // Quick reports whether they are.
 func (n *Namespace) Quick(event string) bool { return n.hooks().tempos[event].quick() }
 

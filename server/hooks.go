@@ -112,6 +112,11 @@ func outcome(known bool, err error) Outcome {
 	return OutcomeFailed
 }
 
+// onReadingSide reports whether some of the functions run on the goroutine that reads from the client.
+func (l *hookLists) onReadingSide() bool {
+	return len(l.beforeConnect)+len(l.beforeEvent)+len(l.afterConnect)+len(l.afterDisconnect) > 0
+}
+
 // hookLists are the functions of all Hooks of a server, by kind. An empty list is one that nobody is called for.
 type hookLists struct {
 	beforeConnect   []func(*Conn, string, []byte) error
@@ -168,6 +173,7 @@ func tell[F any](s *Socket, list []F, what string, call func(F)) {
 
 // mayConnect asks about a CONNECT packet and answers one that is refused.
 func (c *client) mayConnect(namespace string, auth []byte) bool {
+	defer c.server.asking.begin().end()
 	err := ask(c.server, c.server.hooks.beforeConnect, "BeforeConnect", namespace, "",
 		func(f func(*Conn, string, []byte) error) error { return f(c.session, namespace, auth) })
 	if err != nil {
@@ -179,6 +185,7 @@ func (c *client) mayConnect(namespace string, auth []byte) bool {
 
 // mayEmit asks about an event of the client and answers one that is refused.
 func (s *Socket) mayEmit(p *parser.Packet) bool {
+	defer s.nsp.server.asking.begin().end()
 	in := Incoming{Bytes: payloadSize(&p.Payload), packet: p}
 	err := ask(s.nsp.server, s.nsp.server.hooks.beforeEvent, "BeforeEvent", s.nsp.name, s.id,
 		func(f func(*Socket, Incoming) error) error { return f(s, in) })
@@ -199,6 +206,7 @@ func (s *Socket) mayJoin(rooms []string) error {
 }
 
 func (s *Socket) tellConnect() {
+	defer s.nsp.server.asking.begin().end()
 	tell(s, s.nsp.server.hooks.afterConnect, "AfterConnect", func(f func(*Socket)) { f(s) })
 }
 
@@ -207,6 +215,7 @@ func (s *Socket) tellEvent(r EventResult) {
 }
 
 func (s *Socket) tellDisconnect(reason Reason) {
+	defer s.nsp.server.asking.begin().end()
 	tell(s, s.nsp.server.hooks.afterDisconnect, "AfterDisconnect", func(f func(*Socket, Reason)) { f(s, reason) })
 }
 

@@ -36,6 +36,7 @@ type Namespace struct {
 	limit      atomic.Int32 // handler concurrency, 0 = the server's
 	order      fanoutOrder
 	remote     serverQueue
+	ownTempos  tempos // of events that sockets handle themselves
 }
 
 // selector serves all namespaces with pooled memory.

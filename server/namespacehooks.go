@@ -13,7 +13,10 @@ func (n *Namespace) Use(m Middleware) (remove func()) { return n.use(m) }
 func (n *Namespace) UseAlways(m Middleware) (remove func()) { return n.useAlways(m) }
 
 // UseEvent adds a middleware for incoming events of all sockets. The returned function removes it.
-func (n *Namespace) UseEvent(m EventMiddleware) (remove func()) { return n.useEvent(m) }
+func (n *Namespace) UseEvent(m EventMiddleware) (remove func()) {
+	defer n.proveAnew()
+	return n.useEvent(m)
+}
 
 // Handle registers a handler for an event. Several handlers of one event run in the order of registration. The returned
 // function removes this one. Handle panics, as http.ServeMux does, if the handler is nil or could never run because the
@@ -26,7 +29,14 @@ func (n *Namespace) Handle(event string, handler Handler) (remove func()) {
 // HandleAny registers a function that sees every incoming event before its middlewares and handlers. The returned
 // function removes it.
 func (n *Namespace) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
+	defer n.proveAnew()
 	return n.handleAny(f)
+}
+
+// proveAnew makes all events prove again that they are quick.
+func (n *Namespace) proveAnew() {
+	n.registry.proveAnew()
+	n.ownTempos.proveAnew()
 }
 
 // HandleAnyOutgoing registers a function that sees every event sent to a socket, once for each recipient, before it is

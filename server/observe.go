@@ -37,6 +37,7 @@ func (o *Observation) Args() Args { return o.args }
 // sockets. It costs other sockets nothing. f runs on the goroutine that does the work, must be quick and must not block, and may be called from
 // many goroutines at once. A panic in it is contained.
 func (s *Socket) Observe(f func(o Observation)) (stop func()) {
+	s.client.observed.Store(true)
 	return register(s.registry(), "Observe", f, func(h *hooks) *[]*slot[func(Observation)] { return &h.observers })
 }
 

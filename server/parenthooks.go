@@ -12,7 +12,10 @@ func (p *ParentNamespace) Use(m Middleware) (remove func()) { return p.use(m) }
 func (p *ParentNamespace) UseAlways(m Middleware) (remove func()) { return p.useAlways(m) }
 
 // UseEvent adds a middleware for incoming events of the children, see Namespace.UseEvent.
-func (p *ParentNamespace) UseEvent(m EventMiddleware) (remove func()) { return p.useEvent(m) }
+func (p *ParentNamespace) UseEvent(m EventMiddleware) (remove func()) {
+	defer p.proveAnew()
+	return p.useEvent(m)
+}
 
 // Handle registers a handler for an event of the children, see Namespace.Handle.
 func (p *ParentNamespace) Handle(event string, handler Handler) (remove func()) {
@@ -21,6 +24,7 @@ func (p *ParentNamespace) Handle(event string, handler Handler) (remove func()) 
 
 // HandleAny registers a function that sees every incoming event of the children, see Namespace.HandleAny.
 func (p *ParentNamespace) HandleAny(f func(ctx context.Context, s *Socket, e *Event)) (remove func()) {
+	defer p.proveAnew()
 	return p.handleAny(f)
 }
 

@@ -174,6 +174,17 @@ func (r *registry) handleTimed(event string, handler Handler) (remove func()) {
 	}
 }
 
+// proveAnew is for what comes before the handlers of all events: they have to prove anew that they are quick.
+func (r *registry) proveAnew() {
+	r.update(func(h *hooks) {
+		next := make(map[string]*tempo, len(h.tempos))
+		for event := range h.tempos {
+			next[event] = new(tempo)
+		}
+		h.tempos = next
+	})
+}
+
 func (r *registry) handleAny(f eventFunc) (remove func()) {
 	return register(r, "HandleAny", f, func(h *hooks) *[]*slot[eventFunc] { return &h.any })
 }

@@ -26,6 +26,7 @@ type Server struct {
 	cluster adapter.Cluster
 	files   *clientFiles // nil when disabled
 	hot     bool         // the engine has a goroutine that runs what is quick, see tempo
+	asking  *tempo       // of the hooks on the reading side; nil without any, and unless hot
 	hooks   hookLists
 
 	turns    turns // static
@@ -81,6 +82,9 @@ func New(opts *Options) (*Server, error) {
 		restores:   make(slots, maxRestores),
 	}
 	srv.hot = o.Engine.ReadMode == engine.ReadHot
+	if srv.hot && srv.hooks.onReadingSide() {
+		srv.asking = new(tempo)
+	}
 	srv.codecs = srv.guardCodecs(o.Codecs)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.farewell, srv.leave = context.WithCancel(context.Background())

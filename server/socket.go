@@ -198,7 +198,11 @@ func (s *Socket) UseEvent(m EventMiddleware) (remove func()) { return s.registry
 // Handle registers a handler for an event of this socket, which runs after those of the namespace. The returned function
 // removes it.
 func (s *Socket) Handle(event string, handler Handler) (remove func()) {
-	return s.registry().handle(event, handler)
+	remove = s.registry().handle(event, handler)
+	if s.nsp.server.hot {
+		s.nsp.ownTempos.add(event)
+	}
+	return remove
 }
 
 // HandleAny registers a function that sees every event of this socket before its middlewares and handlers. The returned

@@ -83,8 +83,11 @@ type timedCall struct {
 var timedCalls = sync.Pool{New: func() any { return new(timedCall) }}
 
 // begin begins to measure a call, until its end. After so many quick calls that the event is proved, the time alone is measured, which
-// costs least.
+// costs least. Of a nil tempo nothing is measured.
 func (t *tempo) begin() *timedCall {
+	if t == nil {
+		return nil
+	}
 	c := timedCalls.Get().(*timedCall)
 	c.tempo = t
 	t.mu.Lock()
@@ -106,6 +109,9 @@ func (t *tempo) begin() *timedCall {
 // end follows the call. One during which the kernel gave the processor to another process was not slow by itself, if it was not
 // very slow.
 func (c *timedCall) end() {
+	if c == nil {
+		return
+	}
 	t := c.tempo
 	took := time.Duration(monotonic() - c.began)
 	slow, long := took > slowCall, took >= longCall
@@ -139,10 +145,51 @@ func (t *tempo) removeLocked(c *timedCall) {
 	}
 }
 
+// tempos are those of the events that sockets of a namespace handle themselves, by name. Such handlers are registered for each socket
+// anew, as a rule by the same line of the program, so that what they prove for one socket is taken to hold for all.
+type tempos struct {
+	mu sync.RWMutex
+	of map[string]*tempo // guarded by mu
+}
+
+// maxOwnTempos bounds them: a program may make up names. What has no tempo is not quick.
+const maxOwnTempos = 1_000
+
+func (t *tempos) get(event string) *tempo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.of[event]
+}
+
+// add lets an event prove that it is quick.
+func (t *tempos) add(event string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.of[event] != nil || len(t.of) >= maxOwnTempos {
+		return
+	}
+	if t.of == nil {
+		t.of = make(map[string]*tempo)
+	}
+	t.of[event] = new(tempo)
+}
+
+// proveAnew takes back what was proved.
+func (t *tempos) proveAnew() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for event := range t.of {
+		t.of[event] = new(tempo)
+	}
+}
+
 // tempoOf returns the tempo of an event, nil if it has none.
 func (s *Socket) tempoOf(event string) *tempo {
 	if !s.nsp.server.hot {
 		return nil
+	}
+	if own := s.ownHooks(); len(own.any)+len(own.events)+len(own.handlers[event]) > 0 {
+		return s.nsp.ownTempos.get(event)
 	}
 	return s.nsp.hooks().tempos[event]
 }
@@ -156,7 +203,7 @@ func (s *Socket) quick(p *parser.Packet) bool {
 	if !ok {
 		return false
 	}
-	tempo := s.nsp.hooks().tempos[string(name)]
+	tempo := s.tempoOf(string(name))
 	return tempo != nil && tempo.quick()
 }
 

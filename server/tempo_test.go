@@ -14,14 +14,124 @@ import (
 )
 
 // hot starts a server whose engine has a goroutine that runs what is quick, and a P for it.
-func hot(t *testing.T) *node {
+func hot(t *testing.T, hooks ...server.Hooks) *node {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("there is no such goroutine")
 	}
 	before := runtime.GOMAXPROCS(4)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	return start(t, &server.Options{Engine: server.EngineOptions{ReadMode: server.ReadHot}})
+	return start(t, &server.Options{Hooks: hooks, Engine: server.EngineOptions{ReadMode: server.ReadHot}})
+}
+
+// byLeader reports whether it is called on the goroutine that reads.
+func byLeader() bool { return strings.Contains(string(debug.Stack()), "leadership") }
+
+// Hooks run on the goroutine that reads all connections when they are known to be quick, not before; observers never do.
+func TestQuickHooks(t *testing.T) {
+	var here atomic.Int32
+	note := func() {
+		if byLeader() {
+			here.Add(1)
+		}
+	}
+	n := hot(t, server.Hooks{
+		BeforeConnect: func(*server.Conn, string, []byte) error { note(); return nil },
+		BeforeEvent:   func(*server.Socket, server.Incoming) error { note(); return nil },
+	})
+	n.Of("/").Handle("echo", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) { return v, nil }))
+	p, s := n.connect(t)
+	calls := func() int32 {
+		before := here.Load()
+		for i := range 20 {
+			p.send(fmt.Sprintf(`21["echo",%d]`, i))
+			p.expect(fmt.Sprintf(`31[%d]`, i))
+		}
+		return here.Load() - before
+	}
+	if calls() > 0 || here.Load() > 0 {
+		t.Error("hooks of which nothing is known ran on the goroutine that reads")
+	}
+	eventually(t, "hooks that are quick run on the goroutine that reads", func() bool {
+		n.ProveHooksQuick()
+		return calls() > 0
+	})
+	stop := s.Observe(func(server.Observation) { note() })
+	n.ProveHooksQuick()
+	if calls() > 0 {
+		t.Error("an observer ran on the goroutine that reads")
+	}
+	stop()
+}
+
+// Handlers of a socket's own are quick as others are, and what was proved without them does not hold with them.
+func TestQuickHandlerOfSocket(t *testing.T) {
+	n := hot(t)
+	main := n.Of("/")
+	var here atomic.Int32
+	echo := server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) {
+		if byLeader() {
+			here.Add(1)
+		}
+		return v, nil
+	})
+	main.OnConnection(func(_ context.Context, s *server.Socket) { s.Handle("own", echo) })
+	p, s := n.connect(t)
+	other, second := n.connect(t)
+	eventually(t, "an event that each socket handles is handled where it is read", func() bool {
+		main.ProveOwnQuick("own")
+		for i, p := range []*peer{p, other} {
+			p.send(fmt.Sprintf(`21["own",%d]`, i))
+			p.expect(fmt.Sprintf(`31[%d]`, i))
+		}
+		return here.Load() > 1
+	})
+	main.Handle("event", echo)
+	main.ProveQuick("event")
+	quick := func(what string, want bool) {
+		t.Helper()
+		if got := s.QuickEvent("event"); got != want {
+			t.Errorf("quick %v %s", got, what)
+		}
+		if !second.QuickEvent("event") {
+			t.Errorf("another socket's event is not quick %s", what)
+		}
+	}
+	quick("when it is proved", true)
+	for what, register := range map[string]func() (remove func()){
+		"with a handler that is not proved": func() func() { return s.Handle("event", echo) },
+		"with a catch-all of its own":       func() func() { return s.HandleAny(func(context.Context, *server.Socket, *server.Event) {}) },
+		"with a middleware of its own": func() func() {
+			return s.UseEvent(func(context.Context, *server.Socket, *server.Event) error { return nil })
+		},
+	} {
+		remove := register()
+		quick(what, false)
+		remove()
+		quick("without what came and went", true)
+	}
+	main.UseEvent(func(context.Context, *server.Socket, *server.Event) error { return nil })
+	main.ProveOwnQuick("own")
+	if main.Quick("event") {
+		t.Error("quick with a new middleware of the namespace")
+	}
+	main.HandleAny(func(context.Context, *server.Socket, *server.Event) {})
+	if s.QuickEvent("own") {
+		t.Error("quick with a new catch-all of the namespace")
+	}
+}
+
+// Names of events that sockets handle are kept up to a bound.
+func TestQuickHandlerNames(t *testing.T) {
+	n := hot(t)
+	_, s := n.connect(t)
+	nothing := server.Func(func(context.Context, *server.Socket, server.None) error { return nil })
+	for i := range 2_000 {
+		s.Handle(fmt.Sprint("reply ", i), nothing)()
+	}
+	if got := n.Of("/").OwnTempos(); got > 1_000 {
+		t.Errorf("%d names are kept", got)
+	}
 }
 
 // Handlers that are known to be quick run on the goroutine that reads, others do not; the order of a socket's events is the same.
@@ -30,14 +140,14 @@ func TestQuickHandlers(t *testing.T) {
 	main := n.Of("/")
 	var here atomic.Int32
 	main.Handle("quick", server.FuncReply(func(_ context.Context, _ *server.Socket, v int, reply *server.Reply) error {
-		if strings.Contains(string(debug.Stack()), "leadership") {
+		if byLeader() {
 			here.Add(1)
 		}
 		return reply.Send(v)
 	}))
 	var slow atomic.Int32
 	main.Handle("slow", server.FuncAck(func(_ context.Context, _ *server.Socket, v int) (int, error) {
-		if strings.Contains(string(debug.Stack()), "leadership") {
+		if byLeader() {
 			slow.Add(1)
 		}
 		return v, nil
@@ -127,7 +237,7 @@ func TestQuickHandlerHangs(t *testing.T) {
 	var here, begun atomic.Int32
 	release := make(chan struct{})
 	main.Handle("query", server.FuncAck(func(context.Context, *server.Socket, server.None) (int, error) {
-		if strings.Contains(string(debug.Stack()), "leadership") {
+		if byLeader() {
 			here.Add(1)
 		}
 		begun.Add(1)

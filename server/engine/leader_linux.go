@@ -257,7 +257,7 @@ func (h *helper) leave() {
 func (c *wsConn) readHere() (quick func()) {
 	workers := &c.s.srv.workers
 	// TLS may have to wait, and so may what has to wait for its turn; the end of a connection runs callbacks.
-	if c.raw != nil && !c.probing && !c.poll.hup.Load() {
+	if c.raw != nil && !c.probing && !c.poll.hup.Load() && c.s.quick() {
 		for range maxReadsHere {
 			if c.onReadable(nil) == pauseReading {
 				break

@@ -53,6 +53,14 @@ type PongHandler interface {
 	OnPong()
 }
 
+// QuickHandler is implemented by a Handler that may not be quick at times.
+type QuickHandler interface {
+	// Quick reports whether OnText and OnBinary can be expected to return at once. Where one goroutine waits for all connections (see
+	// ReadHot) it is asked before one is read: if it says no, a worker reads that connection, for which no other has to wait. Handlers
+	// that cannot be asked are taken to be quick. It runs on the goroutine for which all wait.
+	Quick() bool
+}
+
 // Server is an Engine.IO v4 server: an http.Handler that can be mounted in any mux, at the root or at its path. All
 // methods may be called from any goroutine.
 type Server struct {

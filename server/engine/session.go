@@ -82,6 +82,12 @@ func (s *Session) Handler() Handler {
 	return s.handler
 }
 
+// quick reports whether the handler may run on a goroutine for which others wait.
+func (s *Session) quick() bool {
+	h, asked := s.Handler().(QuickHandler)
+	return !asked || h.Quick()
+}
+
 // Protocol returns the Engine.IO revision that the client speaks, 4.
 func (s *Session) Protocol() int { return int(s.protocol) }
 
