@@ -2,7 +2,10 @@ package main
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sockeye-io/sockeye/server/engine"
 )
@@ -31,5 +34,51 @@ func TestReadModeProcessors(t *testing.T) {
 		if got := runtime.GOMAXPROCS(0); got != c.processors {
 			t.Errorf("%q leaves GOMAXPROCS %d of %d", c.mode, got, c.processors)
 		}
+	}
+}
+
+// The Ps follow a limit of the container that changes, where GOMAXPROCS does by itself, and the one that was added stays.
+func TestReadModeProcessorsLimit(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	own := spare.byDefault
+	defer func() { spare.byDefault = own }()
+	for _, c := range []struct {
+		name          string
+		limit, set    int // what the runtime would choose at first, and what GOMAXPROCS is
+		then          int // what it would choose later
+		with, without int
+	}{
+		{"a limit that rises", 3, 3, 5, 6, 5},
+		{"a limit that falls", 5, 5, 2, 3, 2},
+		{"set by the program", 3, 4, 5, 5, 4},
+		{"set by the environment", 0, 4, 0, 5, 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var limit atomic.Int32
+			limit.Store(int32(c.limit))
+			spare.byDefault = func() int {
+				n := int(limit.Load())
+				if n > 0 {
+					runtime.GOMAXPROCS(n)
+				}
+				return n
+			}
+			runtime.GOMAXPROCS(c.set)
+			done := (&serveCommand{ReadMode: engine.ReadHot}).addProcessor()
+			if got := runtime.GOMAXPROCS(0); got != c.set+1 {
+				t.Errorf("%s: GOMAXPROCS %d at first", c.name, got)
+			}
+			synctest.Wait()
+			limit.Store(int32(c.then))
+			time.Sleep(limitTime)
+			synctest.Wait()
+			if got := runtime.GOMAXPROCS(0); got != c.with {
+				t.Errorf("%s: GOMAXPROCS %d, want %d", c.name, got, c.with)
+			}
+			done()
+			if got := runtime.GOMAXPROCS(0); got != c.without {
+				t.Errorf("%s: GOMAXPROCS %d afterwards, want %d", c.name, got, c.without)
+			}
+		})
 	}
 }
