@@ -84,7 +84,7 @@ func run(ctx context.Context, s settings) error {
 	}
 	for round := range s.repeat {
 		for _, sc := range book.scenarios {
-			if ctx.Err() != nil || !wanted(s.only, sc.Name) {
+			if ctx.Err() != nil || !sc.wanted(s.only) {
 				continue
 			}
 			log.Printf("round %d of %d: %s", round+1, s.repeat, sc.Name)
@@ -130,6 +130,11 @@ func measureAll(ctx context.Context, s settings, sc scenario, round int, t *tool
 
 func wanted(chosen []string, name string) bool {
 	return len(chosen) == 0 || slices.Contains(chosen, name)
+}
+
+// wanted reports whether the scenario or one of its families is chosen.
+func (sc scenario) wanted(chosen []string) bool {
+	return wanted(chosen, sc.Name) || slices.ContainsFunc(sc.families, func(family string) bool { return wanted(chosen, family) })
 }
 
 // tools are the programs that a run needs, built into a folder of their own.

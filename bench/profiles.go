@@ -74,13 +74,16 @@ func runProfiles(ctx context.Context, s settings) error {
 
 // profileScenario starts a node, keeps it busy and returns the tables of its profiles.
 func profileScenario(ctx context.Context, s settings, sc profiled, folder string) ([]byte, error) {
-	redis, err := startRedis(ctx, sc.cluster, folder)
+	kind := ""
+	if sc.cluster {
+		kind = redisPubSub
+	}
+	between, err := startBroker(ctx, kind, 2, &tools{folder: folder})
 	if err != nil {
 		return nil, err
 	}
-	defer redis.end()
-	var where place
-	where.redis = redis.url
+	defer between.end()
+	where := between.place(0, place{})
 	if where.pprof, err = freePort(); err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func profileScenario(ctx context.Context, s settings, sc profiled, folder string
 	defer node.stop()
 	flags := append([]string{"bench", "http://" + node.address(), "--quiet"}, sc.flags...)
 	if sc.cluster {
-		other, err := startServer(ctx, srv, place{redis: redis.url}, folder)
+		other, err := startServer(ctx, srv, between.place(1, place{}), folder)
 		if err != nil {
 			return nil, err
 		}

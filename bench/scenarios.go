@@ -8,15 +8,18 @@ import (
 
 // scenario is one run of `sockeye bench`, out of which come the figures of one or more rows of the table.
 type scenario struct {
-	Name    string
-	flags   []string // of `sockeye bench`
-	cluster bool     // clients on one node, broadcasts asked of another
-	drops   bool     // connections are lost on purpose: what is lost with them is a row of the table, not a fault
-	recover bool     // the server keeps sessions for connection state recovery
-	tls     bool
-	echoes  bool     // echoes are all that it asks for, so that the bare loops run it too; the hot one is its floor
-	floor   []string // arguments of the program floors, nil for none; it belongs to the first row
-	rows    []row
+	Name     string
+	families []string // that it is chosen by, beside its name
+	flags    []string // of `sockeye bench`
+	nodes    int      // of a cluster that the clients are spread over; 0 is one node
+	broker   string   // between them
+	cluster  bool     // clients on one node, broadcasts asked of another
+	drops    bool     // connections are lost on purpose: what is lost with them is a row of the table, not a fault
+	recover  bool     // the server keeps sessions for connection state recovery
+	tls      bool
+	echoes   bool     // echoes are all that it asks for, so that the bare loops run it too; the hot one is its floor
+	floor    []string // arguments of the program floors, nil for none; it belongs to the first row
+	rows     []row
 }
 
 // row is one line of the table; lower is better in all of them.
@@ -123,7 +126,7 @@ func growth(n int) []scenario {
 		if clients > 2*n {
 			processes = 4
 		}
-		list = append(list, scenario{Name: fmt.Sprintf("growth-%d", clients), flags: []string{"--scenario=targeted", fmt.Sprintf("--clients=%d", max(clients, 2)),
+		list = append(list, scenario{Name: fmt.Sprintf("growth-%d", clients), families: []string{"growth"}, flags: []string{"--scenario=targeted", fmt.Sprintf("--clients=%d", max(clients, 2)),
 			"--in-flight=100", fmt.Sprintf("--messages=%d", max(20*n, 50_000)), "--warmup=5000", fmt.Sprintf("--processes=%d", processes)}, rows: []row{
 			{fmt.Sprintf("CPU per message from client to client, %d clients", clients), "us", goal{}, cpu},
 			{fmt.Sprintf("from client to client, %d clients: p99 latency", clients), "ms", goal{}, p99},
@@ -267,5 +270,5 @@ func scenarios(s settings) []scenario {
 			rows: []row{
 				{"cluster (classic Redis): CPU per broadcast at the publishing node, bursts of 1,000", "us", goal{most: 10}, func(r result) float64 { return r.Via.CPU }},
 			}},
-	}, slices.Concat(large(), growth(n), open(n), dropping(max(n*2/5, 1)))...)
+	}, slices.Concat(large(), growth(n), rooms(n), nodes(n), open(n), dropping(max(n*2/5, 1)))...)
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -38,7 +39,7 @@ const (
 // server is a program to measure.
 type server struct {
 	name     string
-	clusters bool
+	brokers  []string                         // that it has adapters for
 	recovers bool                             // has connection state recovery
 	plain    bool                             // has no TLS
 	loop     bool                             // answers echoes only, and is no Socket.IO server
@@ -49,16 +50,18 @@ type server struct {
 
 // fits reports whether the server has what the scenario needs.
 func (s *server) fits(sc scenario) bool {
-	return (s.clusters || !sc.cluster) && (s.recovers || !sc.drops) && (!s.plain || !sc.tls) && (!s.loop || sc.echoes)
+	return s.has(sc.broker) && (!sc.cluster || s.has(redisPubSub)) && (s.recovers || !sc.drops) && (!s.plain || !sc.tls) && (!s.loop || sc.echoes)
 }
 
 // place is where and how a server is to run.
 type place struct {
 	port      int
-	pprof     int    // port for operators, with profiles, 0 for none; Sockeye only
-	redis     string // URL, "" for a node alone
-	cert, key string // files, "" for no TLS
-	recover   bool   // sessions are kept for clients that come back
+	pprof     int      // port for operators, with profiles, 0 for none; Sockeye only
+	redis     string   // URL, "" without Redis
+	adapter   string   // of Redis; Node only
+	broker    []string // flags for the broker; Sockeye only
+	cert, key string   // files, "" for no TLS
+	recover   bool     // sessions are kept for clients that come back
 }
 
 // programs are the paths of what is measured.
@@ -72,6 +75,14 @@ type programs struct {
 type program struct {
 	path    string
 	missing string // why there is none
+}
+
+// brokersOf are those that a build of Sockeye has.
+func brokersOf(p programs) []string {
+	if !p.redis {
+		return nil
+	}
+	return allBrokers
 }
 
 func servers(p programs) []server {
@@ -88,9 +99,7 @@ func servers(p programs) []server {
 	sockeye := func(mode string) func(place) ([]string, []string) {
 		return func(p place) ([]string, []string) {
 			args := []string{own.sockeye, "serve", "--app=bench", "--addr=127.0.0.1:" + strconv.Itoa(p.port), "--read-mode=" + mode, "--log-level=warn"}
-			if p.redis != "" {
-				args = append(args, "--redis="+p.redis, "--adapter=pubsub")
-			}
+			args = append(args, p.broker...)
 			if p.recover {
 				args = append(args, "--connection-state-recovery=2m")
 			}
@@ -104,16 +113,16 @@ func servers(p programs) []server {
 		}
 	}
 	environment := func(p place) []string {
-		env := []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "CERT=" + p.cert, "KEY=" + p.key}
+		env := []string{"PORT=" + strconv.Itoa(p.port), "NODE_ENV=production", "REDIS=" + p.redis, "ADAPTER=" + p.adapter, "CERT=" + p.cert, "KEY=" + p.key}
 		if p.recover {
 			env = append(env, "RECOVERY=1")
 		}
 		return env
 	}
 	return []server{
-		{name: sockeyePoller, clusters: p.redis, recovers: true, command: sockeye("auto")},
+		{name: sockeyePoller, brokers: brokersOf(p), recovers: true, command: sockeye("auto")},
 		{name: sockeyeGoroutines, command: sockeye("goroutine")},
-		{name: nodeReference, clusters: true, recovers: true, command: func(p place) ([]string, []string) {
+		{name: nodeReference, brokers: nodeBrokers, recovers: true, command: func(p place) ([]string, []string) {
 			return []string{"node", "--expose-gc", "peers/node/server.mjs"}, environment(p)
 		}},
 		{name: bunServer, plain: true, missing: p.bun.missing, command: func(at place) ([]string, []string) {
@@ -187,28 +196,40 @@ func freePort() (int, error) {
 
 // measure runs a scenario against a fresh server and returns the figure of each row, followed by what was lost.
 func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools) ([]float64, error) {
-	redis, err := startRedis(ctx, sc.cluster, t.folder)
-	if err != nil {
-		return nil, err
-	}
-	defer redis.end()
-	where := place{redis: redis.url, recover: sc.recover}
-	scheme := "http://"
-	if sc.tls {
-		where.cert, where.key, scheme = t.cert, t.key, "https://"
-	}
-	node, err := startServer(ctx, srv, where, t.folder)
-	if err != nil {
-		return nil, err
-	}
-	defer node.stop()
-	flags := []string{"bench", scheme + node.address(), "--insecure", "--pid=" + strconv.Itoa(node.cmd.Process.Pid), "--quiet", "--json=-"}
+	kind := sc.broker
 	if sc.cluster {
-		other, err := startServer(ctx, srv, where, t.folder)
+		kind = redisPubSub
+	}
+	between, err := startBroker(ctx, kind, sc.nodes, t)
+	if err != nil {
+		return nil, err
+	}
+	defer between.end()
+	where := place{recover: sc.recover}
+	if sc.tls {
+		where.cert, where.key = t.cert, t.key
+	}
+	nodes, err := startNodes(ctx, sc, srv, between, where, t.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { stopAll(nodes) }()
+	flags := target(nodes)
+	if sc.tls {
+		flags[1] = "https://" + nodes[0].address()
+	}
+	flags = append(flags, "--insecure", "--quiet", "--json=-", "--pid="+pids(nodes))
+	if sc.nodes > 1 {
+		if err := cross(ctx, s, nodes); err != nil {
+			return nil, err
+		}
+	}
+	if sc.cluster {
+		other, err := startServer(ctx, srv, between.place(1, where), t.folder)
 		if err != nil {
 			return nil, err
 		}
-		defer other.stop()
+		nodes = append(nodes, other)
 		flags = append(flags, "--via=http://"+other.address(), "--via-pid="+strconv.Itoa(other.cmd.Process.Pid))
 	}
 	res, err := generate(ctx, s.sockeye, append(flags, sc.flags...))
@@ -221,6 +242,15 @@ func measure(ctx context.Context, s settings, sc scenario, srv server, t *tools)
 	}
 	return append(figures, float64(res.Connections.Lost+res.Connections.Failed), float64(res.Messages.Lost),
 		float64(res.Messages.Duplicate+res.Messages.Late)), nil
+}
+
+// pids lists the processes of nodes.
+func pids(nodes []*process) string {
+	var list []string
+	for _, node := range nodes {
+		list = append(list, strconv.Itoa(node.cmd.Process.Pid))
+	}
+	return strings.Join(list, ",")
 }
 
 func startServer(ctx context.Context, srv server, where place, folder string) (*process, error) {
@@ -245,32 +275,4 @@ func generate(ctx context.Context, sockeye string, flags []string) (result, erro
 		return res, errors.Join(err, errors.New(stderr.String()))
 	}
 	return res, nil
-}
-
-// redisServer is a Redis of its own for one measurement; the zero value stands for none.
-type redisServer struct {
-	url     string
-	process *process
-}
-
-func startRedis(ctx context.Context, wanted bool, folder string) (redisServer, error) {
-	if !wanted {
-		return redisServer{}, nil
-	}
-	port, err := freePort()
-	if err != nil {
-		return redisServer{}, err
-	}
-	args := []string{"redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder}
-	p, err := launch(ctx, args, nil, port, folder)
-	if err != nil {
-		return redisServer{}, fmt.Errorf("start Redis (apt-get install redis-server): %w", err)
-	}
-	return redisServer{url: "redis://" + p.address(), process: p}, nil
-}
-
-func (r redisServer) end() {
-	if r.process != nil {
-		r.process.stop()
-	}
 }

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/parser"
+	"github.com/sockeye-io/sockeye/server/users"
 )
 
 const (
@@ -20,11 +22,53 @@ const (
 	computeBytes = 4 << 10
 )
 
-// registerBench registers the events that load generators drive.
+// benchApp makes what load generators drive. The nodes of a cluster have a directory of users; a node alone needs none, and does not pay
+// for it either.
+func (c *serveCommand) benchApp(log *slog.Logger) (*app, error) {
+	return c.socketApp(log, "none", func(srv *server.Server, others *cluster) (*users.Directory, error) {
+		registerBench(srv)
+		if others == nil {
+			registerBenchRooms(srv.Of("/"))
+			return nil, nil
+		}
+		dir, err := users.New(srv, users.Options{Store: others.users(), Mixed: users.MixedAuto, OverAfter: c.NodeOverAfter, Logger: log})
+		if err != nil {
+			return nil, err
+		}
+		registerBenchUsers(srv.Of("/"), dir)
+		return dir, nil
+	})
+}
+
+// registerBenchUsers registers messages to users, whom the directory finds.
+func registerBenchUsers(main *server.Namespace, dir *users.Directory) {
+	main.Handle("login", server.FuncAck(func(ctx context.Context, s *server.Socket, user string) (server.None, error) {
+		return server.None{}, dir.Bind(ctx, s, user, nil)
+	}))
+	main.Handle("tell", server.Func(func(ctx context.Context, _ *server.Socket, call server.Args2[string, parser.Payload]) error {
+		return dir.User(call.First).Emit(ctx, "msg", call.Second)
+	}))
+}
+
+// registerBenchRooms registers the same with a room for each user, as the programs in bench/peers do it.
+func registerBenchRooms(main *server.Namespace) {
+	main.Handle("login", server.FuncAck(func(ctx context.Context, s *server.Socket, user string) (server.None, error) {
+		return server.None{}, s.Join(ctx, user)
+	}))
+	main.Handle("tell", server.Func(func(_ context.Context, _ *server.Socket, call server.Args2[string, parser.Payload]) error {
+		return main.To(call.First).Emit("msg", call.Second)
+	}))
+}
+
+// registerBench registers the other events.
 func registerBench(srv *server.Server) {
 	main := srv.Of("/")
 	main.Handle("join", server.FuncAck(func(ctx context.Context, s *server.Socket, room string) (server.None, error) {
 		return server.None{}, s.Join(ctx, room)
+	}))
+	main.Handle("leave", server.FuncAck(func(_ context.Context, s *server.Socket, room string) (server.None, error) {
+		s.Leave(room)
+		return server.None{}, nil
 	}))
 	main.Handle("message", server.Func(messageBack))
 	main.Handle("direct", server.Func(

@@ -23,18 +23,20 @@ var errInterrupted = errors.New("interrupted")
 type benchCommand struct {
 	URL string `arg:"" help:"The server, for example http://localhost:3000; its path is /socket.io/ unless given."`
 
-	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,sparse,busy,churn,jitter,avalanche" help:"What to do: idle, connect, echo, burst, single, targeted, sparse, busy, churn, jitter or avalanche."`
+	Scenario  string `group:"What to do" default:"echo" enum:"idle,connect,echo,burst,single,targeted,sparse,busy,churn,joins,jitter,avalanche" help:"What to do: idle, connect, echo, burst, single, targeted, sparse, busy, churn, joins, jitter or avalanche."`
 	Transport string `group:"What to do" default:"websocket" enum:"websocket,polling" help:"websocket or polling."`
 	Clients   int    `group:"What to do" help:"Clients to connect; 50 for echo, 2200 for sparse and busy, otherwise 1000."`
 	Steps     []int  `group:"What to do" help:"For idle: numbers of clients at which memory is read, ascending, for example 2000,10000."`
 
-	Size     int  `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
-	Binary   bool `group:"What to do" help:"Payloads are binary attachments; for echo, burst, single and targeted over websocket."`
-	Copies   int  `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
-	Rounds   int  `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
-	Messages int  `group:"What to do" help:"For echo (1000 for each client), targeted (10) and churn (1): messages or cycles in all; for sparse and busy in place of the duration."`
-	InFlight int  `group:"What to do" default:"100" help:"For targeted: messages under way at the same time."`
-	Warmup   int  `group:"What to do" help:"Rounds or messages before the measurement."`
+	Size     int    `group:"What to do" default:"64" help:"Payload of a message in bytes, at least 48."`
+	Binary   bool   `group:"What to do" help:"Payloads are binary attachments; for echo, burst, single and targeted over websocket."`
+	Copies   int    `group:"What to do" default:"100" help:"For burst: broadcasts of one burst."`
+	Rounds   int    `group:"What to do" help:"Bursts (5) or single broadcasts (50)."`
+	Messages int    `group:"What to do" help:"For echo (1000 for each client), targeted and joins (10) and churn (1): messages or cycles in all; for sparse and busy in place of the duration."`
+	InFlight int    `group:"What to do" default:"100" help:"For targeted: messages under way at the same time; for joins: clients that join and leave."`
+	To       string `group:"What to do" default:"socket" enum:"socket,room,user" help:"For targeted: what messages are sent to, the receiver's socket, a room of its own or its user."`
+	Rooms    int    `group:"What to do" help:"For joins: rooms that are joined in turns (1); for targeted: rooms with the clients in them beside those of the messages (0); for jitter and avalanche: rooms that the messages go to in turns, with each client in one of them, or with 1, the default, to all."`
+	Warmup   int    `group:"What to do" help:"Rounds or messages before the measurement."`
 
 	MessageRate float64       `group:"At fixed times" help:"For sparse and busy (500), jitter and avalanche (10): messages a second, in all."`
 	Duration    time.Duration `group:"At fixed times" help:"How long messages are sent; 10s for sparse and busy, 45s for jitter and avalanche."`
@@ -43,7 +45,6 @@ type benchCommand struct {
 
 	DropEvery time.Duration `group:"Lost connections" help:"For jitter and avalanche: time from one loss of a client's connection to the next; 15s."`
 	DropFor   time.Duration `group:"Lost connections" help:"How long there is no way to the server; 2s."`
-	Rooms     int           `group:"Lost connections" help:"Rooms that the messages go to in turns, with each client in one of them; with 1, the default, to all."`
 	Reconnect string        `group:"Lost connections" default:"stock" enum:"stock,immediate" help:"How clients come back: stock, with the delays of the npm client, or immediate, when there is a way."`
 
 	Rate        float64       `group:"How to do it" help:"Connects, or cycles of churn, a second; as fast as it goes by default."`
@@ -54,13 +55,14 @@ type benchCommand struct {
 	Timeout     time.Duration `group:"How to do it" default:"15s" help:"How long to wait for a connection, or while no message arrives."`
 	Insecure    bool          `group:"How to do it" help:"Do not check the server's certificate."`
 
-	PID     int    `group:"What to measure" name:"pid" help:"Process of the server, whose CPU and memory are read."`
-	PIDTree bool   `group:"What to measure" name:"pid-tree" help:"Include the processes below --pid."`
-	Via     string `group:"What to measure" help:"For burst, single, jitter and avalanche: another node of the cluster, which is asked for the messages."`
-	ViaPID  int    `group:"What to measure" name:"via-pid" help:"Process of that node, whose CPU is read."`
-	GC      bool   `group:"What to measure" name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
-	JSON    string `group:"Output" name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
-	Quiet   bool   `group:"Output" help:"No progress on the standard error."`
+	PID     []int    `group:"What to measure" name:"pid" help:"Process of the server, whose CPU and memory are read; with --other those of several nodes, which are added up."`
+	PIDTree bool     `group:"What to measure" name:"pid-tree" help:"Include the processes below --pid."`
+	Other   []string `group:"What to measure" placeholder:"URL" help:"Further nodes of the cluster; the clients are spread over all of them in turns. Not for jitter and avalanche."`
+	Via     string   `group:"What to measure" help:"For burst, single, jitter and avalanche: another node of the cluster, which is asked for the messages."`
+	ViaPID  int      `group:"What to measure" name:"via-pid" help:"Process of that node, whose CPU is read."`
+	GC      bool     `group:"What to measure" name:"gc" help:"For idle: read memory again after the server has answered the event gc."`
+	JSON    string   `group:"Output" name:"json" placeholder:"FILE" help:"Write the result as JSON to FILE; - is the standard output, in place of the table."`
+	Quiet   bool     `group:"Output" help:"No progress on the standard error."`
 }
 
 // Help is what --help says besides the flags.
@@ -114,12 +116,11 @@ func (c *benchCommand) Run(ctx context.Context, out *streams) error {
 }
 
 func (c *benchCommand) config(out *streams) (load.Config, error) {
-	target, err := load.ParseTarget(c.URL)
+	target, err := c.target(c.URL)
 	if err != nil {
 		return load.Config{}, err
 	}
-	target.Transport, target.Insecure = c.Transport, c.Insecure
-	if c.PIDTree && c.PID == 0 {
+	if c.PIDTree && len(c.PID) == 0 {
 		return load.Config{}, errors.New("--pid-tree needs --pid")
 	}
 	if c.ViaPID != 0 && c.Via == "" {
@@ -129,15 +130,24 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 		Target: target, Scenario: c.Scenario, Clients: c.Clients, Steps: c.Steps, Processes: c.Processes, Rate: c.Rate,
 		Concurrency: c.Concurrency, Size: c.Size, Binary: c.Binary, Copies: c.Copies, Rounds: c.Rounds, Messages: c.Messages, InFlight: c.InFlight,
 		Warmup: c.Warmup, Hold: c.Hold, Timeout: c.Timeout, Duration: c.Duration, DropEvery: c.DropEvery, DropFor: c.DropFor,
-		MessageRate: c.MessageRate, Senders: c.Senders, Computing: c.Computing, Rooms: c.Rooms, Reconnect: c.Reconnect, Server: load.Process{PID: c.PID, Tree: c.PIDTree}, Collect: c.GC,
+		MessageRate: c.MessageRate, Senders: c.Senders, Computing: c.Computing, Rooms: c.Rooms, To: c.To, Reconnect: c.Reconnect, Collect: c.GC,
 		Start: func(int) (*load.Link, error) { return startWorker(out.stderr) },
 	}
-	if c.Via != "" {
-		via, err := load.ParseTarget(c.Via)
+	if len(c.PID) > 0 {
+		cfg.Server = load.Process{PID: c.PID[0], Others: c.PID[1:], Tree: c.PIDTree}
+	}
+	for _, url := range c.Other {
+		other, err := c.target(url)
 		if err != nil {
 			return load.Config{}, err
 		}
-		via.Transport, via.Insecure = c.Transport, c.Insecure
+		cfg.Others = append(cfg.Others, other)
+	}
+	if c.Via != "" {
+		via, err := c.target(c.Via)
+		if err != nil {
+			return load.Config{}, err
+		}
 		cfg.Via, cfg.ViaServer.PID = &via, c.ViaPID
 	}
 	for _, text := range c.Source {
@@ -151,6 +161,12 @@ func (c *benchCommand) config(out *streams) (load.Config, error) {
 		cfg.Progress = newProgress(out.stderr)
 	}
 	return cfg, nil
+}
+
+func (c *benchCommand) target(url string) (load.Target, error) {
+	t, err := load.ParseTarget(url)
+	t.Transport, t.Insecure = c.Transport, c.Insecure
+	return t, err
 }
 
 func (c *benchCommand) write(result *load.Result, stdout io.Writer) error {

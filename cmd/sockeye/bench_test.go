@@ -13,7 +13,7 @@ import (
 // TestBench drives the bench app with 200 clients in each scenario.
 func TestBench(t *testing.T) {
 	addr := start(t, "--app", "bench")
-	for _, scenario := range []string{"idle", "connect", "echo", "burst", "single", "targeted", "sparse", "busy", "churn"} {
+	for _, scenario := range []string{"idle", "connect", "echo", "burst", "single", "targeted", "sparse", "busy", "churn", "joins"} {
 		t.Run(scenario, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "result.json")
 			var stdout, stderr bytes.Buffer
@@ -38,7 +38,7 @@ func TestBench(t *testing.T) {
 			if err := json.Unmarshal(data, &result); err != nil {
 				t.Fatal(err)
 			}
-			want := map[string]int{"echo": 500, "burst": 200 * 100 * 2, "single": 200 * 2, "targeted": 500, "sparse": 500, "busy": 500, "churn": 500}[scenario]
+			want := map[string]int{"echo": 500, "burst": 200 * 100 * 2, "single": 200 * 2, "targeted": 500, "sparse": 500, "busy": 500, "churn": 500, "joins": 500}[scenario]
 			if result.Messages.Delivered != want || result.Messages.Lost != 0 || result.Connections.Opened < 200 || result.Connections.Lost != 0 {
 				t.Errorf("%+v, want %d messages", result, want)
 			}
@@ -81,6 +81,10 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{"http://" + addr, "--scenario", "swim"}, exitUsage, "--scenario must be one of"},
 		{[]string{"http://" + addr, "--size", "3"}, exitUsage, "size must be at least 48"},
 		{[]string{"http://" + addr, "--pid-tree"}, exitUsage, "--pid-tree needs --pid"},
+		{[]string{"http://" + addr, "--to", "room"}, exitUsage, "in targeted only"},
+		{[]string{"http://" + addr, "--rooms", "3"}, exitUsage, "rooms belong to"},
+		{[]string{"http://" + addr, "--scenario", "jitter", "--other", addr}, exitUsage, "at one node"},
+		{[]string{"http://" + addr, "--other", "ftp://" + addr}, exitUsage, "scheme"},
 		{[]string{"http://" + addr, "--source", "here"}, exitUsage, "not an IP address"},
 		{[]string{"http://" + addr, "--scenario", "jitter", "--drop-every", "1s"}, exitUsage, "connections must hold for a while"},
 		{[]string{"http://" + addr, "--reconnect", "never"}, exitUsage, "--reconnect must be one of"},

@@ -263,7 +263,7 @@ func (c *serveCommand) newApp(log *slog.Logger) (*app, error) {
 	case "conformance":
 		return c.socketApp(log, "none", without(registerConformance))
 	case "bench":
-		return c.socketApp(log, "none", without(registerBench))
+		return c.benchApp(log)
 	default:
 		return c.chatApp(log)
 	}

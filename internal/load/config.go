@@ -20,9 +20,17 @@ const (
 	Sparse   = "sparse"   // an open loop: some clients send at fixed times, beside many that are idle
 	Busy     = "busy"     // the same while the server computes
 	Churn    = "churn"    // clients leave and come back
+	Joins    = "joins"    // clients join and leave rooms
 
 	Jitter    = "jitter"    // clients lose their connections now and then, while messages are sent
 	Avalanche = "avalanche" // all of them at once
+)
+
+// What the messages of Targeted are sent to.
+const (
+	ToSocket = "socket" // the id of the receiver's socket
+	ToRoom   = "room"   // a room that the receiver alone is in
+	ToUser   = "user"   // the user that the receiver has logged in as
 )
 
 // How clients that have lost their connection come back.
@@ -32,7 +40,7 @@ const (
 )
 
 // Scenarios lists them all.
-var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Sparse, Busy, Churn, Jitter, Avalanche}
+var Scenarios = []string{Idle, Connects, Echo, Burst, Single, Targeted, Sparse, Busy, Churn, Joins, Jitter, Avalanche}
 
 // Room is the one that all clients join; the bench app's broadcasts go there.
 const Room = "room"
@@ -48,6 +56,7 @@ const (
 // Config is a run of one scenario. Zero values mean the defaults named.
 type Config struct {
 	Target   Target
+	Others   []Target // further nodes of the cluster: the clients are spread over all of them in turns
 	Scenario string
 
 	Clients     int      // 50 for echo, 2200 for sparse and busy, otherwise 1000
@@ -60,10 +69,11 @@ type Config struct {
 	Binary      bool     // payloads are binary attachments; over WebSocket, for Echo, Burst, Single and Targeted
 	Copies      int      // broadcasts of a burst; 100
 	Rounds      int      // bursts or single broadcasts; 5 and 50
-	// Messages of echo, targeted, sparse, busy and churn, in all; 1000 for each client of echo, 10 of targeted, 1 of churn; MessageRate
-	// for the Duration of sparse and busy.
+	// Messages of echo, targeted, sparse, busy, churn and joins, in all; 1000 for each client of echo, 10 of targeted and joins, 1 of churn;
+	// MessageRate for the Duration of sparse and busy.
 	Messages int
-	InFlight int           // messages of targeted under way at the same time; 100
+	InFlight int           // messages of targeted under way, or clients of joins at work, at the same time; 100
+	To       string        // Targeted only: ToSocket, unless told
 	Warmup   int           // rounds or messages before the measurement, whose messages count but not their cost
 	Hold     time.Duration // from the last connect until memory is read; 10 s
 	Timeout  time.Duration // without any progress; 15 s
@@ -79,8 +89,11 @@ type Config struct {
 	// Jitter and Avalanche only.
 	DropEvery time.Duration // from one loss of a client's connection to the next; 15 s
 	DropFor   time.Duration // in which there is no way to the server; 2 s
-	Rooms     int           // 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in turns
 	Reconnect string        // ReconnectStock, unless told
+
+	// Rooms of Jitter and Avalanche: 1 for messages to all clients; otherwise each is in one of so many rooms, which get the messages in
+	// turns. Of Targeted: so many rooms with the clients in them, beside those of the messages; 0. Of Joins: 1.
+	Rooms int
 
 	Server Process // whose CPU and memory are read
 
@@ -126,8 +139,14 @@ func (c Config) normal() (Config, error) {
 	if c.Via != nil && !slices.Contains([]string{Burst, Single, Jitter, Avalanche}, c.Scenario) {
 		return c, errors.New("another node can be asked for broadcasts only: burst, single, jitter and avalanche")
 	}
+	if len(c.Others) > 0 && c.dropping() {
+		return c, errors.New("clients that lose their connection are at one node")
+	}
 	if err := c.drops(); err != nil {
 		return c, err
+	}
+	if c.To = orUsual(c.To, ToSocket); !slices.Contains([]string{ToSocket, ToRoom, ToUser}, c.To) || c.To != ToSocket && c.Scenario != Targeted {
+		return c, fmt.Errorf("messages go to %q in targeted only: to a socket, a room or a user", c.To)
 	}
 	if len(c.Steps) > 0 {
 		if c.Scenario != Idle || !slices.IsSorted(c.Steps) || c.Steps[0] < 1 {
@@ -191,11 +210,16 @@ func (c *Config) drops() error {
 	}
 	c.Duration, c.DropEvery = orUsual(c.Duration, duration), orUsual(c.DropEvery, 15*time.Second)
 	c.DropFor, c.MessageRate = orUsual(c.DropFor, 2*time.Second), orUsual(c.MessageRate, rate)
-	c.Rooms, c.Reconnect = orUsual(c.Rooms, 1), orUsual(c.Reconnect, ReconnectStock)
+	c.Reconnect = orUsual(c.Reconnect, ReconnectStock)
+	if c.dropping() || c.Scenario == Joins {
+		c.Rooms = orUsual(c.Rooms, 1)
+	}
 	switch {
 	case c.Duration < 0 || c.DropFor < 0 || c.DropEvery <= c.DropFor:
 		return errors.New("times must not be negative, and connections must hold for a while before they are lost again")
-	case c.Rooms < 1 || c.MessageRate <= 0:
+	case c.Rooms > 0 && !c.dropping() && c.Scenario != Joins && c.Scenario != Targeted:
+		return errors.New("rooms belong to targeted, joins, jitter and avalanche")
+	case c.Rooms < 0 || c.MessageRate <= 0:
 		return errors.New("there must be a room and messages")
 	case c.dropping() && c.MessageRate*(c.Duration.Seconds()+60)/float64(c.Rooms) > maxSeen:
 		return fmt.Errorf("more than %d messages to a room", maxSeen)
@@ -262,7 +286,7 @@ func (c Config) usualMessages() int {
 	switch c.Scenario {
 	case Echo:
 		return 1000 * c.Clients
-	case Targeted:
+	case Targeted, Joins:
 		return 10 * c.Clients
 	case Sparse, Busy:
 		return max(int(c.MessageRate*c.Duration.Seconds()), 1)

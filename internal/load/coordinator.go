@@ -131,7 +131,8 @@ func (r *run) startOne(i int) (*Link, error) {
 
 func (r *run) plan(i int) *plan {
 	p := &plan{
-		Target: r.cfg.Target, Room: Room, Tag: r.tag, Size: r.cfg.Size, Binary: r.cfg.Binary, Copies: 1, Targeted: r.cfg.Scenario == Targeted,
+		Target: r.cfg.Target, Others: r.cfg.Others, Worker: i, Workers: r.cfg.Processes, First: r.cfg.Clients * i / r.cfg.Processes, Clients: r.cfg.Clients,
+		Rooms: r.cfg.Rooms, To: r.cfg.To, Room: Room, Tag: r.tag, Size: r.cfg.Size, Binary: r.cfg.Binary, Copies: 1, Targeted: r.cfg.Scenario == Targeted,
 		InFlight: max(share(r.cfg.InFlight, i, r.cfg.Processes), 1), Rate: r.cfg.Rate / float64(r.cfg.Processes),
 		Concurrency: max(share(r.cfg.Concurrency, i, r.cfg.Processes), 1), Timeout: r.cfg.Timeout,
 		Senders: max(share(r.cfg.Senders, i, r.cfg.Processes), 1), MessageRate: r.cfg.MessageRate / float64(r.cfg.Processes),

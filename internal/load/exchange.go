@@ -21,7 +21,8 @@ func (w *worker) exchange(ctx context.Context, messages int64) {
 	for i, s := range connected {
 		target := ""
 		if w.plan.Targeted {
-			target = connected[(i+1)%len(connected)].client.SID
+			next := connected[(i+1)%len(connected)].client
+			target = w.plan.address(w.plan.First+next.Index, next.SID)
 		}
 		s.receiver.prepare(relaying, target)
 	}
@@ -52,7 +53,8 @@ func (w *worker) connected() []*slot {
 func (w *worker) awaitExchange(ctx context.Context) {
 	timer := time.NewTimer(w.plan.Timeout)
 	defer timer.Stop()
-	for before := w.received.Load(); ; {
+	moved := func() int64 { return w.received.Load() + w.answers.Load() }
+	for before := moved(); ; {
 		select {
 		case <-w.exchanged:
 			return
@@ -60,7 +62,7 @@ func (w *worker) awaitExchange(ctx context.Context) {
 			w.remaining.Store(0)
 			return
 		case <-timer.C:
-			now := w.received.Load()
+			now := moved()
 			if now == before {
 				w.remaining.Store(0)
 				return
@@ -109,7 +111,7 @@ func (r *receiver) send(c *Client, due time.Time) {
 	r.mu.Unlock()
 	args := `["message",`
 	if target != "" {
-		args = `["direct","` + target + `",`
+		args = `["` + r.w.plan.event() + `","` + target + `",`
 	}
 	_ = r.w.emit(c, "", args, number, due)
 }

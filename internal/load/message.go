@@ -18,6 +18,8 @@ const (
 	opExchange  = "exchange"  // so many messages between the clients; answered by evDone
 	opSteady    = "steady"    // so many messages at fixed times; answered by evDone
 	opCompute   = "compute"   // have the server compute with so many threads; answered by evAcked
+	opEnter     = "enter"     // log in, join rooms; answered by evDone
+	opJoins     = "joins"     // so many pairs of a join and a leave; answered by evDone
 	opChurn     = "churn"     // so many reconnects; answered by evDone
 	opCollect   = "collect"   // have the server collect garbage; answered by evAcked
 	opStream    = "stream"    // send messages from this worker's sender, until hushed
@@ -60,7 +62,14 @@ type event struct {
 // plan is one worker's share of a run.
 type plan struct {
 	Target      Target        `json:"target"`
+	Others      []Target      `json:"others,omitempty"`
 	Via         Target        `json:"via"` // of the sender
+	Worker      int           `json:"worker"`
+	Workers     int           `json:"workers"`
+	First       int           `json:"first"`   // number of this worker's first client
+	Clients     int           `json:"clients"` // of all workers
+	Rooms       int           `json:"rooms,omitempty"`
+	To          string        `json:"to"` // what messages of an exchange go to, if Targeted
 	Sources     []string      `json:"sources,omitempty"`
 	Room        string        `json:"room"`
 	Tag         string        `json:"tag"`

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -33,7 +34,7 @@ func probe(ctx context.Context, cfg *Config) error {
 	}
 	c.Cut()
 	answer := firstAnswer{ended: make(chan error, 1), come: make(chan struct{}, 1)}
-	event, packet := "", func(string) string { return "" }
+	event, packets := "", func(string) []string { return nil }
 	scenario := cfg.Scenario
 	if cfg.dropping() && cfg.Rooms > 1 {
 		scenario = Targeted // it needs the same event
@@ -41,19 +42,30 @@ func probe(ctx context.Context, cfg *Config) error {
 	switch scenario {
 	case Echo, Churn:
 		event, answer.name = "message(...)", []byte(`["message-back"`)
-		packet = func(string) string { return `42["message","probe"]` }
+		packets = func(string) []string { return []string{`42["message","probe"]`} }
 	case Burst, Single, Jitter, Avalanche:
 		event, answer.name = "bcast(n, payload, ack)", []byte(`["msg"`)
-		packet = func(string) string { return `421["bcast",1,"probe"]` }
+		packets = func(string) []string { return []string{`421["bcast",1,"probe"]`} }
 	case Targeted:
 		event, answer.name = "direct(room, payload)", []byte(`["msg"`)
-		packet = func(sid string) string { return `42["direct","` + sid + `","probe"]` }
+		packets = func(sid string) []string { return []string{`42["direct","` + sid + `","probe"]`} }
+		if cfg.To == ToUser {
+			event = "login(user, ack) and tell(user, payload)"
+			packets = func(sid string) []string {
+				return []string{`421["login","` + sid + `"]`, `42["tell","` + sid + `","probe"]`}
+			}
+		}
+	case Joins:
+		event, answer.acks = "leave(room, ack)", true
+		packets = func(string) []string { return []string{`421["leave","` + Room + `"]`} }
 	}
 	if c, err = p.connect(ctx, Room, &answer, p.missing("join(room, ack)")); err != nil {
 		return err
 	}
 	if event != "" {
-		err = c.Emit([]byte(packet(c.SID)))
+		for _, packet := range packets(c.SID) {
+			err = errors.Join(err, c.Emit([]byte(packet)))
+		}
 		if err == nil {
 			err = p.await(ctx, &answer, event)
 		}
@@ -97,19 +109,30 @@ func (p *prober) await(ctx context.Context, answer *firstAnswer, event string) e
 	}
 }
 
-// firstAnswer tells of the first event with a name.
+// firstAnswer tells of the first event with a name, or of the first acknowledgement.
 type firstAnswer struct {
 	discard
 	name  []byte // as the arguments begin
+	acks  bool   // acknowledgements are what is awaited, not events
 	come  chan struct{}
 	ended chan error
 }
 
 // OnEvent implements Handler.
 func (a *firstAnswer) OnEvent(_ *Client, args []byte) {
-	if !bytes.HasPrefix(args, a.name) {
-		return
+	if !a.acks && bytes.HasPrefix(args, a.name) {
+		a.tell()
 	}
+}
+
+// OnAck implements Handler.
+func (a *firstAnswer) OnAck(*Client, int, []byte) {
+	if a.acks {
+		a.tell()
+	}
+}
+
+func (a *firstAnswer) tell() {
 	select {
 	case a.come <- struct{}{}:
 	default:

@@ -14,7 +14,7 @@ import (
 func TestNotTheBenchApp(t *testing.T) {
 	for scenario, want := range map[string]string{
 		Echo: "message(...)", Churn: "message(...)", Burst: "bcast(n, payload, ack)", Single: "bcast(n, payload, ack)",
-		Targeted: "direct(room, payload)", Connects: "", Idle: "",
+		Targeted: "direct(room, payload)", Joins: "leave(room, ack)", Connects: "", Idle: "",
 	} {
 		for _, knowsJoin := range []bool{true, false} {
 			srv, err := server.New(nil)

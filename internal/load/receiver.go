@@ -21,7 +21,8 @@ type receiver struct {
 	foreign int64
 	ended   bool
 	mode    mode
-	target  string // id of the socket that its messages go to; "" is the sender itself
+	target  string        // id, room or user that its messages go to; "" is the sender itself
+	next    func() string // what to ask for at the next acknowledgement, see ask; nil for nothing. Called by one goroutine at a time, without mu
 }
 
 // mode says what a receiver does with a message that it has counted.
@@ -88,9 +89,6 @@ func (r *receiver) message(c *Client, payload []byte, whole bool) {
 		}
 	}
 }
-
-// OnAck has nothing to do: receivers ask for nothing.
-func (r *receiver) OnAck(*Client, int, []byte) {}
 
 // OnEnd counts connections that end by themselves.
 func (r *receiver) OnEnd(_ *Client, err error, closed bool) {

@@ -110,6 +110,8 @@ func (r *Result) operation() string {
 		return "echo"
 	case Churn:
 		return "cycle"
+	case Joins:
+		return "join and leave"
 	}
 	return "delivered message"
 }

@@ -51,6 +51,16 @@ func serve(t *testing.T, a app) Target {
 	nsp.Handle("join", server.FuncAck(func(ctx context.Context, s *server.Socket, room string) (server.None, error) {
 		return server.None{}, s.Join(ctx, room)
 	}))
+	nsp.Handle("leave", server.FuncAck(func(_ context.Context, s *server.Socket, room string) (server.None, error) {
+		s.Leave(room)
+		return server.None{}, nil
+	}))
+	nsp.Handle("login", server.FuncAck(func(ctx context.Context, s *server.Socket, user string) (server.None, error) {
+		return server.None{}, s.Join(ctx, "the room of "+user)
+	}))
+	nsp.Handle("tell", server.Func(func(_ context.Context, _ *server.Socket, call server.Args2[string, parser.Payload]) error {
+		return nsp.To("the room of "+call.First).Emit("msg", call.Second)
+	}))
 	nsp.Handle("message", server.Func(func(_ context.Context, s *server.Socket, args server.Args) error {
 		return a.echo(s, args)
 	}))
@@ -111,11 +121,14 @@ func TestScenarios(t *testing.T) {
 			{Config{Scenario: Burst, Clients: 20, Copies: 30, Rounds: 3, Warmup: 1}, 20 * 30 * 4, 20},
 			{Config{Scenario: Single, Clients: 20, Rounds: 5}, 100, 20},
 			{Config{Scenario: Targeted, Clients: 20, Messages: 300, InFlight: 7, Size: 500}, 300, 20},
+			{Config{Scenario: Targeted, Clients: 20, Messages: 300, To: ToRoom, Rooms: 7}, 300, 20},
+			{Config{Scenario: Targeted, Clients: 20, Messages: 300, To: ToUser}, 300, 20},
+			{Config{Scenario: Joins, Clients: 20, Messages: 300, InFlight: 7, Rooms: 3, Warmup: 10}, 310, 20},
 			{Config{Scenario: Sparse, Clients: 20, Senders: 7, Messages: 300, Warmup: 20, MessageRate: 3000}, 320, 20},
 			{Config{Scenario: Busy, Clients: 20, Senders: 7, Duration: 100 * time.Millisecond, MessageRate: 1000}, 100, 20},
 			{Config{Scenario: Churn, Clients: 10, Messages: 35, Concurrency: 4}, 35, 45},
 		} {
-			t.Run(tc.cfg.Scenario+" "+transport, func(t *testing.T) {
+			t.Run(tc.cfg.Scenario+tc.cfg.To+" "+transport, func(t *testing.T) {
 				cfg := tc.cfg
 				cfg.Target, cfg.Timeout, cfg.Server.PID = target, time.Minute, os.Getpid()
 				cfg.Target.Transport = transport

@@ -18,12 +18,17 @@ func (r *run) scenario(ctx context.Context) error {
 	if err := r.connect(ctx, r.cfg.Clients); err != nil {
 		return err
 	}
+	if err := r.enter(ctx); err != nil {
+		return err
+	}
 	switch r.cfg.Scenario {
 	case Burst, Single:
 		r.result.Copies = r.cfg.Copies
 		return r.broadcasts(ctx)
 	case Churn:
 		return r.between(ctx, opChurn)
+	case Joins:
+		return r.between(ctx, opJoins)
 	case Sparse:
 		return r.between(ctx, opSteady)
 	case Busy:
@@ -40,6 +45,15 @@ func (r *run) connect(ctx context.Context, clients int) error {
 	return r.each(ctx, func(i int) command {
 		return command{Op: opConnect, Count: share(clients, i, len(r.workers))}
 	})
+}
+
+// enter has the clients of targeted log in or join the rooms that the scenario is about.
+func (r *run) enter(ctx context.Context) error {
+	if r.cfg.Scenario != Targeted || r.cfg.To == ToSocket && r.cfg.Rooms == 0 {
+		return nil
+	}
+	r.phase = "entering"
+	return r.each(ctx, func(int) command { return command{Op: opEnter} })
 }
 
 // begin starts the measured part.

@@ -65,6 +65,14 @@ func ParseTarget(raw string) (Target, error) {
 	return t, nil
 }
 
+// node returns the one that client i of the worker connects to.
+func (p *plan) node(i int) *Target {
+	if n := (p.First + i) % (1 + len(p.Others)); n > 0 {
+		return &p.Others[n-1]
+	}
+	return &p.Target
+}
+
 // loopback reports whether the server is on this machine's IPv4 loopback network.
 func (t *Target) loopback() bool {
 	host, _, _ := net.SplitHostPort(t.Address)

@@ -4,8 +4,9 @@ import "time"
 
 // Process is the server whose use of CPU and memory is read; the zero value stands for none.
 type Process struct {
-	PID  int
-	Tree bool // with all processes below it
+	PID    int
+	Others []int // of the other nodes, whose use is added
+	Tree   bool  // with all processes below them
 }
 
 // usage is what a server has used so far, and what it occupies.
@@ -16,10 +17,23 @@ type usage struct {
 
 // read looks at the operating system. CPU of a child that has ended is not seen.
 func (p Process) read() (usage, error) {
-	pids := []int{p.PID}
-	if p.Tree {
+	var sum usage
+	for _, pid := range append([]int{p.PID}, p.Others...) {
+		one, err := readOne(pid, p.Tree)
+		if err != nil {
+			return usage{}, err
+		}
+		sum.cpu += one.cpu
+		sum.resident += one.resident
+	}
+	return sum, nil
+}
+
+func readOne(pid int, below bool) (usage, error) {
+	pids := []int{pid}
+	if below {
 		var err error
-		if pids, err = tree(p.PID); err != nil {
+		if pids, err = tree(pid); err != nil {
 			return usage{}, err
 		}
 	}

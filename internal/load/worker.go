@@ -77,6 +77,7 @@ type worker struct {
 	open       atomic.Int64  // clients connected
 	remaining  atomic.Int64  // messages that an exchange may still send
 	tokens     atomic.Int64  // messages of an exchange under way, or of a steady rate that have not come yet
+	answers    atomic.Int64  // acknowledgements that clients have got
 	exchanged  chan struct{} // closed when there are none any more
 
 	live live
@@ -126,6 +127,11 @@ func (w *worker) obey(ctx context.Context, c command) error {
 		return w.done()
 	case opCompute:
 		return w.ask(ctx, `["compute",`+strconv.Itoa(c.Count)+`]`, c.Number)
+	case opEnter:
+		return errors.Join(w.enter(ctx), w.done())
+	case opJoins:
+		w.joins(ctx, int64(c.Count))
+		return w.done()
 	case opChurn:
 		w.churn(ctx, c.Count)
 		return w.done()
@@ -258,7 +264,7 @@ func (w *worker) fillSlot(ctx context.Context, i int) error {
 	}
 	r := newReceiver(w)
 	began := time.Now()
-	client, err := w.dial(ctx, &w.plan.Target, i, w.plan.Room, r, nil)
+	client, err := w.dial(ctx, w.plan.node(i), i, w.plan.Room, r, nil)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,12 @@ export function register(io, collect) {
       await socket.leave(room);
       ack();
     });
+    // A user is a room: there is no directory here.
+    socket.on("login", async (user, ack) => {
+      await socket.join(user);
+      ack();
+    });
+    socket.on("tell", (user, payload) => io.to(user).emit("msg", payload));
     socket.on("message", (...args) => socket.emit("message-back", ...args));
     socket.on("direct", (room, payload) => io.to(room).emit("msg", payload));
     socket.on("bcast", (n, payload, ack) => {

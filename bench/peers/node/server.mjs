@@ -1,5 +1,6 @@
 // The Node reference with the events of `sockeye serve --app bench`, set up as its documentation advises for load.
-// Environment: PORT; CERT and KEY (files) for TLS; REDIS (a URL) for a node of a cluster with the classic adapter.
+// Environment: PORT; CERT and KEY (files) for TLS; REDIS (a URL) for a node of a cluster, with the classic
+// adapter unless ADAPTER is "sharded".
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
@@ -13,11 +14,11 @@ const io = new Server(httpServer, process.env.RECOVERY ? { connectionStateRecove
 
 if (process.env.REDIS) {
   const { createClient } = await import("redis");
-  const { createAdapter } = await import("@socket.io/redis-adapter");
+  const { createAdapter, createShardedAdapter } = await import("@socket.io/redis-adapter");
   const publisher = createClient({ url: process.env.REDIS });
   const subscriber = publisher.duplicate();
   await Promise.all([publisher.connect(), subscriber.connect()]);
-  io.adapter(createAdapter(publisher, subscriber));
+  io.adapter(process.env.ADAPTER === "sharded" ? createShardedAdapter(publisher, subscriber) : createAdapter(publisher, subscriber));
 }
 
 // Frees the first request of each session, see "Performance tuning" in the Socket.IO documentation.
