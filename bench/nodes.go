@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -111,4 +112,51 @@ func target(list []*process) []string {
 		args = append(args, "--other=http://"+other.address())
 	}
 	return args
+}
+
+// growth tells how the cost of a message grows with the nodes: the line through what was measured, and where it is at more nodes.
+func (b *book) growth(t *strings.Builder) {
+	head := "\nCPU of all n nodes together for a message of 64 bytes, in us: the least squares line through the clusters above, and what it says of larger ones.\n\n" +
+		"| between the nodes | message | server | measured | line | 100 nodes | 1,000 nodes |\n|---|---|---|---|---|---:|---:|\n"
+	for _, kind := range allBrokers {
+		for _, what := range []string{"broadcast", "room", "user"} {
+			for _, server := range peers {
+				sizes, costs := b.points(kind, what, server)
+				if len(sizes) < 2 {
+					continue
+				}
+				var measured []string
+				for i, size := range sizes {
+					measured = append(measured, fmt.Sprintf("%.0f: %s", size, number(costs[i], true)))
+				}
+				base, each := line(sizes, costs)
+				fmt.Fprintf(t, "%s| %s | %s | %s | %s | %.1f %+.2f n | %s | %s |\n", head, kind, what, server, strings.Join(measured, ", "), base, each,
+					number(base+100*each, true), number(base+1000*each, true))
+				head = ""
+			}
+		}
+	}
+}
+
+// points are the numbers of nodes that a message was measured with, and its cost.
+func (b *book) points(kind, what, server string) (sizes, costs []float64) {
+	for _, sc := range b.scenarios {
+		if sc.nodes == 0 || sc.broker != kind || !strings.HasSuffix(sc.Name, "-"+what) {
+			continue
+		}
+		if m, ok := b.median(sc, server, 0); ok {
+			sizes, costs = append(sizes, float64(sc.nodes)), append(costs, m)
+		}
+	}
+	return sizes, costs
+}
+
+// line returns the least squares line through points that are not all above one another.
+func line(x, y []float64) (base, each float64) {
+	var n, sumX, sumY, sumXX, sumXY float64
+	for i := range x {
+		n, sumX, sumY, sumXX, sumXY = n+1, sumX+x[i], sumY+y[i], sumXX+x[i]*x[i], sumXY+x[i]*y[i]
+	}
+	each = (n*sumXY - sumX*sumY) / (n*sumXX - sumX*sumX)
+	return (sumY - each*sumX) / n, each
 }

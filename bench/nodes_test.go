@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -89,5 +90,24 @@ func TestTarget(t *testing.T) {
 	got := target([]*process{{port: 1}, {port: 2}, {port: 3}})
 	if want := []string{"bench", "http://127.0.0.1:1", "--other=http://127.0.0.1:2", "--other=http://127.0.0.1:3"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestGrowth has the cost of a broadcast be 5 us and 3 us for each node.
+func TestGrowth(t *testing.T) {
+	b := newBook(description{}, settings{clients: 500})
+	if text := b.markdown(); strings.Contains(text, "least squares") {
+		t.Errorf("there is a line through nothing:\n%s", text)
+	}
+	for size, cost := range map[int]float64{2: 11, 5: 20, 10: 35} {
+		b.add(fmt.Sprintf("nodes-sharded-%d-broadcast", size), sockeyePoller, figures{cost, 0, 0, 0})
+	}
+	b.add("nodes-sharded-2-user", sockeyePoller, figures{9, 1, 0, 0, 0}) // one point makes no line
+	text := b.markdown()
+	if want := "| sharded | broadcast | sockeye | 2: 11.0, 5: 20.0, 10: 35.0 | 5.0 +3.00 n | 305 | 3005 |"; !strings.Contains(text, want) {
+		t.Errorf("no line %s in\n%s", want, text)
+	}
+	if strings.Contains(text, "| sharded | user |") {
+		t.Error("there is a line through one point")
 	}
 }

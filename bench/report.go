@@ -114,6 +114,7 @@ func (b *book) markdown() string {
 			b.line(&t, sc, i)
 		}
 	}
+	b.growth(&t)
 	t.WriteString("\n![The same as a plot](results.svg)\n")
 	b.losses(&t)
 	return t.String()
