@@ -31,7 +31,7 @@ const (
 )
 
 const (
-	startTime = 20 * time.Second
+	startTime = 2 * time.Minute // Kafka takes half of one on a busy machine
 	stopTime  = 30 * time.Second
 	runTime   = 15 * time.Minute // of one scenario with one server
 )

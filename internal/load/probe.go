@@ -111,7 +111,6 @@ func (p *prober) await(ctx context.Context, answer *firstAnswer, event string) e
 
 // firstAnswer tells of the first event with a name, or of the first acknowledgement.
 type firstAnswer struct {
-	discard
 	name  []byte // as the arguments begin
 	acks  bool   // acknowledgements are what is awaited, not events
 	come  chan struct{}
