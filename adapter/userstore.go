@@ -66,3 +66,11 @@ type UserStore interface {
 	// left. At the end it takes the life off the roll.
 	Sweep(ctx context.Context, namespace, life string, last func(user string)) error
 }
+
+// ForgetfulUserStore is a UserStore that is empty when the node that keeps it ends: a node that starts may find nothing of users whose
+// clients may still come back.
+type ForgetfulUserStore interface {
+	UserStore
+	// Forgets does nothing.
+	Forgets()
+}

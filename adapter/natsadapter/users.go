@@ -49,7 +49,10 @@ type UserStoreOptions struct {
 // A UserStore also has what keeps revoked tokens and the sessions of the admin UI, see Revocations and AdminSessions.
 type UserStore struct{ *keeping }
 
-var _ adapter.UserStore = (*UserStore)(nil)
+var _ adapter.ForgetfulUserStore = (*UserStore)(nil)
+
+// Forgets implements adapter.ForgetfulUserStore.
+func (*UserStore) Forgets() {}
 
 // NewUserStore makes the store of a node, which has a connection of its own to NATS and does not wait for it. opts may be nil. It is to
 // be closed after the server.

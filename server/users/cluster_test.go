@@ -32,6 +32,7 @@ type world struct {
 	nodes   map[string]*node
 
 	recovery *server.RecoveryOptions
+	forgets  bool // the nodes take the store for one that forgets
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -47,6 +48,11 @@ type node struct {
 	dir  *users.Directory
 	link *faultyStore // this node's way to the store
 }
+
+// forgetfulStore says that it forgets.
+type forgetfulStore struct{ adapter.UserStore }
+
+func (forgetfulStore) Forgets() {}
 
 // bubble runs a test in virtual time with nodes of these names.
 func bubble(t *testing.T, opts users.Options, names string, f func(t *testing.T, w *world)) {
@@ -93,6 +99,9 @@ func (w *world) startServer(name string, builder adapter.Builder) *node {
 	})
 	opts := w.opts
 	opts.Store, opts.Logger = n.link, quiet
+	if w.forgets {
+		opts.Store = forgetfulStore{n.link}
+	}
 	if n.dir, err = users.New(srv, opts); err != nil {
 		w.t.Fatal(err)
 	}

@@ -69,6 +69,7 @@ func New(srv *server.Server, opts Options) (*Directory, error) {
 	d.presence.init(d)
 	d.strays.init()
 	d.mixed.init(o.Mixed)
+	d.beginLocked()
 	d.remove = append(d.remove,
 		d.nsp.OnDisconnect(func(_ context.Context, s *server.Socket, _ server.Reason) { d.drop(s) }),
 		d.nsp.OnRecover(d.recovered),

@@ -158,6 +158,37 @@ func TestAwayStoreEmptied(t *testing.T) {
 	})
 }
 
+// TestAwayStoreForgets: the store may have been emptied before a node started. For that node, too, nobody is offline as long as a client may come
+// back, unless the store forgets nothing.
+func TestAwayStoreForgets(t *testing.T) {
+	for _, forgets := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, users.Options{Mixed: users.MixedOff})
+			w.recovery, w.forgets = &server.RecoveryOptions{}, forgets
+			n, r := w.startServer("a", nil), newReturner(t)
+			r.Come(n)
+			s, _ := n.srv.Of("/").Socket(r.SID)
+			if err := n.dir.Bind(t.Context(), s, "u", nil); err != nil { // which puts the node on the roll
+				t.Fatal(err)
+			}
+			want := users.ErrOffline
+			if forgets {
+				want = users.ErrKept
+			}
+			for _, wait := range []time.Duration{0, 30 * time.Second, 80 * time.Second} {
+				time.Sleep(wait)
+				if err := n.emit("v", "x"); !errors.Is(err, want) {
+					t.Errorf("forgets %v, %v later: %v", forgets, wait, err)
+				}
+			}
+			time.Sleep(20 * time.Second)
+			if err := n.emit("v", "x"); !errors.Is(err, users.ErrOffline) {
+				t.Errorf("forgets %v, after the time: %v", forgets, err)
+			}
+		})
+	}
+}
+
 // TestDeadConnection: a connection that is dead without anybody knowing loses nothing.
 func TestDeadConnection(t *testing.T) {
 	recovering(t, server.RecoveryOptions{}, func(t *testing.T, w *world, n *node, r *returner) {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/sockeye-io/sockeye/adapter"
 )
 
 const (
@@ -116,12 +118,22 @@ func (d *Directory) enrol(ctx context.Context) error {
 	defer d.mu.Unlock()
 	former := d.epoch
 	d.epoch = epoch
+	if former == "" {
+		d.beginLocked()
+	}
 	if former != "" && former != epoch && !d.anew {
 		d.writeAnewLocked(true)
 	}
 	d.enrolled, d.anew = true, false
 	signal(d.look) // who is looked at as one without a directory is none any more
 	return nil
+}
+
+// beginLocked is called at the start: a store that forgets may have been emptied when this node was not there to see it.
+func (d *Directory) beginLocked() {
+	if _, forgets := d.store.(adapter.ForgetfulUserStore); forgets {
+		d.unsure = time.Now().Add(d.window)
+	}
 }
 
 // beginLifeLocked goes on under another life: what the store has of the former one is swept, away users included.
