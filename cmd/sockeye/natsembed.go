@@ -47,8 +47,9 @@ const (
 	// natsKeep bounds what clients get that come back, and their sessions, each, in bytes, natsStore what JetStream writes to files.
 	natsKeep  = 64 << 20
 	natsStore = 64 << 20
-	// natsReplicas is on how many nodes that is.
+	// natsReplicas is on how many nodes that is, natsStreams in how many streams.
 	natsReplicas = 3
+	natsStreams  = 2
 
 	natsRouteUser      = "sockeye"
 	minNATSRouteSecret = 16 // bytes
@@ -217,6 +218,7 @@ type embedded struct {
 	srv       *natsserver.Server
 	token     string // of its clients
 	temporary string // directory that goes with it; "" if there is none
+	has       int    // how many streams it has when it has everything; 0 if other nodes may have them
 }
 
 // start opens the port for routes, and does not wait for the other nodes.
@@ -235,6 +237,9 @@ func (o *embedOptions) start() (*embedded, error) {
 			e.temporary = dir
 		}
 		o.jetStreamIn(opts, dir)
+		if len(o.routes) <= natsReplicas {
+			e.has = natsStreams
+		}
 	}
 	srv, err := natsserver.NewServer(opts)
 	if err != nil {
@@ -278,6 +283,10 @@ func (e *embedded) alone() bool { return e.srv.NumRoutes() == 0 }
 func (e *embedded) incomplete() error {
 	if !e.srv.JetStreamEnabled() {
 		return nil
+	}
+	// A server that does not know yet what it is to have is healthy.
+	if info, err := e.srv.Jsz(nil); err == nil && info.Streams < e.has {
+		return fmt.Errorf("not all is here that clients get who come back: %d of %d streams", info.Streams, e.has)
 	}
 	if health := e.srv.Healthz(nil); health.Error != "" {
 		return fmt.Errorf("not all is here that clients get who come back: %s", health.Error)
