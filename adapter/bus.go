@@ -73,8 +73,9 @@ type Message struct {
 
 // Unopened is a broadcast that has not been decoded.
 type Unopened struct {
-	Size int             // in bytes, about
-	Open func() *Message // returns nil if it is none; called at most once, from any goroutine
+	Size int // in bytes, about
+	// Open decodes it, and returns nil or an error if it is none. It is called at most once, from any goroutine.
+	Open func() (*Message, error)
 }
 
 // isAnswer reports whether a message answers a question.

@@ -79,6 +79,11 @@ func Kept(p *parser.Packet, flags Flags) bool {
 	return p.Type == parser.Event && p.ID < 0 && !flags.Volatile && !flags.Local && !flags.Only
 }
 
+// Logged reports whether a message is a broadcast of this cluster that a log has when broadcasts are kept.
+func (m *Message) Logged() bool {
+	return m.Kind == KindBroadcast && m.Request == "" && !m.Flags.Foreign && Kept(m.Packet, m.Flags)
+}
+
 // WithArgument returns an event with one more argument, a JSON text.
 func WithArgument(p parser.Payload, text string) parser.Payload {
 	end := len(p.JSON)

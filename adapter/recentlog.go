@@ -75,7 +75,7 @@ func recentOf(m *Message) *recentEvent {
 	case later != nil:
 		e.bytes = recentCost + later.Size
 		e.open = func() *openedEvent {
-			if m := later.Open(); m != nil && m.Kind == KindBroadcast {
+			if m, _ := later.Open(); m != nil && m.Kind == KindBroadcast {
 				return openedOf(m.Packet, m.Selection, m.Flags, offset)
 			}
 			return nil

@@ -16,7 +16,7 @@ func (l *numberedLog) come(r *recentLog, m *Message) {
 }
 
 // unopened is a broadcast in a log that is not looked at.
-func unopened() *Message { return &Message{Unopened: &Unopened{Open: func() *Message { return nil }}} }
+func unopened() *Message { return &Message{Unopened: &Unopened{Open: func() (*Message, error) { return nil, nil }}} }
 
 // TestRecentBreakAtEnd: while a break is being read a node still stands before it. A position that it gives then is not taken for one that
 // has what comes behind the break right behind it.
@@ -89,7 +89,7 @@ func TestRecentLogMatches(t *testing.T) {
 				m := log.message(log.last + 1)
 				if random.IntN(2) == 0 {
 					later := m
-					m = &Message{Unopened: &Unopened{Size: 100, Open: func() *Message { return later }}}
+					m = &Message{Unopened: &Unopened{Size: 100, Open: func() (*Message, error) { return later, nil }}}
 				}
 				log.come(l, m)
 				l.passed.Store(&m.Offset)

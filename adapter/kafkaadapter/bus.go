@@ -91,13 +91,10 @@ func (b *bus) take(a *arrived) {
 // that was fetched at once.
 func (b *bus) unopened(a *arrived) *adapter.Unopened {
 	if a.kind != kindNames[adapter.KindBroadcast] {
-		return &adapter.Unopened{Open: func() *adapter.Message { return nil }}
+		return &adapter.Unopened{Open: func() (*adapter.Message, error) { return nil, nil }}
 	}
 	body := string(a.body)
-	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
-		m, _ := b.all.Open(body)
-		return m
-	}}
+	return &adapter.Unopened{Size: len(body), Open: func() (*adapter.Message, error) { return b.all.Open(body) }}
 }
 
 // decode returns the message, or what remains of one that this node does not need.

@@ -125,14 +125,14 @@ func (b *bus) InOrder() { b.hub.jet.add(b.log.Load()) }
 func (b *bus) Parted() bool { return b.log.Load() != nil }
 
 // ToAll reports whether a message is one that is kept: every node hears those.
-func (b *bus) ToAll(m *adapter.Message) bool { return logged(m) }
+func (b *bus) ToAll(m *adapter.Message) bool { return m.Logged() }
 
 func (b *bus) Listening(ctx context.Context) error {
 	return b.hub.subs.wait(ctx, nil, b.subjects.node(b.id), b.subjects.all)
 }
 
 func (b *bus) Publish(m *adapter.Message) error {
-	if l := b.log.Load(); l != nil && logged(m) {
+	if l := b.log.Load(); l != nil && m.Logged() {
 		body, err := b.codec.Sharded(m)
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ func (w emitterWire) Send(ctx context.Context, namespace string, m *adapter.Mess
 		ctx, cancel = context.WithTimeout(ctx, emitterPatience)
 		defer cancel()
 	}
-	if logged(m) && w.log.there() {
+	if m.Logged() && w.log.there() {
 		if done, err := w.log.write(ctx, w.conn, subjects{prefix: w.prefix}.log(namespace), body); done || err != nil {
 			return err
 		}

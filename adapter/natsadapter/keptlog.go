@@ -122,11 +122,6 @@ type entryID struct {
 	at  int64
 }
 
-// logged reports whether a message belongs into the log.
-func logged(m *adapter.Message) bool {
-	return m.Kind == adapter.KindBroadcast && m.Request == "" && !m.Flags.Foreign && adapter.Kept(m.Packet, m.Flags)
-}
-
 // position returns what was handed on last.
 func (l *keptLog) position() (at place, known bool) {
 	if p := l.read.Load(); p != nil {
@@ -428,8 +423,8 @@ func (l *keptLog) handOn(s *stored, life int64) {
 	for i, k := range e.list {
 		at := &place{life, s.seq, s.at, i + 1}
 		m := l.message(&e, k)
-		if m.Packet == nil {
-			m.Unopened = l.unopened(k.body)
+		if m.Packet == nil { // this node's own, or for nobody here
+			m.Unopened = &adapter.Unopened{Size: len(k.body), Open: func() (*adapter.Message, error) { return l.all.Open(string(k.body)) }}
 		}
 		if m.Seq, m.Offset = k.seq, l.offset(*at); e.from != envelope.Emitter {
 			m.From = e.from
@@ -460,20 +455,12 @@ func (l *keptLog) message(e *logEntry, k keptBody) *adapter.Message {
 	return m
 }
 
-// unopened is a broadcast of this node, or for nobody here.
-func (l *keptLog) unopened(body []byte) *adapter.Unopened {
-	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
-		m, _ := l.all.Open(string(body))
-		return m
-	}}
-}
-
 // look looks at what has come past the log. If it is a broadcast that should be in there, that is not complete.
 func (l *keptLog) look(m *adapter.Message, body string) {
 	if m == nil || m.Kind == 0 { // nobody here is in the room, but somebody who is away may be
 		m, _ = l.all.Open(body)
 	}
-	if m == nil || !logged(m) {
+	if m == nil || !m.Logged() {
 		return
 	}
 	if m.Seq > 0 && m.From != "" {

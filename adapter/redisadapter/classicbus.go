@@ -203,7 +203,7 @@ func (b *classicBus) Publish(m *adapter.Message) error {
 		channel = b.codec.Broadcasts()
 	}
 	how := postOf(b.local.Name(), m)
-	if b.recording.Load() && logged(m) {
+	if b.recording.Load() && m.Logged() {
 		return b.log.publish(channel, body, m, how)
 	}
 	return b.hub.publish(plain, channel, body, how)

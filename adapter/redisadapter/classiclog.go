@@ -39,7 +39,7 @@ func (b *classicBus) Record(adapter.HistoryOptions) (adapter.Log, adapter.Sessio
 func (b *classicBus) Parted() bool { return b.recording.Load() }
 
 // ToAll reports whether a message is one that no node drops unread.
-func (b *classicBus) ToAll(m *adapter.Message) bool { return logged(m) }
+func (b *classicBus) ToAll(m *adapter.Message) bool { return m.Logged() }
 
 // takeKept is takeBroadcast while broadcasts are kept. Those that nobody here needs, and this node's own, are opened if somebody comes back.
 func (b *classicBus) takeKept(channel, body string) {

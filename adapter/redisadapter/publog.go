@@ -85,11 +85,6 @@ func (l *pubLog) close() {
 	l.hub.unsubscribe(l.namespace, l.names.space, l.names.notes)
 }
 
-// logged reports whether a message belongs into the log.
-func logged(m *adapter.Message) bool {
-	return m.Kind == adapter.KindBroadcast && m.Request == "" && !m.Flags.Foreign && adapter.Kept(m.Packet, m.Flags)
-}
-
 // publish appends a message and publishes it on a channel.
 func (l *pubLog) publish(channel string, body []byte, m *adapter.Message, how post) error {
 	f := formOf(body)
@@ -139,8 +134,8 @@ func (l *pubLog) handOn(n note, body string, open func() (*adapter.Message, erro
 		m = new(adapter.Message)
 	}
 	m.Seq, m.Offset = n.seq, n.id
-	if m.Packet == nil && err == nil && body != "" {
-		m.Unopened = l.unopened(body)
+	if m.Packet == nil && err == nil && body != "" { // this node's own, or for nobody here
+		m.Unopened = &adapter.Unopened{Size: len(body), Open: func() (*adapter.Message, error) { return l.entry(body) }}
 	}
 	if m.From == "" {
 		m.From = adapter.NodeID(n.uid)
@@ -151,14 +146,6 @@ func (l *pubLog) handOn(n note, body string, open func() (*adapter.Message, erro
 		l.receive(nil, err, l.names.stream+" "+n.id)
 	}
 	l.read.Store(&n.id)
-}
-
-// unopened is a broadcast of this node, or for nobody here.
-func (l *pubLog) unopened(body string) *adapter.Unopened {
-	return &adapter.Unopened{Size: len(body), Open: func() *adapter.Message {
-		m, _ := l.entry(body)
-		return m
-	}}
 }
 
 // maxWriters is how many writers are remembered: whoever can publish can invent some.
@@ -179,7 +166,7 @@ func (l *pubLog) heard(m *adapter.Message, body string) {
 	if m == nil || m.Kind == 0 && !l.writers[string(m.From)] {
 		m, _ = l.entry(body)
 	}
-	if m != nil && logged(m) && !l.writers[string(m.From)] {
+	if m != nil && m.Logged() && !l.writers[string(m.From)] {
 		l.Break()
 	}
 }

@@ -213,7 +213,7 @@ func (b *shardedBus) ToAll(m *adapter.Message) bool { return b.channelOf(m) == b
 
 // channelOf is where a message is published: what is kept is heard by all, and so is what is for a fresh room.
 func (b *shardedBus) channelOf(m *adapter.Message) string {
-	if b.recording.Load() && logged(m) {
+	if b.recording.Load() && m.Logged() {
 		return b.channels.main
 	}
 	channel := b.channels.of(m)
@@ -251,7 +251,7 @@ func (b *shardedBus) send(codec *envelope.Codec, channel string, m *adapter.Mess
 	if err != nil {
 		return err
 	}
-	if b.recording.Load() && channel == b.channels.main && logged(m) {
+	if b.recording.Load() && channel == b.channels.main && m.Logged() {
 		return b.log.publish(channel, body, m, how)
 	}
 	return b.hub.publish(shard, channel, body, how)

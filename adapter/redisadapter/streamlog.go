@@ -42,20 +42,12 @@ func (b *streamsBus) openEntry(stream, id string, e envelope.Entry) {
 	}
 	m, err := codec.OpenEntry(e)
 	if recording && err == nil {
-		if m == nil {
-			m = &adapter.Message{Unopened: b.unopened(e)}
+		if m == nil { // nobody here needs it
+			m = &adapter.Message{Unopened: &adapter.Unopened{Size: len(e.Data), Open: func() (*adapter.Message, error) { return b.history.OpenEntry(e) }}}
 		}
 		m.Offset = id
 	}
 	b.deliver(m, err, stream+" "+id)
-}
-
-// unopened is an entry that nobody here needs.
-func (b *streamsBus) unopened(e envelope.Entry) *adapter.Unopened {
-	return &adapter.Unopened{Size: len(e.Data), Open: func() *adapter.Message {
-		m, _ := b.history.OpenEntry(e)
-		return m
-	}}
 }
 
 // streamLog is the log of a namespace.
