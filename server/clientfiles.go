@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/sockeye-io/sockeye/internal/acceptencoding"
 )
 
 // clientBundle is the part of the file names that differs; each comes with and without ".map".
@@ -83,7 +85,7 @@ func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request, name string)
 		h.Set("Content-Type", "application/json; charset=utf-8")
 	}
 	h.Add("Vary", "Accept-Encoding")
-	for _, encoding := range acceptedEncodings(r.Header.Get("Accept-Encoding")) {
+	for _, encoding := range acceptencoding.Preferred(r.Header.Values("Accept-Encoding"), "br", "gzip", "deflate", "identity") {
 		if encoding == "identity" {
 			break
 		}

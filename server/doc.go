@@ -83,7 +83,7 @@
 //   - what is said to some nodes alone, and told of by them; changes of rooms: directed.go
 //   - socket data, and who is told of its changes: data.go; what is kept on this node alone: state.go
 //   - who asks behind proxies: engine/forwarded.go; behind balancers that work on TCP: package proxyprotocol
-//   - client bundle: clientfiles.go, encoding.go; shutdown: shutdown.go; what tracing is told: operations.go; counters: stats.go; of each namespace: namespacestats.go
+//   - client bundle: clientfiles.go; shutdown: shutdown.go; what tracing is told: operations.go; counters: stats.go; of each namespace: namespacestats.go
 //   - how a server is emptied before it ends: drain.go; how nodes get even: shed.go, rebalance.go
 //   - the HTTP server around it, its deadlines and what happens without descriptors: listen.go, internal/httpserve
 //

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sockeye-io/sockeye/internal/acceptencoding"
 )
 
 const (
@@ -91,7 +93,9 @@ func (p *polling) write(w http.ResponseWriter, r *http.Request, body *pollBody, 
 	length := answer.length()
 	encoding := ""
 	if c := &srv.cfg.compression; answer.compress && !c.Disabled && length >= c.Threshold {
-		encoding = negotiateEncoding(r.Header.Values("Accept-Encoding"))
+		if accepted := acceptencoding.Preferred(r.Header.Values("Accept-Encoding"), encodings[:]...); len(accepted) > 0 {
+			encoding = accepted[0]
+		}
 	}
 	h := w.Header()
 	h.Set("Content-Type", answer.form.contentType)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/sockeye-io/sockeye/internal/acceptencoding"
 )
 
 // FuzzQuery compares the parser with net/url where both have the same rules, and demands valid results elsewhere.
@@ -127,7 +129,7 @@ func FuzzHandshake(f *testing.F) {
 			t.Fatalf("URL %q, want %q", h.URL(), rawURL(r))
 		}
 		_ = h.Query()
-		negotiateEncoding(r.Header.Values("Accept-Encoding"))
+		acceptencoding.Preferred(r.Header.Values("Accept-Encoding"), encodings[:]...)
 		addVary(r.Header, headerOrigin)
 	})
 }

@@ -357,19 +357,6 @@ func decompress(t *testing.T, a answer) string {
 	return string(b)
 }
 
-func TestNegotiateEncoding(t *testing.T) {
-	for accept, want := range map[string]string{
-		"": "", "gzip": "gzip", "GZIP": "gzip", "identity": "", "deflate": "deflate", "gzip, deflate, br": "gzip",
-		"deflate, gzip": "deflate", "gzip;q=0.1, deflate;q=0.2": "deflate", "gzip;q=0": "", "*;q=0": "",
-		"*;q=0.5, deflate;q=0.4": "gzip", "gzip;level=1;q=0.3,deflate;q=0.31": "deflate", "gzip;q=x": "",
-		"gzip ; q=1": "gzip", ",,gzip": "gzip", "*": "gzip", "deflate;q=1, *;q=1": "deflate",
-	} {
-		if got := negotiateEncoding([]string{accept}); got != want {
-			t.Errorf("%q: %q, want %q", accept, got, want)
-		}
-	}
-}
-
 func TestLargeHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, nil)
