@@ -6,8 +6,6 @@ import (
 )
 
 const (
-	// passingAge is how long a record waits for Kafka at most that is of no use later: whoever asked gives up soon.
-	passingAge = 2 * time.Second
 	// staleAfter is how old such a record may be when it is read: it may have waited, the clocks of brokers may differ a little, and
 	// so may what the nodes know of them.
 	staleAfter = 5 * time.Second

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
@@ -106,7 +108,7 @@ func NewIngest(opts *Options, ingest *IngestOptions, to *adapter.Emitter) (*Inge
 	}
 	i.ingest.Topics = slices.Clone(i.ingest.Topics)
 	i.ingest.Group = cmp.Or(i.ingest.Group, i.opts.Prefix+".ingest")
-	i.ids = newRecentIDs(positive(i.ingest.IDs, defaultIDs))
+	i.ids = newRecentIDs(defaults.Positive(i.ingest.IDs, defaultIDs))
 	if err := i.opts.check(); err != nil {
 		return nil, err
 	}
@@ -246,7 +248,7 @@ func (i *Ingest) take(ctx context.Context, client *kgo.Client, r *kgo.Record) bo
 		if _, ok := i.warned.Pass("emit", userWarnEvery); ok && ctx.Err() == nil {
 			i.opts.Logger.Warn("an event cannot be sent, and is tried again", "source", sourceOf(r), "error", err)
 		}
-		if pause(ctx, ingestRetry) != nil {
+		if brokerstate.Pause(ctx, ingestRetry) != nil {
 			return false
 		}
 		if !hopeless(err) {

@@ -48,7 +48,7 @@ type parcel struct {
 // tooOld reports whether the parcel has waited for too long.
 func (p *parcel) tooOld(now time.Time, limit time.Duration) bool {
 	if p.passing {
-		limit = min(limit, passingAge)
+		limit = min(limit, outflow.PassingAge)
 	}
 	return now.Sub(p.queued) > limit
 }

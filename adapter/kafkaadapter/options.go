@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 )
 
 const (
@@ -21,10 +23,6 @@ const (
 	defaultDirectPartitions = 32
 	defaultRetention        = time.Hour
 	defaultMaxMessage       = 8 << 20
-	defaultQueueLimit       = 64 << 20
-	defaultQueueAge         = 30 * time.Second
-	defaultAnswerTimeout    = 3 * time.Second
-	defaultFeedLimit        = 64 << 20
 	// maxPartitions is how many partitions a topic may have here.
 	maxPartitions = 10_000
 )
@@ -121,21 +119,13 @@ func (o Options) withDefaults() Options {
 	o.LogPartitions = cmp.Or(o.LogPartitions, defaultLogPartitions)
 	o.DirectPartitions = cmp.Or(o.DirectPartitions, defaultDirectPartitions)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	o.Retention = positive(o.Retention, defaultRetention)
-	o.MaxMessage = positive(o.MaxMessage, defaultMaxMessage)
-	o.QueueLimit = positive(o.QueueLimit, defaultQueueLimit)
-	o.QueueAge = positive(o.QueueAge, defaultQueueAge)
-	o.AnswerTimeout = positive(o.AnswerTimeout, defaultAnswerTimeout)
-	o.FeedLimit = positive(o.FeedLimit, defaultFeedLimit)
+	o.Retention = defaults.Positive(o.Retention, defaultRetention)
+	o.MaxMessage = defaults.Positive(o.MaxMessage, defaultMaxMessage)
+	o.QueueLimit = defaults.Positive(o.QueueLimit, defaults.QueueLimit)
+	o.QueueAge = defaults.Positive(o.QueueAge, defaults.QueueAge)
+	o.AnswerTimeout = defaults.Positive(o.AnswerTimeout, defaults.AnswerTimeout)
+	o.FeedLimit = defaults.Positive(o.FeedLimit, defaults.FeedLimit)
 	return o
-}
-
-// positive returns v, or the default if it is not positive.
-func positive[T int | time.Duration](v, def T) T {
-	if v <= 0 {
-		return def
-	}
-	return v
 }
 
 var prefixForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,200}$`)

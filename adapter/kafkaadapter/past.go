@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -85,7 +86,7 @@ func (p *past) read(ctx context.Context, at place, from position, each func(r *k
 		if err == nil || !kerr.IsRetriable(err) || missing(err) {
 			break
 		}
-		if pause(ctx, pastAgain) != nil {
+		if brokerstate.Pause(ctx, pastAgain) != nil {
 			break
 		}
 	}

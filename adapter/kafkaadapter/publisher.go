@@ -15,14 +15,6 @@ import (
 )
 
 const (
-	// lookAfter is how often the queue is searched for what is too old.
-	lookAfter = 250 * time.Millisecond
-	// tryRefused is how often a record is let through of a partition that Kafka does not let us write to. A refusal is forgotten when
-	// nobody has tried for tryRefusedFor.
-	tryRefused    = time.Second
-	tryRefusedFor = 5 * time.Second
-	// closeWithin bounds the sending of what is queued when the server closes.
-	closeWithin = time.Second
 	// recordOverhead is what a record may take in its batch beside key, value and headers, with the batch's own.
 	recordOverhead = 128
 )
@@ -140,7 +132,7 @@ func (p *publisher) refuseLocked(parcel *parcel, to place) (reason string, err e
 	if l == nil || l.refused == nil {
 		return "", nil
 	}
-	if parcel.queued.Sub(l.tried) >= tryRefused {
+	if parcel.queued.Sub(l.tried) >= outflow.TryRefused {
 		l.tried = parcel.queued
 		return "", nil
 	}
@@ -165,17 +157,17 @@ func (p *publisher) begin(longest map[string]int) {
 	p.poke()
 }
 
-// close lets run send what is queued and end, within closeWithin.
+// close lets run send what is queued and end, within outflow.CloseWithin.
 func (p *publisher) close() {
 	p.mu.Lock()
-	p.closing, p.closeBy = true, time.Now().Add(closeWithin)
+	p.closing, p.closeBy = true, time.Now().Add(outflow.CloseWithin)
 	p.mu.Unlock()
 	p.poke()
 }
 
 // run sends what is queued until close.
 func (p *publisher) run(ctx context.Context) {
-	look := time.NewTicker(lookAfter)
+	look := time.NewTicker(outflow.LookAfter)
 	defer look.Stop()
 	later := time.NewTimer(time.Hour)
 	defer later.Stop()
@@ -267,7 +259,7 @@ func (p *publisher) dropOld(now time.Time) {
 	p.mu.Lock()
 	for _, l := range p.lanes {
 		list = l.waiting.TakeIf(list, old)
-		if l.refused != nil && now.Sub(l.tried) > tryRefusedFor {
+		if l.refused != nil && now.Sub(l.tried) > outflow.TryRefusedFor {
 			l.refused = nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 )
 
 const (
@@ -62,7 +63,7 @@ func (s *RevocationStore) Close() error {
 // changed.
 func (s *RevocationStore) Revoke(ctx context.Context, r adapter.Revocation, keep time.Duration) error {
 	if r.User == "" || len(r.User) > maxRevokedUser {
-		return userFailure("revoke tokens", misuse("the user must have 1 to "+strconv.Itoa(maxRevokedUser)+" bytes"))
+		return userFailure("revoke tokens", store.Misuse("the user must have 1 to "+strconv.Itoa(maxRevokedUser)+" bytes"))
 	}
 	record := &kgo.Record{Key: []byte(r.User), Value: strconv.AppendInt(nil, r.Before.UnixMilli(), 10)}
 	return userFailure("revoke tokens", s.ledger.append(ctx, record, keep+clockSkew))

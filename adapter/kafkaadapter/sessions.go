@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 )
 
@@ -137,7 +138,7 @@ func (l *sessionLog) load(located <-chan struct{}) {
 		if held, ok := l.b.readers.complaints.Pass(time.Minute); ok && err != nil && ctx.Err() == nil {
 			l.b.opts.Logger.Warn("sessions of clients cannot be read", "topic", l.place.topic, "error", err, "notLogged", held)
 		}
-		if pause(ctx, sessionRetry) != nil {
+		if brokerstate.Pause(ctx, sessionRetry) != nil {
 			return
 		}
 	}

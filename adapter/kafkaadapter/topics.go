@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 // shortRetention is how long the topics keep what is of use for a moment only: what is for one node, and what nodes say of themselves.
@@ -170,7 +172,7 @@ func awaitTopics(ctx context.Context, admin *kadm.Client, topics []topic, detail
 			details[t.name] = detail
 			return detail.Err == nil && leaderless(detail) < 0
 		})
-		if len(topics) > 0 && pause(ctx, topicsAgain) != nil {
+		if len(topics) > 0 && brokerstate.Pause(ctx, topicsAgain) != nil {
 			return fmt.Errorf("topic %s was created but has no leaders yet: %w", topics[0].name, ctx.Err())
 		}
 	}

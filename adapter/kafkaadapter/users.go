@@ -18,13 +18,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
 const (
 	defaultUserPartitions = 8
-	// maxUserBatch bounds how many changes are under way at once.
-	maxUserBatch = 512
 	// sweepBatch is how many users a sweep takes from a life at once.
 	sweepBatch = 128
 	// userRetry is how long a store, and a sweep, wait for a Kafka that is away before they try again.
@@ -169,7 +169,7 @@ func (s *UserStore) run() {
 		if _, ok := s.warned.Pass("read", userWarnEvery); ok {
 			s.log.Warn("the users' topic cannot be read", "topic", s.opts.usersTopic(), "error", err)
 		}
-		_ = pause(s.ctx, userRetry)
+		_ = brokerstate.Pause(s.ctx, userRetry)
 	}
 }
 
@@ -287,38 +287,17 @@ func everyPartition(int) int32 { return -1 }
 
 // Apply implements adapter.UserStore.
 func (s *UserStore) Apply(ctx context.Context, namespace string, changes []adapter.UserChange) ([]adapter.UserOutcome, error) {
-	outcomes := make([]adapter.UserOutcome, 0, len(changes))
-	for len(changes) > 0 {
-		n := batchOf(changes)
-		done, err := s.apply(ctx, namespace, changes[:n])
-		outcomes = append(outcomes, done...)
-		if err != nil {
-			return outcomes, userFailure("change users", err)
-		}
-		changes = changes[n:]
-	}
-	return outcomes, nil
-}
-
-// batchOf says how many changes can be under way at once: none twice of the same user, because the later one builds on the first.
-func batchOf(changes []adapter.UserChange) int {
-	seen := make(map[string]struct{}, min(len(changes), maxUserBatch))
-	for i, c := range changes {
-		if _, ok := seen[c.User]; ok || i == maxUserBatch {
-			return i
-		}
-		seen[c.User] = struct{}{}
-	}
-	return len(changes)
+	outcomes, err := store.Apply(changes, func(batch []adapter.UserChange) ([]adapter.UserOutcome, error) { return s.apply(ctx, namespace, batch) })
+	return outcomes, userFailure("change users", err)
 }
 
 func (s *UserStore) apply(ctx context.Context, namespace string, changes []adapter.UserChange) ([]adapter.UserOutcome, error) {
 	for _, c := range changes {
 		switch {
 		case !isLife(c.Life):
-			return nil, misuse(fmt.Sprintf("illegal life %q", c.Life))
+			return nil, store.Misuse(fmt.Sprintf("illegal life %q", c.Life))
 		case c.Op < adapter.UserHold || c.Op > adapter.UserForget:
-			return nil, misuse(fmt.Sprintf("unknown operation %d", c.Op))
+			return nil, store.Misuse(fmt.Sprintf("unknown operation %d", c.Op))
 		}
 	}
 	done, err := s.write(ctx, func(l *userLog) []userRecord {
@@ -455,7 +434,7 @@ func (l *userLog) epoch(namespace string) string {
 // Enrol implements adapter.UserStore.
 func (s *UserStore) Enrol(ctx context.Context, namespace, life, node string) (string, error) {
 	if !isLife(life) {
-		return "", userFailure("enrol", misuse(fmt.Sprintf("illegal life %q", life)))
+		return "", userFailure("enrol", store.Misuse(fmt.Sprintf("illegal life %q", life)))
 	}
 	bounded, cancel := s.bounded(ctx)
 	defer cancel()
@@ -559,41 +538,17 @@ func (s *UserStore) persist(ctx context.Context, do func(context.Context) error)
 		if err == nil || ctx.Err() != nil || !userTrouble(err) {
 			return err
 		}
-		if err := pause(ctx, userRetry); err != nil {
+		if err := brokerstate.Pause(ctx, userRetry); err != nil {
 			return err
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// misuse is an error that lies with the caller.
-type misuse string
-
-func (m misuse) Error() string { return string(m) }
-
 // userTrouble reports whether an error says that Kafka cannot be used for now.
 func userTrouble(err error) bool {
-	var wrong misuse
+	var wrong store.Misuse
 	return !errors.As(err, &wrong) && !errors.Is(err, context.Canceled) && !errors.Is(err, errStoreClosed)
 }
 
 // userFailure says what has failed.
-func userFailure(action string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case userTrouble(err):
-		return fmt.Errorf("%s: %w: %w", action, adapter.ErrClusterUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", action, err)
-}
+func userFailure(action string, err error) error { return store.Failure(action, err, userTrouble(err)) }

@@ -83,7 +83,7 @@ func BenchmarkUserStore(b *testing.B) {
 	b.Run("Apply512", func(b *testing.B) {
 		i := 0
 		for b.Loop() {
-			changes := make([]adapter.UserChange, maxUserBatch)
+			changes := make([]adapter.UserChange, 512)
 			for k := range changes {
 				i++
 				changes[k] = adapter.UserChange{Op: adapter.UserHold, User: fmt.Sprint("more", i), Life: lifeA}

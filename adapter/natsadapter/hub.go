@@ -11,6 +11,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -92,7 +93,7 @@ func (h *hub) close() {
 	if started {
 		select {
 		case <-h.sent:
-		case <-time.After(closeWithin):
+		case <-time.After(outflow.CloseWithin):
 		}
 	}
 	h.cancel()
@@ -132,7 +133,7 @@ func (h *hub) pause(failures int) {
 
 // keep drops what is too old, tries what was refused again, and finds out when nothing that is needed is refused any more.
 func (h *hub) keep() {
-	look := time.NewTicker(lookAfter)
+	look := time.NewTicker(outflow.LookAfter)
 	defer look.Stop()
 	for {
 		select {

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 const (
@@ -160,7 +161,7 @@ func (j *jetStream) close() {
 		j.writing.Wait()
 		close(written)
 	}()
-	timer := time.NewTimer(closeWithin)
+	timer := time.NewTimer(outflow.CloseWithin)
 	defer timer.Stop()
 	select {
 	case <-written:

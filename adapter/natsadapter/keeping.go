@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/memoryusers"
 )
 
@@ -80,7 +81,7 @@ func (k *keeping) close() {
 	k.mu.Unlock()
 	if body, err := json.Marshal(beacon{ID: k.id, Gone: true}); err == nil && nc != nil && keeps && k.ctx.Err() == nil {
 		_ = nc.Publish(k.subjects.beacons(), body)
-		_ = nc.FlushTimeout(closeWithin)
+		_ = nc.FlushTimeout(outflow.CloseWithin)
 	}
 	k.cancel()
 	<-k.done

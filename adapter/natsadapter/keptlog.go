@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
 	"github.com/sockeye-io/sockeye/internal/envelope"
 	"github.com/sockeye-io/sockeye/internal/seldom"
@@ -595,12 +596,8 @@ func (l *keptLog) lost(behind place) {
 
 // pause waits.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if brokerstate.Pause(ctx, d) != nil {
 		return fmt.Errorf("wait for the log: %w", context.Cause(ctx))
 	}
+	return nil
 }

@@ -10,14 +10,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 )
 
 const (
-	defaultPrefix        = "sockeye"
-	defaultQueueLimit    = 64 << 20
-	defaultQueueAge      = 30 * time.Second
-	defaultAnswerTimeout = 3 * time.Second
-	defaultFeedLimit     = 64 << 20
+	defaultPrefix = "sockeye"
 
 	defaultRecoveryMaxLen   = 10_000
 	defaultRecoveryMaxBytes = 256 << 20
@@ -91,34 +89,16 @@ func (o Options) withDefaults() Options {
 	if len(o.Servers) == 0 {
 		o.Servers = []string{nats.DefaultURL}
 	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Prefix = cmp.Or(o.Prefix, defaultPrefix)
-	if o.QueueLimit <= 0 {
-		o.QueueLimit = defaultQueueLimit
-	}
-	if o.QueueAge <= 0 {
-		o.QueueAge = defaultQueueAge
-	}
-	if o.AnswerTimeout <= 0 {
-		o.AnswerTimeout = defaultAnswerTimeout
-	}
-	if o.FeedLimit <= 0 {
-		o.FeedLimit = defaultFeedLimit
-	}
-	if o.RecoveryMaxLen <= 0 {
-		o.RecoveryMaxLen = defaultRecoveryMaxLen
-	}
-	if o.RecoveryMaxBytes <= 0 {
-		o.RecoveryMaxBytes = defaultRecoveryMaxBytes
-	}
-	if o.RecoveryMaxAge <= 0 {
-		o.RecoveryMaxAge = defaultRecoveryMaxAge
-	}
-	if o.election <= 0 {
-		o.election = election
-	}
+	o.QueueLimit = defaults.Positive(o.QueueLimit, defaults.QueueLimit)
+	o.QueueAge = defaults.Positive(o.QueueAge, defaults.QueueAge)
+	o.AnswerTimeout = defaults.Positive(o.AnswerTimeout, defaults.AnswerTimeout)
+	o.FeedLimit = defaults.Positive(o.FeedLimit, defaults.FeedLimit)
+	o.RecoveryMaxLen = defaults.Positive(o.RecoveryMaxLen, defaultRecoveryMaxLen)
+	o.RecoveryMaxBytes = defaults.Positive(o.RecoveryMaxBytes, defaultRecoveryMaxBytes)
+	o.RecoveryMaxAge = defaults.Positive(o.RecoveryMaxAge, defaultRecoveryMaxAge)
+	o.election = defaults.Positive(o.election, election)
 	return o
 }
 

@@ -12,16 +12,6 @@ import (
 )
 
 const (
-	// passingAge is how long a message waits at most that is of no use later: whoever asked gives up soon.
-	passingAge = 2 * time.Second
-	// lookAfter is how often the queue is searched for what is too old.
-	lookAfter = 250 * time.Millisecond
-	// tryRefused is how often a message is let through on a subject that NATS has refused. A refusal is forgotten when it was not
-	// repeated for tryRefusedFor.
-	tryRefused    = time.Second
-	tryRefusedFor = 5 * time.Second
-	// closeWithin bounds the sending of what is queued when the server closes.
-	closeWithin = time.Second
 	// overhead is about what a message takes beside its subject and its body.
 	overhead = 256
 )
@@ -64,7 +54,7 @@ func (o *outgoing) size() int { return overhead + len(o.subject) + len(o.body) }
 // tooOld reports whether the message has waited for too long.
 func (o *outgoing) tooOld(now time.Time, limit time.Duration) bool {
 	if o.passing && o.namespace != "" {
-		limit = min(limit, passingAge)
+		limit = min(limit, outflow.PassingAge)
 	}
 	return now.Sub(o.queued) > limit
 }
@@ -152,7 +142,7 @@ func (q *queue) refuseLocked(o *outgoing, away error) (reason string, err error)
 	if r == nil {
 		return "", nil
 	}
-	if o.queued.Sub(r.tried) >= tryRefused {
+	if o.queued.Sub(r.tried) >= outflow.TryRefused {
 		r.tried = o.queued
 		return "", nil
 	}
@@ -245,7 +235,7 @@ func (q *queue) dropOld(now time.Time) {
 		q.bytes -= o.size()
 	}
 	for subject, r := range q.refusals {
-		if now.Sub(r.last) > tryRefusedFor {
+		if now.Sub(r.last) > outflow.TryRefusedFor {
 			delete(q.refusals, subject)
 		}
 	}
@@ -322,7 +312,7 @@ func (q *queue) refusal() error {
 // close has nothing more come in.
 func (q *queue) close() {
 	q.mu.Lock()
-	q.closing, q.closeBy = true, time.Now().Add(closeWithin)
+	q.closing, q.closeBy = true, time.Now().Add(outflow.CloseWithin)
 	q.mu.Unlock()
 	q.poke()
 }

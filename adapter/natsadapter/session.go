@@ -88,7 +88,7 @@ func (s *session) run() {
 		err = s.work()
 	}
 	if errors.Is(err, errClosed) || errors.Is(err, errLameDuck) {
-		_ = s.nc.FlushTimeout(closeWithin) // what was written last
+		_ = s.nc.FlushTimeout(outflow.CloseWithin) // what was written last
 	}
 	s.end(err)
 	s.hub.lost(s, s.why()) // it may have ended before the hub knew it

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 // sink takes the messages of a subject. It is called by the goroutine that sorts what arrives and must be quick: look at the
@@ -212,7 +213,7 @@ func (s *subscriptions) retry(now time.Time) {
 	s.mu.Lock()
 	tried := false
 	for subject, r := range s.refused {
-		if !r.again && now.Sub(r.at) > tryRefusedFor {
+		if !r.again && now.Sub(r.at) > outflow.TryRefusedFor {
 			r.again, tried = true, true
 			s.changed = append(s.changed, subject)
 		}

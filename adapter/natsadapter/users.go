@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 )
 
 const (
@@ -238,11 +239,5 @@ var errMisuse = errors.New("not taken")
 
 // userFailure says what could not be done.
 func userFailure(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, errMisuse):
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return fmt.Errorf("%s: %w: %w", what, adapter.ErrClusterUnavailable, err)
+	return store.Failure(what, err, !errors.Is(err, errMisuse))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
@@ -142,7 +143,7 @@ func TestRefused(t *testing.T) {
 // TestSlow: a Redis that takes two seconds to answer is slow, not dead. A busy machine adds to them.
 func TestSlow(t *testing.T) {
 	const roundTrip, busy = 2 * time.Second, 10 * time.Second
-	if roundTrip >= defaultAnswerTimeout {
+	if roundTrip >= defaults.AnswerTimeout {
 		t.Errorf("by default %v are too long", roundTrip)
 	}
 	server := redistest.Single(t)

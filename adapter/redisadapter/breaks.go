@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -59,7 +61,7 @@ func (b *breaks) work(ctx context.Context, into func() error) {
 	for ctx.Err() == nil {
 		again, err := b.put(into)
 		if err != nil {
-			_ = pause(ctx, breakAgain)
+			_ = brokerstate.Pause(ctx, breakAgain)
 			continue
 		}
 		select {

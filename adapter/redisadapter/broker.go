@@ -12,6 +12,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/adapter/membership"
 )
 
@@ -141,7 +142,7 @@ func (b *broker) Close() error {
 		if r != nil {
 			select {
 			case <-r.sent:
-			case <-time.After(closeWithin):
+			case <-time.After(outflow.CloseWithin):
 			}
 		}
 		if b.closed != nil {

@@ -1,7 +1,6 @@
 package redisadapter
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
 // post says what is to be done with a command.
@@ -75,7 +75,7 @@ func newCommand(cmd redis.Cmder, how post) *command {
 // tooOld reports whether the command has waited for too long.
 func (c *command) tooOld(now time.Time, limit time.Duration) bool {
 	if c.passing && c.namespace != "" {
-		limit = min(limit, passingAge)
+		limit = min(limit, outflow.PassingAge)
 	}
 	return now.Sub(c.queued) > limit
 }
@@ -98,7 +98,7 @@ func (c *command) fail(err error) {
 // failAll tells the same of commands, and why.
 func failAll(list []*command, err error) {
 	for _, c := range list {
-		c.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err))
+		c.fail(unavailable(err))
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 // gatherWithin is how long this node waits for the others that listened before the connection ended. Those of npm try again after
@@ -75,7 +77,7 @@ func (m *monitor) gather(ctx context.Context, to *node, before map[string]int64)
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherWithin)
 	defer cancel()
-	for !m.gathered(ctx, to, before) && pause(ctx, gatherEvery) == nil {
+	for !m.gathered(ctx, to, before) && brokerstate.Pause(ctx, gatherEvery) == nil {
 	}
 }
 

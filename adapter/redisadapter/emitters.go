@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -66,7 +67,7 @@ func NewPubSubEmitter(rdb redis.UniversalClient, opts *PubSubEmitterOptions) *Em
 	if opts != nil {
 		w.opts = *opts
 	}
-	setDefault(&w.opts.Key, defaultKey)
+	w.opts.Key = cmp.Or(w.opts.Key, defaultKey)
 	return newEmitter(rdb, w)
 }
 
@@ -94,8 +95,8 @@ func NewShardedEmitter(rdb redis.UniversalClient, opts *ShardedEmitterOptions) *
 	if opts != nil {
 		w.opts = *opts
 	}
-	setDefault(&w.opts.ChannelPrefix, defaultKey)
-	setDefault(&w.opts.SubscriptionMode, Dynamic)
+	w.opts.ChannelPrefix = cmp.Or(w.opts.ChannelPrefix, defaultKey)
+	w.opts.SubscriptionMode = cmp.Or(w.opts.SubscriptionMode, Dynamic)
 	return newEmitter(rdb, w)
 }
 
@@ -142,9 +143,9 @@ func NewStreamsEmitter(rdb redis.UniversalClient, opts *StreamsEmitterOptions) *
 	if opts != nil {
 		w.opts = *opts
 	}
-	setDefault(&w.opts.StreamName, defaultKey)
-	setDefault(&w.opts.StreamCount, 1)
-	setDefault(&w.opts.MaxLen, defaultMaxLen)
+	w.opts.StreamName = cmp.Or(w.opts.StreamName, defaultKey)
+	w.opts.StreamCount = cmp.Or(w.opts.StreamCount, 1)
+	w.opts.MaxLen = cmp.Or(w.opts.MaxLen, defaultMaxLen)
 	return newEmitter(rdb, w)
 }
 

@@ -359,7 +359,7 @@ func (h *hub) settled(ctx context.Context) error {
 		if left <= 0 {
 			break
 		}
-		if err := pause(ctx, left); err != nil {
+		if err := brokerstate.Pause(ctx, left); err != nil {
 			return err
 		}
 	}
@@ -382,6 +382,6 @@ func (h *hub) loop(ctx context.Context, do func(ctx context.Context) error) {
 			continue
 		}
 		failures++
-		_ = pause(ctx, backOff(failures))
+		_ = brokerstate.Pause(ctx, backOff(failures))
 	}
 }

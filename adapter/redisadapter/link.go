@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -102,7 +104,7 @@ func (l *link) run(ctx context.Context) {
 	s.mu.Lock()
 	failures := s.failures[l.to]
 	s.mu.Unlock()
-	err := pause(ctx, backOff(failures))
+	err := brokerstate.Pause(ctx, backOff(failures))
 	begun := time.Now()
 	if err == nil {
 		err = l.serve(ctx)
@@ -134,21 +136,6 @@ func (l *link) run(ctx context.Context) {
 }
 
 var errIdle = errors.New("no channel is left on the connection")
-
-// pause waits for a duration or the end of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 func (l *link) serve(ctx context.Context) error {
 	ps := l.to.rdb.Subscribe(ctx)

@@ -1,15 +1,11 @@
 package redisadapter
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
-)
 
-const (
-	defaultQueueLimit    = 64 << 20
-	defaultQueueAge      = 30 * time.Second
-	defaultAnswerTimeout = 3 * time.Second
-	defaultFeedLimit     = 64 << 20
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 )
 
 // Options are what the three adapters have in common. The zero value works.
@@ -45,28 +41,10 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.QueueLimit <= 0 {
-		o.QueueLimit = defaultQueueLimit
-	}
-	if o.QueueAge <= 0 {
-		o.QueueAge = defaultQueueAge
-	}
-	if o.AnswerTimeout <= 0 {
-		o.AnswerTimeout = defaultAnswerTimeout
-	}
-	if o.FeedLimit <= 0 {
-		o.FeedLimit = defaultFeedLimit
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.QueueLimit = defaults.Positive(o.QueueLimit, defaults.QueueLimit)
+	o.QueueAge = defaults.Positive(o.QueueAge, defaults.QueueAge)
+	o.AnswerTimeout = defaults.Positive(o.AnswerTimeout, defaults.AnswerTimeout)
+	o.FeedLimit = defaults.Positive(o.FeedLimit, defaults.FeedLimit)
 	return o
-}
-
-// setDefault replaces the zero value.
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }

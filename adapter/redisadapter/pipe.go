@@ -4,11 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
-	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
@@ -88,7 +87,7 @@ func (p *pipe) run(ctx context.Context) {
 		if failures++; answered && time.Since(began) > backOffTo {
 			failures = 0
 		}
-		_ = pause(ctx, backOff(failures))
+		_ = brokerstate.Pause(ctx, backOff(failures))
 	}
 }
 
@@ -151,7 +150,7 @@ var errReader = errors.New("the connection has ended")
 // write sends what waits until the connection ends, and returns those of the last commands that have not been written as a whole.
 // It leaves a value in gone if the reader has ended.
 func (p *pipe) write(ctx context.Context, conn net.Conn, gone chan error) (unwritten int, err error) {
-	tick := time.NewTicker(lookAfter)
+	tick := time.NewTicker(outflow.LookAfter)
 	defer tick.Stop()
 	for {
 		more, err := p.take(time.Now())
@@ -394,7 +393,7 @@ func (pub *publisher) tell(outcomes []outcome) {
 		}
 		refused = true
 		pub.stats.Fail(trouble(o.err), 1)
-		o.fail(fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, o.err))
+		o.fail(unavailable(o.err))
 		if o.optional() || !isReply(o.err) {
 			continue
 		}

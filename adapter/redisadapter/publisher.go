@@ -14,19 +14,6 @@ import (
 	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 )
 
-const (
-	// passingAge is how long a command waits at most that is of no use later: whoever asked gives up soon.
-	passingAge = 2 * time.Second
-	// lookAfter is how often the queue is searched for what is too old.
-	lookAfter = 250 * time.Millisecond
-	// tryRefused is how often a command is let through of a sort that Redis has refused. A refusal is forgotten when nobody has
-	// tried for tryRefusedFor.
-	tryRefused    = time.Second
-	tryRefusedFor = 5 * time.Second
-	// closeWithin bounds the sending of what is queued when the server closes.
-	closeWithin = time.Second
-)
-
 var (
 	errTooOld = errors.New("redis did not take the message in time")
 	errClosed = errors.New("the server closes")
@@ -129,14 +116,14 @@ func (p *publisher) unwanted(c *command) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, err)
+	return unavailable(err)
 }
 
 // refuseLocked returns why a command is not queued.
 func (p *publisher) refuseLocked(c *command) (reason string, err error) {
 	switch {
 	case p.closing:
-		return outflow.Closed, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, errClosed)
+		return outflow.Closed, unavailable(errClosed)
 	case p.bytes+c.size > p.opts.QueueLimit && p.bytes > 0:
 		return outflow.Full, adapter.ErrQueueFull
 	case len(p.refusals) == 0:
@@ -146,11 +133,11 @@ func (p *publisher) refuseLocked(c *command) (reason string, err error) {
 	if r == nil {
 		return "", nil
 	}
-	if c.queued.Sub(r.tried) >= tryRefused {
+	if c.queued.Sub(r.tried) >= outflow.TryRefused {
 		r.tried = c.queued
 		return "", nil
 	}
-	return outflow.Refused, fmt.Errorf("%w: %w", adapter.ErrClusterUnavailable, r.err)
+	return outflow.Refused, unavailable(r.err)
 }
 
 func (p *publisher) poke() {
@@ -169,10 +156,10 @@ func (p *publisher) pokeAll() {
 	}
 }
 
-// close lets run send what is queued and end, within closeWithin.
+// close lets run send what is queued and end, within outflow.CloseWithin.
 func (p *publisher) close() {
 	p.mu.Lock()
-	p.closing, p.closeBy = true, time.Now().Add(closeWithin)
+	p.closing, p.closeBy = true, time.Now().Add(outflow.CloseWithin)
 	p.mu.Unlock()
 	p.poke()
 }
@@ -184,7 +171,7 @@ func (p *publisher) run() {
 	if p.only != nil {
 		pipes.Go(func() { p.only.run(ctx) })
 	}
-	retry := time.NewTicker(lookAfter)
+	retry := time.NewTicker(outflow.LookAfter)
 	defer retry.Stop()
 	for !p.ended(time.Now()) {
 		p.dropOld(time.Now())
@@ -311,7 +298,7 @@ func (p *publisher) dropOld(now time.Time) {
 		}
 	}
 	for s, r := range p.refusals {
-		if now.Sub(r.tried) > tryRefusedFor {
+		if now.Sub(r.tried) > outflow.TryRefusedFor {
 			delete(p.refusals, s)
 		}
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/adapter/internal/outflow"
 	"github.com/sockeye-io/sockeye/internal/seldom"
 )
 
@@ -272,7 +274,7 @@ func (l *pubLog) watch() {
 			return
 		}
 		if !l.mark() {
-			_ = pause(l.ctx, 100*time.Millisecond)
+			_ = brokerstate.Pause(l.ctx, 100*time.Millisecond)
 			continue
 		}
 		select {
@@ -292,7 +294,7 @@ func (l *pubLog) mark() bool {
 	if err != nil {
 		return false
 	}
-	timer := time.NewTimer(passingAge)
+	timer := time.NewTimer(outflow.PassingAge)
 	defer timer.Stop()
 	for {
 		select {

@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -62,8 +63,8 @@ func NewPubSub(rdb redis.UniversalClient, opts *PubSubOptions) *PubSub {
 	if opts != nil {
 		p.opts = *opts
 	}
-	setDefault(&p.opts.Key, defaultKey)
-	setDefault(&p.opts.RecoveryMaxLen, defaultMaxLen)
+	p.opts.Key = cmp.Or(p.opts.Key, defaultKey)
+	p.opts.RecoveryMaxLen = cmp.Or(p.opts.RecoveryMaxLen, defaultMaxLen)
 	p.builder.init(rdb, p.opts.Options)
 	return p
 }

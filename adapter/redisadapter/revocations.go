@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -35,7 +36,7 @@ func NewRevocationStore(rdb redis.UniversalClient, opts *RevocationStoreOptions)
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Prefix, defaultKey)
+	o.Prefix = cmp.Or(o.Prefix, defaultKey)
 	return &RevocationStore{rdb: rdb, key: o.Prefix + "-auth#revoked"}
 }
 

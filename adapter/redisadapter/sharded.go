@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -71,9 +72,9 @@ func NewSharded(rdb redis.UniversalClient, opts *ShardedOptions) *Sharded {
 	if opts != nil {
 		s.opts = *opts
 	}
-	setDefault(&s.opts.ChannelPrefix, defaultKey)
-	setDefault(&s.opts.SubscriptionMode, Dynamic)
-	setDefault(&s.opts.RecoveryMaxLen, defaultMaxLen)
+	s.opts.ChannelPrefix = cmp.Or(s.opts.ChannelPrefix, defaultKey)
+	s.opts.SubscriptionMode = cmp.Or(s.opts.SubscriptionMode, Dynamic)
+	s.opts.RecoveryMaxLen = cmp.Or(s.opts.RecoveryMaxLen, defaultMaxLen)
 	s.builder.init(rdb, s.opts.Options)
 	return s
 }

@@ -86,7 +86,7 @@ func TestQueueLimit(t *testing.T) {
 		if err := send(false); !errors.Is(err, adapter.ErrQueueFull) || !errors.Is(err, adapter.ErrClusterUnavailable) {
 			t.Errorf("a full queue: %v", err)
 		}
-		time.Sleep(passingAge + 2*lookAfter)
+		time.Sleep(outflow.PassingAge + 2*outflow.LookAfter)
 		synctest.Wait()
 		if n, _ := p.figures(); n != 9 || told != 1 {
 			t.Errorf("%d are left when the question is too old, %d told", n, told)

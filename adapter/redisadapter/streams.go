@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,13 +58,13 @@ type StreamsOptions struct {
 }
 
 func (o *StreamsOptions) setDefaults() {
-	setDefault(&o.StreamName, defaultKey)
-	setDefault(&o.StreamCount, 1)
-	setDefault(&o.ChannelPrefix, defaultKey)
-	setDefault(&o.MaxLen, defaultMaxLen)
-	setDefault(&o.ReadCount, 100)
-	setDefault(&o.BlockTime, 5*time.Second)
-	setDefault(&o.SessionKeyPrefix, "sio:session:")
+	o.StreamName = cmp.Or(o.StreamName, defaultKey)
+	o.StreamCount = cmp.Or(o.StreamCount, 1)
+	o.ChannelPrefix = cmp.Or(o.ChannelPrefix, defaultKey)
+	o.MaxLen = cmp.Or(o.MaxLen, defaultMaxLen)
+	o.ReadCount = cmp.Or(o.ReadCount, 100)
+	o.BlockTime = cmp.Or(o.BlockTime, 5*time.Second)
+	o.SessionKeyPrefix = cmp.Or(o.SessionKeyPrefix, "sio:session:")
 }
 
 const defaultMaxLen = 10_000

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -27,7 +29,7 @@ func (r *streamReader) watch(ctx context.Context) error {
 		began, written := time.Now(), r.pace.written()
 		readers := r.readers(ctx)
 		r.pace.looked(written, readers, time.Now())
-		if err := pause(ctx, max(watchPause, 2*time.Since(began))); err != nil {
+		if err := brokerstate.Pause(ctx, max(watchPause, 2*time.Since(began))); err != nil {
 			return err
 		}
 	}

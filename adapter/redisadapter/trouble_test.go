@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -157,7 +158,7 @@ func TestPaused(t *testing.T) {
 			if refused == 1 {
 				t.Logf("refused after %v", time.Since(begun))
 			}
-		} else if stats := p.a.Stats(); stats.QueuedBytes > defaultQueueLimit {
+		} else if stats := p.a.Stats(); stats.QueuedBytes > defaults.QueueLimit {
 			t.Fatalf("%d bytes are queued", stats.QueuedBytes)
 		}
 	}

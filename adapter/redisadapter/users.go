@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -17,6 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/defaults"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 )
 
 const (
@@ -24,8 +27,6 @@ const (
 	maxBuckets     = 1 << 24
 	// userParts is how many parts the buckets are in. All keys of a part are in one hash slot, so that a part is lost as a whole.
 	userParts = 64
-	// userPipeline bounds how many changes are sent at once.
-	userPipeline = 512
 	// bucketsField is the field of the roll that has the number of buckets. No life looks like it.
 	bucketsField = "#buckets"
 )
@@ -69,39 +70,15 @@ func NewUserStore(rdb redis.UniversalClient, opts *UserStoreOptions) *UserStore 
 	if opts != nil {
 		o = *opts
 	}
-	setDefault(&o.Prefix, defaultKey)
-	if o.Buckets <= 0 {
-		o.Buckets = defaultBuckets
-	}
+	o.Prefix = cmp.Or(o.Prefix, defaultKey)
+	o.Buckets = defaults.Positive(o.Buckets, defaultBuckets)
 	return &UserStore{rdb: rdb, prefix: o.Prefix, buckets: min(o.Buckets, maxBuckets), writing: make(chan struct{}, 1), epochs: make(map[string]partEpochs)}
 }
 
 // Apply implements adapter.UserStore.
 func (s *UserStore) Apply(ctx context.Context, namespace string, changes []adapter.UserChange) ([]adapter.UserOutcome, error) {
-	outcomes := make([]adapter.UserOutcome, 0, len(changes))
-	for len(changes) > 0 {
-		n := pipelineOf(changes)
-		done, err := s.apply(ctx, namespace, changes[:n])
-		outcomes = append(outcomes, done...)
-		if err != nil {
-			return outcomes, userFailure("change users", err)
-		}
-		changes = changes[n:]
-	}
-	return outcomes, nil
-}
-
-// pipelineOf says how many changes can be sent at once: none twice of the same user, because Redis Cluster may send one of
-// them elsewhere, after the other.
-func pipelineOf(changes []adapter.UserChange) int {
-	seen := make(map[string]struct{}, min(len(changes), userPipeline))
-	for i, c := range changes {
-		if _, ok := seen[c.User]; ok || i == userPipeline {
-			return i
-		}
-		seen[c.User] = struct{}{}
-	}
-	return len(changes)
+	outcomes, err := store.Apply(changes, func(batch []adapter.UserChange) ([]adapter.UserOutcome, error) { return s.apply(ctx, namespace, batch) })
+	return outcomes, userFailure("change users", err)
 }
 
 func (s *UserStore) apply(ctx context.Context, namespace string, changes []adapter.UserChange) ([]adapter.UserOutcome, error) {
@@ -112,7 +89,7 @@ func (s *UserStore) apply(ctx context.Context, namespace string, changes []adapt
 			return nil, err
 		}
 		if c.Op < adapter.UserHold || c.Op > adapter.UserForget {
-			return nil, misuse(fmt.Sprintf("unknown operation %d", c.Op))
+			return nil, store.Misuse(fmt.Sprintf("unknown operation %d", c.Op))
 		}
 		calls[i] = scriptCall{s.bucketKey(namespace, s.bucketOf(c.User)), []any{c.User, int(c.Op), token}}
 	}
@@ -161,7 +138,7 @@ func (s *UserStore) enrol(ctx context.Context, namespace, life, node string) (st
 		return "", err
 	}
 	if strings.HasPrefix(life, "#") {
-		return "", misuse(fmt.Sprintf("illegal life %q", life))
+		return "", store.Misuse(fmt.Sprintf("illegal life %q", life))
 	}
 	var buckets *redis.StringCmd
 	roll := s.rollKey(namespace)
@@ -186,7 +163,7 @@ func (s *UserStore) enrol(ctx context.Context, namespace, life, node string) (st
 // sameBuckets compares the number of buckets with that of the cluster.
 func (s *UserStore) sameBuckets(theirs string) error {
 	if theirs != "" && theirs != strconv.Itoa(s.buckets) {
-		return misuse(fmt.Sprintf("the cluster keeps its users in %s buckets, this node in %d", theirs, s.buckets))
+		return store.Misuse(fmt.Sprintf("the cluster keeps its users in %s buckets, this node in %d", theirs, s.buckets))
 	}
 	return nil
 }
@@ -291,7 +268,7 @@ func (s *UserStore) readEpochs(ctx context.Context, namespace string) (partEpoch
 		}
 	}
 	if len(parts) != len(keys) {
-		return partEpochs{}, misuse("redis answers with too few values")
+		return partEpochs{}, store.Misuse("redis answers with too few values")
 	}
 	epochs := newPartEpochs(parts)
 	s.mu.Lock()

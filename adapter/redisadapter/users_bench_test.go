@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -64,9 +65,9 @@ func userName(i int) string { return fmt.Sprintf("user-%09d", i) }
 // fill has a life hold the users from one number to another.
 func fill(b *testing.B, s *UserStore, from, to int, life string) {
 	b.Helper()
-	for at := from; at < to; at += userPipeline {
+	for at := from; at < to; at += store.MaxBatch {
 		var changes []adapter.UserChange
-		for i := at; i < min(at+userPipeline, to); i++ {
+		for i := at; i < min(at+store.MaxBatch, to); i++ {
 			changes = append(changes, holdBy(life, userName(i)))
 		}
 		if _, err := s.Apply(b.Context(), "/", changes); err != nil {

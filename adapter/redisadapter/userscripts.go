@@ -3,12 +3,11 @@ package redisadapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 )
 
 // changeScript makes one change, see adapter.UserOp for the numbers. It answers with the value after and before. Each change can be
@@ -190,24 +189,11 @@ func notNil(err error) error {
 	return err
 }
 
-// misuse is an error that lies with the caller or with what others have written, and not with Redis.
-type misuse string
-
-func (m misuse) Error() string { return string(m) }
-
 // unusable reports whether an error says that Redis cannot be used for now, rather than that one key or one call is wrong.
 func unusable(err error) bool {
-	var wrong misuse
+	var wrong store.Misuse
 	return err != nil && !errors.As(err, &wrong) && !errors.Is(err, context.Canceled) && trouble(err) != "other"
 }
 
 // userFailure says what has failed.
-func userFailure(action string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case unusable(err):
-		return fmt.Errorf("%s: %w: %w", action, adapter.ErrClusterUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", action, err)
-}
+func userFailure(action string, err error) error { return store.Failure(action, err, unusable(err)) }

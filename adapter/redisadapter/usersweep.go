@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/brokerstate"
 )
 
 const (
@@ -91,11 +92,11 @@ func persist(ctx context.Context, do func() error) error {
 		err := do()
 		switch {
 		case err == nil:
-			return pause(ctx, min(max(time.Since(began), minSweepPause), maxSweepPause))
+			return brokerstate.Pause(ctx, min(max(time.Since(began), minSweepPause), maxSweepPause))
 		case !unusable(err) || ctx.Err() != nil:
 			return err
 		}
-		if err := pause(ctx, sweepRetry); err != nil {
+		if err := brokerstate.Pause(ctx, sweepRetry); err != nil {
 			return err
 		}
 	}

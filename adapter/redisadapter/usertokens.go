@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/adapter/internal/store"
 )
 
 // userTokens is the value of a user's field: the tokens of lives, with commas between. "+" before a token says that nobody held
@@ -77,7 +78,7 @@ func outcomeOf(c adapter.UserChange, now, before string) adapter.UserOutcome {
 // that node, "<digits>-<number>" from 2 on, the number behind it.
 func lifeToken(life string) (string, error) {
 	if life == "" || strings.Contains(life, tokenSeparator) {
-		return "", misuse(fmt.Sprintf("illegal life %q", life))
+		return "", store.Misuse(fmt.Sprintf("illegal life %q", life))
 	}
 	if id, number, later := strings.Cut(life, "-"); len(id) == 16 && (!later || isLater(number)) {
 		if n, err := strconv.ParseUint(id, 16, 64); err == nil && fmt.Sprintf("%016x", n) == id {
