@@ -2,12 +2,10 @@ package frameworks
 
 import (
 	"bytes"
-	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 	echomiddleware "github.com/labstack/echo/v4/middleware"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 )
 
@@ -186,8 +185,8 @@ func TestNotHijackable(t *testing.T) {
 		}, "*frameworks.counting"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log lines
-			srv := newServer(t, server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			var log logtest.Log
+			srv := newServer(t, server.Options{Logger: log.Logger()})
 			c2 := newClient(serve(t, c.mount(srv))+"/socket.io/", nil)
 			if err := c2.open(); err != nil {
 				t.Fatal(err)
@@ -207,8 +206,8 @@ func TestNotHijackable(t *testing.T) {
 
 // TestFiberAround shows what not to do: Fiber's server knows no http.Hijacker.
 func TestFiberAround(t *testing.T) {
-	var log lines
-	srv := newServer(t, server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	srv := newServer(t, server.Options{Logger: log.Logger()})
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.All("/socket.io/*", adaptor.HTTPHandler(srv))
 	r, err := http.NewRequest(http.MethodGet, "http://x/socket.io/?EIO=4&transport=websocket", nil)
@@ -264,21 +263,3 @@ func (c *counting) Write(p []byte) (int, error) {
 type unwrapping struct{ http.ResponseWriter }
 
 func (u unwrapping) Unwrap() http.ResponseWriter { return u.ResponseWriter }
-
-// lines is a log that several goroutines write.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}

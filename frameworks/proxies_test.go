@@ -19,6 +19,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/forward"
 	"github.com/sockeye-io/sockeye/server/proxyprotocol"
@@ -69,7 +70,7 @@ func freeAddr(t *testing.T) string {
 func proxy(t *testing.T, addr string, path string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(path, args...)
-	var out lines
+	var out logtest.Log
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 	if err := cmd.Start(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 )
 
@@ -18,7 +19,7 @@ func TestFailuresInLog(t *testing.T) {
 		"panic": func() error { panic("no") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log syncBuffer
+			var log logtest.Log
 			n := start(t, &server.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 			nsp := n.Of("/")
 			for _, event := range []string{"a", "b"} {
@@ -35,7 +36,7 @@ func TestFailuresInLog(t *testing.T) {
 				p.send("0/closed,")
 				p.next()
 			}
-			lines := strings.Count(log.String(), "\n")
+			lines := log.Count("\n")
 			if !strings.Contains(log.String(), "no") || lines > 20 {
 				t.Errorf("%d lines after %d failures:\n%.2000s", lines, 3*times, log.String())
 			}

@@ -2,12 +2,12 @@ package server_test
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/servertest"
 )
@@ -16,8 +16,8 @@ import (
 // and what is wanted.
 func TestMisfits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log syncBuffer
-		srv, err := server.New(&server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		var log logtest.Log
+		srv, err := server.New(&server.Options{Logger: log.Logger()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,8 +68,8 @@ func TestMisfits(t *testing.T) {
 
 // TestManyMisfits reports more events than have a warning of their own, as a middleware can.
 func TestManyMisfits(t *testing.T) {
-	var log syncBuffer
-	srv, err := server.New(&server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	srv, err := server.New(&server.Options{Logger: log.Logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestManyMisfits(t *testing.T) {
 	eventually(t, "all are counted", func() bool { return srv.Stats().Misfits == n })
 	c.Send(`421["last"]`)
 	c.Expect(`431[{"error":{"message":"invalid arguments"}}]`)
-	if got := strings.Count(log.String(), "do not fit"); got != 256+1 {
+	if got := log.Count("do not fit"); got != 256+1 {
 		t.Errorf("%d warnings", got)
 	}
 	if strings.Contains(log.String(), strings.Repeat("x", 257)) {

@@ -1,15 +1,13 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/gobwas/ws"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/servertest"
@@ -55,15 +53,15 @@ func violate(t *testing.T, busy bool, want server.Reason) {
 
 // TestForeignEncoding connects with the msgpack encoding. The log must say so, once.
 func TestForeignEncoding(t *testing.T) {
-	var log syncBuffer
-	n := start(t, &server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	var log logtest.Log
+	n := start(t, &server.Options{Logger: log.Logger()})
 	connect := "\x83\xa4type\x00\xa3nsp\xa1/\xa4data\xc0"
 	for range 3 {
 		p := n.websocket(t)
 		p.write(ws.OpBinary, connect)
 		p.expectClosed()
 	}
-	if got := strings.Count(log.String(), "socket.io.msgpack.min.js"); got != 1 {
+	if got := log.Count("socket.io.msgpack.min.js"); got != 1 {
 		t.Errorf("%d warnings:\n%s", got, log.String())
 	}
 	if _, sid, _ := strings.Cut(log.String(), " sid="); strings.IndexByte(sid, ' ') != 12 {
@@ -71,35 +69,11 @@ func TestForeignEncoding(t *testing.T) {
 	}
 	// Binary messages of a client that has joined are another mistake.
 	log.Reset()
-	again := start(t, &server.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	again := start(t, &server.Options{Logger: log.Logger()})
 	p, _ := again.connect(t)
 	p.write(ws.OpBinary, connect)
 	p.expectClosed()
 	if strings.Contains(log.String(), "msgpack") {
 		t.Errorf("logged %s", log.String())
 	}
-}
-
-// syncBuffer is a buffer for a logger.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *syncBuffer) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.b.Reset()
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/natstest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/internal/returning"
@@ -438,10 +438,10 @@ func TestWithoutJetStream(t *testing.T) {
 	}
 	enabled := natstest.JetStream(t, "single")
 	s := natstest.Single(t, allowed())
-	var log lockedBuffer
+	var log logtest.Log
 	b := New(&Options{
 		Servers: []string{s.URL}, Connect: []nats.Option{nats.UserInfo("u", "p")}, Prefix: prefixOf(t), RecoveryMaxBytes: 16 << 20,
-		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Logger: log.Logger(),
 	})
 	srv, err := server.New(&server.Options{Adapter: b, Logger: quiet(), Recovery: &server.RecoveryOptions{}})
 	if err != nil {
@@ -466,7 +466,7 @@ func TestWithoutJetStream(t *testing.T) {
 		if step.lines != nil {
 			s.Kill()
 			s.Configure(step.lines...)
-			log.reset()
+			log.Reset()
 			s.Start()
 		}
 		jet := b.servers.Open()[0].hub.jet
@@ -474,7 +474,7 @@ func TestWithoutJetStream(t *testing.T) {
 			off := jet.isOff()
 			return step.works && off == nil && strings.Contains(log.String(), step.says) || off != nil && strings.Contains(off.Error(), step.says)
 		})
-		if s := b.Stats(); s.State != Up || strings.Count(log.String(), "recovery is off") > 1 {
+		if s := b.Stats(); s.State != Up || log.Count("recovery is off") > 1 {
 			t.Errorf("%s: %+v\n%s", step.says, s, log.String())
 		}
 		if step.works {
@@ -647,28 +647,4 @@ func TestReap(t *testing.T) {
 	if s, err := stores[1].Take(within(t), "later", "b"); s == nil || err != nil {
 		t.Errorf("another one: %v, %v", s, err)
 	}
-}
-
-// lockedBuffer is a log.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
 }

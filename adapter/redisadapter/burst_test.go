@@ -15,6 +15,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/internal/inflow"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -202,9 +203,9 @@ func TestOutage(t *testing.T) {
 // counted, and the log has a line or two.
 func TestFlood(t *testing.T) {
 	server := redistest.Single(t)
-	log := &logbook{}
+	log := &logtest.Log{}
 	const limit = 4 << 20
-	c := newCouple(t, flavoursOn(Options{Logger: log.logger(), QueueLimit: limit, QueueAge: time.Hour})["pubsub"], server.Addr, server.Addr)
+	c := newCouple(t, flavoursOn(Options{Logger: log.Logger(), QueueLimit: limit, QueueAge: time.Hour})["pubsub"], server.Addr, server.Addr)
 	server.Kill()
 	redistest.Eventually(t, "the state is down", func() bool { return c.from.Stats().State == Down })
 	refused, filling := 0, strings.Repeat("x", 1000)
@@ -234,7 +235,7 @@ func TestFlood(t *testing.T) {
 	if grown := int(after.HeapAlloc) - int(before.HeapAlloc) - witnessed; grown > 3*limit {
 		t.Errorf("%d bytes are kept for a queue of %d", grown, limit)
 	}
-	if n := log.count("messages for other nodes are lost"); n == 0 || n > 3+int(time.Since(start)/inflow.TellEvery) {
+	if n := log.Count("messages for other nodes are lost"); n == 0 || n > 3+int(time.Since(start)/inflow.TellEvery) {
 		t.Errorf("the log has %d lines of %d refused messages", n, refused)
 	}
 	server.Start()
@@ -245,7 +246,7 @@ func TestFlood(t *testing.T) {
 			t.Fatalf("message %d came in place of %d", n, i)
 		}
 	}
-	redistest.Eventually(t, "the sums are told", func() bool { return log.count("of what came before, messages were lost") == 1 })
+	redistest.Eventually(t, "the sums are told", func() bool { return log.Count("of what came before, messages were lost") == 1 })
 }
 
 // TestSlowReader: a reader of which nobody knows more than Redis tells, as a node of npm is one, gets a burst whole though it is twice as

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/sockeye-io/sockeye/adapter"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -170,15 +171,15 @@ func TestNodes(t *testing.T) {
 // TestStrangers: nodes that cannot work together say so once, on both sides, by the values of their flags.
 func TestStrangers(t *testing.T) {
 	server := redistest.Single(t)
-	var logs [2]logbook
-	a := NewPubSub(clientOf(t, server), &PubSubOptions{Options: Options{Logger: logs[0].logger()}})
-	b := NewSharded(clientOf(t, server), &ShardedOptions{Options: Options{Logger: logs[1].logger()}})
+	var logs [2]logtest.Log
+	a := NewPubSub(clientOf(t, server), &PubSubOptions{Options: Options{Logger: logs[0].Logger()}})
+	b := NewSharded(clientOf(t, server), &ShardedOptions{Options: Options{Logger: logs[1].Logger()}})
 	join(t, a, "/")
 	join(t, b, "/")
 	join(t, NewSharded(clientOf(t, server), nil), "/")
 	for i := range logs {
-		redistest.Eventually(t, "a warning", func() bool { return logs[i].count("--adapter pubsub") > 0 && logs[i].count("--adapter sharded") > 0 })
-		if n := logs[i].count("level=WARN"); n != 1 {
+		redistest.Eventually(t, "a warning", func() bool { return logs[i].Count("--adapter pubsub") > 0 && logs[i].Count("--adapter sharded") > 0 })
+		if n := logs[i].Count("level=WARN"); n != 1 {
 			t.Errorf("%d warnings", n)
 		}
 	}
@@ -204,20 +205,20 @@ func TestWithoutCommonChannel(t *testing.T) {
 		"+xadd", "+xread", "+xrange", "+xinfo|stream")
 	for name, build := range constructors {
 		t.Run(name, func(t *testing.T) {
-			var logs [2]logbook
+			var logs [2]logtest.Log
 			var members []*member
 			for i := range logs {
 				rdb := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "node", Password: "secret", DisableIdentity: true, Protocol: 2})
 				t.Cleanup(func() { rdb.Close() })
-				members = append(members, join(t, build(rdb, Options{Logger: logs[i].logger()}), "/"))
+				members = append(members, join(t, build(rdb, Options{Logger: logs[i].Logger()}), "/"))
 			}
 			members[1].connect(t, "s")
 			send(t, members[0], "all")
 			members[1].hears(t, 1)
 			known(t, serverOf(t, members[0].builder), serverOf(t, members[1].builder).Self().ID, "/")
 			for i := range logs {
-				if warn, info := logs[i].count("level=WARN"), logs[i].count(commonChannel); warn != 0 || info != 1 {
-					t.Errorf("%d warnings, %d lines of the channel: %s", warn, info, logs[i].all())
+				if warn, info := logs[i].Count("level=WARN"), logs[i].Count(commonChannel); warn != 0 || info != 1 {
+					t.Errorf("%d warnings, %d lines of the channel: %s", warn, info, logs[i].String())
 				}
 				if s := members[i].builder.Stats(); s.State != Up {
 					t.Errorf("%+v", s)
@@ -233,10 +234,10 @@ func TestMayNotPing(t *testing.T) {
 	server.Do("ACL", "SETUSER", "default", "-ping")
 	for name, build := range constructors {
 		t.Run(name, func(t *testing.T) {
-			var logs [2]logbook
+			var logs [2]logtest.Log
 			var members []*member
 			for i := range logs {
-				members = append(members, join(t, build(clientOf(t, server), Options{Logger: logs[i].logger()}), "/"))
+				members = append(members, join(t, build(clientOf(t, server), Options{Logger: logs[i].Logger()}), "/"))
 			}
 			members[1].connect(t, "s")
 			known(t, serverOf(t, members[0].builder), serverOf(t, members[1].builder).Self().ID, "/")
@@ -246,8 +247,8 @@ func TestMayNotPing(t *testing.T) {
 				return len(members[1].got()) > 0 && members[0].builder.Stats().State == Up
 			})
 			for i := range logs {
-				if n := logs[i].count("does not let this user PING"); n != 1 {
-					t.Errorf("%d warnings: %s", n, logs[i].all())
+				if n := logs[i].Count("does not let this user PING"); n != 1 {
+					t.Errorf("%d warnings: %s", n, logs[i].String())
 				}
 			}
 		})

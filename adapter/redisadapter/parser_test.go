@@ -3,13 +3,13 @@ package redisadapter
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -48,8 +48,8 @@ func TestParser(t *testing.T) {
 // TestParserJSON hears nodes and emitters with the same parser, tells whose parser is another one, and keeps nothing.
 func TestParserJSON(t *testing.T) {
 	server := redistest.Single(t)
-	var log lockedBuffer
-	from, to := startPubSub(t, server, PubSubOptions{Parser: JSON}), startPubSub(t, server, PubSubOptions{Parser: JSON, Options: Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	var log logtest.Log
+	from, to := startPubSub(t, server, PubSubOptions{Parser: JSON}), startPubSub(t, server, PubSubOptions{Parser: JSON, Options: Options{Logger: log.Logger()}})
 	to.Connect("s", "r")
 	if err := from.Broadcast(chatEvent(t, "node", []byte{1}), adapter.Selection{Rooms: []string{"r"}}, adapter.Flags{}); err != nil {
 		t.Fatal(err)

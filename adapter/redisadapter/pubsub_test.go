@@ -1,11 +1,9 @@
 package redisadapter
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +15,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/internal/classic"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -244,8 +243,8 @@ func TestPubSubExactLeave(t *testing.T) {
 // TestPubSubBadFrames sends what no node sends to every channel, and then something that has to arrive.
 func TestPubSubBadFrames(t *testing.T) {
 	server := redistest.Single(t)
-	var log lockedBuffer
-	logger := slog.New(slog.NewTextHandler(&log, nil))
+	var log logtest.Log
+	logger := log.Logger()
 	n := startPubSub(t, server, PubSubOptions{Options: Options{Logger: logger}})
 	n.Connect("s", "r")
 	uid := string(n.ID(t))
@@ -267,7 +266,7 @@ func TestPubSubBadFrames(t *testing.T) {
 	}
 	arrives(t, n, `2/chat,["after"]`)
 	redistest.Eventually(t, "all bad frames are counted", func() bool { return n.Stats().BadFrames == want })
-	if lines := strings.Count(log.String(), "cannot be decoded"); lines != 1 {
+	if lines := log.Count("cannot be decoded"); lines != 1 {
 		t.Errorf("%d lines about it:\n%s", lines, log.String())
 	}
 }
@@ -275,8 +274,8 @@ func TestPubSubBadFrames(t *testing.T) {
 // TestPubSubOddSenders hears emitters in other languages, and tells whose message is refused, and why.
 func TestPubSubOddSenders(t *testing.T) {
 	server := redistest.Single(t)
-	var log lockedBuffer
-	n := startPubSub(t, server, PubSubOptions{Options: Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+	var log logtest.Log
+	n := startPubSub(t, server, PubSubOptions{Options: Options{Logger: log.Logger()}})
 	n.Connect("s", "r")
 	publish := func(channel, body string) {
 		t.Helper()
@@ -298,24 +297,6 @@ func TestPubSubOddSenders(t *testing.T) {
 			t.Errorf("the log does not say %s:\n%s", part, log.String())
 		}
 	}
-}
-
-// lockedBuffer is a bytes.Buffer for several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // ID is the node's uid, as Redis tells it.

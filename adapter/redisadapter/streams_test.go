@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -134,38 +133,12 @@ func TestStreamsResume(t *testing.T) {
 	}
 }
 
-// logbook is where a logger writes.
-type logbook struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logbook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
-func (l *logbook) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logbook) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
-}
-
-func (l *logbook) all() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestStreamsComplainOnce: the reader tries again and again, and tells once that it cannot read.
 func TestStreamsComplainOnce(t *testing.T) {
 	server := redistest.Single(t)
 	from := join(t, NewStreams(clientOf(t, server), nil), "/chat")
-	var log logbook
-	to := newReader(t, server, StreamsOptions{Options: Options{Logger: log.logger()}})
+	var log logtest.Log
+	to := newReader(t, server, StreamsOptions{Options: Options{Logger: log.Logger()}})
 	for outage := range 2 {
 		send(t, from, "between")
 		to.hears(t, outage+1)
@@ -173,7 +146,7 @@ func TestStreamsComplainOnce(t *testing.T) {
 		server.Do("ACL", "SETUSER", "default", "-xread")
 		to.cut(t)
 		redistest.Eventually(t, "the reader has tried again", func() bool { return to.builder.Stats().StreamRestarts >= restarts+4 })
-		if n := log.count("redis stream cannot be read"); n != outage+1 {
+		if n := log.Count("redis stream cannot be read"); n != outage+1 {
 			t.Errorf("told %d times in %d outages", n, outage+1)
 		}
 		server.Do("ACL", "SETUSER", "default", "+xread")

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -119,8 +120,8 @@ func TestUnwanted(t *testing.T) {
 func TestRefusedOnce(t *testing.T) {
 	server := redistest.Single(t)
 	server.Do("ACL", "SETUSER", "default", "resetchannels")
-	var log logbook
-	h := startHub(t, server.Client(), Options{Logger: log.logger()})
+	var log logtest.Log
+	h := startHub(t, server.Client(), Options{Logger: log.Logger()})
 	sub := h.running().sub
 	for i := range 3 {
 		h.subscribe("/", plain, fmt.Sprint(i), func(string, string) {})
@@ -130,7 +131,7 @@ func TestRefusedOnce(t *testing.T) {
 			return len(sub.refused) > i
 		})
 	}
-	if n := log.count("redis refused a subscription"); n != 1 {
+	if n := log.Count("redis refused a subscription"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 }

@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 )
 
@@ -28,31 +28,13 @@ type node struct {
 	addr  string
 	cmd   *exec.Cmd
 	stdin io.Closer
-	log   *logBuffer
+	log   *logtest.Log
 	ended chan struct{} // closed when the process has ended
 	kind  kind
 
 	// Guarded by mu.
 	mu     sync.Mutex
 	killed bool
-}
-
-// logBuffer collects what a process writes to its standard error.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 // kind is what a node is made of.
@@ -79,7 +61,7 @@ func program(name, redisAddr, flavour string, k kind, formerNode string) *exec.C
 // startNode starts a process and waits until it listens. The test ends it in good order.
 func startNode(t testing.TB, name string, k kind, cmd *exec.Cmd) *node {
 	t.Helper()
-	n := &node{t: t, name: name, cmd: cmd, log: new(logBuffer), ended: make(chan struct{}), kind: k}
+	n := &node{t: t, name: name, cmd: cmd, log: new(logtest.Log), ended: make(chan struct{}), kind: k}
 	cmd.Stderr = n.log
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

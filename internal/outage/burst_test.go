@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 	"github.com/sockeye-io/sockeye/adapter"
 	"github.com/sockeye-io/sockeye/adapter/adaptertest"
 	"github.com/sockeye-io/sockeye/adapter/redisadapter"
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/internal/redistest"
 	"github.com/sockeye-io/sockeye/server/parser"
 )
@@ -155,7 +155,7 @@ type sockeye struct {
 	t       testing.TB
 	adapter adapter.Adapter
 	stats   func() redisadapter.Stats
-	lines   *lineCounter
+	lines   *logtest.Log
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -167,7 +167,7 @@ type sockeye struct {
 func openSockeye(t testing.TB, flavour, addr string) pourer {
 	rdb := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
-	s := &sockeye{Node: adaptertest.NewNode("/"), t: t, lines: new(lineCounter)}
+	s := &sockeye{Node: adaptertest.NewNode("/"), t: t, lines: new(logtest.Log)}
 	opts := redisadapter.Options{Logger: slog.New(slog.NewTextHandler(s.lines, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	var b interface {
 		adapter.Builder
@@ -233,7 +233,7 @@ func (s *sockeye) seen() sight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	got := s.sight
-	got.Lost, got.Warnings = s.lost()-s.before, int(s.lines.n.Load())
+	got.Lost, got.Warnings = s.lost()-s.before, s.lines.Count("\n")
 	return got
 }
 
@@ -241,15 +241,7 @@ func (s *sockeye) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sight, s.next, s.before = sight{}, 0, s.lost()
-	s.lines.n.Store(0)
-}
-
-// lineCounter is where a log is written to.
-type lineCounter struct{ n atomic.Int64 }
-
-func (l *lineCounter) Write(line []byte) (int, error) {
-	l.n.Add(1)
-	return len(line), nil
+	s.lines.Reset()
 }
 
 // node is a process of compat-tests/reference/burst.mjs.

@@ -7,17 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/sockeye-io/sockeye/internal/logtest"
 	"github.com/sockeye-io/sockeye/server"
 	"github.com/sockeye-io/sockeye/server/engine"
 	"github.com/sockeye-io/sockeye/server/limits"
@@ -29,19 +28,11 @@ const publicPause = 25 * time.Millisecond
 // maxLines is what the log may have at the end: a line for each kind of trouble, and not for each trouble.
 const maxLines = 60
 
-// lineCount is a log that counts its lines.
-type lineCount struct{ n atomic.Int64 }
-
-func (l *lineCount) Write(p []byte) (int, error) {
-	l.n.Add(int64(bytes.Count(p, []byte("\n"))))
-	return len(p), nil
-}
-
 // TestHostileClientsPublic is TestHostileClients with the limits of the preset for the open internet, and what only they hold back.
 func TestHostileClientsPublic(t *testing.T) {
-	var lines lineCount
+	var lines logtest.Log
 	opts := server.Options{
-		Logger: slog.New(slog.NewTextHandler(&lines, nil)),
+		Logger: lines.Logger(),
 		Engine: engine.Options{PerMessageDeflate: &engine.PerMessageDeflate{}, MaxHalfOpen: 100},
 	}
 	public := limits.Public()
@@ -55,7 +46,7 @@ func TestHostileClientsPublic(t *testing.T) {
 	h.limits = l
 	h.Of("/").Handle("typed", server.Func(func(context.Context, *server.Socket, int) error { return nil }))
 	h.withstandAll(t, publicAttacks)
-	if n := lines.n.Load(); n > maxLines {
+	if n := lines.Count("\n"); n > maxLines {
 		t.Errorf("%d lines in the log", n)
 	}
 }
