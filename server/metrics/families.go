@@ -1,6 +1,10 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"maps"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // family is one metric: what HELP says of it, its type, and its labels in the order in which their values are given. A histogram
 // has no type of value.
@@ -18,7 +22,18 @@ const (
 func labels(names ...string) []string { return names }
 
 // families are all metrics, by name.
-var families = map[string]family{
+var families = byName(connectionFamilies, socketFamilies, clusterFamilies, nodeFamilies)
+
+func byName(themes ...map[string]family) map[string]family {
+	all := make(map[string]family)
+	for _, theme := range themes {
+		maps.Copy(all, theme)
+	}
+	return all
+}
+
+// connectionFamilies are of Engine.IO: connections, sessions and their bytes.
+var connectionFamilies = map[string]family{
 	Connections:        {"Connections now. Closing ones have no session any more and wait for the end of the closing handshake.", gauge, labels("transport", "state")},
 	UnjoinedSessions:   {"Connections that have not joined a namespace yet.", gauge, nil},
 	MaxConnections:     {"Connections that the node allows.", gauge, nil},
@@ -41,7 +56,10 @@ var families = map[string]family{
 	ClientLimitHits:    {"How often a limit of what one client, address, network or user may do was hit, by kind.", counter, labels("kind")},
 	HeartbeatLateness:  {"By how much heartbeats were late; 10 ms are the resolution.", 0, nil},
 	HeartbeatRoundTrip: {"Time from when a heartbeat was due to its answer.", 0, nil},
+}
 
+// socketFamilies are of Socket.IO: sockets, rooms, events and their handlers.
+var socketFamilies = map[string]family{
 	Sockets:        {"Connected sockets now.", gauge, labels("namespace")},
 	Rooms:          {"Rooms now, without the sockets' own ones.", gauge, labels("namespace")},
 	Namespaces:     {"Namespaces now.", gauge, nil},
@@ -60,7 +78,10 @@ var families = map[string]family{
 	InboxPauses:    {"Times that reading from a client paused because its inbox was full.", counter, nil},
 	Refusals:       {"CONNECT packets, events and joins that hooks have refused.", counter, nil},
 	EncodeFailures: {"Packets that could not be encoded.", counter, nil},
+}
 
+// clusterFamilies are of the other nodes: who they are, the broker between them, and the directory of users.
+var clusterFamilies = map[string]family{
 	Members:           {"Nodes of the cluster that are known, this one included.", gauge, labels("state")},
 	DrainingMembers:   {"Nodes of the cluster that drain, this one included.", gauge, nil},
 	Questions:         {"Questions to other nodes that are not settled.", gauge, nil},
@@ -93,7 +114,10 @@ var families = map[string]family{
 	DirectoryLookups:  {"Questions where a user is, by who knew.", counter, labels("result")},
 	DirectoryErrors:   {"Calls of the store of the directory that failed.", counter, nil},
 	DirectorySweeps:   {"Lives of other nodes whose entries this node has swept.", counter, nil},
+}
 
+// nodeFamilies are of this node as a whole.
+var nodeFamilies = map[string]family{
 	Draining:  {"Whether this node drains.", gauge, nil},
 	Drained:   {"Connections that drains, rebalancings and Shed have closed.", counter, nil},
 	DrainCuts: {"Connections that were cut off at the end of a drain.", counter, nil},
