@@ -89,11 +89,12 @@ func TestUnopened(t *testing.T) {
 	u := b.unopened(a)
 	size := len(body)
 	clear(body) // of a buffer that is used for something else
-	if m := u.Open(); u.Size != size || m == nil || m.Packet == nil {
-		t.Errorf("of %d bytes %d are kept, as %+v", size, u.Size, m)
+	if m, err := u.Open(); err != nil || u.Size != size || m == nil || m.Packet == nil {
+		t.Errorf("of %d bytes %d are kept, as %+v, %v", size, u.Size, m, err)
 	}
 	a.kind = kindNames[adapter.KindFetch]
-	if u = b.unopened(a); u.Size != 0 || u.Open() != nil {
-		t.Errorf("of a question %d bytes are kept", u.Size)
+	u = b.unopened(a)
+	if m, err := u.Open(); err != nil || u.Size != 0 || m != nil {
+		t.Errorf("of a question %d bytes are kept, as %+v, %v", u.Size, m, err)
 	}
 }
