@@ -16,7 +16,9 @@ func (l *numberedLog) come(r *recentLog, m *Message) {
 }
 
 // unopened is a broadcast in a log that is not looked at.
-func unopened() *Message { return &Message{Unopened: &Unopened{Open: func() (*Message, error) { return nil, nil }}} }
+func unopened() *Message {
+	return &Message{Unopened: &Unopened{Open: func() (*Message, error) { return nil, nil }}}
+}
 
 // TestRecentBreakAtEnd: while a break is being read a node still stands before it. A position that it gives then is not taken for one that
 // has what comes behind the break right behind it.
