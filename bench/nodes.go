@@ -10,8 +10,8 @@ import (
 
 // crossTime is how long nodes may take until what one of them says reaches all, and crossPatience how long one attempt waits for it.
 const (
-	crossTime     = time.Minute
-	crossPatience = 2 * time.Second
+	crossTime     = 4 * time.Minute
+	crossPatience = 5 * time.Second
 )
 
 // nodes are clusters of several sizes with each broker: what a broadcast, a message to a room that is on one node, and a message to a
@@ -98,7 +98,7 @@ func cross(ctx context.Context, s settings, list []*process) error {
 				break
 			}
 			if ctx.Err() != nil || time.Now().After(deadline) {
-				return fmt.Errorf("what node %d says does not reach the %d nodes within %v: %+v, %w", i, len(list), crossTime, res.Messages, err)
+				return fmt.Errorf("what node %d says does not reach the %d nodes within %v: %+v, %v", i, len(list), crossTime, res.Messages, err)
 			}
 		}
 	}
