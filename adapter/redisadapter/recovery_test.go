@@ -124,3 +124,55 @@ func TestPubSubHistory(t *testing.T) {
 		t.Run(name, func(t *testing.T) { adaptertest.RunHistory(t, 3, newCluster) })
 	}
 }
+
+// TestNewNode: a node that has just started reads in the log what a client has missed. When that was trimmed the client starts anew, but not at
+// the node that remembers it.
+func TestNewNode(t *testing.T) {
+	for name, build := range recoveryFlavours() {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.Single(t)
+			start := func() *returning.Node {
+				return recoveryNodesOf(t, func() redis.UniversalClient { return s.Client() }, build, 1, server.RecoveryOptions{})[0]
+			}
+			old, stays, sent := start(), returning.NewCounting(t), 0
+			stays.Come(old)
+			var away []*returning.Counting
+			for range 3 {
+				r := returning.NewCounting(t)
+				r.Settle(old)
+				away = append(away, r)
+			}
+			say := func() {
+				for range 10 {
+					if err := old.Of("/").Emit("n", sent); err != nil {
+						t.Fatal(err)
+					}
+					sent++
+				}
+				stays.Until("n", sent-1)
+			}
+			comes := func(r *returning.Counting, n *returning.Node, want string) {
+				t.Helper()
+				before := n.Stats().Recovery[want]
+				if recovered := r.Come(n); recovered != (want == "recovered") || n.Stats().Recovery[want] != before+1 {
+					t.Errorf("want %s: %v", want, n.Stats().Recovery)
+				}
+				if want == "recovered" {
+					r.Until("n", sent-1)
+				}
+			}
+			say()
+			for _, r := range away {
+				r.Until("n", sent-1)
+				r.Conn.Cut()
+			}
+			say()
+			comes(away[0], start(), "recovered")
+			for keys := s.Client().ScanType(t.Context(), 0, "*", 1000, "stream").Iterator(); keys.Next(t.Context()); {
+				s.Do("XTRIM", keys.Val(), "MAXLEN", 1)
+			}
+			comes(away[1], start(), "gap")
+			comes(away[2], old, "recovered")
+		})
+	}
+}
