@@ -45,7 +45,7 @@ var errManyAcks = errors.New("too many acknowledgements")
 func (s *Socket) addAck(id int64, w ackWaiter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() == stateClosed {
+	if s.phase.Load() == phaseClosed {
 		return &DisconnectError{s.reason}
 	}
 	// Checked with mu held: regulate sets the flag before it fails what is in the table.

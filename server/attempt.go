@@ -21,8 +21,8 @@ type attempt struct {
 	socket *Socket // owned by the goroutine that decides; nil until there is a namespace for it
 }
 
-// begin registers an attempt. It refuses more than a client can need; those that are stale count as long as they run.
-func (c *client) begin(a *attempt) bool {
+// addAttempt registers an attempt. It refuses more than a client can need; those that are stale count as long as they run.
+func (c *client) addAttempt(a *attempt) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || len(c.attempts) >= maxAttempts {
@@ -54,7 +54,7 @@ func (c *client) isStale(a *attempt) bool {
 	return a.stale
 }
 
-func (c *client) forgetLocked(a *attempt) {
+func (c *client) removeAttemptLocked(a *attempt) {
 	if i := slices.Index(c.attempts, a); i >= 0 {
 		c.attempts = slices.Delete(c.attempts, i, i+1)
 	}

@@ -66,12 +66,12 @@ func (s *Socket) detachLocked(reason Reason, farewell *engine.Message) *detachme
 	c := s.client
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state.Load() != stateConnected {
+	if s.phase.Load() != phaseConnected {
 		s.endLaterLocked(reason)
 		return nil
 	}
 	d := &detachment{socket: s, reason: reason}
-	s.state.Store(stateClosed)
+	s.phase.Store(phaseClosed)
 	s.reason = reason
 	s.left = s.leaveAll()
 	d.acks = s.takeAcksLocked()
@@ -98,7 +98,7 @@ func (c *client) detachLocked(namespace string) *detachment {
 // abandon ends a socket that has not connected: refused by a middleware, or its client went away.
 func (s *Socket) abandon(reason Reason) {
 	s.mu.Lock()
-	s.state.Store(stateClosed)
+	s.phase.Store(phaseClosed)
 	s.reason = reason
 	acks := s.takeAcksLocked()
 	s.mu.Unlock()

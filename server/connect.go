@@ -35,7 +35,7 @@ func (c *client) connect(name string, auth []byte) {
 		return
 	}
 	a := &attempt{name: name, auth: len(auth)}
-	if !c.begin(a) {
+	if !c.addAttempt(a) {
 		if nsp != nil {
 			nsp.release()
 		}
@@ -126,7 +126,7 @@ func (c *client) join(s *Socket, a *attempt) (start, ok bool) {
 
 func (c *client) joinLocked(s *Socket, a *attempt, packet *engine.Message) (former *detachment, start, ok bool) {
 	if a != nil {
-		c.forgetLocked(a)
+		c.removeAttemptLocked(a)
 	}
 	if packet == nil || c.closed || c.server.closing.Load() || a != nil && a.stale {
 		return nil, false, false
@@ -168,7 +168,7 @@ func (s *Socket) beginLocked(connect *engine.Message) (start, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.restored == nil {
-		s.state.Store(stateConnected)
+		s.phase.Store(phaseConnected)
 	} else if !s.openLocked(connect) {
 		return false, false
 	}
@@ -218,7 +218,7 @@ func (c *client) refuse(a *attempt, namespace, message string, data any) {
 	m := c.encodeControl(&parser.Packet{Type: parser.ConnectError, Namespace: namespace, ID: parser.NoID, Payload: parser.Payload{JSON: raw}})
 	c.mu.Lock()
 	if a != nil {
-		c.forgetLocked(a)
+		c.removeAttemptLocked(a)
 	}
 	var former *detachment
 	answered := a == nil || !a.stale

@@ -24,7 +24,7 @@ func (c *socketContext) Done() <-chan struct{} { return c.real().Done() }
 
 // Err is context.Canceled after the disconnect.
 func (c *socketContext) Err() error {
-	if c.state.Load() == stateClosed {
+	if c.phase.Load() == phaseClosed {
 		return context.Canceled
 	}
 	c.mu.Lock()
@@ -51,7 +51,7 @@ func (c *socketContext) real() *cancelContext {
 	if c.ctx == nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		c.ctx = &cancelContext{ctx, cancel}
-		if c.state.Load() == stateClosed {
+		if c.phase.Load() == phaseClosed {
 			cancel(&DisconnectError{c.reason})
 		}
 	}

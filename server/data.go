@@ -197,7 +197,7 @@ func (s *Socket) Data() *Data {
 	}
 	s.data.CompareAndSwap(nil, &Data{socket: s})
 	d := s.data.Load()
-	if s.state.Load() == stateClosed {
+	if s.phase.Load() == phaseClosed {
 		s.client.session.ReleaseState(d.discharge()) // leaveAll may have found no data yet
 	}
 	return d

@@ -123,7 +123,7 @@ func (s *Socket) dispatch(ctx context.Context, e *Event) (err error) {
 
 // dismissed reports whether this side has disconnected the socket.
 func (s *Socket) dismissed() bool {
-	if s.state.Load() != stateClosed {
+	if s.phase.Load() != phaseClosed {
 		return false
 	}
 	s.mu.Lock()

@@ -29,8 +29,8 @@
 //   - Attempt: runs middlewares, OfFunc and OnNewNamespace for one CONNECT packet and then becomes the socket's first
 //     worker. A namespace without middlewares needs none.
 //   - Server-side worker: exists while a namespace has events of other nodes to handle.
-//   - Keeper: exists while sessions of a namespace are to be written. Reaper: one for each namespace with RecoveryOptions.Expired, if
-//     sessions outlive their nodes.
+//   - Keeper: exists while saved sessions of a namespace are to be written. Reaper: one for each namespace with RecoveryOptions.Expired, if
+//     saved sessions outlive their nodes.
 //
 // All of them are counted in Stats.Workers, and Shutdown waits for them. An idle socket has none, and no timer; a timer runs
 // for each connection only until it has joined a namespace, and while attachments are awaited.
@@ -42,6 +42,18 @@
 // short, reading from the client pauses until half of it is handled. Acknowledgements cannot arrive meanwhile, so that
 // calls of EmitWithAck to this client end with [ErrInboxFull].
 //
+// # Words
+//
+//   - A node is one server of the cluster, never one of a broker.
+//   - A session is a client's connection, as package engine has it. What recovery keeps of a socket is a saved session, adapter.Session.
+//   - A worker is a goroutine that runs callbacks of one socket, or of a namespace for events of other nodes. Stats.Workers counts
+//     every goroutine that may be in application code.
+//   - A task is what waits in a socket's inbox for a worker: an event, or a step of the socket's life.
+//   - A question goes to other nodes, which answer. A client acknowledges. Hooks allow or refuse.
+//   - A socket's phase is how far it has come: connecting, connected, closed. A [State] is what an application keeps on sockets. The
+//     state of a connection, in package engine, is what it has the server keep, in bytes.
+//   - Local limits an operation to the sockets of this node. adapter.Local is a namespace as its adapter sees it.
+//
 // # Lock order
 //
 // Outermost first; none is held across application code, adapter calls, channel operations or I/O:
@@ -51,7 +63,7 @@
 //	Socket.mu > the session's outbox
 //
 // recovery.mu and keeper.mu are leaves. shedding.mu is outermost. draining.mu is held while the engine and the cluster are told that the server drains, neither of which
-// blocks. registry.mu, askedServers.mu, serverQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement
+// blocks. registry.mu, askedServers.mu, serverSideQueue.mu, Data.mu and clientFiles.mu are leaves. The sink of a broadcast acknowledgement
 // and the adapter's count of answers are called with no lock of this package held.
 //
 // # Where do I change X
@@ -60,7 +72,7 @@
 //   - options and defaults: options.go; errors and reasons: errors.go
 //   - what happens on CONNECT: connect.go; where application code decides about it: attempt.go, how many at a time: turn.go
 //   - dynamic namespaces: parent.go, server.go
-//   - a socket that goes on after its connection was lost: recovery.go, restore.go; what its pongs prove that it has got: client.OnPong, recovery.answered; who is asked and told: recoveryhooks.go; sessions in a store that outlives the node: recoverykeeper.go
+//   - a socket that goes on after its connection was lost: recovery.go, restore.go; what its pongs prove that it has got: client.OnPong, recovery.answered; who is asked and told: recoveryhooks.go; saved sessions in a store that outlives the node: recoverykeeper.go
 //   - packets of a client, protocol violations: client.go
 //   - a client that leaves a namespace, or leaves and comes back at once: departure.go
 //   - which codec a client speaks, encoding for one client and for many: codec.go; what a foreign codec may not do:

@@ -67,21 +67,21 @@ func (e Emission) emit(event string, args []any) error {
 		return err
 	}
 	s := e.socket
-	switch s.state.Load() {
-	case stateClosed:
+	switch s.phase.Load() {
+	case phaseClosed:
 		return s.disconnectError()
-	case stateConnected:
+	case phaseConnected:
 		if s.nsp.recovery != nil && !e.flags.volatile {
-			return e.keep(&p)
+			return e.viaRoom(&p)
 		}
 	}
 	s.notifyOutgoing(&p)
 	return s.send(s.nsp.unoffset(&p), e.flags)
 }
 
-// keep sends an event to the socket's own room, as in the reference, so that the history has it. The room is this node's, so that
+// viaRoom sends an event to the socket's own room, as in the reference, so that the history has it. The room is this node's, so that
 // nothing has failed if the other nodes cannot be reached.
-func (e Emission) keep(p *parser.Packet) error {
+func (e Emission) viaRoom(p *parser.Packet) error {
 	flags := adapter.Flags{NoCompress: e.flags.plain}
 	err := e.socket.nsp.cluster().Broadcast(p, adapter.Selection{Rooms: []string{e.socket.id}}, flags)
 	if errors.Is(err, ErrClusterUnavailable) {
@@ -92,18 +92,18 @@ func (e Emission) keep(p *parser.Packet) error {
 
 // send writes a packet to this client alone, at once if the connection is idle.
 func (s *Socket) send(p *parser.Packet, f sendFlags) error {
-	state := s.state.Load()
-	if state == stateClosed {
+	phase := s.phase.Load()
+	if phase == phaseClosed {
 		return s.disconnectError()
 	}
 	m, err := s.client.encode(p, f.plain)
 	if err != nil {
 		return err
 	}
-	if state == stateConnecting && s.restored != nil && s.hold(m, payloadSize(&p.Payload), f.volatile) {
+	if phase == phaseConnecting && s.restored != nil && s.hold(m, payloadSize(&p.Payload), f.volatile) {
 		return nil
 	}
-	if s.nsp.recovery != nil && state == stateConnected {
+	if s.nsp.recovery != nil && phase == phaseConnected {
 		s.inTurn(func() { _ = s.write(m, f.volatile) })
 		return nil
 	}

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// workers counts the goroutines of a server.
-type workers struct {
+// goroutines counts those of a server that Shutdown waits for.
+type goroutines struct {
 	count atomic.Int64
 	idle  atomic.Pointer[chan struct{}] // capacity 1; told when count falls to 0
 }
 
-func (w *workers) done() {
-	if w.count.Add(-1) == 0 {
-		if idle := w.idle.Load(); idle != nil {
+func (g *goroutines) done() {
+	if g.count.Add(-1) == 0 {
+		if idle := g.idle.Load(); idle != nil {
 			select {
 			case *idle <- struct{}{}:
 			default:
@@ -22,20 +22,20 @@ func (w *workers) done() {
 	}
 }
 
-// wait returns when no worker runs, or when ctx ends.
-func (w *workers) wait(ctx context.Context) error {
+// wait returns when none runs, or when ctx ends.
+func (g *goroutines) wait(ctx context.Context) error {
 	idle := make(chan struct{}, 1)
-	w.idle.CompareAndSwap(nil, &idle)
-	for w.count.Load() > 0 {
+	g.idle.CompareAndSwap(nil, &idle)
+	for g.count.Load() > 0 {
 		select {
-		case <-*w.idle.Load():
+		case <-*g.idle.Load():
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	// Another waiter may be asleep on the same channel.
 	select {
-	case *w.idle.Load() <- struct{}{}:
+	case *g.idle.Load() <- struct{}{}:
 	default:
 	}
 	return nil
@@ -43,9 +43,9 @@ func (w *workers) wait(ctx context.Context) error {
 
 // spawn runs f on a goroutine that Shutdown waits for.
 func (srv *Server) spawn(f func()) {
-	srv.workers.count.Add(1)
+	srv.goroutines.count.Add(1)
 	go func() {
-		defer srv.workers.done()
+		defer srv.goroutines.done()
 		f()
 	}()
 }
@@ -53,18 +53,18 @@ func (srv *Server) spawn(f func()) {
 // continueWith is spawn for the reading side of a client: f gets the goroutine that delivers the message being handled, as
 // soon as that one has let go of the connection.
 func (c *client) continueWith(f func()) {
-	c.server.workers.count.Add(1)
+	c.server.goroutines.count.Add(1)
 	c.session.Continue(func() {
-		defer c.server.workers.done()
+		defer c.server.goroutines.done()
 		f()
 	})
 }
 
 // continueQuickly is continueWith for an f that returns soon.
 func (c *client) continueQuickly(f func()) {
-	c.server.workers.count.Add(1)
+	c.server.goroutines.count.Add(1)
 	c.session.ContinueQuick(func() {
-		defer c.server.workers.done()
+		defer c.server.goroutines.done()
 		f()
 	})
 }

@@ -150,8 +150,8 @@ func withHook[F any](list []F, f F, given bool) []F {
 	return append(list, f)
 }
 
-// ask calls the functions of a list until one refuses.
-func ask[F any](srv *Server, list []F, what, namespace, socket string, call func(F) error) error {
+// allow calls the functions of a list until one refuses.
+func allow[F any](srv *Server, list []F, what, namespace, socket string, call func(F) error) error {
 	for _, f := range list {
 		if err := srv.protect(what, namespace, socket, func() error { return call(f) }); err != nil {
 			srv.refused.Add(1)
@@ -174,7 +174,7 @@ func tell[F any](s *Socket, list []F, what string, call func(F)) {
 // mayConnect asks about a CONNECT packet and answers one that is refused.
 func (c *client) mayConnect(namespace string, auth []byte) bool {
 	defer c.server.asking.begin().end()
-	err := ask(c.server, c.server.hooks.beforeConnect, "BeforeConnect", namespace, "",
+	err := allow(c.server, c.server.hooks.beforeConnect, "BeforeConnect", namespace, "",
 		func(f func(*Conn, string, []byte) error) error { return f(c.session, namespace, auth) })
 	if err != nil {
 		ce := clientError(err)
@@ -187,7 +187,7 @@ func (c *client) mayConnect(namespace string, auth []byte) bool {
 func (s *Socket) mayEmit(p *parser.Packet) bool {
 	defer s.nsp.server.asking.begin().end()
 	in := Incoming{Bytes: payloadSize(&p.Payload), packet: p}
-	err := ask(s.nsp.server, s.nsp.server.hooks.beforeEvent, "BeforeEvent", s.nsp.name, s.id,
+	err := allow(s.nsp.server, s.nsp.server.hooks.beforeEvent, "BeforeEvent", s.nsp.name, s.id,
 		func(f func(*Socket, Incoming) error) error { return f(s, in) })
 	if err != nil {
 		if s.observed() {
@@ -201,7 +201,7 @@ func (s *Socket) mayEmit(p *parser.Packet) bool {
 
 // mayJoin asks about rooms that the socket is to join.
 func (s *Socket) mayJoin(rooms []string) error {
-	return ask(s.nsp.server, s.nsp.server.hooks.beforeJoin, "BeforeJoin", s.nsp.name, s.id,
+	return allow(s.nsp.server, s.nsp.server.hooks.beforeJoin, "BeforeJoin", s.nsp.name, s.id,
 		func(f func(*Socket, []string) error) error { return f(s, rooms) })
 }
 

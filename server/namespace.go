@@ -35,7 +35,7 @@ type Namespace struct {
 	connecting atomic.Int64
 	limit      atomic.Int32 // handler concurrency, 0 = the server's
 	order      fanoutOrder
-	remote     serverQueue
+	serverSide serverSideQueue
 	ownTempos  tempos // of events that sockets handle themselves
 }
 
@@ -64,7 +64,7 @@ func (n *Namespace) open() {
 		}
 		n.adapter = a
 		if n.server.opts.Recovery != nil {
-			n.keep(a)
+			n.startRecovery(a)
 		}
 		if o, ok := a.(adapter.RoomObserver); ok {
 			n.index.Observe(o)
@@ -75,8 +75,8 @@ func (n *Namespace) open() {
 	})
 }
 
-// keep makes the namespace one in which clients can go on.
-func (n *Namespace) keep(a adapter.Adapter) {
+// startRecovery makes the namespace one in which clients can go on.
+func (n *Namespace) startRecovery(a adapter.Adapter) {
 	if n.recovery = newRecovery(n, a); n.recovery != nil {
 		n.resume = n.recovery.resume
 	}
@@ -97,7 +97,7 @@ func (n *Namespace) closeAdapter() {
 			n.server.opts.Logger.Warn("adapter did not close", "namespace", n.name, "error", err, "notLogged", held)
 		}
 	}
-	n.remote.close()
+	n.serverSide.close()
 }
 
 // release gives back a reference; the last one removes an empty dynamic namespace if that is wanted.

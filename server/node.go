@@ -19,8 +19,8 @@ func defaultNodeName() string {
 	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
-// join makes the server a node of its cluster.
-func (srv *Server) join() error {
+// joinCluster makes the server a node of its cluster.
+func (srv *Server) joinCluster() error {
 	self := adapter.Node{
 		ID: adapter.NewNodeID(), Name: srv.opts.NodeName, Tag: adapter.TagOf(srv.opts.NodeName), Address: srv.opts.NodeAddress,
 		Started: time.Now(), Version: version(),

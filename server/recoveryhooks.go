@@ -33,12 +33,12 @@ func (p *ParentNamespace) OnRecover(f func(ctx context.Context, s *Socket) error
 
 // Recovered reports whether the client goes on after its connection was lost: the socket has its former id, rooms and data, and what
 // the client has missed is on its way. See Options.Recovery.
-func (s *Socket) Recovered() bool { return s.restored != nil && s.state.Load() != stateConnecting }
+func (s *Socket) Recovered() bool { return s.restored != nil && s.phase.Load() != phaseConnecting }
 
 // Recoverable reports whether the client of a socket that has disconnected can go on with it, as far as this node knows: see
 // Options.Recovery. It may have gone on already.
 func (s *Socket) Recoverable() bool {
-	if s.nsp.recovery == nil || s.state.Load() != stateClosed || !s.ticket.entered.Load() && s.restored == nil || s.ticket.taken.Load() {
+	if s.nsp.recovery == nil || s.phase.Load() != phaseClosed || !s.ticket.entered.Load() && s.restored == nil || s.ticket.taken.Load() {
 		return false
 	}
 	s.mu.Lock()

@@ -42,7 +42,7 @@ func without[T any](list []*slot[T], gone *slot[T]) []*slot[T] {
 
 func with[T any](list []T, value T) []T { return append(slices.Clip(list), value) }
 
-// hooks is one immutable state of a registry. Readers take it once and need no lock.
+// hooks is what a registry holds at one moment. It is immutable: readers take it once and need no lock.
 type hooks struct {
 	middlewares   []*slot[middleware]
 	events        []*slot[EventMiddleware]

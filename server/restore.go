@@ -139,7 +139,7 @@ func (s *Socket) openLocked(connect *engine.Message) bool {
 		}
 	}
 	r.missed, r.held, r.opened = nil, nil, time.Now()
-	s.state.Store(stateConnected)
+	s.phase.Store(phaseConnected)
 	return true
 }
 
@@ -190,7 +190,7 @@ func (s *Socket) passes(m *engine.Message, size int, at place, volatile bool) bo
 
 // restoring reports whether the socket is between steps 2 and 4: it can be selected and has not connected.
 func (s *Socket) restoring() bool {
-	return s.restored != nil && s.state.Load() == stateConnecting && s.set.Live()
+	return s.restored != nil && s.phase.Load() == phaseConnecting && s.set.Live()
 }
 
 // endLaterLocked notes that a socket that is being restored is to be closed when it has connected.

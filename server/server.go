@@ -29,16 +29,16 @@ type Server struct {
 	asking  *tempo       // of the hooks on the reading side; nil without any, and unless hot
 	hooks   hookLists
 
-	turns    turns // static
-	selector selector
-	workers  workers
-	drain    draining
-	shedding shedding
-	closing  atomic.Bool
-	ctx      context.Context // ends when the server begins to shut down
-	cancel   context.CancelFunc
-	farewell context.Context // of disconnect functions; ends when Shutdown has waited for them
-	leave    context.CancelFunc
+	turns      turns // static
+	selector   selector
+	goroutines goroutines
+	drain      draining
+	shedding   shedding
+	closing    atomic.Bool
+	ctx        context.Context // ends when the server begins to shut down
+	cancel     context.CancelFunc
+	farewell   context.Context // of disconnect functions; ends when Shutdown has waited for them
+	leave      context.CancelFunc
 
 	panics, failures, parseErrors, unknownAcks atomic.Uint64
 	inboxPauses, serverSideDrops, ackTimeouts  atomic.Uint64
@@ -92,7 +92,7 @@ func New(opts *Options) (*Server, error) {
 	if err != nil {
 		return nil, failed("options", err)
 	}
-	if err := srv.join(); err != nil {
+	if err := srv.joinCluster(); err != nil {
 		return nil, failed("adapter", err)
 	}
 	if !o.DisableClientFiles {

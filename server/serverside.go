@@ -99,8 +99,8 @@ func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
 	if len(n.hooks().serverSide) == 0 && reply == nil {
 		return nil
 	}
-	e := remoteEvent{args: args, reply: reply, handled: make(chan struct{})}
-	switch n.remote.put(e, func() { n.server.spawn(n.runRemote) }) {
+	e := serverSideEvent{args: args, reply: reply, handled: make(chan struct{})}
+	switch n.serverSide.put(e, func() { n.server.spawn(n.workServerSide) }) {
 	case queueFull:
 		n.server.serverSideDrops.Add(1)
 		return nil
@@ -110,14 +110,14 @@ func (l local) OnServerSideEmit(args parser.Payload, reply func(parser.Payload))
 	return e.handled
 }
 
-// serverQueueLimit bounds the events of other nodes that wait for their handlers.
-const serverQueueLimit = 16 << 20
+// serverSideLimit bounds the events of other nodes that wait for their handlers.
+const serverSideLimit = 16 << 20
 
-// serverQueue holds events of other nodes in order. A worker exists only while there are some.
-type serverQueue struct {
+// serverSideQueue holds events of other nodes in order. A worker exists only while there are some.
+type serverSideQueue struct {
 	mu sync.Mutex
 	// Guarded by mu.
-	items   []remoteEvent
+	items   []serverSideEvent
 	bytes   int
 	running bool
 	closed  bool
@@ -130,22 +130,22 @@ const (
 	queueClosed
 )
 
-type remoteEvent struct {
+type serverSideEvent struct {
 	args    parser.Payload
 	reply   func(parser.Payload)
 	handled chan struct{} // closed when the handlers have returned
 }
 
-func (e *remoteEvent) size() int { return taskOverhead + payloadSize(&e.args) }
+func (e *serverSideEvent) size() int { return taskOverhead + payloadSize(&e.args) }
 
-// put queues an event. start starts the worker, with mu held: nobody who waits for workers sees that there is none between the two.
-func (q *serverQueue) put(e remoteEvent, start func()) int {
+// put queues an event. start starts the worker, with mu held: nobody who waits for goroutines sees that there is none between the two.
+func (q *serverSideQueue) put(e serverSideEvent, start func()) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
 		return queueClosed
-	case q.bytes > serverQueueLimit:
+	case q.bytes > serverSideLimit:
 		return queueFull
 	}
 	q.items = append(q.items, e)
@@ -157,14 +157,14 @@ func (q *serverQueue) put(e remoteEvent, start func()) int {
 	return queued
 }
 
-// close refuses what the adapter, which has closed, may still be handing on: whoever waits for the workers after it has waited for all.
-func (q *serverQueue) close() {
+// close refuses what the adapter, which has closed, may still be handing on: whoever waits for the goroutines after it has waited for all.
+func (q *serverSideQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 }
 
-func (q *serverQueue) take() []remoteEvent {
+func (q *serverSideQueue) take() []serverSideEvent {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	items := q.items
@@ -173,21 +173,21 @@ func (q *serverQueue) take() []remoteEvent {
 	return items
 }
 
-// runRemote is the server-side worker. If a handler ends its goroutine by runtime.Goexit another one takes its place.
-func (n *Namespace) runRemote() {
+// workServerSide is the server-side worker. If a handler ends its goroutine by runtime.Goexit another one takes its place.
+func (n *Namespace) workServerSide() {
 	finished := false
 	defer func() {
 		if !finished {
-			n.server.spawn(n.runRemote)
+			n.server.spawn(n.workServerSide)
 		}
 	}()
-	for batch := n.remote.take(); len(batch) > 0; batch = n.remote.take() {
-		each(batch, n.handleRemote)
+	for batch := n.serverSide.take(); len(batch) > 0; batch = n.serverSide.take() {
+		each(batch, n.dispatchServerSide)
 	}
 	finished = true
 }
 
-func (n *Namespace) handleRemote(r remoteEvent) {
+func (n *Namespace) dispatchServerSide(r serverSideEvent) {
 	defer close(r.handled)
 	p := parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: r.args}
 	name, args, err := p.Event()

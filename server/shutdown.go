@@ -15,7 +15,7 @@ import (
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.closing.Store(true)
 	srv.cancel()
-	srv.settle(ctx)
+	srv.awaitDelivery(ctx)
 	for _, n := range srv.all() {
 		for _, s := range n.Sockets() {
 			s.close(ReasonShutdown)
@@ -25,7 +25,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	if srv.opts.Forwarder != nil {
 		engineErr = errors.Join(engineErr, srv.opts.Forwarder.Shutdown(ctx))
 	}
-	err := srv.workers.wait(ctx)
+	err := srv.goroutines.wait(ctx)
 	srv.leave()
 	for _, n := range srv.all() {
 		n.open()
@@ -33,7 +33,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	srv.leaveCluster()
 	if err == nil {
-		err = srv.workers.wait(ctx) // for events of other nodes that came until the adapters closed
+		err = srv.goroutines.wait(ctx) // for events of other nodes that came until the adapters closed
 	}
 	if err == nil {
 		err = engineErr
@@ -41,12 +41,12 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// settleTimeout bounds how long a server that ends waits until its sockets have got what was emitted.
-const settleTimeout = 2 * time.Second
+// deliveryTimeout bounds how long a server that ends waits until its sockets have got what was emitted.
+const deliveryTimeout = 2 * time.Second
 
-// settle waits until what was emitted before has been delivered, where that waits for its place in a history.
-func (srv *Server) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+// awaitDelivery waits until what was emitted before has been delivered, where that waits for its place in a history.
+func (srv *Server) awaitDelivery(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, deliveryTimeout)
 	defer cancel()
 	for _, n := range srv.all() {
 		n.open()

@@ -13,11 +13,11 @@ import (
 	"github.com/sockeye-io/sockeye/internal/rooms"
 )
 
-// States of a socket; it moves only forward.
+// Phases of a socket; it moves only forward.
 const (
-	stateConnecting uint32 = iota // middlewares are running
-	stateConnected
-	stateClosed
+	phaseConnecting uint32 = iota // middlewares are running
+	phaseConnected
+	phaseClosed
 )
 
 // Socket is one client in one namespace. All methods may be called from any goroutine; those that send never block.
@@ -44,8 +44,8 @@ type Socket struct {
 	// announced is set, with client.mu held, when the CONNECT packet has been queued: no broadcast may overtake it. For a
 	// restored socket it is set later: a packet that it has missed may still come.
 	announced atomic.Bool
-	// state is written with mu held and read without.
-	state atomic.Uint32
+	// phase is written with mu held and read without.
+	phase atomic.Uint32
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -79,7 +79,7 @@ func (s *Socket) Namespace() *Namespace { return s.nsp }
 func (s *Socket) Conn() *Conn { return s.client.session }
 
 // Connected reports whether the socket has joined its namespace and not left it.
-func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
+func (s *Socket) Connected() bool { return s.phase.Load() == phaseConnected }
 
 // Rooms returns the rooms that the socket is in, its own room first. After a disconnect it returns those it was in.
 func (s *Socket) Rooms() []string {

@@ -75,7 +75,7 @@ func (srv *Server) Stats() Stats {
 		Engine:          srv.engine.Stats(),
 		Unjoined:        int(srv.unjoined.Load()),
 		PendingAcks:     int(srv.pendingAcks.Load()),
-		Workers:         int(srv.workers.count.Load()),
+		Workers:         int(srv.goroutines.count.Load()),
 		Panics:          srv.panics.Load(),
 		Failures:        srv.failures.Load(),
 		Misfits:         srv.misfits.count.Load(),
