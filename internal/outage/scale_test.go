@@ -225,7 +225,7 @@ func (c *counter) read() Bytes { return Bytes{float64(c.out.Load()), float64(c.i
 func pass(to, from net.Conn, count *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
-	_, _ = io.Copy(io.MultiWriter(to, counted{count}), from)
+	_, _ = io.Copy(io.MultiWriter(counted{count}, to), from) // what has arrived is counted
 }
 
 type counted struct{ n *atomic.Int64 }
