@@ -25,7 +25,7 @@ func TestLeaderBlocked(t *testing.T) {
 	for _, where := range []string{"OnText", "ContinueQuick", "Continue"} {
 		t.Run(where, func(t *testing.T) {
 			spareP(t)
-			g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+			g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
 			release, blocked := make(chan struct{}), make(chan struct{}, 1)
 			block := func() {
 				blocked <- struct{}{}
@@ -77,7 +77,7 @@ func TestLeaderBlocked(t *testing.T) {
 // What is continued may close the server, may end its goroutine, and may wait for its own client.
 func TestLeaderContinued(t *testing.T) {
 	spareP(t)
-	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
 	answered, closed := make(chan struct{}), make(chan struct{})
 	g.onText = func(r *recorder, data string) {
 		switch data {
@@ -119,7 +119,7 @@ func TestLeaderContinued(t *testing.T) {
 // garbage.
 func TestLeaderHelpers(t *testing.T) {
 	spareP(t)
-	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
 	g.onText = func(r *recorder, data string) {
 		if strings.HasPrefix(data, "q") {
 			r.s.ContinueQuick(func() { sayEcho(r, data) })
@@ -168,7 +168,7 @@ func TestLeaderHelpers(t *testing.T) {
 func TestLeaderHelperBlocked(t *testing.T) {
 	before := runtime.GOMAXPROCS(3) // there is one helper at a time
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
-	g := newRigOn(t, &Options{ReadMode: ReadHot}, true, 0)
+	g := newRigOn(t, &Options{ReadMode: ReadHot, PingInterval: time.Hour}, true, 0)
 	var helped atomic.Int32
 	release := make(chan struct{})
 	g.onText = func(r *recorder, data string) {
