@@ -282,6 +282,7 @@ func (f *fleet) finish() {
 		}
 		return true
 	})
+	f.inOrder()
 	early := 0
 	for _, c := range f.clients {
 		c.mu.Lock()
@@ -289,6 +290,24 @@ func (f *fleet) finish() {
 		c.mu.Unlock()
 	}
 	f.t.Logf("%d messages have arrived, %d of them without offset", total, early)
+}
+
+// number is what a traveller has sent.
+type number struct{ from, k int }
+
+// inOrder fails the test if something that was acknowledged came behind what its sender sent later. What a node got just before it was killed
+// may: it is in the log, and comes when that has a leader again, while its sender goes on at another node.
+func (f *fleet) inOrder() {
+	for _, c := range f.clients {
+		c.mu.Lock()
+		behind := slices.Clone(c.behind)
+		c.mu.Unlock()
+		for _, n := range behind {
+			if f.clients[n.from].sure()[n.k] {
+				f.t.Errorf("client %d got %d of client %d behind later ones", c.index, n.k, n.from)
+			}
+		}
+	}
 }
 
 // traveller is a client that comes back, and sends numbers: the odd ones to the next client, the even ones to a room.
@@ -309,7 +328,8 @@ type traveller struct {
 	acks   map[int]chan string
 	nextID int
 	number int               // the next one
-	got    map[int][]int     // by sender
+	got    map[int][]int     // by sender, sorted
+	behind []number          // what has come behind later ones of its sender
 	acked  map[int]time.Time // when the numbers were acknowledged
 }
 
@@ -472,18 +492,20 @@ func (c *traveller) OnEvent(_ *load.Client, args []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	got := c.got[from]
-	if n := len(got); n > 0 && got[n-1] >= k {
+	at, twice := slices.BinarySearch(c.got[from], k)
+	if twice {
 		if !c.early[text] {
-			c.fleet.t.Errorf("client %d got %d of client %d behind %d", c.index, k, from, got[n-1])
+			c.fleet.t.Errorf("client %d got %d of client %d twice", c.index, k, from)
 		}
 		return
 	}
-	c.early[text] = len(list) < 4
-	if !c.early[text] {
-		delete(c.early, text)
+	if len(list) < 4 {
+		c.early[text] = true
 	}
-	c.got[from] = append(got, k)
+	if at < len(c.got[from]) {
+		c.behind = append(c.behind, number{from, k})
+	}
+	c.got[from] = slices.Insert(c.got[from], at, k)
 }
 
 func (c *traveller) next() int {
