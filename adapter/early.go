@@ -14,7 +14,7 @@ const (
 	// maxEarly is how many broadcasts are remembered that are not in the log yet.
 	maxEarly = 100_000
 	// earlyPatience is how long a client that comes back waits for them.
-	earlyPatience = 10 * time.Second // JetStream may take that long to choose a leader
+	earlyPatience = 20 * time.Second // JetStream may take that long to choose a leader
 )
 
 var errNotPlaced = errors.New("broadcasts of this node are not in the log yet")

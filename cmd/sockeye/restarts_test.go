@@ -375,7 +375,7 @@ func (c *traveller) connect(first bool) *load.Client {
 			c.fleet.t.Error(err)
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		client, recovered, err := load.Resume(ctx, &target, c.index, c, &c.session)
 		cancel()
 		if err != nil {
