@@ -62,6 +62,9 @@ func TestRemovedUnread(t *testing.T) {
 	if lost, gaps := s.Lost-before.Lost, s.Gaps-before.Gaps; lost < 70 || gaps != 1 {
 		t.Errorf("%d records were lost in %d gaps", lost, gaps)
 	}
+	if broken := cut.broker().BrokerStats().LogBroken; broken != s.Gaps {
+		t.Errorf("%d gaps are told, want %d", broken, s.Gaps)
+	}
 }
 
 // TestNewTopic deletes topics and has them made anew: the nodes notice it, go on with the new ones from their start, and count it.

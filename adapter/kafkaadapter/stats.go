@@ -93,7 +93,10 @@ var (
 // share the adapter.
 func (b *broker) BrokerStats() adapter.BrokerStats {
 	c := b.stats
-	s := adapter.BrokerStats{Up: b.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load(), Reconnects: c.Reconnects.Load()}
+	s := adapter.BrokerStats{
+		Up: b.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load(),
+		Reconnects: c.Reconnects.Load(), LogBroken: c.gaps.Load(),
+	}
 	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load()
 	s.Dropped["malformed"] = c.inflow.BadFrames.Load()

@@ -276,8 +276,8 @@ func TestBeyondHistory(t *testing.T) {
 	if len(list) != 15 || list[5] != 91 {
 		t.Errorf("delivered %v", list)
 	}
-	if gaps := b.builder.Stats().LogGaps; gaps != 1 {
-		t.Errorf("%d gaps are counted", gaps)
+	if gaps, broken := b.builder.Stats().LogGaps, b.builder.servers.Open()[0].BrokerStats().LogBroken; gaps != 1 || broken != 1 {
+		t.Errorf("%d gaps are counted, %d are told", gaps, broken)
 	}
 	b.wantsGap(t, before)
 	after := b.history.Position()

@@ -109,7 +109,7 @@ func (b *broker) BrokerStats() adapter.BrokerStats {
 	c := b.hub.stats
 	s := adapter.BrokerStats{
 		Up: b.hub.status.Is(Up), Sent: c.Sent.Load(), Received: c.received.Load() + c.members.Load(),
-		Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(),
+		Reconnects: c.Reconnects.Load(), Resubscribed: c.resubscribed.Load(), LogBroken: c.keptGaps.Load(),
 	}
 	s.Failed, s.Dropped = c.Failed(usualFailures...), c.Dropped(usualDrops...)
 	s.Dropped["unhandled"] = c.inflow.Dropped.Load() + c.overrun.Load()
