@@ -270,19 +270,20 @@ func TestSecrets(t *testing.T) {
 	elsewhere := &bus{broker: other, local: adaptertest.NewNode("/elsewhere"), log: a.log()}
 	at, _ := other.readers.position(a.log())
 	for name, test := range map[string]struct{ pid, offset, want string }{
-		"a secret that is none":                {"AAAAAAAAAAAAAAAAAAAA", early, "unknown"},
-		"a secret with a zero":                 {"\x00", early, "unknown"},
-		"a long secret":                        {strings.Repeat("x", 10_000), early, "unknown"},
-		"an offset that is none":               {"", "hello", "gap"},
-		"a number alone":                       {"", rest, "gap"},
-		"an offset of the future":              {"", early + "zz", "gap"},
-		"an offset of a later leader":          {"", mark + "-zz-" + strings.TrimPrefix(rest, epoch+"-"), "gap"},
-		"an offset of an impossible leader":    {"", mark + "-zzzzzzzz-1", "gap"},
-		"an offset before the client came":     {"", mark + "-" + epoch + "-0", "gap"},
-		"a negative offset":                    {"", mark + "-" + epoch + "--1", "gap"},
-		"an offset of another namespace":       {"", elsewhere.offsetOf(at), "gap"},
-		"an offset of another topic":           {"", strings.Repeat("0", markLength) + "-" + rest, "gap"},
-		"all as it should be, at another node": {"", early, "recovered"},
+		"a secret that is none":             {"AAAAAAAAAAAAAAAAAAAA", early, "unknown"},
+		"a secret with a zero":              {"\x00", early, "unknown"},
+		"a long secret":                     {strings.Repeat("x", 10_000), early, "unknown"},
+		"an offset that is none":            {"", "hello", "gap"},
+		"a number alone":                    {"", rest, "gap"},
+		"an offset of the future":           {"", early + "zz", "gap"},
+		"an offset of an impossible leader": {"", mark + "-zzzzzzzz-1", "gap"},
+		// Such a client goes on from where it came, and gets nothing from before.
+		"an offset before the client came":         {"", mark + "-" + epoch + "-0", "recovered"},
+		"one that a later leader would have given": {"", mark + "-zz-" + strings.TrimPrefix(rest, epoch+"-"), "recovered"},
+		"a negative offset":                        {"", mark + "-" + epoch + "--1", "gap"},
+		"an offset of another namespace":           {"", elsewhere.offsetOf(at), "gap"},
+		"an offset of another topic":               {"", strings.Repeat("0", markLength) + "-" + rest, "gap"},
+		"a client that has got nothing":            {"", early, "recovered"},
 	} {
 		c := returning.NewCounting(t)
 		c.Settle(a.nodes[0])
@@ -290,7 +291,7 @@ func TestSecrets(t *testing.T) {
 		if c.Offset = test.offset; test.pid != "" {
 			c.PID = test.pid
 		}
-		if test.want == "recovered" {
+		if test.offset == early {
 			c.Offset = ""
 		}
 		if got := a.comes(c, 1); got != test.want {
