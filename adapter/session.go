@@ -20,8 +20,10 @@ type Session struct {
 	Data parser.Payload
 	// Owner is whose the session is; "" if it is nobody's.
 	Owner string
-	// Offset is where a client goes on that has received nothing with an offset; "" if that is not known.
+	// Offset is where a client goes on that has received nothing with an offset since; "" if that is not known.
 	Offset string
+	// Since is an offset before which the client has no right to anything; "" if that is Offset.
+	Since string
 }
 
 // SessionStore keeps sessions for the whole cluster. All methods may be called concurrently.

@@ -197,11 +197,11 @@ func (r *recovery) resume(ctx context.Context, c *client, auth []byte) *restorat
 	from := &restoration{id: session.SocketID, pid: session.PID, rooms: session.Rooms, data: objectOf(session.Data),
 		position: session.Offset, owner: session.Owner}
 	if offset, ok := asked.Offset.(string); ok {
-		if r.history.Compare(offset, "") <= 0 {
+		if r.history.Compare(offset, cmp.Or(session.Since, session.Offset)) < 0 { // of what was sent before the client came it has no right to know
 			r.count(recoveryGap)
 			return nil
 		}
-		if r.history.Compare(offset, from.position) > 0 { // else it has got what came in between, or has no right to it
+		if r.history.Compare(offset, from.position) >= 0 { // else it has got what came in between
 			from.position = offset
 		}
 	}
@@ -292,7 +292,8 @@ func (s *Socket) tellRecovery(err error) {
 // held. If the socket does not connect, gone ends it.
 func (r *recovery) claim(s *Socket) {
 	if s.restored == nil {
-		s.ticket.position.Store(r.history.Position()) // before the keeper can see it
+		s.ticket.since = r.history.Position() // before the keeper can see it
+		s.ticket.position.Store(s.ticket.since)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -359,6 +360,7 @@ func (r *recovery) close() {
 // ticket is what a client goes on with.
 type ticket struct {
 	pid      string // static: the secret by which the client finds its session again
+	since    string // before all that the client has got since it started or last went on; set before it has connected
 	position offset // before all that the client may not have got; set before it has connected
 	pong     offset // the history's at the last pong: the next one says that the client has got what came before
 

@@ -272,8 +272,12 @@ func (k *keeper) close() {
 
 // session is what is kept of a socket.
 func (r *recovery) session(s *Socket) *adapter.Session {
-	return &adapter.Session{
+	session := &adapter.Session{
 		SocketID: s.id, PID: s.ticket.pid, Namespace: r.nsp.name, Rooms: s.Rooms(), Data: parser.Payload{JSON: s.dataJSON()}, Offset: s.ticket.position.Load(),
 		Owner: s.ticket.ownedBy(),
 	}
+	if s.ticket.since != session.Offset {
+		session.Since = s.ticket.since
+	}
+	return session
 }

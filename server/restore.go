@@ -82,7 +82,7 @@ var errIDTaken = errors.New("the socket id is in use")
 
 func newRestoredSocket(nsp *Namespace, c *client, auth []byte, from *restoration) *Socket {
 	s := newSocket(nsp, c, auth)
-	s.id, s.ticket = from.id, &ticket{pid: from.pid}
+	s.id, s.ticket = from.id, &ticket{pid: from.pid, since: from.position}
 	s.ticket.position.Store(from.position)
 	s.restored = &restored{from: from}
 	s.data.Store(restoredData(s, from.data))

@@ -42,8 +42,11 @@ func (b *streamsBus) openEntry(stream, id string, e envelope.Entry) {
 	}
 	m, err := codec.OpenEntry(e)
 	if recording && err == nil {
-		if m == nil { // nobody here needs it
-			m = &adapter.Message{Unopened: &adapter.Unopened{Size: len(e.Data), Open: func() (*adapter.Message, error) { return b.history.OpenEntry(e) }}}
+		if m == nil {
+			m = new(adapter.Message)
+		}
+		if m.Kind == 0 { // nobody here needs it; it may have a number
+			m.Unopened = &adapter.Unopened{Size: len(e.Data), Open: func() (*adapter.Message, error) { return b.history.OpenEntry(e) }}
 		}
 		m.Offset = id
 	}

@@ -17,7 +17,7 @@ func EncodeSession(s *adapter.Session) (string, error) {
 		data = parser.Payload{JSON: []byte("{}")}
 	}
 	entries := 4
-	own := [...]struct{ key, value string }{{"owner", s.Owner}, {"offset", s.Offset}, {"nsp", s.Namespace}} // which Node neither writes nor reads
+	own := [...]struct{ key, value string }{{"owner", s.Owner}, {"offset", s.Offset}, {"since", s.Since}, {"nsp", s.Namespace}} // which Node neither writes nor reads
 	for _, e := range own {
 		if e.value != "" {
 			entries++
@@ -67,6 +67,8 @@ func DecodeSession(record string) (*adapter.Session, error) {
 			s.Owner, err = r.Text()
 		case "offset":
 			s.Offset, err = r.Text()
+		case "since":
+			s.Since, err = r.Text()
 		case "nsp":
 			s.Namespace, err = r.Text()
 		default:
