@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,25 @@ func TestStoreSlow(t *testing.T) {
 		a.mustEmit("u", "3")
 		w.expect("s", s, "3")
 		w.expect("other", other, "3")
+	})
+}
+
+// TestAnswerOvertaken: the store says that a user is on the node that asks. When the answer comes the user has left that, and is elsewhere.
+func TestAnswerOvertaken(t *testing.T) {
+	bubble(t, users.Options{Mixed: users.MixedOff}, "a b", func(t *testing.T, w *world) {
+		a, b := w.nodes["a"], w.nodes["b"]
+		before, _ := a.bind("u")
+		synctest.Wait()
+		a.link.set(func() { a.link.delay = time.Second }) // what a tells the store comes late
+		leave(before)
+		synctest.Wait()
+		var sent sync.WaitGroup
+		a.link.set(func() { a.link.delay, a.link.slow = 0, 5*time.Second })
+		sent.Go(func() { a.mustEmit("u", "late") })
+		time.Sleep(2 * time.Second)
+		_, after := b.bind("u")
+		sent.Wait()
+		w.expect("the user", after, "late")
 	})
 }
 

@@ -228,10 +228,25 @@ func (d *Directory) holdersHere(id string) (here bool, nodes []adapter.NodeID, a
 	return false, nil, false
 }
 
-// lookUp asks the store where a user is. Of the sockets of this node it knows better than the store.
-func (d *Directory) lookUp(ctx context.Context, id string) (place, error) {
+// lookAgain is how often the store is asked once more whose answer was overtaken by what happened.
+const lookAgain = 3
+
+// lookUp asks the store where a user is. Of the sockets of this node it knows better than the store. An answer that names nobody but this
+// node, which does not hold the user, is old: the user was here when it was given, and may be elsewhere by now.
+func (d *Directory) lookUp(ctx context.Context, id string) (p place, err error) {
+	for range 1 + lookAgain {
+		var old bool
+		if p, old, err = d.askStore(ctx, id); !old {
+			return p, err
+		}
+	}
+	p.away = true // it has been here all the time, if the store is right
+	return p, nil
+}
+
+func (d *Directory) askStore(ctx context.Context, id string) (p place, old bool, err error) {
 	if d.storeDown() {
-		return place{all: true}, nil
+		return place{all: true}, false, nil
 	}
 	d.counts.lookups.Add(1)
 	limited, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -239,21 +254,25 @@ func (d *Directory) lookUp(ctx context.Context, id string) (place, error) {
 	cancel()
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return place{}, unavailable(ctx.Err())
+		return place{}, false, unavailable(ctx.Err())
 	case err != nil:
 		d.storeFailed(err)
-		return place{all: true}, nil
+		return place{all: true}, false, nil
 	case !d.believes(entry.Epoch):
-		return place{all: true}, nil
+		return place{all: true}, false, nil
 	}
-	return d.placeOf(id, entry), nil
+	p, old = d.placeOf(id, entry)
+	return p, old, nil
 }
 
-func (d *Directory) placeOf(id string, entry adapter.UserEntry) place {
-	p := place{away: entry.Away != ""}
+// placeOf reads an answer of the store, and reports whether it is old.
+func (d *Directory) placeOf(id string, entry adapter.UserEntry) (p place, old bool) {
+	p.away = entry.Away != ""
+	named := false // this node is
 	for _, life := range entry.Holders {
 		switch node := d.members.nodeOf(life); {
 		case node == d.members.self:
+			named = true
 		case !d.members.alive(node):
 			p.away = true
 		case !slices.Contains(p.nodes, node):
@@ -270,13 +289,16 @@ func (d *Directory) placeOf(id string, entry adapter.UserEntry) place {
 	}
 	p.away = p.away || u != nil || time.Now().Before(d.unsure)
 	d.mu.Unlock()
+	if named && !here && len(p.nodes) == 0 && !p.away {
+		return p, true
+	}
 	slices.Sort(p.nodes)
 	if here {
 		p.nodes = slices.Insert(p.nodes, 0, d.members.self)
 	} else {
 		d.cache.put(id, p.nodes)
 	}
-	return p
+	return p, false
 }
 
 func (d *Directory) storeDown() bool {

@@ -21,6 +21,7 @@ type faultyStore struct {
 	refuse   bool // changes are refused, questions are answered
 	forget   bool // changes are made, the answer is lost
 	delay    time.Duration
+	slow     time.Duration // the answers of Lookup are old by so much
 	lookups  int
 	sweepers int
 }
@@ -75,7 +76,13 @@ func (f *faultyStore) Lookup(ctx context.Context, namespace, user string) (adapt
 	if err != nil {
 		return adapter.UserEntry{}, err
 	}
-	return s.Lookup(ctx, namespace, user)
+	entry, err := s.Lookup(ctx, namespace, user)
+	f.mu.Lock()
+	slow := f.slow
+	f.slow = 0
+	f.mu.Unlock()
+	time.Sleep(slow)
+	return entry, err
 }
 
 func (f *faultyStore) Enrol(ctx context.Context, namespace, life, node string) (string, error) {
