@@ -123,8 +123,9 @@
 //   - what waits, what is dropped and why: queue.go; subscriptions: subscriptions.go
 //   - a connection from its beginning to its end: session.go; one after the other, up and down: hub.go
 //   - other servers know of a subscription: reach.go; what NATS refuses: refusals.go; who was there before an outage: peers.go
-//   - clients that come back: the streams, and what is asked of JetStream: jetstream.go; the log of a namespace: keptlog.go; what is written
-//     to it: keptwriter.go; what an entry looks like: keptentry.go; an offset: keptoffset.go; sessions: sessions.go, sessionrecord.go
+//   - clients that come back: the streams, and what is asked of JetStream: jetstream.go; the log of a namespace: keptlog.go, and what is read
+//     of it again: keptreading.go; what is written to it: keptwriter.go; what an entry looks like: keptentry.go; an offset: keptoffset.go;
+//     sessions: sessions.go, sessionrecord.go
 //   - the user store: users.go, who keeps and what is kept: keeping.go; its wire form: userwire.go
 //   - what all nodes remember: notebook.go; revoked tokens and the admin UI's sessions in it: revocations.go
 //   - figures: stats.go; kinds of trouble: state.go
