@@ -90,6 +90,8 @@ type Receipt struct {
 	Receivers int
 	// Offset is the message's place in the broker's log; "" if it keeps none.
 	Offset string
+	// Past says that the message was sent, but is not in the log and never will be.
+	Past bool
 }
 
 // Bus moves messages between the nodes of a cluster for one namespace of one node. A Cluster makes an Adapter of it.

@@ -158,11 +158,14 @@ func (h *clusterHistory) broadcast(m *Message) error {
 }
 
 // watchSending calls unsent, and has the log broken, if it turns out that a message, which is delivered here in any case, may not be in it.
+// A log that a message was sent past has seen to its break itself.
 func (h *clusterHistory) watchSending(m *Message, unsent func()) {
 	tell := m.Sent
 	m.Sent = func(r Receipt) {
-		if r.Err != nil {
+		if r.Err != nil || r.Past {
 			unsent()
+		}
+		if r.Err != nil {
 			h.severed()
 		}
 		if tell != nil {

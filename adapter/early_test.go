@@ -93,37 +93,39 @@ func (l *countingLocal) Deliver(_ *parser.Packet, _ Selection, flags Flags) {
 	l.flags = flags
 }
 
-// TestEarlyUnsent: a broadcast that the broker has not taken is waited for by nobody, whether that is known at once or later.
+// TestEarlyUnsent: a broadcast that is not in the log is waited for by nobody, whether that is known at once or later.
 func TestEarlyUnsent(t *testing.T) {
-	for _, later := range []bool{false, true} {
+	for _, later := range []Receipt{{}, {Err: ErrClusterUnavailable}, {Past: true}} {
 		bus, local := new(toldBus), new(countingLocal)
 		h := &clusterHistory{c: &clustered{ctx: t.Context(), bus: bus, parted: bus, local: local}, patience: time.Minute}
 		h.keep(&numberedLog{}, time.Minute)
 		h.away.Store(true)
-		if !later {
+		atOnce := later == Receipt{}
+		if atOnce {
 			bus.fail = ErrClusterUnavailable
 		}
 		packet := &parser.Packet{Type: parser.Event, ID: parser.NoID, Payload: parser.Payload{JSON: []byte(`["n"]`)}}
 		err := h.broadcast(&Message{Kind: KindBroadcast, Packet: packet})
-		if later {
-			bus.published[0].Sent(Receipt{Err: ErrClusterUnavailable})
-		} else if err == nil {
-			t.Error("no error")
+		if atOnce == (err == nil) {
+			t.Errorf("later %+v: %v", later, err)
+		}
+		if !atOnce {
+			bus.published[0].Sent(later)
 		}
 		if local.delivered != 1 {
-			t.Errorf("later %t: delivered %d times", later, local.delivered)
+			t.Errorf("later %+v: delivered %d times", later, local.delivered)
 		}
 		if err := h.placed(t.Context(), "00001"); !errors.Is(err, ErrHistoryGap) {
-			t.Errorf("later %t: %v while nothing has come, want a gap", later, err)
+			t.Errorf("later %+v: %v while nothing has come, want a gap", later, err)
 		}
 		h.mu.Lock()
 		h.early.passed("00005") // of another node
 		h.mu.Unlock()
 		if err := h.placed(t.Context(), "00004"); !errors.Is(err, ErrHistoryGap) {
-			t.Errorf("later %t: %v for who was away, want a gap", later, err)
+			t.Errorf("later %+v: %v for who was away, want a gap", later, err)
 		}
 		if err := h.placed(t.Context(), "00005"); err != nil {
-			t.Errorf("later %t: %v for who has come since", later, err)
+			t.Errorf("later %+v: %v for who has come since", later, err)
 		}
 	}
 }

@@ -110,7 +110,12 @@ func (w *logWriter) beginLocked() bool {
 // pastLocked publishes a broadcast as it would be without a log.
 func (w *logWriter) pastLocked(k *keptMessage) error {
 	b := w.log.bus
-	return b.hub.publish(b.subjects.all, k.body, post{namespace: b.local.Name(), sent: k.sent})
+	sent := func(r adapter.Receipt) {
+		if r.Past = true; k.sent != nil {
+			k.sent(r)
+		}
+	}
+	return b.hub.publish(b.subjects.all, k.body, post{namespace: b.local.Name(), sent: sent})
 }
 
 // breakUp has a break written.
